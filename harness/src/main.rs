@@ -1,0 +1,3 @@
+//! Runs the models and says what it found.
+
+fn main() {}

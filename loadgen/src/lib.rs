@@ -1,0 +1,1 @@
+//! A TCP load generator that does not mislead.

@@ -1,0 +1,1 @@
+//! Every TCP concurrency model as a server of its own.
