@@ -1,0 +1,613 @@
+//! The load, validated once: after [`Load::new`] nobody asks what the user typed.
+//!
+//! A [`Load`] is part of every outcome, and [`Load::to_args`] turns it back into
+//! the command line that produces it.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use crate::flags::{
+    Arrival, Close, CpuList, LoadFlags, PayloadSize, Poll, Processes, ProtocolName, RunFlags,
+    Segment, ShapeFlags, Sources,
+};
+use crate::units::as_ns;
+
+/// The most connections one load may ask for, active and idle together.
+pub const MAX_CONNECTIONS: u64 = 16_000_000;
+
+/// The most requests in flight on one connection.
+pub const MAX_PIPELINE: u64 = 1024;
+
+/// Every setting in force. Built by [`Load::new`], which checks it; one read
+/// from a file is a record of what was done.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Load {
+    /// The server's address; a name was resolved once.
+    pub target: SocketAddr,
+    /// Networks that may be loaded besides loopback.
+    pub allow_target: Vec<IpNet>,
+    /// What is spoken.
+    pub protocol: ProtocolName,
+    /// Request path (http only).
+    pub path: Option<String>,
+    /// Active connections, at least 1.
+    pub conns: u64,
+    /// Silent connections beside them.
+    pub idle: u64,
+    /// The active set moves this often, in nanoseconds.
+    pub rotate_ns: Option<u64>,
+    /// Requests before a connection is replaced; absent: long-lived.
+    pub requests_per_conn: Option<u64>,
+    /// Connections opened per second; absent: as fast as `connect_inflight` allows.
+    pub connect_rate_per_s: Option<f64>,
+    /// Spacing of connects under `connect_rate_per_s`.
+    pub connect_arrival: Arrival,
+    /// Connections opened and not yet served, at most.
+    pub connect_inflight: u64,
+    /// Longest wait for a connect, in nanoseconds.
+    pub connect_timeout_ns: u64,
+    /// Longest wait for all connections to be served, in nanoseconds.
+    pub ramp_timeout_ns: u64,
+    /// Who closes, and how.
+    pub close: Close,
+    /// Age at which a connection is replaced, in nanoseconds.
+    pub conn_lifetime_ns: Option<u64>,
+    /// Connections replaced per second under long-lived load.
+    pub reconnect_rate_per_s: Option<f64>,
+    /// Source addresses.
+    pub sources: Sources,
+    /// Requests per second over all connections (open loop); absent: closed loop.
+    pub rate_per_s: Option<f64>,
+    /// Spacing of requests under `rate_per_s`.
+    pub arrival: Arrival,
+    /// Pause between a response and the next request, in nanoseconds (closed loop).
+    pub think_ns: u64,
+    /// Requests in flight on each connection.
+    pub pipeline: u64,
+    /// Bytes per request; absent where the protocol has no payload.
+    pub payload: Option<PayloadSize>,
+    /// Longest wait for a response from its actual send, in nanoseconds.
+    pub request_timeout_ns: u64,
+    /// Load before the window, in nanoseconds.
+    pub warmup_ns: u64,
+    /// The window, in nanoseconds.
+    pub duration_ns: u64,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// Worker threads; 0: one per CPU.
+    pub threads: u64,
+    /// Processes.
+    pub processes: Processes,
+    /// CPUs the threads are pinned to; absent: those of the process.
+    pub cpus: Option<CpuList>,
+    /// How a thread waits.
+    pub poll: Poll,
+    /// The share of the load this outcome is about.
+    pub segment: Segment,
+    /// Start of the warm-up, nanoseconds since the Unix epoch; absent: when all are connected.
+    pub start_at_unix_ns: Option<u64>,
+}
+
+impl Load {
+    /// Checks all flags together and resolves the target once.
+    ///
+    /// # Errors
+    /// [`LoadError`], each a sentence that says what to change.
+    pub fn new(
+        target: &str,
+        shape: &ShapeFlags,
+        flags: &LoadFlags,
+        run: &RunFlags,
+    ) -> Result<Self, LoadError> {
+        check_shape(shape)?;
+        check_combinations(shape, flags)?;
+        check_run(flags, run)?;
+        let target = resolve(target)?;
+        check_target(target.ip(), &run.allow_target)?;
+        Ok(Self {
+            target,
+            allow_target: run.allow_target.clone(),
+            protocol: flags.protocol,
+            path: (flags.protocol == ProtocolName::Http)
+                .then(|| flags.path.clone().unwrap_or_else(|| "/".into())),
+            conns: shape.conns,
+            idle: shape.idle,
+            rotate_ns: flags.rotate.map(as_ns),
+            requests_per_conn: shape.requests_per_conn,
+            connect_rate_per_s: flags.connect_rate,
+            connect_arrival: flags.connect_arrival.unwrap_or_default(),
+            connect_inflight: flags.connect_inflight,
+            connect_timeout_ns: as_ns(flags.connect_timeout),
+            ramp_timeout_ns: as_ns(flags.ramp_timeout),
+            close: flags.close,
+            conn_lifetime_ns: flags.conn_lifetime.map(as_ns),
+            reconnect_rate_per_s: flags.reconnect_rate,
+            sources: flags.sources.clone(),
+            rate_per_s: shape.rate,
+            arrival: flags.arrival.unwrap_or_default(),
+            think_ns: as_ns(flags.think.unwrap_or_default()),
+            pipeline: flags.pipeline,
+            payload: payload_of(flags.protocol, shape.payload),
+            request_timeout_ns: as_ns(flags.request_timeout),
+            warmup_ns: as_ns(run.warmup),
+            duration_ns: as_ns(run.duration),
+            seed: run.seed.unwrap_or_else(|| fastrand::u64(..)),
+            threads: run.threads,
+            processes: run.processes,
+            cpus: run.cpus.clone(),
+            poll: run.poll,
+            segment: run.segment.unwrap_or(Segment::WHOLE),
+            start_at_unix_ns: run.start_at,
+        })
+    }
+
+    /// The command line (without the program's name) that asks for exactly this load.
+    #[must_use]
+    pub fn to_args(&self) -> Vec<String> {
+        let mut args = Args(Vec::new());
+        args.set("target", Some(self.target));
+        for network in &self.allow_target {
+            args.set("allow-target", Some(network));
+        }
+        self.request_args(&mut args);
+        self.connection_args(&mut args);
+        self.run_args(&mut args);
+        args.0
+    }
+
+    /// Active and idle connections together.
+    #[must_use]
+    pub fn population(&self) -> u64 {
+        self.conns + self.idle
+    }
+
+    /// Whether connections are replaced as part of the load.
+    #[must_use]
+    pub fn churns(&self) -> bool {
+        self.requests_per_conn.is_some()
+            || self.conn_lifetime_ns.is_some()
+            || self.reconnect_rate_per_s.is_some()
+    }
+
+    /// Whether requests follow a schedule of their own instead of the responses.
+    #[must_use]
+    pub fn is_open_loop(&self) -> bool {
+        self.rate_per_s.is_some()
+    }
+
+    fn request_args(&self, args: &mut Args) {
+        args.set("protocol", Some(name_of(self.protocol)));
+        args.set("path", self.path.as_ref());
+        args.set("conns", Some(self.conns));
+        args.set("idle", Some(self.idle));
+        args.set("payload", self.payload);
+        args.set("pipeline", Some(self.pipeline));
+        args.set("request-timeout", Some(ns(self.request_timeout_ns)));
+        args.set("rate", self.rate_per_s);
+        match self.rate_per_s {
+            Some(_) => args.set("arrival", Some(name_of(self.arrival))),
+            None => args.set("think", Some(ns(self.think_ns))),
+        }
+    }
+
+    fn connection_args(&self, args: &mut Args) {
+        args.set("requests-per-conn", self.requests_per_conn);
+        args.set("connect-rate", self.connect_rate_per_s);
+        args.set(
+            "connect-arrival",
+            self.connect_rate_per_s
+                .map(|_| name_of(self.connect_arrival)),
+        );
+        args.set("connect-inflight", Some(self.connect_inflight));
+        args.set("connect-timeout", Some(ns(self.connect_timeout_ns)));
+        args.set("ramp-timeout", Some(ns(self.ramp_timeout_ns)));
+        args.set("close", Some(name_of(self.close)));
+        args.set("conn-lifetime", self.conn_lifetime_ns.map(ns));
+        args.set("reconnect-rate", self.reconnect_rate_per_s);
+        args.set("rotate", self.rotate_ns.map(ns));
+        args.set("sources", Some(&self.sources));
+    }
+
+    fn run_args(&self, args: &mut Args) {
+        args.set("warmup", Some(ns(self.warmup_ns)));
+        args.set("duration", Some(ns(self.duration_ns)));
+        args.set("seed", Some(self.seed));
+        args.set("threads", Some(self.threads));
+        args.set("processes", Some(self.processes));
+        args.set("cpus", self.cpus.as_ref());
+        args.set("poll", Some(name_of(self.poll)));
+        args.set("segment", Some(self.segment));
+        let start_at = self
+            .start_at_unix_ns
+            .map(|ns| std::time::UNIX_EPOCH + Duration::from_nanos(ns));
+        args.set("start-at", start_at.map(humantime::format_rfc3339_nanos));
+    }
+}
+
+/// Why a load cannot be run as asked. Every message says what to change.
+#[derive(Clone, Debug, PartialEq)]
+pub enum LoadError {
+    /// A value lies outside its range.
+    Range(String),
+    /// Two flags contradict each other, or one means nothing without another.
+    Conflict(String),
+    /// The target cannot be resolved to an address.
+    Resolve(String),
+    /// The target may not be loaded.
+    Refused(String),
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Range(text)
+            | Self::Conflict(text)
+            | Self::Resolve(text)
+            | Self::Refused(text) => f.write_str(text),
+        }
+    }
+}
+
+impl std::error::Error for LoadError {}
+
+/// Resolves a target once and checks that it may be loaded.
+///
+/// # Errors
+/// [`LoadError::Resolve`] or [`LoadError::Refused`].
+pub fn permitted_target(target: &str, allowed: &[IpNet]) -> Result<SocketAddr, LoadError> {
+    let address = resolve(target)?;
+    check_target(address.ip(), allowed)?;
+    Ok(address)
+}
+
+fn resolve(target: &str) -> Result<SocketAddr, LoadError> {
+    let address = target
+        .to_socket_addrs()
+        .map_err(|error| {
+            LoadError::Resolve(format!("--target {target}: {error} (give HOST:PORT)"))
+        })?
+        .next()
+        .ok_or_else(|| LoadError::Resolve(format!("--target {target}: the name has no address")))?;
+    if address.port() == 0 {
+        return Err(LoadError::Range(format!(
+            "--target {target}: port 0 cannot be connected to"
+        )));
+    }
+    Ok(address)
+}
+
+fn check_target(ip: IpAddr, allowed: &[IpNet]) -> Result<(), LoadError> {
+    let broadcast = matches!(ip, IpAddr::V4(v4) if v4.is_broadcast());
+    if ip.is_multicast() || broadcast || ip.is_unspecified() {
+        return Err(LoadError::Refused(format!(
+            "--target {ip}: broadcast, multicast and unspecified addresses are refused"
+        )));
+    }
+    if ip.to_canonical().is_loopback() || allowed.iter().any(|network| network.contains(&ip)) {
+        return Ok(());
+    }
+    Err(LoadError::Refused(format!(
+        "--target {ip} is not a loopback address; to load it add `--allow-target {ip}/{}`, if it is yours to load",
+        if ip.is_ipv4() { 32 } else { 128 }
+    )))
+}
+
+fn check_shape(shape: &ShapeFlags) -> Result<(), LoadError> {
+    within("conns", shape.conns, 1, MAX_CONNECTIONS)?;
+    within("idle", shape.idle, 0, MAX_CONNECTIONS - shape.conns)?;
+    if let Some(requests) = shape.requests_per_conn {
+        within("requests-per-conn", requests, 1, u64::from(u32::MAX))?;
+    }
+    Ok(())
+}
+
+fn check_run(flags: &LoadFlags, run: &RunFlags) -> Result<(), LoadError> {
+    within("pipeline", flags.pipeline, 1, MAX_PIPELINE)?;
+    within(
+        "connect-inflight",
+        flags.connect_inflight,
+        1,
+        MAX_CONNECTIONS,
+    )?;
+    within("threads", run.threads, 0, 1024)?;
+    above_zero("request-timeout", Some(flags.request_timeout))?;
+    above_zero("connect-timeout", Some(flags.connect_timeout))?;
+    above_zero("ramp-timeout", Some(flags.ramp_timeout))?;
+    above_zero("conn-lifetime", flags.conn_lifetime)?;
+    above_zero("rotate", flags.rotate)?;
+    above_zero("duration", Some(run.duration))?;
+    match &flags.sources {
+        Sources::List(list) if list.is_empty() => {
+            Err(LoadError::Range("--sources names no address".into()))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_combinations(shape: &ShapeFlags, flags: &LoadFlags) -> Result<(), LoadError> {
+    let http = flags.protocol == ProtocolName::Http;
+    let churns = shape.requests_per_conn.is_some();
+    let conflicts = [
+        (
+            flags.path.is_some() && !http,
+            "--path means something only with --protocol http",
+        ),
+        (
+            shape.payload.is_some() && http,
+            "--payload means nothing with --protocol http: requests have no body",
+        ),
+        (
+            flags.arrival.is_some() && shape.rate.is_none(),
+            "--arrival needs --rate: a closed loop has no schedule",
+        ),
+        (
+            flags.connect_arrival.is_some() && flags.connect_rate.is_none(),
+            "--connect-arrival needs --connect-rate",
+        ),
+        (
+            flags.think.is_some_and(|t| !t.is_zero()) && shape.rate.is_some(),
+            "--think belongs to the closed loop: drop it or --rate",
+        ),
+        (
+            flags.rotate.is_some() && shape.idle == 0,
+            "--rotate needs --idle: there is nothing to move the active set to",
+        ),
+        (
+            flags.close == Close::Server && !churns,
+            "--close server needs --requests-per-conn: without it nobody closes",
+        ),
+        (
+            flags.reconnect_rate.is_some() && churns,
+            "--reconnect-rate is for long-lived connections: drop it or --requests-per-conn",
+        ),
+    ];
+    match conflicts.iter().find(|(broken, _)| *broken) {
+        Some((_, text)) => Err(LoadError::Conflict((*text).into())),
+        None => check_path(flags.path.as_deref()),
+    }
+}
+
+fn check_path(path: Option<&str>) -> Result<(), LoadError> {
+    match path {
+        Some(path)
+            if !path.starts_with('/') || !path.bytes().all(|byte| byte.is_ascii_graphic()) =>
+        {
+            Err(LoadError::Range(format!(
+                "--path {path:?}: a request path starts with / and has neither spaces nor control characters"
+            )))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn payload_of(protocol: ProtocolName, asked: Option<PayloadSize>) -> Option<PayloadSize> {
+    match protocol {
+        ProtocolName::Echo | ProtocolName::Discard => Some(asked.unwrap_or_default()),
+        ProtocolName::Http | ProtocolName::Resp => asked,
+    }
+}
+
+fn within(flag: &str, value: u64, low: u64, high: u64) -> Result<(), LoadError> {
+    if (low..=high).contains(&value) {
+        return Ok(());
+    }
+    Err(LoadError::Range(format!(
+        "--{flag} {value}: from {low} to {high}"
+    )))
+}
+
+fn above_zero(flag: &str, value: Option<Duration>) -> Result<(), LoadError> {
+    match value {
+        Some(Duration::ZERO) => Err(LoadError::Range(format!(
+            "--{flag} 0: has to be longer than 0"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+struct Args(Vec<String>);
+
+impl Args {
+    fn set(&mut self, flag: &str, value: Option<impl fmt::Display>) {
+        if let Some(value) = value {
+            self.0.push(format!("--{flag}={value}"));
+        }
+    }
+}
+
+fn ns(ns: u64) -> String {
+    format!("{ns}ns")
+}
+
+fn name_of(value: impl clap::ValueEnum) -> String {
+    value
+        .to_possible_value()
+        .map_or_else(String::new, |name| name.get_name().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::flags::Cli;
+
+    fn parse(args: &[&str]) -> Result<Load, String> {
+        let words = ["loadgen", "--target", "127.0.0.1:9000"].iter().chain(args);
+        let cli = Cli::try_parse_from(words).map_err(|error| error.to_string())?;
+        load_of(&cli).map_err(|error| error.to_string())
+    }
+
+    fn load_of(cli: &Cli) -> Result<Load, LoadError> {
+        let target = cli.run.target.as_deref().unwrap_or_default();
+        Load::new(target, &cli.run.shape, &cli.run.load, &cli.run.run)
+    }
+
+    #[test]
+    fn bad_flags_are_refused_with_a_sentence() {
+        let table: &[(&[&str], &str)] = &[
+            (&["--conns", "0"], "--conns 0: from 1 to"),
+            (&["--conns", "NaN"], "not a whole number"),
+            (&["--conns", "99999999999999999999"], "not a whole number"),
+            (&["--conns", "20m"], "--conns 20000000: from 1 to"),
+            (&["--idle", "16m"], "--idle 16000000: from 0 to"),
+            (&["--duration", "0"], "longer than 0"),
+            (&["--duration", "0s"], "longer than 0"),
+            (&["--duration", "9999999999999h"], "longer than a week"),
+            (&["--duration", "8days"], "longer than a week"),
+            (&["--rate", "NaN"], "a rate lies above 0"),
+            (&["--rate", "inf"], "a rate lies above 0"),
+            (&["--rate", "0"], "a rate lies above 0"),
+            (&["--payload", "0"], "a payload is"),
+            (&["--pipeline", "0"], "--pipeline 0: from 1"),
+            (
+                &["--requests-per-conn", "0"],
+                "--requests-per-conn 0: from 1",
+            ),
+            (&["--arrival", "poisson"], "needs --rate"),
+            (&["--rate", "5", "--think", "1ms"], "closed loop"),
+            (&["--rotate", "1s"], "needs --idle"),
+            (&["--close", "server"], "needs --requests-per-conn"),
+            (&["--path", "/x"], "--protocol http"),
+            (&["--protocol", "http", "--path", "x y"], "starts with /"),
+            (&["--protocol", "http", "--payload", "5"], "no body"),
+            (&["--sources", "nowhere"], "not auto"),
+        ];
+        for (args, expected) in table {
+            let error = parse(args).expect_err(&format!("{args:?} was accepted"));
+            assert!(error.contains(expected), "{args:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn only_loopback_is_loaded_unless_allowed() {
+        let (shape, flags) = (ShapeFlags::default(), LoadFlags::default());
+        let with = |target: &str, allow: &[&str]| {
+            let allow_target = allow
+                .iter()
+                .map(|text| text.parse().expect("a network"))
+                .collect();
+            Load::new(
+                target,
+                &shape,
+                &flags,
+                &RunFlags {
+                    allow_target,
+                    ..RunFlags::default()
+                },
+            )
+        };
+        assert!(with("127.9.9.9:1", &[]).is_ok());
+        assert!(with("[::1]:1", &[]).is_ok());
+        assert!(matches!(
+            with("192.0.2.1:1", &[]),
+            Err(LoadError::Refused(_))
+        ));
+        assert!(with("192.0.2.1:1", &["192.0.2.0/24"]).is_ok());
+        assert!(matches!(
+            with("192.0.3.1:1", &["192.0.2.0/24"]),
+            Err(LoadError::Refused(_))
+        ));
+        for never in [
+            "255.255.255.255:1",
+            "224.0.0.1:1",
+            "[ff02::1]:1",
+            "0.0.0.0:1",
+        ] {
+            assert!(
+                matches!(
+                    with(never, &["0.0.0.0/0", "::/0"]),
+                    Err(LoadError::Refused(_))
+                ),
+                "{never}"
+            );
+        }
+        assert!(matches!(with("127.0.0.1", &[]), Err(LoadError::Resolve(_))));
+        assert!(matches!(with("127.0.0.1:0", &[]), Err(LoadError::Range(_))));
+    }
+
+    fn durations() -> impl Strategy<Value = Duration> {
+        (1..=as_ns(crate::units::MAX_DURATION)).prop_map(Duration::from_nanos)
+    }
+
+    fn rates() -> impl Strategy<Value = f64> {
+        (1e-6..1e9f64).prop_filter("in range", |rate| *rate > 0.0)
+    }
+
+    prop_compose! {
+        fn shapes()(
+            conns in 1u64..8_000_000, rate in proptest::option::of(rates()), idle in 1u64..8_000_000,
+            sizes in proptest::option::of((1u32..=1 << 20, 0u32..=1 << 20)),
+            requests_per_conn in proptest::option::of(1u64..1 << 32),
+        ) -> ShapeFlags {
+            let payload = sizes.map(|(min, more)| PayloadSize { min, max: min + more });
+            ShapeFlags { conns, rate, idle, payload, requests_per_conn }
+        }
+    }
+
+    prop_compose! {
+        fn flag_sets()(
+            http in any::<bool>(), think in proptest::option::of(durations()), pipeline in 1u64..=MAX_PIPELINE,
+            request_timeout in durations(), connect_rate in proptest::option::of(rates()), poisson in any::<bool>(),
+            connect_inflight in 1u64..1000, connect_timeout in durations(), ramp_timeout in durations(),
+            reset in any::<bool>(), conn_lifetime in proptest::option::of(durations()),
+            rotate in proptest::option::of(durations()), sources in prop_oneof![
+                Just(Sources::Auto), Just(Sources::Network("127.0.4.0/22".parse().expect("a network"))),
+                Just(Sources::List(vec![IpAddr::from([127, 0, 0, 2]), IpAddr::from([127, 0, 0, 3])])),
+            ],
+        ) -> LoadFlags {
+            let arrival = if poisson { Arrival::Poisson } else { Arrival::Fixed };
+            LoadFlags {
+                protocol: if http { ProtocolName::Http } else { ProtocolName::Resp },
+                path: http.then(|| "/a?b=c".to_owned()),
+                arrival: Some(arrival), think, pipeline, request_timeout, connect_rate,
+                connect_arrival: connect_rate.map(|_| arrival), connect_inflight, connect_timeout, ramp_timeout,
+                close: if reset { Close::Reset } else { Close::Client },
+                conn_lifetime, reconnect_rate: None, rotate, sources,
+            }
+        }
+    }
+
+    prop_compose! {
+        fn run_flags()(
+            warmup in durations(), duration in durations(), seed in any::<u64>(), threads in 0u64..=1024,
+            processes in proptest::option::of(1u32..=1024), cpus in proptest::option::of(proptest::collection::vec(0u32..4096, 1..5)),
+            spin in any::<bool>(), count in 1u32..100, index in 0u32..100,
+            start_at in proptest::option::of(0u64..1 << 62),
+        ) -> RunFlags {
+            RunFlags {
+                warmup, duration, seed: Some(seed), threads,
+                processes: processes.map_or(Processes::Auto, Processes::Count),
+                cpus: cpus.map(CpuList), poll: if spin { Poll::Spin } else { Poll::Sleep },
+                segment: Some(Segment { index: index % count, count }), start_at,
+                allow_target: vec!["10.0.0.0/8".parse().expect("a network")],
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_load_survives_its_own_command_line(shape in shapes(), mut flags in flag_sets(), run in run_flags()) {
+            let mut shape = shape;
+            match shape.rate {
+                Some(_) => flags.think = None,
+                None => flags.arrival = None,
+            }
+            if flags.protocol == ProtocolName::Http {
+                shape.payload = None;
+            }
+            let load = Load::new("127.0.0.1:9000", &shape, &flags, &run).expect("a valid load");
+            let args = load.to_args();
+            let cli = Cli::try_parse_from(std::iter::once("loadgen".to_owned()).chain(args)).expect("parses");
+            prop_assert_eq!(load_of(&cli).expect("valid"), load.clone());
+            let json = serde_json::to_string(&load).expect("serialises");
+            prop_assert_eq!(serde_json::from_str::<Load>(&json).expect("deserialises"), load);
+        }
+    }
+}

@@ -1,0 +1,415 @@
+//! What a run returns: the JSON record that loadgen writes and other programs read.
+//!
+//! Latencies are in nanoseconds, the unit of every other figure is in its name.
+//! A figure that there is no ground for is `null`, never a default.
+
+use std::collections::BTreeMap;
+
+use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
+
+use crate::flags::Poll;
+use crate::load::Load;
+use crate::units::format_ns;
+
+/// The value of [`Outcome::schema`].
+pub const SCHEMA: &str = "tenk.outcome/1";
+
+/// A quantile is given only with at least this many samples beyond it.
+pub const SAMPLES_BEYOND: f64 = 100.0;
+
+/// Everything one run found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Outcome {
+    /// [`SCHEMA`].
+    pub schema: String,
+    /// The server's address.
+    pub target: String,
+    /// Every setting in force, the seed included.
+    pub load: Load,
+    /// False when the run was interrupted: what is here is what there was.
+    pub complete: bool,
+    /// Start of the window, nanoseconds since the Unix epoch; absent if it never began.
+    pub window_start_unix_ns: Option<u64>,
+    /// Length of the window, in seconds; shorter than asked for if interrupted.
+    pub window_s: f64,
+    /// From the first connect to the barrier, in seconds.
+    pub ramp_s: f64,
+    /// Connections, over the whole run.
+    pub connections: Connections,
+    /// Requests due in the window.
+    pub requests: Requests,
+    /// Requests and bytes of the whole run, for balancing against a server's own books.
+    pub whole_run: WholeRun,
+    /// Latencies of the window.
+    pub latency_ns: Latencies,
+    /// How late this generator sent: from when a request was due and its connection
+    /// free, to its actual send. Empty in a closed loop, which has no schedule.
+    pub schedule_slip_ns: Quantiles,
+    /// What the generator itself used inside the window.
+    pub generator: Generator,
+    /// How evenly the connections were served.
+    pub fairness: Fairness,
+    /// Whether to believe the figures.
+    pub verdict: Verdict,
+    /// Why, if not simply valid.
+    pub reasons: Vec<Reason>,
+    /// The first failure of each kind, in words.
+    pub failures: Vec<Failure>,
+    /// The window second by second.
+    pub series: Vec<Second>,
+    /// This machine's floor and ceiling against a null server, if measured here before.
+    pub floor: Option<Floor>,
+    /// Base64 of uncompressed V2 HdrHistograms, 1 ns to 2 minutes, 3 digits, by the
+    /// names of [`Latencies`] and `slip`; censored values stand at their lower bound.
+    pub histograms: BTreeMap<String, String>,
+}
+
+/// What became of the connections, over the whole run. Conservation: attempts =
+/// established + refused + timed_out + Σ connect_failed + Σ local_failures + pending;
+/// established = closed_by_us + closed_by_peer + reset_later + open_at_end.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Connections {
+    /// Connections the load consists of at any time, idle ones included.
+    pub requested: u64,
+    /// Of those, how many had been served when the barrier opened. The shortfall
+    /// of a run is `requested - served_at_barrier`.
+    pub served_at_barrier: u64,
+    /// Sockets asked for, replacements included.
+    pub attempts: u64,
+    /// Connects completed.
+    pub established: u64,
+    /// Connections whose first exchange was verified.
+    pub served: u64,
+    /// Connects refused (ECONNREFUSED).
+    pub refused: u64,
+    /// Connects that timed out: ours or the kernel's (ETIMEDOUT).
+    pub timed_out: u64,
+    /// Other connect errors by errno.
+    pub connect_failed: BTreeMap<String, u64>,
+    /// Errors of this machine by errno: EMFILE, ENFILE, EADDRNOTAVAIL, ENOBUFS, ENOMEM.
+    /// Connections above the descriptor limit are counted here as EMFILE, untried.
+    pub local_failures: BTreeMap<String, u64>,
+    /// Connects still under way at the end.
+    pub pending: u64,
+    /// Established connections that this side closed before the end, or by their plan.
+    pub closed_by_us: u64,
+    /// Established connections that the server closed.
+    pub closed_by_peer: u64,
+    /// Established connections that ended in an error (ECONNRESET and others).
+    pub reset_later: u64,
+    /// Connections open when the run ended.
+    pub open_at_end: u64,
+    /// Connections served inside the window, per second.
+    pub per_s: f64,
+    /// SYNs sent again (TCP_INFO): each costs 1 s, 3 s, 7 s …, a full listen queue's mark.
+    pub syn_retries: u64,
+    /// Segments retransmitted on established connections (TCP_INFO).
+    pub retransmits: u64,
+    /// Rise of the host's ListenOverflows during the run; absent if unreadable.
+    pub listen_overflows: Option<u64>,
+}
+
+/// What became of the requests due in the window. Conservation: offered = sent +
+/// dropped; sent = completed + timed_out + Σ failed + mismatched + unanswered_at_end.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Requests {
+    /// Due in the window.
+    pub offered: u64,
+    /// Of those, sent.
+    pub sent: u64,
+    /// Answered, every byte verified.
+    pub completed: u64,
+    /// Never sent: due and still waiting when the drain ended.
+    pub dropped: u64,
+    /// Unanswered within `--request-timeout`.
+    pub timed_out: u64,
+    /// Ended by an error, by errno; `EOF` for a connection closed before its answer,
+    /// `PROTOCOL` for an answer that cannot be parsed, `STATUS` for an error answer.
+    pub failed: BTreeMap<String, u64>,
+    /// Answered with other bytes than those expected.
+    pub mismatched: u64,
+    /// Without an answer when the drain ended.
+    pub unanswered_at_end: u64,
+    /// Completed inside the window, per second.
+    pub per_s: f64,
+    /// Payload bytes of those, sent and received once each, per second; for discard the bytes sent.
+    pub bytes_per_s: f64,
+}
+
+/// Totals of the whole run, all phases together.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WholeRun {
+    /// Requests sent.
+    pub sent: u64,
+    /// Requests answered and verified.
+    pub completed: u64,
+    /// Bytes that write(2) accepted.
+    pub bytes_sent: u64,
+    /// Bytes that read(2) returned.
+    pub bytes_received: u64,
+}
+
+/// Latencies by kind.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Latencies {
+    /// From when a request was due to its last byte (open loop); equals `service` in a closed loop.
+    pub response: Quantiles,
+    /// From the actual send to the last byte.
+    pub service: Quantiles,
+    /// From connect(2) to established: of the window where connections are replaced
+    /// as part of the load, of the ramp otherwise.
+    pub connect: Quantiles,
+    /// From established to the first byte received: of the same connections.
+    pub first_byte: Quantiles,
+}
+
+/// Quantiles of one histogram, in nanoseconds.
+///
+/// Censored samples (unanswered, timed out, dropped) stand in it at the time they
+/// had waited, so a quantile at or above [`Quantiles::censored_from`] is a lower
+/// bound; so are then `max` and `mean`. [`Quantiles::show`] prints it as `≥ x`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Quantiles {
+    /// Samples, the censored ones included.
+    pub count: u64,
+    /// Samples whose true value is at least, not equal to, the recorded one.
+    pub censored: u64,
+    /// The smallest censored value.
+    pub censored_from: Option<u64>,
+    /// Smallest.
+    pub min: Option<u64>,
+    /// Median; like all quantiles `null` with fewer than 100 samples beyond it.
+    pub p50: Option<u64>,
+    /// 0.9 quantile.
+    pub p90: Option<u64>,
+    /// 0.99 quantile.
+    pub p99: Option<u64>,
+    /// 0.999 quantile.
+    pub p999: Option<u64>,
+    /// Largest.
+    pub max: Option<u64>,
+    /// Arithmetic mean.
+    pub mean: Option<u64>,
+}
+
+impl Quantiles {
+    /// Reads the quantiles off a histogram of nanoseconds in which the `censored`
+    /// samples stand at their lower bounds, `censored_from` being the smallest.
+    #[must_use]
+    pub fn of(histogram: &Histogram<u64>, censored: u64, censored_from: Option<u64>) -> Self {
+        let count = histogram.len();
+        if count == 0 {
+            return Self::default();
+        }
+        let quantile = |q: f64| enough_beyond(count, q).then(|| histogram.value_at_quantile(q));
+        Self {
+            count,
+            censored,
+            censored_from,
+            min: Some(histogram.min()),
+            p50: quantile(0.5),
+            p90: quantile(0.9),
+            p99: quantile(0.99),
+            p999: quantile(0.999),
+            max: Some(histogram.max()),
+            mean: Some(histogram.mean() as u64),
+        }
+    }
+
+    /// Whether a value read off this distribution is only a lower bound.
+    #[must_use]
+    pub fn is_lower_bound(&self, value_ns: u64) -> bool {
+        self.censored_from.is_some_and(|from| value_ns >= from)
+    }
+
+    /// A value of this distribution for people: `84.3 µs`, `≥ 5.00 s`, `n/a`.
+    #[must_use]
+    pub fn show(&self, value_ns: Option<u64>) -> String {
+        match value_ns {
+            None => "n/a".into(),
+            Some(ns) if self.is_lower_bound(ns) => format!("≥ {}", format_ns(ns)),
+            Some(ns) => format_ns(ns),
+        }
+    }
+}
+
+/// What the generator used inside the window.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Generator {
+    /// User time of the workers, in seconds.
+    pub cpu_user_s: f64,
+    /// System time of the workers, in seconds; on loopback it includes the softirq work of what they send.
+    pub cpu_system_s: f64,
+    /// User and system time less [`Generator::spin_s`], per completed request, in microseconds.
+    pub cpu_us_per_request: Option<f64>,
+    /// Useful CPU time over the CPUs the workers may use, 0 to 1; empty polls excluded.
+    pub cpu_utilisation: f64,
+    /// Time spent polling in vain, in seconds.
+    pub spin_s: f64,
+    /// Largest resident set of the process, in KiB; a sum over processes.
+    pub max_rss_kib: u64,
+    /// Worker threads, over all processes.
+    pub threads: u64,
+    /// Processes.
+    pub processes: u64,
+    /// How they waited: `spin` or `sleep`, or `auto` where they did both in turn.
+    pub poll: Poll,
+}
+
+/// How evenly the active connections were served in the window.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fairness {
+    /// Jain's index over requests completed per active connection, 1/n to 1: (Σx)² / (n·Σx²)
+    /// (Jain, Chiu, Hawe, DEC-TR-301, 1984); absent if nothing was completed.
+    pub jain: Option<f64>,
+    /// Active connections without one completed request in the window.
+    pub starved_connections: u64,
+    /// Active connections counted.
+    pub connections: u64,
+    /// Σx, requests completed.
+    pub sum: u64,
+    /// Σx², so that outcomes can be merged exactly.
+    pub sum_of_squares: u64,
+}
+
+/// Whether a run's figures are to be believed; the greater the worse.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// Nothing speaks against them.
+    #[default]
+    Valid,
+    /// Usable with the reasons in mind.
+    Suspect,
+    /// Not to be ranked or drawn.
+    Invalid,
+}
+
+impl std::fmt::Display for Verdict {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Valid => "valid",
+            Self::Suspect => "suspect",
+            Self::Invalid => "invalid",
+        })
+    }
+}
+
+/// One reason for a verdict.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reason {
+    /// W01 to W10, as the README lists them.
+    pub code: String,
+    /// The measured figure against its limit, in words.
+    pub text: String,
+}
+
+/// The first failure of one kind.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Failure {
+    /// `local`, `connect`, `request` or `connection`.
+    pub stage: String,
+    /// `ramp`, `warmup`, `window` or `drain`.
+    pub phase: String,
+    /// Errno name, or `EOF`, `TIMEOUT`, `MISMATCH`, `PROTOCOL`, `STATUS`.
+    pub kind: String,
+    /// How often it occurred.
+    pub count: u64,
+    /// The first occurrence: which connection, when, what was seen, and what lifts a local limit.
+    pub first: String,
+}
+
+/// One second of the window.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Second {
+    /// Which second, from 0.
+    pub second: u64,
+    /// Requests completed in it.
+    pub completed: u64,
+    /// Requests that failed in it: timed out, failed and mismatched.
+    pub errors: u64,
+    /// Response times of those completed in it.
+    pub response_p50_ns: Option<u64>,
+    /// 0.99 quantile of the same.
+    pub response_p99_ns: Option<u64>,
+    /// Largest of the same.
+    pub response_max_ns: Option<u64>,
+    /// Base64 of their uncompressed V2 histogram.
+    pub histogram: String,
+}
+
+/// This machine against a null server of its own: nothing measured here can be
+/// faster than the floor or more than the ceiling.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Floor {
+    /// Median response time of one connection, in nanoseconds.
+    pub response_p50_ns: u64,
+    /// 0.99 quantile of the same.
+    pub response_p99_ns: u64,
+    /// Requests per second of 50 connections.
+    pub requests_per_s: f64,
+    /// When it was measured, nanoseconds since the Unix epoch.
+    pub measured_unix_ns: u64,
+}
+
+/// Whether at least [`SAMPLES_BEYOND`] of `count` samples lie beyond quantile `q`.
+#[must_use]
+pub fn enough_beyond(count: u64, q: f64) -> bool {
+    count as f64 * (1.0 - q) >= SAMPLES_BEYOND - 1e-6
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn histogram(values: impl Iterator<Item = u64>) -> Histogram<u64> {
+        let mut histogram = Histogram::new_with_bounds(1, 60_000_000_000, 3).expect("valid bounds");
+        values.for_each(|value| histogram.record(value).expect("in range"));
+        histogram
+    }
+
+    #[test]
+    fn an_empty_histogram_has_no_figures() {
+        assert_eq!(
+            Quantiles::of(&histogram([].into_iter()), 0, None),
+            Quantiles::default()
+        );
+    }
+
+    #[test]
+    fn a_quantile_needs_a_hundred_samples_beyond_it() {
+        let few = Quantiles::of(&histogram(1..=199), 0, None);
+        assert_eq!((few.p50, few.min, few.max), (None, Some(1), Some(199)));
+        let some = Quantiles::of(&histogram(1..=10_000), 0, None);
+        assert!(some.p50.is_some() && some.p99.is_some() && some.p999.is_none());
+        assert!(
+            Quantiles::of(&histogram(1..=100_000), 0, None)
+                .p999
+                .is_some()
+        );
+    }
+
+    #[test]
+    fn quantiles_among_censored_values_are_lower_bounds() {
+        let values = (1..=9_000u64)
+            .map(|_| 1_000)
+            .chain((1..=1_000).map(|_| 5_000_000_000));
+        let q = Quantiles::of(&histogram(values), 1_000, Some(5_000_000_000));
+        assert_eq!(q.show(q.p50), "1.00 µs");
+        assert_eq!(q.show(q.p99), "≥ 5.00 s");
+        assert_eq!(q.show(q.p999), "n/a");
+    }
+}
