@@ -1,3 +1,57 @@
-//! Runs the models and says what it found.
+//! Which TCP server concurrency model should I use on this machine, and how far does it go?
+//!
+//! Data flows one way: flags → [`plan`] → [`trial`] → [`judge`] → [`row`] → [`summary`] → tables and charts.
 
-fn main() {}
+mod chart;
+mod cli;
+mod environment;
+mod error;
+mod judge;
+mod list;
+mod plan;
+mod progress;
+mod report;
+mod row;
+mod run;
+mod store;
+mod summary;
+mod sys;
+mod trial;
+
+use cli::{Cli, Command};
+use error::Failure;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = Cli::read();
+    let result = match &cli.command {
+        Some(Command::List { long }) => run::say(&list::list(*long)).map(|()| 0),
+        Some(Command::Launch { spec }) => launch(spec),
+        None => supervise(&cli),
+    };
+    match result {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            run::eprintln(&format!("error: {failure}"));
+            ExitCode::from(failure.exit)
+        }
+    }
+}
+
+fn launch(spec: &str) -> Result<u8, Failure> {
+    trial::launch::main(spec)
+        .map(|()| 0)
+        .map_err(|e| Failure::failed(e.to_string()))
+}
+
+/// Children are killed when the *thread* that started them ends (PR_SET_PDEATHSIG), so the runtime is the main thread.
+fn supervise(cli: &Cli) -> Result<u8, Failure> {
+    let failed = |e: std::io::Error| Failure::failed(format!("cannot start: {e}"));
+    // Orphans of killed servers come to us, so that they can be waited for.
+    nix::sys::prctl::set_child_subreaper(true).map_err(|e| failed(e.into()))?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(failed)?;
+    runtime.block_on(run::run(&cli.run))
+}

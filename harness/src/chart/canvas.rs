@@ -1,0 +1,488 @@
+//! The drawing common to all charts: a frame with title, caption and legend, two scaled axes, marks, lines and
+//! bars. plotters supplies the SVG and its primitives; the layout is ours, because its log axes thin their ticks
+//! to one and draw what is out of range at the edge.
+
+use super::look::{Look, Marker};
+use plotters::coord::Shift;
+use plotters::element::DashedPathElement;
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+
+/// Width and height of every chart, px.
+pub const SIZE: (u32, u32) = (960, 540);
+const LEFT: i32 = 92;
+const RIGHT: i32 = 210;
+const TOP: i32 = 72;
+const BOTTOM: i32 = 92;
+const INK: RGBColor = RGBColor(34, 34, 34);
+const FAINT: RGBColor = RGBColor(110, 110, 110);
+const GRID: RGBColor = RGBColor(228, 228, 228);
+
+/// A drawing error, in words.
+pub type Drawn<T = ()> = Result<T, String>;
+
+/// How values become positions along an axis.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Scale {
+    /// From zero.
+    Linear,
+    /// In decades; only positive values can be shown.
+    Log,
+}
+
+/// One axis: its scale, its range and its words.
+#[derive(Debug, Clone)]
+pub struct Axis {
+    /// What is shown, with its unit.
+    pub label: String,
+    /// Linear or logarithmic.
+    pub scale: Scale,
+    /// The first and the last value shown.
+    pub range: (f64, f64),
+    /// Where the ticks are, and what they say.
+    pub ticks: Vec<(f64, String)>,
+}
+
+impl Axis {
+    /// An axis that holds all values, with ticks at 1, 2 and 5 times powers of ten.
+    pub fn over(
+        label: &str,
+        scale: Scale,
+        values: impl Iterator<Item = f64>,
+        format: impl Fn(f64) -> String,
+    ) -> Axis {
+        let usable = values.filter(|v| v.is_finite() && (*v > 0.0 || scale == Scale::Linear));
+        let (low, high) = usable.fold((f64::INFINITY, 0.0f64), |(l, h), v| (l.min(v), h.max(v)));
+        let (range, ticks) = match scale {
+            Scale::Linear => linear_ticks(if high > 0.0 { high } else { 1.0 }),
+            Scale::Log if low.is_finite() => log_ticks(low, high),
+            Scale::Log => log_ticks(1.0, 10.0),
+        };
+        let ticks = ticks.into_iter().map(|t| (t, format(t))).collect();
+        Axis {
+            label: label.to_string(),
+            scale,
+            range,
+            ticks,
+        }
+    }
+
+    /// Where a value lies between the ends of the axis, 0 to 1; `None` when it cannot be shown.
+    fn fraction(&self, value: f64) -> Option<f64> {
+        let place = |v: f64| match self.scale {
+            Scale::Linear => v,
+            Scale::Log => v.log10(),
+        };
+        let (low, high) = (place(self.range.0), place(self.range.1));
+        let fraction = (place(value) - low) / (high - low);
+        (fraction.is_finite() && (-1e-9..=1.0 + 1e-9).contains(&fraction)).then_some(fraction)
+    }
+}
+
+/// Zero to a little above `high`, in about five round steps.
+fn linear_ticks(high: f64) -> ((f64, f64), Vec<f64>) {
+    let rough = high / 4.0;
+    let decade = 10f64.powf(rough.log10().floor());
+    let step = [1.0, 2.0, 2.5, 5.0, 10.0]
+        .iter()
+        .map(|m| m * decade)
+        .find(|s| *s >= rough)
+        .unwrap_or(10.0 * decade);
+    let count = (high / step).ceil() as usize;
+    let ticks: Vec<f64> = (0..=count).map(|i| i as f64 * step).collect();
+    ((0.0, (count as f64 * step).max(high) * 1.02), ticks)
+}
+
+/// From the 1-2-5 step at or below `low` to the one at or above `high`; whole decades only when there are many.
+fn log_ticks(low: f64, high: f64) -> ((f64, f64), Vec<f64>) {
+    let steps = |multiples: &[f64]| -> Vec<f64> {
+        let first = low.log10().floor() as i32;
+        let last = high.log10().ceil() as i32;
+        let all = (first..=last).flat_map(|e| multiples.iter().map(move |m| m * 10f64.powi(e)));
+        let all: Vec<f64> = all.collect();
+        let from = all.iter().rposition(|t| *t <= low * 1.000_001).unwrap_or(0);
+        let to = all
+            .iter()
+            .position(|t| *t >= high * 0.999_999)
+            .unwrap_or(all.len() - 1);
+        all[from..=to.max(from + 1).min(all.len() - 1)].to_vec()
+    };
+    let mut ticks = steps(&[1.0, 2.0, 5.0]);
+    if ticks.len() > 8 {
+        ticks = steps(&[1.0]);
+    }
+    let range = (ticks[0], ticks[ticks.len() - 1]);
+    (range, ticks)
+}
+
+/// A figure at one place, with the range over its trials.
+#[derive(Debug, Clone, Copy)]
+pub struct Point {
+    /// Along the horizontal axis.
+    pub x: f64,
+    /// The median.
+    pub y: f64,
+    /// The smallest and the largest trial.
+    pub range: Option<(f64, f64)>,
+    /// Drawn hollow: some trial was suspect.
+    pub suspect: bool,
+    /// Words beside the mark.
+    pub note: Option<&'static str>,
+}
+
+/// The points of one arm.
+#[derive(Debug, Clone)]
+pub struct Series {
+    /// The arm.
+    pub label: String,
+    /// Its look.
+    pub look: Look,
+    /// In the order of `x`.
+    pub points: Vec<Point>,
+}
+
+/// The texts around a chart.
+#[derive(Debug, Clone, Default)]
+pub struct Texts {
+    /// What the chart shows.
+    pub title: String,
+    /// Under which conditions.
+    pub subtitle: String,
+    /// What must be known to read it rightly; at most two lines.
+    pub caption: Vec<String>,
+}
+
+/// Draws one line with markers per series.
+pub fn lines(texts: &Texts, x: &Axis, y: &Axis, series: &[Series], markers: bool) -> Drawn<String> {
+    to_svg(|area| {
+        let frame = Frame { area, x, y };
+        frame.texts(texts)?;
+        frame.grid()?;
+        for s in series {
+            frame.line(s)?;
+            if markers {
+                frame.marks(s)?;
+            }
+        }
+        frame.legend(series)
+    })
+}
+
+/// Draws one horizontal bar per series, for figures at a single place.
+pub fn bars(texts: &Texts, value: &Axis, series: &[Series]) -> Drawn<String> {
+    let rows = Axis {
+        label: String::new(),
+        scale: Scale::Linear,
+        range: (0.0, series.len().max(1) as f64),
+        ticks: Vec::new(),
+    };
+    to_svg(|area| {
+        let frame = Frame {
+            area,
+            x: value,
+            y: &rows,
+        };
+        frame.texts(texts)?;
+        frame.grid()?;
+        for (row, s) in series.iter().rev().enumerate() {
+            if let Some(point) = s.points.first() {
+                frame.bar(row as f64 + 0.5, s, point)?;
+            }
+        }
+        Ok(())
+    })
+}
+
+fn to_svg(draw: impl FnOnce(&DrawingArea<SVGBackend, Shift>) -> Drawn) -> Drawn<String> {
+    let mut svg = String::new();
+    {
+        let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
+        area.fill(&WHITE).map_err(|e| e.to_string())?;
+        draw(&area)?;
+        area.present().map_err(|e| e.to_string())?;
+    }
+    Ok(svg)
+}
+
+/// Text of `px` pixels: plotters emits 1/1.24 of the size it is asked for.
+fn font(px: f64, colour: RGBColor, h: HPos, v: VPos) -> TextStyle<'static> {
+    ("sans-serif", px * 1.24)
+        .into_font()
+        .color(&colour)
+        .pos(Pos::new(h, v))
+}
+
+struct Frame<'a, 'b> {
+    area: &'a DrawingArea<SVGBackend<'b>, Shift>,
+    x: &'a Axis,
+    y: &'a Axis,
+}
+
+impl Frame<'_, '_> {
+    fn width(&self) -> i32 {
+        SIZE.0 as i32 - LEFT - RIGHT
+    }
+
+    fn height(&self) -> i32 {
+        SIZE.1 as i32 - TOP - BOTTOM
+    }
+
+    fn px(&self, x: f64) -> Option<i32> {
+        let fraction = self.x.fraction(x)?;
+        Some(LEFT + (fraction * f64::from(self.width())).round() as i32)
+    }
+
+    fn py(&self, y: f64) -> Option<i32> {
+        let fraction = self.y.fraction(y)?;
+        Some(TOP + ((1.0 - fraction) * f64::from(self.height())).round() as i32)
+    }
+
+    fn at(&self, point: &Point) -> Option<(i32, i32)> {
+        Some((self.px(point.x)?, self.py(point.y)?))
+    }
+
+    fn text(&self, words: &str, at: (i32, i32), style: TextStyle<'static>) -> Drawn {
+        self.area
+            .draw(&Text::new(words.to_string(), at, style))
+            .map_err(|e| e.to_string())
+    }
+
+    fn path(&self, points: &[(i32, i32)], style: ShapeStyle) -> Drawn {
+        self.area
+            .draw(&PathElement::new(points.to_vec(), style))
+            .map_err(|e| e.to_string())
+    }
+
+    fn texts(&self, texts: &Texts) -> Drawn {
+        let left = |px, colour| font(px, colour, HPos::Left, VPos::Top);
+        self.text(&texts.title, (24, 16), left(19.0, INK))?;
+        self.text(&texts.subtitle, (24, 43), left(13.0, FAINT))?;
+        let bottom = SIZE.1 as i32 - 38;
+        for (i, line) in texts.caption.iter().take(2).enumerate() {
+            self.text(line, (24, bottom + 16 * i as i32), left(11.5, FAINT))?;
+        }
+        Ok(())
+    }
+
+    fn grid(&self) -> Drawn {
+        let (right, bottom) = (LEFT + self.width(), TOP + self.height());
+        for (value, words) in &self.x.ticks {
+            let Some(x) = self.px(*value) else { continue };
+            self.path(&[(x, TOP), (x, bottom)], GRID.stroke_width(1))?;
+            self.text(
+                words,
+                (x, bottom + 7),
+                font(12.0, INK, HPos::Center, VPos::Top),
+            )?;
+        }
+        for (value, words) in &self.y.ticks {
+            let Some(y) = self.py(*value) else { continue };
+            self.path(&[(LEFT, y), (right, y)], GRID.stroke_width(1))?;
+            self.text(
+                words,
+                (LEFT - 9, y),
+                font(12.0, INK, HPos::Right, VPos::Center),
+            )?;
+        }
+        self.path(
+            &[(LEFT, TOP), (LEFT, bottom), (right, bottom)],
+            FAINT.stroke_width(1),
+        )?;
+        let middle = (LEFT + self.width() / 2, bottom + 27);
+        self.text(
+            &self.x.label,
+            middle,
+            font(12.5, INK, HPos::Center, VPos::Top),
+        )?;
+        let upright = font(12.5, INK, HPos::Center, VPos::Top).transform(FontTransform::Rotate270);
+        self.text(&self.y.label, (14, TOP + self.height() / 2), upright)
+    }
+
+    /// What cannot be placed breaks the line instead of being drawn at the edge.
+    fn line(&self, series: &Series) -> Drawn {
+        let style = series.look.colour.stroke_width(2);
+        let places: Vec<Option<(i32, i32)>> = series.points.iter().map(|p| self.at(p)).collect();
+        for run in places.split(Option::is_none) {
+            let run: Vec<(i32, i32)> = run.iter().copied().flatten().collect();
+            if run.len() < 2 {
+                continue;
+            }
+            if series.look.dashed {
+                let dashes = DashedPathElement::new(run, 6, 4, style);
+                self.area.draw(&dashes).map_err(|e| e.to_string())?;
+            } else {
+                self.path(&run, style)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn marks(&self, series: &Series) -> Drawn {
+        for point in &series.points {
+            let Some(at) = self.at(point) else { continue };
+            if let Some((low, high)) = point.range
+                && let (Some(low), Some(high)) = (self.py(low), self.py(high))
+            {
+                self.path(
+                    &[(at.0, low), (at.0, high)],
+                    series.look.colour.stroke_width(1),
+                )?;
+            }
+            self.marker(at, &series.look, point.suspect)?;
+            if let Some(note) = point.note {
+                let style = font(11.0, series.look.colour, HPos::Left, VPos::Center);
+                self.text(note, (at.0 + 9, at.1), style)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn marker(&self, at: (i32, i32), look: &Look, hollow: bool) -> Drawn {
+        let inside = if hollow { WHITE } else { look.colour };
+        for (style, r) in [(inside.filled(), 5), (look.colour.stroke_width(2), 5)] {
+            let shape = outline(look.marker, at, r);
+            let drawn = match look.marker {
+                Marker::Circle => self.area.draw(&Circle::new(at, r, style)),
+                _ if style.filled => self.area.draw(&Polygon::new(shape, style)),
+                _ => self.area.draw(&PathElement::new(shape, style)),
+            };
+            drawn.map_err(|e| e.to_string())?;
+        }
+        Ok(())
+    }
+
+    fn legend(&self, series: &[Series]) -> Drawn {
+        let left = LEFT + self.width() + 22;
+        for (i, s) in series.iter().enumerate() {
+            let y = TOP + 10 + 22 * i as i32;
+            let sample = [(left, y), (left + 34, y)];
+            if s.look.dashed {
+                let dashes = DashedPathElement::new(sample, 6, 4, s.look.colour.stroke_width(2));
+                self.area.draw(&dashes).map_err(|e| e.to_string())?;
+            } else {
+                self.path(&sample, s.look.colour.stroke_width(2))?;
+            }
+            self.marker((left + 17, y), &s.look, false)?;
+            self.text(
+                &s.label,
+                (left + 44, y),
+                font(12.5, INK, HPos::Left, VPos::Center),
+            )?;
+        }
+        Ok(())
+    }
+
+    fn bar(&self, row: f64, series: &Series, point: &Point) -> Drawn {
+        let Some(y) = self.py(row) else { return Ok(()) };
+        self.text(
+            &series.label,
+            (LEFT - 9, y),
+            font(12.5, INK, HPos::Right, VPos::Center),
+        )?;
+        let Some(x) = self.px(point.y) else {
+            return Ok(());
+        };
+        let half = (f64::from(self.height()) / self.y.range.1 * 0.32).min(16.0) as i32;
+        let corners = [(LEFT, y - half), (x, y + half)];
+        let inside = if point.suspect {
+            WHITE
+        } else {
+            series.look.colour
+        };
+        for style in [inside.filled(), series.look.colour.stroke_width(2)] {
+            let bar = Rectangle::new(corners, style);
+            self.area.draw(&bar).map_err(|e| e.to_string())?;
+        }
+        let mut end = x;
+        if let Some((low, high)) = point.range
+            && let (Some(low), Some(high)) = (self.px(low), self.px(high))
+        {
+            self.path(&[(low, y), (high, y)], INK.stroke_width(1))?;
+            end = end.max(high);
+        }
+        let words = point.note.unwrap_or_default();
+        self.text(
+            words,
+            (end + 8, y),
+            font(11.5, FAINT, HPos::Left, VPos::Center),
+        )
+    }
+}
+
+/// A closed outline of the marker around `at`.
+fn outline(marker: Marker, (x, y): (i32, i32), r: i32) -> Vec<(i32, i32)> {
+    match marker {
+        Marker::Circle | Marker::Square => {
+            vec![
+                (x - r, y - r),
+                (x + r, y - r),
+                (x + r, y + r),
+                (x - r, y + r),
+                (x - r, y - r),
+            ]
+        }
+        Marker::Triangle => vec![(x - r, y + r), (x, y - r), (x + r, y + r), (x - r, y + r)],
+        Marker::Diamond => vec![(x - r, y), (x, y - r), (x + r, y), (x, y + r), (x - r, y)],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn log_axes_hold_their_values_and_have_several_ticks() {
+        for (low, high) in [(50.0, 1000.0), (3.0, 4.0), (1.0, 1e6), (10.0, 10.0)] {
+            let (range, ticks) = log_ticks(low, high);
+            assert!(
+                range.0 <= low && range.1 >= high,
+                "{low}..{high}: {range:?}"
+            );
+            assert!((2..=8).contains(&ticks.len()), "{low}..{high}: {ticks:?}");
+        }
+    }
+
+    #[test]
+    fn linear_axes_start_at_zero() {
+        let ((low, high), ticks) = linear_ticks(134_000.0);
+        assert_eq!((low, ticks[0]), (0.0, 0.0));
+        assert!(high >= 134_000.0 && (3..=7).contains(&ticks.len()));
+    }
+
+    #[test]
+    fn what_cannot_be_placed_has_no_place() {
+        let axis = Axis::over("x", Scale::Log, [1.0, 100.0].into_iter(), |v| v.to_string());
+        assert_eq!(axis.fraction(0.0), None);
+        assert_eq!(axis.fraction(f64::NAN), None);
+        assert_eq!(axis.fraction(1000.0), None);
+        assert_eq!(axis.fraction(10.0), Some(0.5));
+    }
+
+    #[test]
+    fn a_chart_names_its_series_and_survives_odd_values() {
+        let point = |x, y| Point {
+            x,
+            y,
+            range: Some((y, f64::NAN)),
+            suspect: true,
+            note: None,
+        };
+        let series = vec![Series {
+            label: "a<b>&c".into(),
+            look: super::super::look::of("epoll"),
+            points: vec![point(1.0, 2.0), point(2.0, f64::NAN), point(0.0, 1.0)],
+        }];
+        let axis =
+            |values: [f64; 2]| Axis::over("v", Scale::Log, values.into_iter(), |v| v.to_string());
+        let svg = lines(
+            &Texts::default(),
+            &axis([1.0, 2.0]),
+            &axis([1.0, 5.0]),
+            &series,
+            true,
+        )
+        .unwrap();
+        assert!(svg.contains("a&lt;b&gt;&amp;c") && !svg.contains("NaN"));
+        assert!(bars(&Texts::default(), &axis([1.0, 5.0]), &series).is_ok());
+    }
+}

@@ -1,0 +1,220 @@
+//! The command line as it was typed. What it means is decided in [`crate::plan`], once.
+
+use crate::trial::probe::Service;
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use loadgen::flags::{CpuList, LoadFlags, PayloadSize};
+use loadgen::units::{parse_count, parse_duration, parse_rate};
+use std::path::PathBuf;
+use std::time::Duration;
+
+const EXAMPLES: &str = "\
+Examples:
+  harness --model epoll --conns 10000
+  harness --model all --conns 50,1000 --repeat 6
+  harness --model process,thread,epoll --conns 50 --requests-per-conn 1
+  harness list
+
+Every flag can also be set as an environment variable: --client-cpus as TENK_CLIENT_CPUS.";
+
+/// Which TCP server concurrency model should I use on this machine, and how far does it go?
+#[derive(Parser, Debug)]
+#[command(
+    name = "harness",
+    version,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    max_term_width = 100,
+    after_help = EXAMPLES
+)]
+pub struct Cli {
+    /// What to do instead of a run.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// The run.
+    #[command(flatten)]
+    pub run: RunFlags,
+}
+
+/// Everything that is not a run.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// List the models
+    List {
+        /// Every model's axes, wall, variants and manual pages
+        #[arg(long)]
+        long: bool,
+    },
+    /// Enter the namespace, groups and CPUs of a measured process and become it
+    #[command(hide = true)]
+    Launch {
+        /// A `Launch` as JSON.
+        spec: String,
+    },
+}
+
+/// What to run, how often, where, and what to do with the result.
+#[derive(Args, Debug, Clone)]
+pub struct RunFlags {
+    /// Models to run: NAME[:key=value,…],… or all (see `harness list`)
+    #[arg(
+        long,
+        value_name = "LIST",
+        required = true,
+        help_heading = "What to compare"
+    )]
+    pub model: Vec<String>,
+    /// Connections, one or several numbers (10k = 10 000)
+    #[arg(long, value_name = "COUNT,…", default_value = "50", value_delimiter = ',', value_parser = parse_count, help_heading = "What to compare")]
+    pub conns: Vec<u64>,
+    /// Requests before a connection is closed and replaced; absent: long-lived, 1: short-lived
+    #[arg(long, value_name = "COUNT,…", value_delimiter = ',', value_parser = parse_count, help_heading = "What to compare")]
+    pub requests_per_conn: Vec<u64>,
+    /// Bytes per request [default: 64]
+    #[arg(
+        long,
+        value_name = "BYTES,…",
+        value_delimiter = ',',
+        help_heading = "What to compare"
+    )]
+    pub payload: Vec<PayloadSize>,
+    /// Silent connections beside the active ones
+    #[arg(long, value_name = "COUNT,…", value_delimiter = ',', value_parser = parse_count, help_heading = "What to compare")]
+    pub idle: Vec<u64>,
+    /// Requests per second over all connections (open loop); absent: closed loop
+    #[arg(long, value_name = "PER_S,…", value_delimiter = ',', value_parser = parse_rate, help_heading = "What to compare")]
+    pub rate: Vec<f64>,
+    /// What the servers do with bytes; sets the protocol [default: echo]
+    #[arg(long, value_enum, help_heading = "What to compare")]
+    pub service: Option<Service>,
+    /// Workers of models that have a pool, and processes or loops of those that have several
+    #[arg(long, value_name = "COUNT", value_parser = parse_count, help_heading = "What to compare")]
+    pub workers: Option<u64>,
+
+    /// All settings of the load that are not compared.
+    #[command(flatten)]
+    pub load: LoadFlags,
+
+    /// Trials of every model under every workload, each with a fresh server
+    #[arg(long, value_name = "COUNT", default_value = "3", value_parser = parse_count, help_heading = "Trials")]
+    pub repeat: u64,
+    /// Load before the window, not reported
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = parse_duration, help_heading = "Trials")]
+    pub warmup: Duration,
+    /// The measured window of every trial
+    #[arg(long, value_name = "TIME", default_value = "3s", value_parser = parse_duration, help_heading = "Trials")]
+    pub duration: Duration,
+    /// Seed of the order of trials and of everything random in them; absent: drawn, and recorded
+    #[arg(long, value_name = "NUMBER", help_heading = "Trials")]
+    pub seed: Option<u64>,
+
+    /// CPUs of the server, such as 0 or 0,2-3 [default: the first half]
+    #[arg(long, value_name = "LIST", help_heading = "Place")]
+    pub server_cpus: Option<CpuList>,
+    /// CPUs of the load generator [default: the other half]
+    #[arg(long, value_name = "LIST", help_heading = "Place")]
+    pub client_cpus: Option<CpuList>,
+    /// A private network namespace for every trial: its own ports, TIME_WAITs and counters
+    #[arg(long, value_enum, default_value_t, help_heading = "Place")]
+    pub netns: Netns,
+
+    /// Where the run's folder is made
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = "results",
+        help_heading = "Output"
+    )]
+    pub results: PathBuf,
+    /// What stdout carries
+    #[arg(long, value_enum, default_value_t, help_heading = "Output")]
+    pub format: Format,
+    /// Print what would be run, and how long it would take
+    #[arg(long, help_heading = "Output")]
+    pub dry_run: bool,
+    /// No progress and no notices on stderr; errors are still said
+    #[arg(long, short, help_heading = "Output")]
+    pub quiet: bool,
+}
+
+/// Whether trials get a private network namespace.
+#[derive(ValueEnum, Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Netns {
+    /// Where the kernel allows it.
+    #[default]
+    Auto,
+    /// Fail where it does not.
+    Require,
+    /// Use the host's network.
+    Off,
+}
+
+/// What stdout carries.
+#[derive(ValueEnum, Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Format {
+    /// A table for people.
+    #[default]
+    Table,
+    /// Everything, as one JSON object.
+    Json,
+    /// The rows.
+    Csv,
+    /// The table as Markdown.
+    Md,
+}
+
+impl Cli {
+    /// Reads the process's command line and TENK_* environment; ends the process on a usage error or `--help`.
+    pub fn read() -> Cli {
+        let matches = command().get_matches();
+        Cli::from_arg_matches(&matches).unwrap_or_else(|e| e.exit())
+    }
+}
+
+/// The command with an environment variable for every flag of a run.
+fn command() -> clap::Command {
+    Cli::command().mut_args(|arg| match arg.get_long() {
+        Some("help" | "version") | None => arg,
+        // What is spoken follows from --service; loadgen's own flag stays for redis-like peers.
+        Some("protocol") => arg.hide(true).env("TENK_PROTOCOL"),
+        Some(long) => {
+            let name = format!("TENK_{}", long.to_uppercase().replace('-', "_"));
+            // clap keeps the name for the life of the program, and so do we.
+            arg.env(&*name.leak()).hide_env(true)
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_is_consistent() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn the_title_command_is_understood() {
+        let words = ["harness", "--model", "epoll", "--conns", "10000"];
+        let cli = Cli::try_parse_from(words).unwrap();
+        assert_eq!((cli.run.conns, cli.run.repeat), (vec![10_000], 3));
+    }
+
+    #[test]
+    fn lists_and_units_are_understood() {
+        let words = [
+            "harness",
+            "--model",
+            "all",
+            "--conns",
+            "50,1k",
+            "--duration",
+            "500ms",
+        ];
+        let cli = Cli::try_parse_from(words).unwrap();
+        assert_eq!(cli.run.conns, [50, 1000]);
+        assert_eq!(cli.run.duration, Duration::from_millis(500));
+        assert!(Cli::try_parse_from(["harness", "list", "--long"]).is_ok());
+        assert!(Cli::try_parse_from(["harness"]).is_err());
+    }
+}

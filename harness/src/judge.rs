@@ -1,0 +1,458 @@
+//! From what was seen in a trial to its row: what the server did, and whether the figures are to be believed.
+//! Pure: everything here is computed from [`Evidence`] alone.
+
+use crate::plan::{Plan, TrialPlan, cpu_list};
+use crate::row::{Bottleneck, Reason, Reasons, Row, Status, Verdict};
+use crate::trial::Evidence;
+use crate::trial::server::StartError;
+use loadgen::load::Load;
+use loadgen::outcome::{Connections, Outcome, Quantiles, Requests};
+use std::collections::BTreeMap;
+
+/// A side whose CPUs are used at least this much has run out of them (DESIGN §4).
+const USED_UP: f64 = 0.90;
+/// W01: the generator's useful share above which it is the bottleneck.
+const GENERATOR_USED_UP: f64 = 0.95;
+/// W04: how far Little's law may be off.
+const LITTLE_TOLERANCE: f64 = 0.05;
+
+/// Makes the row of a trial.
+pub fn judge(run_id: &str, plan: &Plan, trial: &TrialPlan, evidence: &Evidence) -> Row {
+    let mut row = settings(run_id, plan, trial);
+    if let Some(outcome) = &evidence.outcome {
+        generator_figures(&mut row, outcome);
+    }
+    server_figures(&mut row, plan, evidence);
+    let (status, explanation) = status(trial, evidence);
+    row.status = status;
+    let mut reasons: Vec<Reason> = explanation
+        .map(|text| reason("", text))
+        .into_iter()
+        .collect();
+    reasons.extend(doubts(&row, trial, evidence));
+    row.verdict = reasons
+        .iter()
+        .map(|r| weight(&r.code, evidence))
+        .max()
+        .unwrap_or(Verdict::Valid);
+    row.reasons = Reasons(reasons);
+    unrank_latency(&mut row, trial, evidence);
+    row
+}
+
+fn reason(code: &str, text: impl Into<String>) -> Reason {
+    Reason {
+        code: code.into(),
+        text: text.into(),
+    }
+}
+
+fn settings(run_id: &str, plan: &Plan, trial: &TrialPlan) -> Row {
+    let load = &trial.load;
+    let arm = &trial.arm;
+    let has_workers = arm.model.variants.iter().any(|v| v.key == "workers");
+    Row {
+        run_id: run_id.into(),
+        block: trial.block,
+        trial: trial.trial,
+        seed: load.seed,
+        arm: arm.label.clone(),
+        model: arm.model.name.into(),
+        variant: arm.variant.clone(),
+        service: plan.service.name().into(),
+        protocol: serialised(&load.protocol),
+        conns: load.conns,
+        idle: load.idle,
+        payload_bytes: load.payload.map_or(0, |p| u64::from(p.max)),
+        requests_per_conn: load.requests_per_conn,
+        rate_per_s: load.rate_per_s,
+        arrival: match load.is_open_loop() {
+            true => serialised(&load.arrival),
+            false => "closed".into(),
+        },
+        think_ns: load.think_ns,
+        pipeline: load.pipeline,
+        workers: plan.workers.filter(|_| has_workers),
+        server_cpus: cpu_list(&plan.server_cpus),
+        client_cpus: cpu_list(&plan.client_cpus),
+        duration_s: load.duration_ns as f64 / 1e9,
+        ..Row::blank()
+    }
+}
+
+/// A unit variant as its serialised word.
+fn serialised(value: &impl serde::Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(word)) => word,
+        _ => String::new(),
+    }
+}
+
+fn total(counts: &BTreeMap<String, u64>) -> u64 {
+    counts.values().sum()
+}
+
+fn generator_figures(row: &mut Row, outcome: &Outcome) {
+    let (c, r) = (&outcome.connections, &outcome.requests);
+    row.duration_s = outcome.window_s;
+    row.conns_established = Some(c.established);
+    row.conns_served = Some(match outcome.load.requests_per_conn {
+        None => c.served_at_barrier,
+        Some(_) => c.served,
+    });
+    row.conns_refused = Some(c.refused);
+    row.conns_timed_out = Some(c.timed_out);
+    row.conns_reset = Some(c.reset_later);
+    row.local_failures = Some(total(&c.local_failures));
+    row.conns_per_s = match outcome.load.churns() {
+        true => Some(c.per_s),
+        false => (outcome.ramp_s > 0.0).then(|| c.served_at_barrier as f64 / outcome.ramp_s),
+    };
+    row.requests_offered = Some(r.offered);
+    row.requests_completed = Some(r.completed);
+    row.requests_dropped = Some(r.dropped);
+    row.requests_timed_out = Some(r.timed_out);
+    row.requests_failed = Some(total(&r.failed));
+    row.requests_mismatched = Some(r.mismatched);
+    row.errors = Some(errors(c, r));
+    row.requests_per_s = Some(r.per_s);
+    row.bytes_per_s = Some(r.bytes_per_s);
+    let latency = &outcome.latency_ns;
+    row.response_p50_ns = known(&latency.response, latency.response.p50);
+    row.response_p90_ns = known(&latency.response, latency.response.p90);
+    row.response_p99_ns = known(&latency.response, latency.response.p99);
+    row.response_p999_ns = known(&latency.response, latency.response.p999);
+    row.response_max_ns = known(&latency.response, latency.response.max);
+    row.service_p50_ns = known(&latency.service, latency.service.p50);
+    row.service_p99_ns = known(&latency.service, latency.service.p99);
+    row.connect_p50_ns = known(&latency.connect, latency.connect.p50);
+    row.connect_p99_ns = known(&latency.connect, latency.connect.p99);
+    row.slip_p99_ns = known(&outcome.schedule_slip_ns, outcome.schedule_slip_ns.p99);
+    row.jain = outcome.fairness.jain;
+    row.generator_cpu_us_per_request = outcome.generator.cpu_us_per_request;
+    row.generator_utilisation = Some(outcome.generator.cpu_utilisation);
+}
+
+/// A quantile, unless it is only a lower bound: a cell of a row has no room for `≥`, and the bound taken for the
+/// figure would mislead. The reasons say how many requests had no answer.
+fn known(quantiles: &Quantiles, value_ns: Option<u64>) -> Option<u64> {
+    value_ns.filter(|&ns| !quantiles.is_lower_bound(ns))
+}
+
+/// Everything asked for and not given: connections missing at the barrier or failed later, whichever is more, and
+/// requests without their answer.
+fn errors(c: &Connections, r: &Requests) -> u64 {
+    let missing = c.requested.saturating_sub(c.served_at_barrier);
+    let failed = c.refused + c.timed_out + total(&c.connect_failed) + total(&c.local_failures);
+    let unanswered =
+        r.dropped + r.timed_out + total(&r.failed) + r.mismatched + r.unanswered_at_end;
+    missing.max(failed) + unanswered
+}
+
+fn server_figures(row: &mut Row, plan: &Plan, evidence: &Evidence) {
+    row.conns_shed = evidence.ledger.map(|tally| tally.shed);
+    if let Some(net) = evidence.net {
+        row.listen_overflows = Some(net.listen_overflows);
+        row.listen_drops = Some(net.listen_drops);
+        row.tcp_retransmits = Some(net.retransmits);
+    }
+    let (Some(window), Some(outcome)) = (&evidence.window, &evidence.outcome) else {
+        return;
+    };
+    // The readings lie a handshake further apart than the window's ends; the server's pace is the same.
+    let share = outcome.window_s / window.between_s.max(f64::MIN_POSITIVE);
+    let cpu_s = window.server_cpu.total_s * share;
+    let requests = outcome.requests.completed as f64;
+    let per_request = |amount: f64| (requests > 0.0).then(|| amount / requests);
+    row.server_cpu_us_per_request = per_request(cpu_s * 1e6);
+    row.server_user_s = Some(window.server_cpu.user_s * share);
+    row.server_system_s = Some(window.server_cpu.system_s * share);
+    row.server_memory_kib = Some(window.memory_kib);
+    let held = outcome.connections.served_at_barrier;
+    row.server_memory_per_conn_bytes = (held > 0 && row.requests_per_conn.is_none())
+        .then(|| window.memory_kib as f64 * 1024.0 / held as f64);
+    row.server_threads = Some(window.threads);
+    row.server_processes = Some(window.processes);
+    row.ctx_switches_per_request = window.ctx_switches.and_then(|n| per_request(n as f64));
+    row.wakeups_per_request = per_request(window.wakeups as f64);
+    row.bottleneck = Some(bottleneck(
+        cpu_s / (outcome.window_s * plan.server_cpus.len() as f64),
+        outcome.generator.cpu_utilisation,
+    ));
+    if let Some(machine) = window.machine {
+        let generator_s = outcome.generator.cpu_user_s + outcome.generator.cpu_system_s;
+        let all_s = window.between_s * machine_cpus();
+        let own_s = window.server_cpu.total_s + generator_s + window.harness_s;
+        row.steal_fraction = Some(machine.steal_s / all_s);
+        row.foreign_cpu_fraction = Some(((machine.busy_s - own_s) / all_s).max(0.0));
+    }
+}
+
+fn machine_cpus() -> f64 {
+    use nix::unistd::{SysconfVar, sysconf};
+    match sysconf(SysconfVar::_NPROCESSORS_ONLN) {
+        Ok(Some(cpus)) => cpus as f64,
+        _ => 1.0,
+    }
+}
+
+fn bottleneck(server: f64, generator: f64) -> Bottleneck {
+    match (server >= USED_UP, generator >= USED_UP) {
+        (true, true) => Bottleneck::Both,
+        (true, false) => Bottleneck::Server,
+        (false, true) => Bottleneck::Generator,
+        (false, false) => Bottleneck::Neither,
+    }
+}
+
+/// What the server did, and the sentence that explains it when it is not `ok`.
+fn status(trial: &TrialPlan, evidence: &Evidence) -> (Status, Option<String>) {
+    match &evidence.start_error {
+        Some(StartError::Unavailable(why)) => return (Status::Skipped, Some(why.clone())),
+        Some(StartError::Ended(why)) => {
+            return (
+                Status::Crashed,
+                Some(format!("ended before it was ready: {why}")),
+            );
+        }
+        Some(StartError::Silent(why)) => return (Status::Hung, Some(why.clone())),
+        None => {}
+    }
+    if let Some(end) = &evidence.server_ended {
+        return (
+            Status::Crashed,
+            Some(format!("the server ended by itself: {end}")),
+        );
+    }
+    let Some(outcome) = &evidence.outcome else {
+        let why = evidence.generator_error.clone().unwrap_or_default();
+        let status = match evidence.answers_afterwards {
+            true => Status::Ok,
+            false => Status::Hung,
+        };
+        return (status, Some(format!("no outcome: {why}")));
+    };
+    if outcome.requests.mismatched > 0 {
+        let n = outcome.requests.mismatched;
+        return (Status::Wrong, Some(format!("{n} replies had wrong bytes")));
+    }
+    if !evidence.answers_afterwards {
+        return (
+            Status::Hung,
+            Some("no answer even after the load had gone".into()),
+        );
+    }
+    limits(trial, evidence, outcome)
+}
+
+/// `limited`, `starved` or `ok`: whose fault the missing connections are.
+fn limits(trial: &TrialPlan, evidence: &Evidence, outcome: &Outcome) -> (Status, Option<String>) {
+    let c = &outcome.connections;
+    let missing = c.requested.saturating_sub(c.served_at_barrier);
+    let local = total(&c.local_failures);
+    let tally = evidence.ledger.unwrap_or_default();
+    if tally.shed > 0 {
+        let wall = trial.arm.model.wall;
+        let wall = wall.split(':').next().unwrap_or(wall);
+        let text = format!("{wall} at {} of {}", c.served_at_barrier, c.requested);
+        return (Status::Limited, Some(text));
+    }
+    if tally.accept_errors > 0 && missing > local {
+        let text = format!(
+            "RLIMIT_NOFILE of the server at {} of {}",
+            c.served_at_barrier, c.requested
+        );
+        return (Status::Limited, Some(text));
+    }
+    if missing > local {
+        let text = format!(
+            "served {} of {} connections in time",
+            c.served_at_barrier, c.requested
+        );
+        return (Status::Starved, Some(text));
+    }
+    match outcome.fairness.starved_connections {
+        0 => (Status::Ok, None),
+        n => {
+            let text = format!(
+                "{n} of {} connections had no request served in the window",
+                trial.load.conns
+            );
+            (Status::Starved, Some(text))
+        }
+    }
+}
+
+/// Reasons not to believe the figures, by the codes of DESIGN §4: the generator's own, and those that need both sides.
+fn doubts(row: &Row, trial: &TrialPlan, evidence: &Evidence) -> Vec<Reason> {
+    let Some(outcome) = &evidence.outcome else {
+        return Vec::new();
+    };
+    let mut reasons: Vec<Reason> = [
+        generator_bound(row, outcome),
+        little(row, &trial.load, outcome),
+        local_limit(outcome),
+        listen_queue(row, outcome),
+        ledgers(row, evidence, outcome),
+        other_server(evidence, outcome),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    for own in &outcome.reasons {
+        // What the generator alone suspected, both sides' figures have decided above.
+        let decided_here = ["W01", "W04", "W05", "W08"].contains(&own.code.as_str());
+        if !decided_here {
+            reasons.push(own.clone());
+        }
+    }
+    reasons.sort_by(|a, b| a.code.cmp(&b.code));
+    reasons
+}
+
+fn weight(code: &str, evidence: &Evidence) -> Verdict {
+    match code {
+        "W02" | "W04" | "W05" | "W09" | "W10" => Verdict::Invalid,
+        "" if evidence.outcome.is_none() => Verdict::Invalid,
+        "" => Verdict::Valid,
+        _ => Verdict::Suspect,
+    }
+}
+
+fn generator_bound(row: &Row, outcome: &Outcome) -> Option<Reason> {
+    let generator = outcome.generator.cpu_utilisation;
+    let server_is_not = matches!(
+        row.bottleneck,
+        Some(Bottleneck::Generator | Bottleneck::Neither)
+    );
+    let bound = !outcome.load.is_open_loop() && generator >= GENERATOR_USED_UP && server_is_not;
+    bound.then(|| {
+        reason(
+            "W01",
+            format!(
+                "the generator used {:.0} % of its CPUs and the server less than {:.0} %: throughput is a lower bound",
+                generator * 100.0,
+                USED_UP * 100.0
+            ),
+        )
+    })
+}
+
+/// Little's law: connections in use × pipeline = throughput × (response + think). It holds when nobody was starved
+/// and every connection was always either waiting for its answer or thinking.
+fn little(row: &Row, load: &Load, outcome: &Outcome) -> Option<Reason> {
+    let unusual = load.is_open_loop() || load.churns() || row.protocol == "discard";
+    if unusual || outcome.fairness.starved_connections > 0 || row.errors? > 0 {
+        return None;
+    }
+    let response_s = outcome.latency_ns.response.mean? as f64 / 1e9;
+    let expected = load.conns as f64 * load.pipeline as f64;
+    let found = outcome.requests.per_s * (response_s + load.think_ns as f64 / 1e9);
+    let off = (found / expected - 1.0).abs();
+    (off > LITTLE_TOLERANCE).then(|| {
+        reason(
+            "W04",
+            format!("{expected} requests should have been in flight; throughput × response time makes {found:.1}"),
+        )
+    })
+}
+
+fn local_limit(outcome: &Outcome) -> Option<Reason> {
+    let failures = &outcome.connections.local_failures;
+    if total(failures) == 0 {
+        return None;
+    }
+    let list: Vec<String> = failures
+        .iter()
+        .map(|(name, n)| format!("{n} × {name}"))
+        .collect();
+    let first = outcome.failures.iter().find(|f| f.stage == "local");
+    let remedy = first.map(|f| format!(": {}", f.first)).unwrap_or_default();
+    Some(reason(
+        "W05",
+        format!(
+            "the generator met a limit of its own system, {}{remedy}",
+            list.join(", ")
+        ),
+    ))
+}
+
+fn listen_queue(row: &Row, outcome: &Outcome) -> Option<Reason> {
+    let overflows = row.listen_overflows.unwrap_or(0);
+    let retries = outcome.connections.syn_retries;
+    (overflows + retries > 0).then(|| {
+        reason(
+            "W08",
+            format!(
+                "the listen queue overflowed: {overflows} overflows, {retries} SYN retries; the times \
+                 around 1 s and 3 s are the kernel's, not the server's"
+            ),
+        )
+    })
+}
+
+/// Both ledgers: every connection that was established was accepted or still waits, and every byte arrived.
+fn ledgers(row: &Row, evidence: &Evidence, outcome: &Outcome) -> Option<Reason> {
+    let tally = evidence.ledger.filter(|_| evidence.answers_afterwards)?;
+    let established = outcome.connections.established + evidence.probes;
+    let accounted = tally.accepted + evidence.queued;
+    // A final ACK dropped at a full queue leaves a connection that only the client knows of.
+    let overflows = row.listen_overflows.unwrap_or(0);
+    if accounted < established && established - accounted > overflows {
+        return Some(reason(
+            "W09",
+            format!("{established} connections were established, the server knows of {accounted}"),
+        ));
+    }
+    let settled = row.errors == Some(0) && row.conns_reset == Some(0) && tally.shed == 0;
+    let echoes = matches!(row.protocol.as_str(), "echo" | "discard");
+    if !settled || !echoes || !outcome.complete {
+        return None;
+    }
+    let sent = outcome.whole_run.bytes_sent
+        + evidence.probes * crate::trial::probe::PROBE_BYTES.len() as u64;
+    (sent != tally.bytes_in).then(|| {
+        reason(
+            "W09",
+            format!(
+                "{sent} bytes were sent, the server received {}",
+                tally.bytes_in
+            ),
+        )
+    })
+}
+
+fn other_server(evidence: &Evidence, outcome: &Outcome) -> Option<Reason> {
+    let tally = evidence.ledger.filter(|_| evidence.answers_afterwards)?;
+    let served = outcome.connections.served + evidence.probes;
+    (tally.accepted < served).then(|| {
+        reason(
+            "W10",
+            format!(
+                "{served} connections were served and ours accepted {}: another server answered",
+                tally.accepted
+            ),
+        )
+    })
+}
+
+/// In a closed loop with starved connections only the lucky ones' latency is known, so none is shown.
+fn unrank_latency(row: &mut Row, trial: &TrialPlan, evidence: &Evidence) {
+    let starved = evidence.outcome.as_ref().is_some_and(|o| {
+        o.fairness.starved_connections > 0
+            || o.connections.served_at_barrier < o.connections.requested
+    });
+    if !trial.load.is_open_loop() && starved {
+        for latency in [
+            &mut row.response_p50_ns,
+            &mut row.response_p90_ns,
+            &mut row.response_p99_ns,
+            &mut row.response_p999_ns,
+            &mut row.response_max_ns,
+            &mut row.service_p50_ns,
+            &mut row.service_p99_ns,
+        ] {
+            *latency = None;
+        }
+    }
+}

@@ -1,0 +1,411 @@
+//! What will be run: the flags made sense of, once. After this nobody asks what the user typed.
+
+use crate::cli::{Netns, RunFlags};
+use crate::error::Failure;
+use crate::trial::launch::{Network, read_sysctls};
+use crate::trial::probe::Service;
+use loadgen::flags::{CpuList, ProtocolName, RunFlags as LoadRunFlags, ShapeFlags};
+use loadgen::load::Load;
+use nix::sched::{CpuSet, sched_getaffinity};
+use nix::unistd::Pid;
+use servers::models::{self, MODELS, Model};
+use std::time::Duration;
+
+/// The most trials one run may have: a bound on every list and file made from them.
+const MAX_TRIALS: usize = 100_000;
+
+/// One thing that is compared: a model with its variant.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Arm {
+    /// What rows and charts call it.
+    pub label: String,
+    /// The model.
+    pub model: &'static Model,
+    /// The variant's words, as given.
+    pub variant: Option<String>,
+    /// The server's flags that they stand for.
+    pub flags: Vec<String>,
+}
+
+/// Everything that a run needs to know.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// What is compared.
+    pub arms: Vec<Arm>,
+    /// Under which loads; their target is filled in once a server listens.
+    pub loads: Vec<Load>,
+    /// What the servers do with bytes.
+    pub service: Service,
+    /// Workers asked for, where a model has them.
+    pub workers: Option<u64>,
+    /// Trials per arm and load.
+    pub repeat: u64,
+    /// The run's seed.
+    pub seed: u64,
+    /// The server's CPUs.
+    pub server_cpus: Vec<usize>,
+    /// The generator's CPUs.
+    pub client_cpus: Vec<usize>,
+    /// The network of every trial.
+    pub network: Network,
+}
+
+/// One trial of a plan.
+#[derive(Debug, Clone)]
+pub struct TrialPlan {
+    /// Block, from 1.
+    pub block: u32,
+    /// Trial in the order of running, from 1.
+    pub trial: u32,
+    /// Which arm.
+    pub arm: Arm,
+    /// Which load, with this trial's own seed.
+    pub load: Load,
+}
+
+impl Plan {
+    /// Makes sense of the flags, or says what is wrong with them.
+    pub fn new(flags: &RunFlags) -> Result<Plan, Failure> {
+        let arms = parse_arms(&flags.model.join(","))?;
+        let service = service_of(flags);
+        let seed = flags.seed.unwrap_or_else(|| fastrand::u64(..));
+        let (server_cpus, client_cpus) = split_cpus(flags)?;
+        let network = match flags.netns {
+            Netns::Off => Network::Host,
+            mode => Network::Private {
+                required: mode == Netns::Require,
+                sysctls: read_sysctls(),
+            },
+        };
+        let plan = Plan {
+            loads: loads(flags, service, &client_cpus, seed)?,
+            arms,
+            service,
+            workers: flags.workers,
+            repeat: flags.repeat,
+            seed,
+            server_cpus,
+            client_cpus,
+            network,
+        };
+        match plan.trial_count() {
+            0 => Err(Failure::usage("--repeat 0: from 1 up")),
+            n if n > MAX_TRIALS => Err(Failure::usage(format!(
+                "{n} trials are more than {MAX_TRIALS}; shorten a list or --repeat"
+            ))),
+            _ => Ok(plan),
+        }
+    }
+
+    /// How many trials there will be.
+    pub fn trial_count(&self) -> usize {
+        let repeat = usize::try_from(self.repeat).unwrap_or(usize::MAX);
+        self.arms
+            .len()
+            .saturating_mul(self.loads.len())
+            .saturating_mul(repeat)
+    }
+
+    /// All trials in their order: a block is one load with every arm once, in random order, and the blocks of
+    /// different loads alternate, so that a drift of the machine meets everyone alike.
+    pub fn trials(&self) -> Vec<TrialPlan> {
+        let mut random = fastrand::Rng::with_seed(self.seed);
+        let mut trials = Vec::new();
+        for repetition in 0..self.repeat {
+            for (w, load) in self.loads.iter().enumerate() {
+                let block = repetition * self.loads.len() as u64 + w as u64 + 1;
+                let mut arms: Vec<&Arm> = self.arms.iter().collect();
+                random.shuffle(&mut arms);
+                for arm in arms {
+                    let mut load = load.clone();
+                    load.seed = random.u64(..);
+                    trials.push(TrialPlan {
+                        block: block as u32,
+                        trial: trials.len() as u32 + 1,
+                        arm: arm.clone(),
+                        load,
+                    });
+                }
+            }
+        }
+        trials
+    }
+
+    /// About how long a trial lasts, without what the connecting takes.
+    pub fn trial_estimate(load: &Load) -> Duration {
+        let fixed = Duration::from_nanos(load.warmup_ns.saturating_add(load.duration_ns));
+        // Start, probes and clean-up, then the ramp at the pace seen for event loops.
+        fixed + Duration::from_millis(300) + Duration::from_micros(60 * load.population())
+    }
+
+    /// About how long the run lasts.
+    pub fn estimate(&self) -> Duration {
+        let per_round: Duration = self.loads.iter().map(Plan::trial_estimate).sum();
+        per_round.saturating_mul((self.arms.len() as u64 * self.repeat).min(u32::MAX.into()) as u32)
+    }
+}
+
+/// A list of CPUs for rows and people: `0`, `0-1,3`.
+pub fn cpu_list(cpus: &[usize]) -> String {
+    let list = CpuList(cpus.iter().map(|&cpu| cpu as u32).collect());
+    list.to_string()
+}
+
+/// `epoll,prefork:accept=mutex,workers=64,thread`: a piece with `=` and no name belongs to the arm before it.
+fn parse_arms(text: &str) -> Result<Vec<Arm>, Failure> {
+    let mut words: Vec<String> = Vec::new();
+    for piece in text.split(',').map(str::trim).filter(|p| !p.is_empty()) {
+        match words.last_mut() {
+            Some(last) if last.contains(':') && continues_variant(piece) => {
+                last.push(',');
+                last.push_str(piece);
+            }
+            _ if piece == "all" => words.extend(MODELS.iter().map(|m| m.name.to_string())),
+            _ => words.push(piece.to_string()),
+        }
+    }
+    let mut arms: Vec<Arm> = Vec::new();
+    for word in &words {
+        let arm = parse_arm(word)?;
+        if !arms.contains(&arm) {
+            arms.push(arm);
+        }
+    }
+    match arms.len() {
+        0 => Err(Failure::usage("--model names no model; see `harness list`")),
+        _ => Ok(arms),
+    }
+}
+
+/// No model's name holds an `=`.
+fn continues_variant(piece: &str) -> bool {
+    piece.contains('=') && !piece.contains(':')
+}
+
+fn parse_arm(word: &str) -> Result<Arm, Failure> {
+    let (name, variant) = match word.split_once(':') {
+        Some((name, variant)) => (name, Some(variant)),
+        None => (word, None),
+    };
+    let model = models::find(name).map_err(|e| Failure::usage(format!("--model: {e}")))?;
+    let flags = model
+        .flags(variant.unwrap_or_default())
+        .map_err(|e| Failure::usage(format!("--model {word}: {e}")))?;
+    Ok(Arm {
+        label: match variant {
+            Some(variant) => format!("{}:{variant}", model.name),
+            None => model.name.to_string(),
+        },
+        model,
+        variant: variant.map(str::to_string),
+        flags,
+    })
+}
+
+fn service_of(flags: &RunFlags) -> Service {
+    let spoken = match flags.load.protocol {
+        ProtocolName::Http => Service::Http,
+        ProtocolName::Discard => Service::Discard,
+        // An echo server answers Redis' PING with the same bytes, which is what the generator expects.
+        ProtocolName::Echo | ProtocolName::Resp => Service::Echo,
+    };
+    flags.service.unwrap_or(spoken)
+}
+
+fn protocol_of(flags: &RunFlags, service: Service) -> ProtocolName {
+    match service {
+        Service::Http => ProtocolName::Http,
+        Service::Discard => ProtocolName::Discard,
+        Service::Echo if flags.load.protocol == ProtocolName::Resp => ProtocolName::Resp,
+        Service::Echo => ProtocolName::Echo,
+    }
+}
+
+/// Every combination of the lists.
+fn loads(
+    flags: &RunFlags,
+    service: Service,
+    client_cpus: &[usize],
+    seed: u64,
+) -> Result<Vec<Load>, Failure> {
+    let mut load_flags = flags.load.clone();
+    load_flags.protocol = protocol_of(flags, service);
+    let run = LoadRunFlags {
+        warmup: flags.warmup,
+        duration: flags.duration,
+        seed: Some(seed),
+        cpus: Some(CpuList(client_cpus.iter().map(|&cpu| cpu as u32).collect())),
+        ..LoadRunFlags::default()
+    };
+    // The port is not known before a server listens; any other than 0 passes the checks.
+    let placeholder = "127.0.0.1:1";
+    shapes(flags)
+        .iter()
+        .map(|shape| {
+            Load::new(placeholder, shape, &load_flags, &run)
+                .map_err(|e| Failure::usage(e.to_string()))
+        })
+        .collect()
+}
+
+fn shapes(flags: &RunFlags) -> Vec<ShapeFlags> {
+    let optional = |list: &[u64]| optional(list.iter().copied());
+    let mut shapes = Vec::new();
+    for &conns in &flags.conns {
+        for requests_per_conn in optional(&flags.requests_per_conn) {
+            for payload in self::optional(flags.payload.iter().copied()) {
+                for idle in optional(&flags.idle) {
+                    for rate in self::optional(flags.rate.iter().copied()) {
+                        shapes.push(ShapeFlags {
+                            conns,
+                            rate,
+                            idle: idle.unwrap_or(0),
+                            payload,
+                            requests_per_conn,
+                        });
+                    }
+                }
+            }
+        }
+    }
+    shapes
+}
+
+/// The list's items, or one `None` when the flag was not given.
+fn optional<T>(list: impl Iterator<Item = T>) -> Vec<Option<T>> {
+    let mut items: Vec<Option<T>> = list.map(Some).collect();
+    if items.is_empty() {
+        items.push(None);
+    }
+    items
+}
+
+/// The CPUs this process may use, halved: the first half serves, the rest generates load.
+fn split_cpus(flags: &RunFlags) -> Result<(Vec<usize>, Vec<usize>), Failure> {
+    let available = available_cpus();
+    let half = (available.len() / 2).max(1);
+    let first = available[..half.min(available.len())].to_vec();
+    let rest = match available.len() {
+        0 | 1 => first.clone(),
+        _ => available[half..].to_vec(),
+    };
+    let chosen = |list: &Option<CpuList>, flag: &str, default: Vec<usize>| match list {
+        None => Ok(default),
+        Some(list) => {
+            let cpus: Vec<usize> = list.0.iter().map(|&cpu| cpu as usize).collect();
+            match cpus.iter().find(|cpu| !available.contains(cpu)) {
+                Some(cpu) => Err(Failure::usage(format!(
+                    "--{flag} {cpu}: this process may use CPUs {}",
+                    cpu_list(&available)
+                ))),
+                None => Ok(cpus),
+            }
+        }
+    };
+    Ok((
+        chosen(&flags.server_cpus, "server-cpus", first)?,
+        chosen(&flags.client_cpus, "client-cpus", rest)?,
+    ))
+}
+
+fn available_cpus() -> Vec<usize> {
+    match sched_getaffinity(Pid::from_raw(0)) {
+        Ok(set) => (0..CpuSet::count())
+            .filter(|&cpu| set.is_set(cpu).unwrap_or(false))
+            .collect(),
+        Err(_) => vec![0],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::Cli;
+    use clap::Parser;
+
+    fn plan(words: &str) -> Result<Plan, Failure> {
+        let words = format!("harness {words}");
+        Plan::new(&Cli::try_parse_from(words.split(' ')).unwrap().run)
+    }
+
+    #[test]
+    fn a_block_holds_every_arm_once_under_one_load() {
+        let plan = plan("--model epoll,poll,select --conns 10,20 --repeat 4 --seed 7").unwrap();
+        let trials = plan.trials();
+        assert_eq!(trials.len(), 24);
+        for block in trials.chunks(3) {
+            assert!(block.iter().all(|t| t.block == block[0].block));
+            assert!(block.iter().all(|t| t.load.conns == block[0].load.conns));
+            let mut arms: Vec<&str> = block.iter().map(|t| t.arm.label.as_str()).collect();
+            arms.sort_unstable();
+            assert_eq!(arms, ["epoll", "poll", "select"]);
+        }
+        let conns: Vec<u64> = trials.iter().step_by(3).map(|t| t.load.conns).collect();
+        assert_eq!(conns, [10, 20, 10, 20, 10, 20, 10, 20]);
+    }
+
+    #[test]
+    fn a_seed_repeats_the_order_and_another_changes_it() {
+        let order = |seed: u64| {
+            let plan = plan(&format!(
+                "--model epoll,poll,select --repeat 8 --seed {seed}"
+            ))
+            .unwrap();
+            let trials = plan.trials().into_iter();
+            trials
+                .map(|t| (t.arm.label, t.load.seed))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(order(1), order(1));
+        assert_ne!(order(1), order(2));
+    }
+
+    #[test]
+    fn aliases_and_doubles_are_one_arm() {
+        let plan = plan("--model fork,process,epoll-lt").unwrap();
+        let names: Vec<&str> = plan.arms.iter().map(|a| a.label.as_str()).collect();
+        assert_eq!(names, ["process", "epoll"]);
+        let all = self::plan("--model all").unwrap();
+        assert_eq!(all.arms.len(), MODELS.len());
+    }
+
+    #[test]
+    fn an_unknown_model_is_answered_with_a_suggestion() {
+        let failure = plan("--model epol").unwrap_err();
+        assert_eq!(failure.exit, 2);
+        assert!(
+            failure.message.contains("did you mean 'epoll'"),
+            "{failure}"
+        );
+        assert!(plan("--model ,").is_err());
+        assert!(plan("--model epoll:nonsense=1").is_err());
+    }
+
+    #[test]
+    fn senseless_numbers_are_usage_errors() {
+        for words in [
+            "--conns 0",
+            "--duration 0",
+            "--repeat 0",
+            "--server-cpus 4000",
+        ] {
+            assert_eq!(
+                plan(&format!("--model epoll {words}")).unwrap_err().exit,
+                2,
+                "{words}"
+            );
+        }
+        assert!(plan("--model all --conns 1,2,3 --repeat 99999999").is_err());
+    }
+
+    #[test]
+    fn the_service_sets_the_protocol() {
+        let plan = plan("--model epoll --service discard").unwrap();
+        assert_eq!(plan.loads[0].protocol, ProtocolName::Discard);
+        let resp = self::plan("--model epoll --protocol resp").unwrap();
+        assert_eq!(
+            (resp.service, resp.loads[0].protocol),
+            (Service::Echo, ProtocolName::Resp)
+        );
+    }
+}

@@ -1,0 +1,3 @@
+//! Results for people: tables and pages.
+
+pub mod table;

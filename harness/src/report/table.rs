@@ -1,0 +1,256 @@
+//! The table on stdout: its headline above, one line per cell, the reasons below.
+
+use crate::row::{Row, Status, Verdict, in_words};
+use crate::summary::{Cell, Figure, cells};
+use comfy_table::presets::{ASCII_MARKDOWN, NOTHING};
+use comfy_table::{CellAlignment, Table, TableStyle};
+use loadgen::units::{format_bytes, format_count, format_ns};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+const COLUMNS: [&str; 13] = [
+    "model",
+    "conns",
+    "served",
+    "requests/s",
+    "±",
+    "p50",
+    "p99",
+    "conns/s",
+    "CPU/req",
+    "mem/conn",
+    "errors",
+    "status",
+    "verdict",
+];
+
+/// The whole result of a run for people.
+pub fn for_people(rows: &[Row], folder: &Path, complete: bool) -> String {
+    let cells = cells(rows);
+    let mut text = headline(&cells);
+    if !complete {
+        text.push_str("Interrupted: what follows is what there was.\n");
+    }
+    text.push('\n');
+    text.push_str(&table(&cells, NOTHING));
+    text.push('\n');
+    text.push_str(&notes(&cells, rows));
+    text.push_str(&format!("\nResults: {}\n", folder.display()));
+    text
+}
+
+/// The table as Markdown, with its notes.
+pub fn markdown(rows: &[Row]) -> String {
+    let cells = cells(rows);
+    let table = table(&cells, ASCII_MARKDOWN);
+    format!("{}\n{table}\n{}", headline(&cells), notes(&cells, rows))
+}
+
+/// What was asked and what was served, before any figure.
+fn headline(cells: &[Cell]) -> String {
+    let mut text = String::new();
+    for cell in cells
+        .iter()
+        .filter(|cell| cell.workload.requests_per_conn.is_none())
+    {
+        let asked = cell.workload.conns + cell.workload.idle;
+        match cell.count(|row| row.conns_served) {
+            Some(served) if served.min < asked as f64 => text.push_str(&format!(
+                "{}: {} of {} connections served\n",
+                printable(cell.arm),
+                format_count(served.min as u64),
+                format_count(asked)
+            )),
+            _ => {}
+        }
+    }
+    let all_served = cells
+        .iter()
+        .any(|cell| cell.count(|row| row.conns_served).is_some());
+    if text.is_empty() && all_served {
+        text.push_str("Every connection asked for was served.\n");
+    }
+    text
+}
+
+fn table(cells: &[Cell], style: TableStyle) -> String {
+    let mut table = Table::new();
+    table.load_style(style).set_header(COLUMNS);
+    for cell in cells {
+        table.add_row(line(cell));
+    }
+    for (i, name) in COLUMNS.iter().enumerate() {
+        if let Some(column) = table.column_mut(i) {
+            column.set_cell_alignment(match *name {
+                "model" | "status" | "verdict" => CellAlignment::Left,
+                _ => CellAlignment::Right,
+            });
+        }
+    }
+    table.trim_fmt() + "\n"
+}
+
+fn line(cell: &Cell) -> Vec<String> {
+    let whole = |figure: Option<Figure>| shown(figure, |v| format_count(v.round() as u64));
+    let time = |figure: Option<Figure>| shown(figure, |v| format_ns(v.round() as u64));
+    let ns = |column: Option<u64>| column.map(|ns| ns as f64);
+    let per_s = cell.figure(|r| r.requests_per_s);
+    let bytes_per_s = cell.figure(|r| r.bytes_per_s);
+    let (status, agreed) = cell.status();
+    vec![
+        printable(cell.arm),
+        format_count(cell.workload.conns),
+        whole(cell.count(|r| r.conns_served)),
+        match cell.workload.service.as_str() {
+            "discard" => shown(bytes_per_s, |v| format!("{}/s", format_bytes(v))),
+            _ => whole(per_s),
+        },
+        per_s.map_or("n/a".into(), spread),
+        time(cell.figure(|r| ns(r.response_p50_ns))),
+        time(cell.figure(|r| ns(r.response_p99_ns))),
+        whole(cell.figure(|r| r.conns_per_s)),
+        time(cell.figure(|r| r.server_cpu_us_per_request.map(|us| us * 1e3))),
+        shown(
+            cell.figure(|r| r.server_memory_per_conn_bytes),
+            format_bytes,
+        ),
+        whole(cell.count(|r| r.errors)),
+        match agreed {
+            true => status.to_string(),
+            false => format!("{status} (not always)"),
+        },
+        cell.verdict().to_string(),
+    ]
+}
+
+fn shown(figure: Option<Figure>, format: impl Fn(f64) -> String) -> String {
+    figure.map_or("n/a".into(), |f| format(f.median))
+}
+
+/// Half the range of the trials as a share of their median.
+fn spread(figure: Figure) -> String {
+    if figure.trials < 2 || figure.median <= 0.0 {
+        return "n/a".into();
+    }
+    let half = (figure.max - figure.min) / 2.0;
+    format!("{:.1} %", half / figure.median * 100.0)
+}
+
+/// A reason that several trials share is said once, with their number.
+fn notes(cells: &[Cell], rows: &[Row]) -> String {
+    let mut text = String::new();
+    for cell in cells {
+        let mut seen: BTreeMap<&str, (u32, String)> = BTreeMap::new();
+        for reason in cell.rows.iter().flat_map(|row| &row.reasons.0) {
+            let key = match reason.code.as_str() {
+                "" => &reason.text,
+                code => code,
+            };
+            seen.entry(key).or_insert_with(|| (0, in_words(reason))).0 += 1;
+        }
+        for (times, words) in seen.values() {
+            let trials = match cell.rows.len() {
+                1 => String::new(),
+                n => format!(" ({times} of {n} trials)"),
+            };
+            let conns = format_count(cell.workload.conns);
+            let (arm, words) = (printable(cell.arm), printable(words));
+            text.push_str(&format!("{arm} at {conns}: {words}{trials}\n"));
+        }
+    }
+    text + &caveats(rows)
+}
+
+/// What must be known to read the figures rightly.
+fn caveats(rows: &[Row]) -> String {
+    let any = |test: &dyn Fn(&Row) -> bool| rows.iter().any(test);
+    let mut text = String::new();
+    if any(&|row| row.rate_per_s.is_none() && row.response_p50_ns.is_some()) {
+        text.push_str(
+            "p50 and p99 are a closed loop's: connections ÷ throughput, blind to stalls. \
+             Compare models by requests/s and CPU/req.\n",
+        );
+    }
+    if any(&|row| row.verdict != Verdict::Valid) {
+        text.push_str("suspect: to be read with its reason in mind. invalid: not to be used.\n");
+    }
+    if any(&|row| row.status == Status::Starved) {
+        text.push_str(
+            "starved: only the lucky connections were measured, so no latency is shown.\n",
+        );
+    }
+    text
+}
+
+/// Text from a command line or another program, without anything that a terminal would obey.
+fn printable(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::row::{Reason, Reasons};
+
+    fn row(per_s: f64) -> Row {
+        Row {
+            arm: "epoll".into(),
+            model: "epoll".into(),
+            service: "echo".into(),
+            conns: 10_000,
+            conns_served: Some(10_000),
+            requests_completed: Some(1),
+            requests_per_s: Some(per_s),
+            response_p50_ns: Some(70_000_000),
+            errors: Some(0),
+            ..Row::blank()
+        }
+    }
+
+    #[test]
+    fn a_run_is_told_in_one_screen() {
+        let text = for_people(
+            &[row(140_000.0), row(142_000.0)],
+            Path::new("results/x"),
+            true,
+        );
+        assert!(
+            text.starts_with("Every connection asked for was served."),
+            "{text}"
+        );
+        assert!(
+            text.contains("141 000") && text.contains("70.0 ms") && text.contains("n/a"),
+            "{text}"
+        );
+        assert!(
+            text.contains("a closed loop's") && text.ends_with("Results: results/x\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_shortfall_comes_first_and_reasons_are_counted() {
+        let mut limited = row(1.0);
+        limited.conns_served = Some(1020);
+        limited.status = Status::Limited;
+        limited.reasons = Reasons(vec![Reason {
+            code: String::new(),
+            text: "FD_SETSIZE at 1020 of 10000\x1b[31m".into(),
+        }]);
+        let text = for_people(&[limited.clone(), limited], Path::new("r"), false);
+        assert!(
+            text.starts_with("epoll: 1 020 of 10 000 connections served\nInterrupted"),
+            "{text}"
+        );
+        assert!(
+            text.contains("FD_SETSIZE at 1020 of 10000[31m (2 of 2 trials)"),
+            "{text}"
+        );
+        assert!(!text.contains('\x1b'));
+    }
+
+    #[test]
+    fn markdown_has_a_rule_under_its_header() {
+        assert!(markdown(&[row(1.0)]).contains("|--"));
+    }
+}

@@ -1,0 +1,162 @@
+//! The programs under measurement: built in release by the cargo that started the harness, or found beside the
+//! harness when it is installed, then copied into a private folder so that nothing can change them during a run.
+
+use crate::error::Failure;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use tempfile::TempDir;
+use tokio::process::Command;
+
+/// The measured programs by name, in a folder that goes with this value.
+#[derive(Debug)]
+pub struct Binaries {
+    folder: TempDir,
+    /// SHA-256 of every program, in hexadecimal, by name.
+    pub sha256: BTreeMap<String, String>,
+}
+
+impl Binaries {
+    /// Builds (or finds) the programs of these names and copies them.
+    pub async fn prepare(names: &[&str], quiet: bool) -> Result<Binaries, Failure> {
+        let found = match std::env::var_os("CARGO") {
+            Some(cargo) => build(Path::new(&cargo), names, quiet).await?,
+            None => beside_this_program()?,
+        };
+        let folder = tempfile::Builder::new()
+            .prefix(&format!("tenk-{}-", std::process::id()))
+            .tempdir()
+            .map_err(|e| Failure::failed(format!("cannot make a temporary folder: {e}")))?;
+        let mut sha256 = BTreeMap::new();
+        for &name in names {
+            let source = found.get(name).ok_or_else(|| missing(name))?;
+            let digest = copy(source, &folder.path().join(name))
+                .map_err(|e| Failure::failed(format!("cannot copy {}: {e}", source.display())))?;
+            sha256.insert(name.to_string(), digest);
+        }
+        Ok(Binaries { folder, sha256 })
+    }
+
+    /// Where the private copy of a program is.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A folder for what else lives only as long as the run.
+    pub fn scratch(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+fn missing(name: &str) -> Failure {
+    Failure::failed(format!(
+        "the program `{name}` was not found; build it with `cargo build --release -p servers -p loadgen` \
+         or start the harness with `cargo run -p harness`"
+    ))
+}
+
+/// Runs the inner build and reads the paths of the programs from cargo's own messages, never guessing where
+/// its target directory is.
+async fn build(
+    cargo: &Path,
+    names: &[&str],
+    quiet: bool,
+) -> Result<BTreeMap<String, PathBuf>, Failure> {
+    let mut command = Command::new(cargo);
+    command
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .args(["build", "--release", "-p", "servers", "-p", "loadgen"])
+        .arg("--message-format=json-render-diagnostics");
+    for name in names {
+        command.args(["--bin", name]);
+    }
+    if quiet {
+        command.arg("--quiet");
+    }
+    let output = command
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .kill_on_drop(true)
+        .output()
+        .await
+        .map_err(|e| Failure::failed(format!("cannot start {}: {e}", cargo.display())))?;
+    if !output.status.success() {
+        return Err(Failure::failed(
+            "the release build of the servers and the load generator failed; cargo's messages are above",
+        ));
+    }
+    Ok(executables(&String::from_utf8_lossy(&output.stdout)))
+}
+
+fn executables(messages: &str) -> BTreeMap<String, PathBuf> {
+    messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .filter(|message| message["reason"] == "compiler-artifact")
+        .filter_map(|message| {
+            let path = message["executable"].as_str()?;
+            let name = message["target"]["name"].as_str()?;
+            Some((name.to_string(), PathBuf::from(path)))
+        })
+        .collect()
+}
+
+/// Without cargo: every file in the folder this program is in.
+fn beside_this_program() -> Result<BTreeMap<String, PathBuf>, Failure> {
+    let list = || -> io::Result<BTreeMap<String, PathBuf>> {
+        let own = std::env::current_exe()?;
+        let folder = own.parent().unwrap_or(Path::new("."));
+        let files = fs::read_dir(folder)?.flatten().filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            Some((name, entry.path()))
+        });
+        Ok(files.collect())
+    };
+    list().map_err(|e| Failure::failed(format!("cannot look beside this program: {e}")))
+}
+
+fn copy(source: &Path, target: &Path) -> io::Result<String> {
+    let bytes = fs::read(source)?;
+    fs::write(target, &bytes)?;
+    fs::set_permissions(target, fs::metadata(source)?.permissions())?;
+    Ok(hex(&Sha256::digest(&bytes)))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_come_from_cargos_messages() {
+        let messages = r#"{"reason":"compiler-artifact","target":{"name":"epoll"},"executable":"/t/release/epoll"}
+{"reason":"compiler-artifact","target":{"name":"servers"},"executable":null}
+not json
+{"reason":"build-finished","success":true}"#;
+        let found = executables(messages);
+        assert_eq!(found.len(), 1);
+        assert_eq!(found["epoll"], PathBuf::from("/t/release/epoll"));
+    }
+
+    #[test]
+    fn a_copy_is_runnable_and_known_by_its_digest() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("true");
+        let digest = copy(Path::new("/bin/true"), &target).unwrap();
+        assert_eq!(digest.len(), 64);
+        assert!(
+            std::process::Command::new(&target)
+                .status()
+                .unwrap()
+                .success()
+        );
+        assert_eq!(hex(&Sha256::digest(b"")).get(..8), Some("e3b0c442"));
+    }
+}

@@ -1,0 +1,56 @@
+//! The handshake at the generator's phase changes: it says `phase NAME` and waits for `go`, so that the
+//! harness can read its figures at the edges of the window and never inside it.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::UnixStream;
+
+/// The harness's end of the conversation.
+#[derive(Debug)]
+pub struct Phases(BufReader<UnixStream>);
+
+impl Phases {
+    /// A connected pair: this end, and the one that becomes the generator's standard input.
+    pub fn pair() -> io::Result<(Phases, OwnedFd)> {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
+        ours.set_nonblocking(true)?;
+        let ours = UnixStream::from_std(ours)?;
+        Ok((Phases(BufReader::new(ours)), theirs.into()))
+    }
+
+    /// The next phase's name; `None` when the generator has closed its end.
+    pub async fn next(&mut self) -> Option<String> {
+        let mut line = String::new();
+        match self.0.read_line(&mut line).await {
+            Ok(1..) => Some(line.trim().strip_prefix("phase ")?.to_string()),
+            _ => None,
+        }
+    }
+
+    /// Lets the generator go on.
+    pub async fn go(&mut self) -> io::Result<()> {
+        self.0.get_mut().write_all(b"go\n").await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+
+    #[tokio::test]
+    async fn phases_are_read_and_answered() {
+        let (mut ours, theirs) = Phases::pair().unwrap();
+        let mut theirs = std::os::unix::net::UnixStream::from(theirs);
+        theirs.write_all(b"phase ramp\nphase window\n").unwrap();
+        assert_eq!(ours.next().await.as_deref(), Some("ramp"));
+        ours.go().await.unwrap();
+        assert_eq!(ours.next().await.as_deref(), Some("window"));
+        let mut word = [0; 3];
+        theirs.read_exact(&mut word).unwrap();
+        assert_eq!(&word, b"go\n");
+        drop(theirs);
+        assert_eq!(ours.next().await, None);
+    }
+}

@@ -1,0 +1,307 @@
+//! What /proc says about a family of processes, the machine's CPUs and a network namespace.
+
+use super::cgroup::CpuTime;
+use nix::unistd::{SysconfVar, sysconf};
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::net::SocketAddr;
+
+/// The kernel's USER_HZ: the unit of the tick counters in /proc (sysconf(3), _SC_CLK_TCK).
+pub fn ticks_per_second() -> f64 {
+    match sysconf(SysconfVar::CLK_TCK) {
+        Ok(Some(ticks)) => ticks as f64,
+        _ => 100.0,
+    }
+}
+
+/// The processes of one process group, in no order; those ending meanwhile are left out.
+pub fn members_of_group(pgid: i32) -> Vec<u32> {
+    let Ok(entries) = fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
+        .filter(|&pid| Stat::read(pid).is_some_and(|stat| stat.pgrp == pgid))
+        .collect()
+}
+
+/// The fields of /proc/PID/stat in use here (proc_pid_stat(5)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stat {
+    /// One letter: `R`, `S`, `Z`, `T`…
+    pub state: char,
+    /// Process group.
+    pub pgrp: i32,
+    /// User ticks of waited-for children.
+    pub cutime: u64,
+    /// System ticks of waited-for children.
+    pub cstime: u64,
+    /// Threads in the process.
+    pub threads: u64,
+    utime: u64,
+    stime: u64,
+}
+
+impl Stat {
+    /// Reads the process's line; `None` once it is gone.
+    pub fn read(pid: u32) -> Option<Stat> {
+        Stat::parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    }
+
+    /// The command name may hold anything, spaces and parentheses too, so fields are counted from its last `)`.
+    fn parse(line: &str) -> Option<Stat> {
+        let (_, rest) = line.rsplit_once(')')?;
+        let fields: Vec<&str> = rest.split_whitespace().collect();
+        let number = |n: usize| fields.get(n - 3)?.parse::<u64>().ok();
+        Some(Stat {
+            state: fields.first()?.chars().next()?,
+            pgrp: fields.get(2)?.parse().ok()?,
+            utime: number(14)?,
+            stime: number(15)?,
+            cutime: number(16)?,
+            cstime: number(17)?,
+            threads: number(20)?,
+        })
+    }
+}
+
+/// CPU time of living processes and of the children they have waited for.
+///
+/// /proc/PID/task/*/schedstat counts the living in nanoseconds, where utime and stime would lose up to 10 ms
+/// in every process; the dead are only known in ticks.
+pub fn cpu_of(pids: &[u32]) -> CpuTime {
+    let ticks = ticks_per_second();
+    let mut sum = CpuTime::default();
+    for &pid in pids {
+        let Some(stat) = Stat::read(pid) else {
+            continue;
+        };
+        let alive_s: f64 = tasks(pid)
+            .filter_map(|task| {
+                let text = fs::read_to_string(format!("{task}/schedstat")).ok()?;
+                text.split(' ').next()?.parse::<f64>().ok()
+            })
+            .sum::<f64>()
+            / 1e9;
+        sum.total_s += alive_s + (stat.cutime + stat.cstime) as f64 / ticks;
+        sum.user_s += (stat.utime + stat.cutime) as f64 / ticks;
+        sum.system_s += (stat.stime + stat.cstime) as f64 / ticks;
+    }
+    sum
+}
+
+/// Context switches, voluntary and not, of every thread alive, by thread id.
+pub fn context_switches(pids: &[u32]) -> HashMap<String, u64> {
+    let mut switches = HashMap::new();
+    for task in pids.iter().flat_map(|&pid| tasks(pid)) {
+        if let Ok(status) = fs::read_to_string(format!("{task}/status")) {
+            let count = ["voluntary_ctxt_switches:", "nonvoluntary_ctxt_switches:"]
+                .iter()
+                .filter_map(|key| value_after(&status, key))
+                .sum();
+            switches.insert(task, count);
+        }
+    }
+    switches
+}
+
+/// Proportional set size of the processes together, in KiB: shared pages are counted once among their users.
+pub fn pss_kib(pids: &[u32]) -> u64 {
+    pids.iter()
+        .filter_map(|pid| fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok())
+        .filter_map(|text| value_after(&text, "Pss:"))
+        .sum()
+}
+
+fn tasks(pid: u32) -> impl Iterator<Item = String> {
+    fs::read_dir(format!("/proc/{pid}/task"))
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path().display().to_string())
+}
+
+fn value_after(text: &str, key: &str) -> Option<u64> {
+    text.lines().find_map(|line| {
+        line.strip_prefix(key)?
+            .split_whitespace()
+            .next()?
+            .parse()
+            .ok()
+    })
+}
+
+/// The machine's CPU counters since boot, in seconds over all CPUs (proc_stat(5)).
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct MachineCpu {
+    /// Time spent on anything but idling, waiting for disks, and being stolen.
+    pub busy_s: f64,
+    /// Time the hypervisor gave to somebody else.
+    pub steal_s: f64,
+}
+
+impl MachineCpu {
+    /// Reads /proc/stat.
+    pub fn read() -> Option<MachineCpu> {
+        MachineCpu::parse(&fs::read_to_string("/proc/stat").ok()?)
+    }
+
+    fn parse(text: &str) -> Option<MachineCpu> {
+        let line = text.lines().next()?.strip_prefix("cpu ")?;
+        let ticks: Vec<f64> = line
+            .split_whitespace()
+            .filter_map(|tick| tick.parse().ok())
+            .collect();
+        let hz = ticks_per_second();
+        // user nice system idle iowait irq softirq steal: guest time is already part of user.
+        let busy: f64 = [0, 1, 2, 5, 6].iter().filter_map(|&i| ticks.get(i)).sum();
+        Some(MachineCpu {
+            busy_s: busy / hz,
+            steal_s: ticks.get(7)? / hz,
+        })
+    }
+}
+
+/// Open files of one network namespace's counters: they outlive the process they were opened through
+/// for as long as it is no zombie, and are read again and again.
+#[derive(Debug)]
+pub struct NetFiles {
+    netstat: File,
+    snmp: File,
+}
+
+/// A namespace's counters of trouble.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct NetCounters {
+    /// TcpExt ListenOverflows: events in which a full accept queue turned something away.
+    pub listen_overflows: u64,
+    /// TcpExt ListenDrops: every SYN or last ACK dropped at a listener, overflows included.
+    pub listen_drops: u64,
+    /// Tcp RetransSegs.
+    pub retransmits: u64,
+}
+
+impl NetCounters {
+    /// What was counted between `earlier` and `self`.
+    pub fn since(self, earlier: NetCounters) -> NetCounters {
+        NetCounters {
+            listen_overflows: self.listen_overflows - earlier.listen_overflows,
+            listen_drops: self.listen_drops - earlier.listen_drops,
+            retransmits: self.retransmits - earlier.retransmits,
+        }
+    }
+}
+
+impl NetFiles {
+    /// Opens the counters of the namespace that `pid` lives in.
+    pub fn open(pid: u32) -> io::Result<NetFiles> {
+        Ok(NetFiles {
+            netstat: File::open(format!("/proc/{pid}/net/netstat"))?,
+            snmp: File::open(format!("/proc/{pid}/net/snmp"))?,
+        })
+    }
+
+    /// The counters now; `None` once the namespace cannot be read any more.
+    pub fn read(&mut self) -> Option<NetCounters> {
+        let netstat = reread(&mut self.netstat).ok()?;
+        let snmp = reread(&mut self.snmp).ok()?;
+        Some(NetCounters {
+            listen_overflows: counter(&netstat, "TcpExt:", "ListenOverflows")?,
+            listen_drops: counter(&netstat, "TcpExt:", "ListenDrops")?,
+            retransmits: counter(&snmp, "Tcp:", "RetransSegs")?,
+        })
+    }
+}
+
+fn reread(file: &mut File) -> io::Result<String> {
+    file.seek(SeekFrom::Start(0))?;
+    let mut text = String::new();
+    file.read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// /proc/net/netstat and snmp hold pairs of lines: names, then values, both after the same prefix.
+fn counter(text: &str, prefix: &str, name: &str) -> Option<u64> {
+    let mut lines = text.lines().filter_map(|line| line.strip_prefix(prefix));
+    let (names, values) = (lines.next()?, lines.next()?);
+    let position = names.split_whitespace().position(|n| n == name)?;
+    values.split_whitespace().nth(position)?.parse().ok()
+}
+
+/// Connections waiting in the accept queue of the listener at `addr`, in the namespace of `pid`
+/// (proc_net(5): a listener's receive queue).
+pub fn accept_queue(pid: u32, addr: SocketAddr) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/net/tcp")).ok()?;
+    queue_of_listener(&text, addr.port())
+}
+
+fn queue_of_listener(text: &str, port: u16) -> Option<u64> {
+    const LISTEN: &str = "0A";
+    let port = format!(":{port:04X}");
+    let queues = text.lines().skip(1).filter_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let listens = fields.get(1)?.ends_with(&port) && *fields.get(3)? == LISTEN;
+        let (_, queue) = fields.get(4)?.split_once(':')?;
+        listens
+            .then(|| u64::from_str_radix(queue, 16).ok())
+            .flatten()
+    });
+    queues.reduce(|a, b| a + b)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_name_with_parentheses_does_not_shift_the_fields() {
+        let line = "42 (a) b (c) S 1 77 42 0 -1 0 1 2 3 4 11 12 13 14 20 0 5 0 9";
+        let stat = Stat::parse(line).unwrap();
+        assert_eq!((stat.state, stat.pgrp, stat.threads), ('S', 77, 5));
+        assert_eq!(
+            (stat.utime, stat.stime, stat.cutime, stat.cstime),
+            (11, 12, 13, 14)
+        );
+        assert_eq!(Stat::parse("42 (x"), None);
+        assert_eq!(Stat::parse("42 (x) S 1 2"), None);
+    }
+
+    #[test]
+    fn this_process_is_found_and_has_used_time() {
+        let pid = std::process::id();
+        let pgrp = Stat::read(pid).unwrap().pgrp;
+        assert!(members_of_group(pgrp).contains(&pid));
+        assert!(cpu_of(&[pid]).total_s > 0.0);
+        assert!(!context_switches(&[pid]).is_empty());
+        assert!(pss_kib(&[pid]) > 0);
+        assert_eq!(cpu_of(&[u32::MAX]), CpuTime::default());
+    }
+
+    #[test]
+    fn machine_counters_leave_idle_and_steal_out_of_busy() {
+        let hz = ticks_per_second();
+        let cpu = MachineCpu::parse("cpu  10 20 30 1000 500 5 15 7 3 0\ncpu0 1 2\n").unwrap();
+        assert_eq!(cpu.busy_s, 80.0 / hz);
+        assert_eq!(cpu.steal_s, 7.0 / hz);
+        assert_eq!(MachineCpu::parse("nonsense"), None);
+    }
+
+    #[test]
+    fn counters_are_found_by_name() {
+        let text = "TcpExt: A ListenOverflows B\nTcpExt: 1 15 2\nIpExt: A\nIpExt: 4\n";
+        assert_eq!(counter(text, "TcpExt:", "ListenOverflows"), Some(15));
+        assert_eq!(counter(text, "TcpExt:", "Missing"), None);
+        assert!(NetFiles::open(std::process::id()).unwrap().read().is_some());
+    }
+
+    #[test]
+    fn the_accept_queue_is_the_listeners_receive_queue() {
+        let text = "  sl  local_address rem_address st tx_queue rx_queue\n\
+            0: 0100007F:1F90 00000000:0000 0A 00000000:0000000C 00:0 0 0 0 1\n\
+            1: 0100007F:1F90 0100007F:C350 01 00000000:00000005 00:0 0 0 0 2\n";
+        assert_eq!(queue_of_listener(text, 8080), Some(12));
+        assert_eq!(queue_of_listener(text, 8081), None);
+    }
+}
