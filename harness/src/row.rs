@@ -61,7 +61,7 @@ display_as_serialised!(Status Bottleneck);
 
 /// All reasons of a row; one cell of text, the reasons divided by ` | `. One without a code explains the status.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
+#[serde(into = "String", from = "String")]
 pub struct Reasons(pub Vec<Reason>);
 
 impl From<Reasons> for String {
@@ -78,10 +78,8 @@ pub fn in_words(reason: &Reason) -> String {
         .to_string()
 }
 
-impl TryFrom<String> for Reasons {
-    type Error = std::convert::Infallible;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
+impl From<String> for Reasons {
+    fn from(text: String) -> Self {
         let parse = |part: &str| {
             let (code, text) = match part.split_once(' ') {
                 Some((code, text)) if is_code(code) => (code, text),
@@ -93,7 +91,7 @@ impl TryFrom<String> for Reasons {
             }
         };
         let parts = text.split(" | ").filter(|part| !part.is_empty());
-        Ok(Reasons(parts.map(parse).collect()))
+        Reasons(parts.map(parse).collect())
     }
 }
 

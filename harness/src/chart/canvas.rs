@@ -10,7 +10,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 /// Width and height of every chart, px.
 pub const SIZE: (u32, u32) = (960, 540);
-const LEFT: i32 = 92;
+/// Room for the legend, or for the words after the bars.
 const RIGHT: i32 = 210;
 const TOP: i32 = 72;
 const BOTTOM: i32 = 92;
@@ -58,7 +58,8 @@ impl Axis {
             Scale::Log if low.is_finite() => log_ticks(low, high),
             Scale::Log => log_ticks(1.0, 10.0),
         };
-        let ticks = ticks.into_iter().map(|t| (t, format(t))).collect();
+        let words = |t: f64| if t == 0.0 { "0".into() } else { format(t) };
+        let ticks = ticks.into_iter().map(|t| (t, words(t))).collect();
         Axis {
             label: label.to_string(),
             scale,
@@ -93,8 +94,9 @@ fn linear_ticks(high: f64) -> ((f64, f64), Vec<f64>) {
     ((0.0, (count as f64 * step).max(high) * 1.02), ticks)
 }
 
-/// From the 1-2-5 step at or below `low` to the one at or above `high`; whole decades only when there are many.
+/// From the step at or below `low` to the one at or above `high`; the finest steps that are not too many.
 fn log_ticks(low: f64, high: f64) -> ((f64, f64), Vec<f64>) {
+    const MOST: usize = 8;
     let steps = |multiples: &[f64]| -> Vec<f64> {
         let first = low.log10().floor() as i32;
         let last = high.log10().ceil() as i32;
@@ -107,16 +109,18 @@ fn log_ticks(low: f64, high: f64) -> ((f64, f64), Vec<f64>) {
             .unwrap_or(all.len() - 1);
         all[from..=to.max(from + 1).min(all.len() - 1)].to_vec()
     };
-    let mut ticks = steps(&[1.0, 2.0, 5.0]);
-    if ticks.len() > 8 {
-        ticks = steps(&[1.0]);
-    }
+    let candidates: [&[f64]; 3] = [&[1.0, 1.5, 2.0, 3.0, 5.0, 7.0], &[1.0, 2.0, 5.0], &[1.0]];
+    let ticks = candidates
+        .iter()
+        .map(|multiples| steps(multiples))
+        .find(|ticks| ticks.len() <= MOST)
+        .unwrap_or_else(|| steps(&[1.0]));
     let range = (ticks[0], ticks[ticks.len() - 1]);
     (range, ticks)
 }
 
 /// A figure at one place, with the range over its trials.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Point {
     /// Along the horizontal axis.
     pub x: f64,
@@ -124,6 +128,8 @@ pub struct Point {
     pub y: f64,
     /// The smallest and the largest trial.
     pub range: Option<(f64, f64)>,
+    /// The median in words.
+    pub value: String,
     /// Drawn hollow: some trial was suspect.
     pub suspect: bool,
     /// Words beside the mark.
@@ -152,17 +158,20 @@ pub struct Texts {
     pub caption: Vec<String>,
 }
 
-/// Draws one line with markers per series.
-pub fn lines(texts: &Texts, x: &Axis, y: &Axis, series: &[Series], markers: bool) -> Drawn<String> {
+/// Draws one line per series, with a marker at every `marked`-th point.
+pub fn lines(texts: &Texts, x: &Axis, y: &Axis, series: &[Series], marked: usize) -> Drawn<String> {
     to_svg(|area| {
-        let frame = Frame { area, x, y };
+        let frame = Frame {
+            area,
+            x,
+            y,
+            left: 92,
+        };
         frame.texts(texts)?;
         frame.grid()?;
         for s in series {
             frame.line(s)?;
-            if markers {
-                frame.marks(s)?;
-            }
+            frame.marks(s, marked)?;
         }
         frame.legend(series)
     })
@@ -177,10 +186,13 @@ pub fn bars(texts: &Texts, value: &Axis, series: &[Series]) -> Drawn<String> {
         ticks: Vec::new(),
     };
     to_svg(|area| {
+        let longest = series.iter().map(|s| s.label.chars().count()).max();
         let frame = Frame {
             area,
             x: value,
             y: &rows,
+            // About 7 px a character at this size.
+            left: (longest.unwrap_or(0) as i32 * 7 + 32).clamp(92, 380),
         };
         frame.texts(texts)?;
         frame.grid()?;
@@ -216,11 +228,12 @@ struct Frame<'a, 'b> {
     area: &'a DrawingArea<SVGBackend<'b>, Shift>,
     x: &'a Axis,
     y: &'a Axis,
+    left: i32,
 }
 
 impl Frame<'_, '_> {
     fn width(&self) -> i32 {
-        SIZE.0 as i32 - LEFT - RIGHT
+        SIZE.0 as i32 - self.left - RIGHT
     }
 
     fn height(&self) -> i32 {
@@ -229,7 +242,7 @@ impl Frame<'_, '_> {
 
     fn px(&self, x: f64) -> Option<i32> {
         let fraction = self.x.fraction(x)?;
-        Some(LEFT + (fraction * f64::from(self.width())).round() as i32)
+        Some(self.left + (fraction * f64::from(self.width())).round() as i32)
     }
 
     fn py(&self, y: f64) -> Option<i32> {
@@ -265,7 +278,7 @@ impl Frame<'_, '_> {
     }
 
     fn grid(&self) -> Drawn {
-        let (right, bottom) = (LEFT + self.width(), TOP + self.height());
+        let (right, bottom) = (self.left + self.width(), TOP + self.height());
         for (value, words) in &self.x.ticks {
             let Some(x) = self.px(*value) else { continue };
             self.path(&[(x, TOP), (x, bottom)], GRID.stroke_width(1))?;
@@ -277,18 +290,18 @@ impl Frame<'_, '_> {
         }
         for (value, words) in &self.y.ticks {
             let Some(y) = self.py(*value) else { continue };
-            self.path(&[(LEFT, y), (right, y)], GRID.stroke_width(1))?;
+            self.path(&[(self.left, y), (right, y)], GRID.stroke_width(1))?;
             self.text(
                 words,
-                (LEFT - 9, y),
+                (self.left - 9, y),
                 font(12.0, INK, HPos::Right, VPos::Center),
             )?;
         }
         self.path(
-            &[(LEFT, TOP), (LEFT, bottom), (right, bottom)],
+            &[(self.left, TOP), (self.left, bottom), (right, bottom)],
             FAINT.stroke_width(1),
         )?;
-        let middle = (LEFT + self.width() / 2, bottom + 27);
+        let middle = (self.left + self.width() / 2, bottom + 27);
         self.text(
             &self.x.label,
             middle,
@@ -317,8 +330,8 @@ impl Frame<'_, '_> {
         Ok(())
     }
 
-    fn marks(&self, series: &Series) -> Drawn {
-        for point in &series.points {
+    fn marks(&self, series: &Series, every: usize) -> Drawn {
+        for point in series.points.iter().step_by(every) {
             let Some(at) = self.at(point) else { continue };
             if let Some((low, high)) = point.range
                 && let (Some(low), Some(high)) = (self.py(low), self.py(high))
@@ -330,8 +343,8 @@ impl Frame<'_, '_> {
             }
             self.marker(at, &series.look, point.suspect)?;
             if let Some(note) = point.note {
-                let style = font(11.0, series.look.colour, HPos::Left, VPos::Center);
-                self.text(note, (at.0 + 9, at.1), style)?;
+                let style = font(11.0, series.look.colour, HPos::Right, VPos::Bottom);
+                self.text(note, (at.0 - 6, at.1 - 6), style)?;
             }
         }
         Ok(())
@@ -352,7 +365,7 @@ impl Frame<'_, '_> {
     }
 
     fn legend(&self, series: &[Series]) -> Drawn {
-        let left = LEFT + self.width() + 22;
+        let left = self.left + self.width() + 22;
         for (i, s) in series.iter().enumerate() {
             let y = TOP + 10 + 22 * i as i32;
             let sample = [(left, y), (left + 34, y)];
@@ -376,14 +389,14 @@ impl Frame<'_, '_> {
         let Some(y) = self.py(row) else { return Ok(()) };
         self.text(
             &series.label,
-            (LEFT - 9, y),
+            (self.left - 9, y),
             font(12.5, INK, HPos::Right, VPos::Center),
         )?;
         let Some(x) = self.px(point.y) else {
             return Ok(());
         };
         let half = (f64::from(self.height()) / self.y.range.1 * 0.32).min(16.0) as i32;
-        let corners = [(LEFT, y - half), (x, y + half)];
+        let corners = [(self.left, y - half), (x, y + half)];
         let inside = if point.suspect {
             WHITE
         } else {
@@ -400,12 +413,9 @@ impl Frame<'_, '_> {
             self.path(&[(low, y), (high, y)], INK.stroke_width(1))?;
             end = end.max(high);
         }
-        let words = point.note.unwrap_or_default();
-        self.text(
-            words,
-            (end + 8, y),
-            font(11.5, FAINT, HPos::Left, VPos::Center),
-        )
+        let words = format!("{}  {}", point.value, point.note.unwrap_or_default());
+        let style = font(11.5, FAINT, HPos::Left, VPos::Center);
+        self.text(&words, (end + 8, y), style)
     }
 }
 
@@ -464,6 +474,7 @@ mod tests {
             x,
             y,
             range: Some((y, f64::NAN)),
+            value: String::new(),
             suspect: true,
             note: None,
         };
@@ -479,7 +490,7 @@ mod tests {
             &axis([1.0, 2.0]),
             &axis([1.0, 5.0]),
             &series,
-            true,
+            1,
         )
         .unwrap();
         assert!(svg.contains("a&lt;b&gt;&amp;c") && !svg.contains("NaN"));

@@ -53,7 +53,7 @@ fn by_connections(
     format: impl Fn(f64) -> String,
 ) -> Drawn<Option<Chart>> {
     let cells = cells(rows);
-    let series = series_of(rows, &cells, |cell| cell.figure(&column));
+    let series = series_of(rows, &cells, |cell| cell.figure(&column), &format);
     if series.is_empty() {
         return Ok(None);
     }
@@ -63,7 +63,7 @@ fn by_connections(
     let axis = Axis::over(label, Scale::Linear, values, format);
     let svg = if sizes(&cells).len() > 1 {
         let x = connections_axis(points().map(|p| p.x));
-        canvas::lines(&texts, &x, &axis, &series, true)?
+        canvas::lines(&texts, &x, &axis, &series, 1)?
     } else {
         canvas::bars(&texts, &axis, &series)?
     };
@@ -78,12 +78,13 @@ fn series_of(
     rows: &[Row],
     cells: &[Cell],
     figure: impl Fn(&Cell) -> Option<Figure>,
+    format: impl Fn(f64) -> String,
 ) -> Vec<Series> {
     let series = arms(rows).into_iter().filter_map(|arm| {
         let own: Vec<&Cell> = cells.iter().filter(|cell| cell.arm == arm).collect();
         let points = own
             .iter()
-            .filter_map(|cell| point(cell, figure(cell)?))
+            .filter_map(|cell| point(cell, figure(cell)?, &format))
             .collect();
         Some(Series {
             label: arm.to_string(),
@@ -94,7 +95,7 @@ fn series_of(
     series.filter(|s| !s.points.is_empty()).collect()
 }
 
-fn point(cell: &Cell, figure: Figure) -> Option<Point> {
+fn point(cell: &Cell, figure: Figure, format: impl Fn(f64) -> String) -> Option<Point> {
     let note = match cell.status().0 {
         Status::Limited => Some("limited"),
         Status::Starved => Some("starved"),
@@ -108,6 +109,7 @@ fn point(cell: &Cell, figure: Figure) -> Option<Point> {
         x: cell.workload.conns as f64,
         y: figure.median,
         range: (figure.trials > 1).then_some((figure.min, figure.max)),
+        value: format(figure.median),
         suspect: cell.verdict() != Verdict::Valid,
         note,
     })
