@@ -168,17 +168,17 @@ row! {
     client_cpus: String,
     /// Length of the measured window, s.
     duration_s: f64,
-    /// What the server did.
+    /// What the server did: `ok`, `limited`, `starved`, `crashed`, `hung`, `wrong` or `skipped`.
     status: Status,
-    /// Whether the figures are to be believed.
+    /// Whether the figures are to be believed: `valid`, `suspect` or `invalid`.
     verdict: Verdict,
-    /// Why.
+    /// Why the status and the verdict are what they are; codes as in the README.
     reasons: Reasons,
-    /// Whose CPUs were used up.
+    /// Whose CPUs were used up (90 % or more): `server`, `generator`, `both` or `neither`.
     bottleneck: Option<Bottleneck>,
-    /// Connections whose connect completed.
+    /// Connections whose connect completed, replacements included.
     conns_established: Option<u64>,
-    /// Connections whose first exchange was verified.
+    /// Connections whose first exchange was verified: at the barrier when long-lived, over the whole run when short-lived.
     conns_served: Option<u64>,
     /// Connections the server turned away at a limit.
     conns_shed: Option<u64>,
@@ -210,25 +210,25 @@ row! {
     requests_per_s: Option<f64>,
     /// Payload bytes completed in the window per second.
     bytes_per_s: Option<f64>,
-    /// Response time from when a request was due.
+    /// Response time, median, ns.
     response_p50_ns: Option<u64>,
-    /// 90 %.
+    /// Response time, 90th percentile, ns.
     response_p90_ns: Option<u64>,
-    /// 99 %.
+    /// Response time, 99th percentile, ns.
     response_p99_ns: Option<u64>,
-    /// 99.9 %.
+    /// Response time, 99.9th percentile, ns.
     response_p999_ns: Option<u64>,
-    /// The longest.
+    /// Response time, the longest, ns.
     response_max_ns: Option<u64>,
-    /// Service time from the real send.
+    /// Service time, median, ns.
     service_p50_ns: Option<u64>,
-    /// 99 %.
+    /// Service time, 99th percentile, ns.
     service_p99_ns: Option<u64>,
-    /// Time to connect.
+    /// Time to connect, median, ns.
     connect_p50_ns: Option<u64>,
-    /// 99 %.
+    /// Time to connect, 99th percentile, ns.
     connect_p99_ns: Option<u64>,
-    /// How late requests were sent, 99 %.
+    /// How late requests were sent (open loop), 99th percentile, ns.
     slip_p99_ns: Option<u64>,
     /// Jain's fairness index over connections: 1 is fair.
     jain: Option<f64>,
@@ -240,7 +240,7 @@ row! {
     server_system_s: Option<f64>,
     /// Memory of the server at the window's end less the ready server's, KiB.
     server_memory_kib: Option<u64>,
-    /// The same per connection served, bytes.
+    /// `server_memory_kib` per connection served at the barrier, in bytes; none when they are short-lived.
     server_memory_per_conn_bytes: Option<f64>,
     /// Threads of the server at the window's end.
     server_threads: Option<u64>,
@@ -345,6 +345,17 @@ mod tests {
     fn an_empty_file_still_has_its_header() {
         let text = String::from_utf8(to_csv(&[]).unwrap()).unwrap();
         assert!(text.starts_with("run_id,block,trial,seed,arm,model,variant,"));
+    }
+
+    #[test]
+    fn the_results_readme_explains_every_column_in_order() {
+        let readme = include_str!("../../results/README.md");
+        let names = readme
+            .lines()
+            .filter_map(|line| line.strip_prefix("| `")?.split_once("` |"));
+        let names: Vec<&str> = names.map(|(name, _)| name).collect();
+        let columns = names.iter().skip_while(|name| **name != COLUMNS[0]);
+        assert_eq!(columns.copied().collect::<Vec<_>>(), COLUMNS);
     }
 
     #[test]
