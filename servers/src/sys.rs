@@ -3,12 +3,19 @@
 
 use std::fs::File;
 use std::io;
+use std::mem::MaybeUninit;
 use std::num::NonZeroUsize;
 use std::ops::Deref;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::ptr::NonNull;
 use std::sync::atomic::AtomicU64;
 
+use nix::libc;
+use nix::poll::PollTimeout;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
+use nix::sys::prctl;
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+use nix::unistd::{ForkResult, Pid, fork, getpid, getppid};
 
 /// A shared mapping of whole words, zero where nobody has written yet. Forked
 /// children see the same memory. Unmapped when dropped.
@@ -88,4 +95,208 @@ impl Drop for Mapping {
         // into it outlives `self`. A failure could only leak it.
         let _ = unsafe { munmap(self.start.cast(), length) };
     }
+}
+
+/// How many bytes one read asks for, in every model.
+pub const READ_SIZE: usize = 64 * 1024;
+
+/// A read buffer that is never filled with zeros first, so that it costs an
+/// idle thread or process the pages it used and no more.
+pub struct Scratch {
+    bytes: Box<[MaybeUninit<u8>]>,
+}
+
+impl Default for Scratch {
+    fn default() -> Scratch {
+        Scratch::new()
+    }
+}
+
+impl Scratch {
+    /// A buffer of [`READ_SIZE`] bytes.
+    pub fn new() -> Scratch {
+        Scratch {
+            bytes: Box::new_uninit_slice(READ_SIZE),
+        }
+    }
+
+    /// What one recv(2) returns: no bytes at the end of the stream.
+    ///
+    /// # Errors
+    /// What the system says, an interruption by a signal aside.
+    pub fn receive(&mut self, socket: impl AsFd) -> io::Result<&[u8]> {
+        let start = self.bytes.as_mut_ptr();
+        loop {
+            // SAFETY: `start` points to READ_SIZE writable bytes of our own.
+            let got = unsafe { libc::recv(socket.as_fd().as_raw_fd(), start.cast(), READ_SIZE, 0) };
+            if let Ok(length) = usize::try_from(got) {
+                // SAFETY: recv has initialised the first `length` of those bytes.
+                return Ok(unsafe { std::slice::from_raw_parts(start.cast(), length) });
+            }
+            let error = io::Error::last_os_error();
+            if error.kind() != io::ErrorKind::Interrupted {
+                return Err(error);
+            }
+        }
+    }
+}
+
+/// Which side of a fork this is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fork {
+    /// The new process.
+    Child,
+    /// The process that made it.
+    Parent,
+}
+
+/// A single-threaded process that forks and whose ended children are reaped.
+pub struct Parent {
+    pid: Pid,
+}
+
+impl Parent {
+    /// Starts reaping: a handler of SIGCHLD waits for every child that has
+    /// ended, as one signal may stand for many (signal(7)), so that none stays a
+    /// zombie and their CPU time is added to this process's account.
+    ///
+    /// # Errors
+    /// If this process already has a second thread: a child forked from it could
+    /// inherit a lock that nobody will ever release.
+    pub fn new() -> io::Result<Parent> {
+        if std::fs::read_dir("/proc/self/task")?.count() != 1 {
+            return Err(io::Error::other(
+                "a process with more than one thread must not fork",
+            ));
+        }
+        let flags = SaFlags::SA_RESTART | SaFlags::SA_NOCLDSTOP;
+        let action = SigAction::new(SigHandler::Handler(reap), flags, SigSet::empty());
+        // SAFETY: the handler calls nothing but waitpid, which is async-signal-safe.
+        unsafe { sigaction(Signal::SIGCHLD, &action)? };
+        Ok(Parent { pid: getpid() })
+    }
+
+    /// Forks. The child is killed when this process dies: the wish is not
+    /// inherited from the parent (prctl(2)), so each child makes it anew, and
+    /// ends at once if its parent was faster.
+    ///
+    /// # Errors
+    /// EAGAIN at a limit on processes, ENOMEM.
+    pub fn fork(&self) -> io::Result<Fork> {
+        // SAFETY: this process has a single thread, see `new`; the pages that
+        // fork start none.
+        match unsafe { fork()? } {
+            ForkResult::Parent { .. } => Ok(Fork::Parent),
+            ForkResult::Child => {
+                if prctl::set_pdeathsig(Signal::SIGKILL).is_err() || getppid() != self.pid {
+                    std::process::exit(1);
+                }
+                Ok(Fork::Child)
+            }
+        }
+    }
+}
+
+extern "C" fn reap(_signal: libc::c_int) {
+    let errno = nix::errno::Errno::last_raw();
+    // SAFETY: waitpid without a status pointer writes to no memory of ours.
+    while unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::WNOHANG) } > 0 {}
+    nix::errno::Errno::set_raw(errno);
+}
+
+/// poll(2) on an array the caller keeps.
+///
+/// # Errors
+/// What the system says, EINTR included.
+pub fn poll(fds: &mut [libc::pollfd], timeout: PollTimeout) -> nix::Result<usize> {
+    let count = fds.len() as libc::nfds_t;
+    // SAFETY: the pointer and the count describe one exclusively borrowed slice.
+    let ready = unsafe { libc::poll(fds.as_mut_ptr(), count, i32::from(timeout)) };
+    Ok(nix::errno::Errno::result(ready)? as usize)
+}
+
+/// The bitmap of select(2): descriptors from 0 to `FD_SETSIZE` − 1. Numbers
+/// beyond are no member and cannot become one.
+#[derive(Clone, Copy)]
+pub struct FdSet {
+    bits: libc::fd_set,
+}
+
+impl FdSet {
+    /// The first descriptor number that does not fit: 1024.
+    pub const SIZE: RawFd = libc::FD_SETSIZE as RawFd;
+
+    /// The empty set.
+    pub fn new() -> FdSet {
+        // SAFETY: fd_set is an array of integers; all zero is the empty set.
+        let bits = unsafe { std::mem::zeroed() };
+        FdSet { bits }
+    }
+
+    /// Adds a descriptor or takes it out.
+    pub fn set(&mut self, fd: RawFd, member: bool) {
+        if !(0..FdSet::SIZE).contains(&fd) {
+            return;
+        }
+        match member {
+            // SAFETY: `fd` is within the bitmap.
+            true => unsafe { libc::FD_SET(fd, &mut self.bits) },
+            // SAFETY: `fd` is within the bitmap.
+            false => unsafe { libc::FD_CLR(fd, &mut self.bits) },
+        }
+    }
+
+    /// Takes a descriptor out. Says whether it was a member.
+    pub fn take(&mut self, fd: RawFd) -> bool {
+        let member = self.contains(fd);
+        self.set(fd, false);
+        member
+    }
+
+    /// Whether a descriptor is a member.
+    pub fn contains(&self, fd: RawFd) -> bool {
+        // SAFETY: `fd` is within the bitmap by the time it is looked up.
+        (0..FdSet::SIZE).contains(&fd) && unsafe { libc::FD_ISSET(fd, &self.bits) }
+    }
+}
+
+impl Default for FdSet {
+    fn default() -> FdSet {
+        FdSet::new()
+    }
+}
+
+/// select(2) on the descriptors below `end`, which replaces the sets by what is
+/// ready.
+///
+/// # Errors
+/// What the system says, EINTR included.
+pub fn select(
+    end: RawFd,
+    read: &mut FdSet,
+    write: &mut FdSet,
+    timeout: PollTimeout,
+) -> nix::Result<usize> {
+    // Negative stands for no limit. (`PollTimeout::duration` panics on that.)
+    let millis = i64::from(i32::from(timeout));
+    let mut limit = (millis >= 0).then_some(libc::timeval {
+        tv_sec: millis / 1000,
+        tv_usec: millis % 1000 * 1000,
+    });
+    let limit = limit
+        .as_mut()
+        .map_or(std::ptr::null_mut(), |limit| &raw mut *limit);
+    let end = end.clamp(0, FdSet::SIZE);
+    // SAFETY: both bitmaps are exclusively borrowed and hold more bits than `end`;
+    // the time limit is null or a local that outlives the call.
+    let ready = unsafe {
+        libc::select(
+            end,
+            &mut read.bits,
+            &mut write.bits,
+            std::ptr::null_mut(),
+            limit,
+        )
+    };
+    Ok(nix::errno::Errno::result(ready)? as usize)
 }
