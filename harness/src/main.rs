@@ -16,6 +16,7 @@ mod run;
 mod store;
 mod summary;
 mod sys;
+mod timeline;
 mod trial;
 
 use cli::{Cli, Command};

@@ -11,6 +11,7 @@ use crate::report::table;
 use crate::row::{Reasons, Row, Status, Verdict, to_csv};
 use crate::store::RunFolder;
 use crate::summary::summarise;
+use crate::timeline::{self, TimelineRow};
 use crate::trial::binaries::Binaries;
 use crate::trial::launch::{Action, Launch, Network};
 use crate::trial::{self, Context, Evidence, cgroup};
@@ -53,6 +54,7 @@ pub async fn run(flags: &RunFlags) -> Result<u8, Failure> {
         run_id,
         rows: Vec::new(),
         histograms: Histograms::new(),
+        timeline: Vec::new(),
     };
     let context = Context {
         plan: &plan,
@@ -128,6 +130,7 @@ struct Record {
     environment: Environment,
     rows: Vec<Row>,
     histograms: Histograms,
+    timeline: Vec<TimelineRow>,
 }
 
 impl Record {
@@ -135,6 +138,9 @@ impl Record {
     fn add(&mut self, plan: &Plan, trial: &TrialPlan, evidence: &Evidence) -> Result<(), Failure> {
         let row = judge(&self.run_id, plan, trial, evidence);
         self.remember_environment(evidence);
+        if let Some(outcome) = &evidence.outcome {
+            self.timeline.extend(timeline::of(&row, outcome));
+        }
         self.rows.push(row);
         self.save(false)
     }
@@ -155,6 +161,9 @@ impl Record {
     fn save(&self, complete: bool) -> Result<(), Failure> {
         let csv = to_csv(&self.rows).map_err(|e| Failure::failed(format!("trials.csv: {e}")))?;
         self.write("trials.csv", &csv)?;
+        let csv = timeline::to_csv(&self.timeline)
+            .map_err(|e| Failure::failed(format!("timeline.csv: {e}")))?;
+        self.write("timeline.csv", &csv)?;
         let json = self.json(complete)?;
         self.write("run.json", json.as_bytes())
     }
