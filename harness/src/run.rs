@@ -13,7 +13,7 @@ use crate::store::RunFolder;
 use crate::summary::summarise;
 use crate::timeline::{self, TimelineRow};
 use crate::trial::binaries::Binaries;
-use crate::trial::launch::{Action, Launch, Network};
+use crate::trial::launch::{Action, Launch, Network, pin};
 use crate::trial::{self, Context, Evidence, cgroup};
 use loadgen::units::format_count;
 use std::io::{self, Write};
@@ -43,6 +43,8 @@ pub async fn run(flags: &RunFlags) -> Result<u8, Failure> {
         binaries = Binaries::prepare(&names, flags.quiet) => binaries?,
         code = signals.next() => return Ok(code),
     };
+    // The harness wakes up for the progress bar only; even that must not be on the server's CPUs.
+    pin(&plan.client_cpus).map_err(|e| Failure::failed(e.to_string()))?;
     if !flags.quiet {
         for note in preflight(&plan) {
             eprintln(&note);

@@ -137,7 +137,8 @@ fn die_with(parent: Pid) -> io::Result<()> {
     Ok(())
 }
 
-fn pin(cpus: &[usize]) -> io::Result<()> {
+/// Lets the calling thread, and what it starts, run on these CPUs only; none named: no change.
+pub fn pin(cpus: &[usize]) -> io::Result<()> {
     if cpus.is_empty() {
         return Ok(());
     }
