@@ -134,6 +134,8 @@ pub struct Requests {
     pub mismatched: u64,
     /// Without an answer when the drain ended.
     pub unanswered_at_end: u64,
+    /// Completed inside the first and the second half of the window, whenever they were due.
+    pub completed_halves: [u64; 2],
     /// Completed inside the window, per second.
     pub per_s: f64,
     /// Payload bytes of those, sent and received once each, per second; for discard the bytes sent.
