@@ -169,8 +169,10 @@ fn server_figures(row: &mut Row, plan: &Plan, evidence: &Evidence) {
     row.server_system_s = Some(window.server_cpu.system_s * share);
     row.server_memory_kib = Some(window.memory_kib);
     let held = outcome.connections.served_at_barrier;
-    row.server_memory_per_conn_bytes = (held > 0 && row.requests_per_conn.is_none())
-        .then(|| window.memory_kib as f64 * 1024.0 / held as f64);
+    // Growth below the resolution of the reading is no measurement of zero.
+    let measurable = held > 0 && window.memory_kib > 0 && row.requests_per_conn.is_none();
+    row.server_memory_per_conn_bytes =
+        measurable.then(|| window.memory_kib as f64 * 1024.0 / held as f64);
     row.server_threads = Some(window.threads);
     row.server_processes = Some(window.processes);
     row.ctx_switches_per_request = window.ctx_switches.and_then(|n| per_request(n as f64));

@@ -10,6 +10,7 @@ mod judge;
 mod list;
 mod plan;
 mod progress;
+mod record;
 mod report;
 mod row;
 mod run;

@@ -1,23 +1,18 @@
 //! A run: its trials one after the other, each saved as soon as it is over, and what is made of them at the end.
 
-use crate::chart::{self, Histograms};
-use crate::cli::{Format, RunFlags};
+use crate::cli::RunFlags;
 use crate::environment::{Environment, nofile_hard};
 use crate::error::{FAILED, Failure, UNAVAILABLE};
-use crate::judge::judge;
-use crate::plan::{Plan, TrialPlan};
+use crate::plan::Plan;
 use crate::progress::Progress;
-use crate::report::table;
-use crate::row::{Reasons, Row, Status, Verdict, to_csv};
+use crate::record::{Record, cannot_save};
+use crate::row::{Reasons, Row, Status, Verdict};
 use crate::store::RunFolder;
-use crate::summary::summarise;
-use crate::timeline::{self, TimelineRow};
 use crate::trial::binaries::Binaries;
 use crate::trial::launch::{Action, Launch, Network, pin};
-use crate::trial::{self, Context, Evidence, cgroup};
+use crate::trial::{self, Context, cgroup};
 use loadgen::units::format_count;
 use std::io::{self, Write};
-use std::path::Path;
 use std::time::SystemTime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -50,14 +45,8 @@ pub async fn run(flags: &RunFlags) -> Result<u8, Failure> {
             eprintln(&note);
         }
     }
-    let mut record = Record {
-        environment: Environment::read(&plan, &binaries),
-        folder,
-        run_id,
-        rows: Vec::new(),
-        histograms: Histograms::new(),
-        timeline: Vec::new(),
-    };
+    let environment = Environment::read(&plan, &binaries);
+    let mut record = Record::new(run_id, folder, environment);
     let context = Context {
         plan: &plan,
         binaries: &binaries,
@@ -123,94 +112,6 @@ async fn run_trials(
     }
     progress.finish();
     Ok(interrupted)
-}
-
-/// Everything that is kept of a run.
-struct Record {
-    run_id: String,
-    folder: RunFolder,
-    environment: Environment,
-    rows: Vec<Row>,
-    histograms: Histograms,
-    timeline: Vec<TimelineRow>,
-}
-
-impl Record {
-    /// Judges a trial and saves what it left, at once.
-    fn add(&mut self, plan: &Plan, trial: &TrialPlan, evidence: &Evidence) -> Result<(), Failure> {
-        let row = judge(&self.run_id, plan, trial, evidence);
-        self.remember_environment(evidence);
-        if let Some(outcome) = &evidence.outcome {
-            self.timeline.extend(timeline::of(&row, outcome));
-        }
-        self.rows.push(row);
-        self.save(false)
-    }
-
-    fn remember_environment(&mut self, evidence: &Evidence) {
-        let environment = &mut self.environment;
-        if environment.trial_network.is_none() && !evidence.launched.sysctls.is_empty() {
-            environment.trial_network = Some(evidence.launched.clone().into());
-            environment.memory_method = Some(evidence.memory_method.to_string());
-        }
-        if let Some(window) = evidence.window.as_ref().filter(|w| w.between_s > 0.0) {
-            let share = window.harness_s / window.between_s;
-            let highest = environment.harness_cpu_fraction.unwrap_or(0.0).max(share);
-            environment.harness_cpu_fraction = Some(highest);
-        }
-    }
-
-    fn save(&self, complete: bool) -> Result<(), Failure> {
-        let csv = to_csv(&self.rows).map_err(|e| Failure::failed(format!("trials.csv: {e}")))?;
-        self.write("trials.csv", &csv)?;
-        let csv = timeline::to_csv(&self.timeline)
-            .map_err(|e| Failure::failed(format!("timeline.csv: {e}")))?;
-        self.write("timeline.csv", &csv)?;
-        let json = self.json(complete)?;
-        self.write("run.json", json.as_bytes())
-    }
-
-    fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Failure> {
-        self.folder
-            .write(name, bytes)
-            .map_err(|e| cannot_save(&self.folder.path().join(name), &e))
-    }
-
-    fn json(&self, complete: bool) -> Result<String, Failure> {
-        let value = serde_json::json!({
-            "schema": "tenk.run/1",
-            "run_dir": self.folder.path().display().to_string(),
-            "complete": complete,
-            "environment": self.environment,
-            "trials": self.rows,
-            "summary": summarise(&self.rows),
-        });
-        let text = serde_json::to_string_pretty(&value);
-        text.map(|text| text + "\n")
-            .map_err(|e| Failure::failed(format!("run.json: {e}")))
-    }
-
-    /// The charts and the final state of the files.
-    fn finish(&self, complete: bool) -> Result<(), Failure> {
-        let charts = chart::all(&self.rows, &self.histograms)
-            .map_err(|e| Failure::failed(format!("cannot draw the charts: {e}")))?;
-        for chart in charts {
-            self.write(&format!("charts/{}", chart.name), chart.svg.as_bytes())?;
-        }
-        self.save(complete)
-    }
-
-    fn show(&self, format: Format, complete: bool) -> Result<(), Failure> {
-        match format {
-            Format::Table => say(&table::for_people(&self.rows, self.folder.path(), complete)),
-            Format::Md => say(&table::markdown(&self.rows)),
-            Format::Json => say(&self.json(complete)?),
-            Format::Csv => {
-                let csv = to_csv(&self.rows).map_err(|e| Failure::failed(e.to_string()))?;
-                say(&String::from_utf8_lossy(&csv))
-            }
-        }
-    }
 }
 
 /// What a run would do.
@@ -285,13 +186,6 @@ fn exit_code(plan: &Plan, rows: &[Row]) -> u8 {
 
 fn has_broken_law(reasons: &Reasons) -> bool {
     reasons.0.iter().any(|r| r.code == "W09" || r.code == "W10")
-}
-
-fn cannot_save(path: &Path, error: &io::Error) -> Failure {
-    Failure::failed(format!(
-        "cannot save {}: {error}; what was saved before is untouched (choose another place with --results DIR)",
-        path.display()
-    ))
 }
 
 /// The time to the second and a random part: runs started together get folders of their own.

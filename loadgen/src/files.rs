@@ -11,7 +11,7 @@ use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
 
 use crate::blob;
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, Second};
 use crate::units::SECOND_NS;
 
 /// Milliseconds, the unit of both text formats, in nanoseconds.
@@ -113,36 +113,64 @@ fn layout(histogram: &Histogram<u64>) -> (u32, u64) {
     (buckets, sub_buckets)
 }
 
-/// The window second by second as an interval log (`.hlog`, version 1.3), values
-/// in nanoseconds shown in milliseconds, payloads V2 deflate as the Java reader expects.
+/// One line of an interval log.
+#[derive(Clone, Debug)]
+pub struct Interval<'a> {
+    /// Start, since the Unix epoch.
+    pub start: Duration,
+    /// How long it lasted.
+    pub length: Duration,
+    /// Whose it is; what a tag may not hold (commas, white space) becomes `_`.
+    pub tag: &'a str,
+    /// Nanoseconds.
+    pub histogram: Histogram<u64>,
+}
+
+/// An interval log (`.hlog`, version 1.3), values in nanoseconds shown in
+/// milliseconds, payloads V2 deflate as the Java reader expects.
 ///
 /// # Errors
-/// When a blob of the series is damaged.
-pub fn hlog(outcome: &Outcome, tag: &str) -> io::Result<Vec<u8>> {
-    let start = Duration::from_nanos(outcome.window_start_unix_ns.unwrap_or(0));
+/// When a histogram cannot be encoded.
+pub fn interval_log(intervals: &[Interval]) -> io::Result<Vec<u8>> {
+    let start = intervals.iter().map(|i| i.start).min().unwrap_or_default();
     let (mut bytes, mut serializer) = (Vec::new(), V2DeflateSerializer::new());
-    let tag = Tag::new(tag);
     let mut writer = IntervalLogWriterBuilder::new()
         .add_comment("[Histogram log format version 1.3]")
         .with_start_time(UNIX_EPOCH + start)
         .with_base_time(UNIX_EPOCH + start)
         .with_max_value_divisor(MS)
         .begin_log_with(&mut bytes, &mut serializer)?;
-    for second in &outcome.series {
-        let histogram = blob::decode(&second.histogram).map_err(io::Error::other)?;
-        let from = Duration::from_secs(second.second);
-        let length = Duration::from_nanos(
-            (outcome
-                .load
-                .duration_ns
-                .saturating_sub(second.second * SECOND_NS))
-            .min(SECOND_NS),
+    for interval in intervals {
+        let tag = interval.tag.replace(
+            |c: char| c == ',' || c.is_whitespace() || c.is_control(),
+            "_",
         );
+        let from = interval.start - start;
         writer
-            .write_histogram(&histogram, from, length, tag)
+            .write_histogram(&interval.histogram, from, interval.length, Tag::new(&tag))
             .map_err(|error| io::Error::other(format!("{error:?}")))?;
     }
     Ok(bytes)
+}
+
+/// The window second by second as an interval log.
+///
+/// # Errors
+/// When a blob of the series is damaged.
+pub fn hlog(outcome: &Outcome, tag: &str) -> io::Result<Vec<u8>> {
+    let start = Duration::from_nanos(outcome.window_start_unix_ns.unwrap_or(0));
+    let interval = |second: &Second| {
+        let gone_ns = second.second * SECOND_NS;
+        let left_ns = outcome.load.duration_ns.saturating_sub(gone_ns);
+        Ok(Interval {
+            start: start + Duration::from_nanos(gone_ns),
+            length: Duration::from_nanos(left_ns.min(SECOND_NS)),
+            tag,
+            histogram: blob::decode(&second.histogram).map_err(io::Error::other)?,
+        })
+    };
+    let intervals: io::Result<Vec<Interval>> = outcome.series.iter().map(interval).collect();
+    interval_log(&intervals?)
 }
 
 #[cfg(test)]
@@ -171,6 +199,44 @@ mod tests {
         assert_eq!(last.split_whitespace().count(), 3);
         assert!(text.contains("Total count    =       100000]"), "{text}");
         assert!(!text.contains("inf") && !text.contains('∞'));
+    }
+
+    #[test]
+    fn an_interval_log_is_read_back_with_its_tags() {
+        use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
+        let mut histogram = new_histogram();
+        histogram.saturating_record(5_000_000);
+        let interval = |start_s, tag| Interval {
+            start: Duration::from_secs(start_s),
+            length: Duration::from_secs(3),
+            tag,
+            histogram: histogram.clone(),
+        };
+        let log = interval_log(&[
+            interval(100, "epoll"),
+            interval(107, "prefork:a=b,workers=4"),
+        ]);
+        let log = log.expect("written");
+        let entries: Vec<LogEntry> = IntervalLogIterator::new(&log)
+            .collect::<Result<_, _>>()
+            .expect("valid");
+        let found: Vec<(Option<String>, Duration)> = entries
+            .iter()
+            .filter_map(|entry| match entry {
+                LogEntry::Interval(i) => {
+                    let tag = i.tag().map(|tag| tag.as_str().to_string());
+                    Some((tag, i.start_timestamp()))
+                }
+                _ => None,
+            })
+            .collect();
+        let expected = [
+            (Some("epoll".into()), Duration::ZERO),
+            (Some("prefork:a=b_workers=4".into()), Duration::from_secs(7)),
+        ];
+        assert_eq!(found, expected);
+        assert!(log.windows(8).any(|bytes| bytes == b"HISTFAAA"));
+        assert!(interval_log(&[]).is_ok());
     }
 
     #[test]
