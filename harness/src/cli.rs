@@ -86,6 +86,12 @@ pub struct RunFlags {
     /// What the servers do with bytes; sets the protocol [default: echo]
     #[arg(long, value_enum, help_heading = "What to compare")]
     pub service: Option<Service>,
+    /// CPU work for every request, such as 50us or 400ns; calibrated once, the same iterations for every model
+    #[arg(long, value_name = "TIME,…", value_delimiter = ',', value_parser = parse_duration, help_heading = "What to compare")]
+    pub work: Vec<Duration>,
+    /// A blocking call for every request, such as 1ms
+    #[arg(long, value_name = "TIME,…", value_delimiter = ',', value_parser = parse_duration, help_heading = "What to compare")]
+    pub block: Vec<Duration>,
     /// Workers of models that have a pool, and processes or loops of those that have several
     #[arg(long, value_name = "COUNT", value_parser = parse_count, help_heading = "What to compare")]
     pub workers: Option<u64>,

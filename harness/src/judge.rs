@@ -7,6 +7,7 @@ use crate::trial::Evidence;
 use crate::trial::server::StartError;
 use loadgen::load::Load;
 use loadgen::outcome::{Connections, Outcome, Quantiles, Requests};
+use loadgen::units::as_ns;
 use std::collections::BTreeMap;
 
 /// A side whose CPUs are used at least this much has run out of them (DESIGN §4).
@@ -72,6 +73,8 @@ fn settings(run_id: &str, plan: &Plan, trial: &TrialPlan) -> Row {
         },
         think_ns: load.think_ns,
         pipeline: load.pipeline,
+        work_ns: trial.cost.work.map(as_ns),
+        block_ns: trial.cost.block.map(as_ns),
         workers: plan.workers.filter(|_| has_workers),
         server_cpus: cpu_list(&plan.server_cpus),
         client_cpus: cpu_list(&plan.client_cpus),

@@ -19,6 +19,7 @@ mod summary;
 mod sys;
 mod timeline;
 mod trial;
+mod workers;
 
 use cli::{Cli, Command};
 use error::Failure;

@@ -27,13 +27,31 @@ pub struct Arm {
     pub flags: Vec<String>,
 }
 
+/// What the server is asked to do for each request besides answering it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct HandlerCost {
+    /// CPU work.
+    pub work: Option<Duration>,
+    /// A blocking call.
+    pub block: Option<Duration>,
+}
+
+/// One workload: what is sent, and what it costs to answer.
+#[derive(Debug, Clone)]
+pub struct Scenario {
+    /// The load; its target is filled in once a server listens.
+    pub load: Load,
+    /// The cost.
+    pub cost: HandlerCost,
+}
+
 /// Everything that a run needs to know.
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// What is compared.
     pub arms: Vec<Arm>,
-    /// Under which loads; their target is filled in once a server listens.
-    pub loads: Vec<Load>,
+    /// Under which workloads.
+    pub scenarios: Vec<Scenario>,
     /// What the servers do with bytes.
     pub service: Service,
     /// Workers asked for, where a model has them.
@@ -61,6 +79,8 @@ pub struct TrialPlan {
     pub arm: Arm,
     /// Which load, with this trial's own seed.
     pub load: Load,
+    /// What a request costs the server.
+    pub cost: HandlerCost,
 }
 
 impl Plan {
@@ -78,7 +98,7 @@ impl Plan {
             },
         };
         let plan = Plan {
-            loads: loads(flags, service, &client_cpus, seed)?,
+            scenarios: scenarios(flags, service, &client_cpus, seed)?,
             arms,
             service,
             workers: flags.workers,
@@ -102,7 +122,7 @@ impl Plan {
         let repeat = usize::try_from(self.repeat).unwrap_or(usize::MAX);
         self.arms
             .len()
-            .saturating_mul(self.loads.len())
+            .saturating_mul(self.scenarios.len())
             .saturating_mul(repeat)
     }
 
@@ -112,18 +132,19 @@ impl Plan {
         let mut random = fastrand::Rng::with_seed(self.seed);
         let mut trials = Vec::new();
         for repetition in 0..self.repeat {
-            for (w, load) in self.loads.iter().enumerate() {
-                let block = repetition * self.loads.len() as u64 + w as u64 + 1;
+            for (w, scenario) in self.scenarios.iter().enumerate() {
+                let block = repetition * self.scenarios.len() as u64 + w as u64 + 1;
                 let mut arms: Vec<&Arm> = self.arms.iter().collect();
                 random.shuffle(&mut arms);
                 for arm in arms {
-                    let mut load = load.clone();
+                    let mut load = scenario.load.clone();
                     load.seed = random.u64(..);
                     trials.push(TrialPlan {
                         block: block as u32,
                         trial: trials.len() as u32 + 1,
                         arm: arm.clone(),
                         load,
+                        cost: scenario.cost,
                     });
                 }
             }
@@ -140,7 +161,8 @@ impl Plan {
 
     /// About how long the run lasts.
     pub fn estimate(&self) -> Duration {
-        let per_round: Duration = self.loads.iter().map(Plan::trial_estimate).sum();
+        let loads = self.scenarios.iter().map(|scenario| &scenario.load);
+        let per_round: Duration = loads.map(Plan::trial_estimate).sum();
         per_round.saturating_mul((self.arms.len() as u64 * self.repeat).min(u32::MAX.into()) as u32)
     }
 }
@@ -222,12 +244,12 @@ fn protocol_of(flags: &RunFlags, service: Service) -> ProtocolName {
 }
 
 /// Every combination of the lists.
-fn loads(
+fn scenarios(
     flags: &RunFlags,
     service: Service,
     client_cpus: &[usize],
     seed: u64,
-) -> Result<Vec<Load>, Failure> {
+) -> Result<Vec<Scenario>, Failure> {
     let mut load_flags = flags.load.clone();
     load_flags.protocol = protocol_of(flags, service);
     let run = LoadRunFlags {
@@ -239,13 +261,27 @@ fn loads(
     };
     // The port is not known before a server listens; any other than 0 passes the checks.
     let placeholder = "127.0.0.1:1";
-    shapes(flags)
-        .iter()
-        .map(|shape| {
-            Load::new(placeholder, shape, &load_flags, &run)
-                .map_err(|e| Failure::usage(e.to_string()))
-        })
-        .collect()
+    let mut scenarios = Vec::new();
+    for shape in shapes(flags) {
+        let load = Load::new(placeholder, &shape, &load_flags, &run)
+            .map_err(|e| Failure::usage(e.to_string()))?;
+        for cost in costs(flags) {
+            let load = load.clone();
+            scenarios.push(Scenario { load, cost });
+        }
+    }
+    Ok(scenarios)
+}
+
+fn costs(flags: &RunFlags) -> Vec<HandlerCost> {
+    let works = optional(flags.work.iter().copied());
+    let costs = works.into_iter().flat_map(|work| {
+        let blocks = optional(flags.block.iter().copied());
+        blocks
+            .into_iter()
+            .map(move |block| HandlerCost { work, block })
+    });
+    costs.collect()
 }
 
 fn shapes(flags: &RunFlags) -> Vec<ShapeFlags> {
@@ -401,10 +437,10 @@ mod tests {
     #[test]
     fn the_service_sets_the_protocol() {
         let plan = plan("--model epoll --service discard").unwrap();
-        assert_eq!(plan.loads[0].protocol, ProtocolName::Discard);
+        assert_eq!(plan.scenarios[0].load.protocol, ProtocolName::Discard);
         let resp = self::plan("--model epoll --protocol resp").unwrap();
         assert_eq!(
-            (resp.service, resp.loads[0].protocol),
+            (resp.service, resp.scenarios[0].load.protocol),
             (Service::Echo, ProtocolName::Resp)
         );
     }

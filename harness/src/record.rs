@@ -7,15 +7,17 @@ use crate::error::Failure;
 use crate::judge::judge;
 use crate::plan::{Plan, TrialPlan};
 use crate::report::table;
-use crate::row::{Row, to_csv};
+use crate::row::{COLUMNS, Row, csv_of, to_csv};
 use crate::run::say;
 use crate::store::RunFolder;
 use crate::summary::summarise;
 use crate::timeline::{self, TimelineRow};
 use crate::trial::Evidence;
+use crate::workers::{self, WorkerRow};
 use loadgen::blob;
 use loadgen::files::{self, Interval};
 use loadgen::outcome::Outcome;
+use serde::Serialize;
 use std::io;
 use std::path::Path;
 use std::time::Duration;
@@ -38,6 +40,7 @@ pub struct Record {
     histograms: Histograms,
     windows: Vec<TrialWindow>,
     timeline: Vec<TimelineRow>,
+    workers: Vec<WorkerRow>,
 }
 
 impl Record {
@@ -51,6 +54,7 @@ impl Record {
             histograms: Histograms::new(),
             windows: Vec::new(),
             timeline: Vec::new(),
+            workers: Vec::new(),
         }
     }
 
@@ -63,6 +67,7 @@ impl Record {
     ) -> Result<(), Failure> {
         let row = judge(&self.run_id, plan, trial, evidence);
         self.remember_environment(evidence);
+        self.workers.extend(workers::of(&row, &evidence.workers));
         if let Some(outcome) = &evidence.outcome {
             self.timeline.extend(timeline::of(&row, outcome));
             self.add_histogram(&row, outcome)?;
@@ -130,16 +135,24 @@ impl Record {
     }
 
     fn save(&self, complete: bool) -> Result<(), Failure> {
-        let csv = to_csv(&self.rows).map_err(|e| Failure::failed(format!("trials.csv: {e}")))?;
-        self.write("trials.csv", &csv)?;
-        let csv = timeline::to_csv(&self.timeline)
-            .map_err(|e| Failure::failed(format!("timeline.csv: {e}")))?;
-        self.write("timeline.csv", &csv)?;
+        self.write_csv("trials.csv", COLUMNS, &self.rows)?;
+        self.write_csv("timeline.csv", &timeline::COLUMNS, &self.timeline)?;
+        self.write_csv("workers.csv", &workers::COLUMNS, &self.workers)?;
         let log = self.interval_log();
         let log = log.map_err(|e| Failure::failed(format!("latency.hlog: {e}")))?;
         self.write("latency.hlog", &log)?;
         let json = self.json(complete)?;
         self.write("run.json", json.as_bytes())
+    }
+
+    fn write_csv<T: Serialize>(
+        &self,
+        name: &str,
+        columns: &[&str],
+        lines: &[T],
+    ) -> Result<(), Failure> {
+        let csv = csv_of(columns, lines).map_err(|e| Failure::failed(format!("{name}: {e}")))?;
+        self.write(name, &csv)
     }
 
     fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Failure> {
@@ -164,7 +177,7 @@ impl Record {
 
     /// The charts and the final state of the files.
     pub fn finish(&self, complete: bool) -> Result<(), Failure> {
-        let charts = chart::all(&self.rows, &self.histograms)
+        let charts = chart::all(&self.rows, &self.histograms, &self.workers)
             .map_err(|e| Failure::failed(format!("cannot draw the charts: {e}")))?;
         for chart in charts {
             self.write(&format!("charts/{}", chart.name), chart.svg.as_bytes())?;

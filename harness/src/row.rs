@@ -275,6 +275,9 @@ impl Row {
             idle: self.idle,
             payload_bytes: self.payload_bytes,
             requests_per_conn: self.requests_per_conn,
+            requests_per_1000_s: self.rate_per_s.map(|rate| (rate * 1e3) as u64),
+            work_ns: self.work_ns,
+            block_ns: self.block_ns,
         }
     }
 
@@ -298,16 +301,27 @@ pub struct Workload {
     pub payload_bytes: u64,
     /// Requests per connection; none: long-lived.
     pub requests_per_conn: Option<u64>,
+    /// Offered rate, in a unit that can be compared exactly; none: closed loop.
+    pub requests_per_1000_s: Option<u64>,
+    /// CPU work per request.
+    pub work_ns: Option<u64>,
+    /// Blocking call per request.
+    pub block_ns: Option<u64>,
 }
 
 /// The rows as CSV, header first.
 pub fn to_csv(rows: &[Row]) -> Result<Vec<u8>, csv::Error> {
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    if rows.is_empty() {
-        writer.write_record(COLUMNS)?;
-    }
-    for row in rows {
-        writer.serialize(row)?;
+    csv_of(COLUMNS, rows)
+}
+
+/// Any lines as CSV under this header, which is there even without lines.
+pub fn csv_of<T: Serialize>(columns: &[&str], lines: &[T]) -> Result<Vec<u8>, csv::Error> {
+    let mut writer = csv::WriterBuilder::new()
+        .has_headers(false)
+        .from_writer(Vec::new());
+    writer.write_record(columns)?;
+    for line in lines {
+        writer.serialize(line)?;
     }
     writer.into_inner().map_err(|e| e.into_error().into())
 }

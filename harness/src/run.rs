@@ -50,6 +50,7 @@ pub async fn run(flags: &RunFlags) -> Result<u8, Failure> {
     let context = Context {
         plan: &plan,
         binaries: &binaries,
+        work_ns_per_iteration: trial::calibrate_work(&plan, &binaries).await?,
     };
     let interrupted = run_trials(&context, &mut record, &mut signals, flags.quiet).await?;
     record.finish(interrupted.is_none())?;
@@ -137,9 +138,9 @@ fn describe(plan: &Plan) -> String {
 /// Shortages that parts of the run will meet, said before it starts.
 fn preflight(plan: &Plan) -> Vec<String> {
     let most = plan
-        .loads
+        .scenarios
         .iter()
-        .map(|load| load.population())
+        .map(|s| s.load.population())
         .max()
         .unwrap_or(0);
     let mut notes = Vec::new();

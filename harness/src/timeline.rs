@@ -20,7 +20,7 @@ pub struct TimelineRow {
 }
 
 /// The columns of `timeline.csv`.
-const COLUMNS: [&str; 10] = [
+pub const COLUMNS: [&str; 10] = [
     "run_id",
     "trial",
     "arm",
@@ -50,25 +50,14 @@ pub fn of(row: &Row, outcome: &Outcome) -> Vec<TimelineRow> {
     outcome.series.iter().map(line).collect()
 }
 
-/// The lines as CSV, header first.
-pub fn to_csv(lines: &[TimelineRow]) -> Result<Vec<u8>, csv::Error> {
-    let mut writer = csv::WriterBuilder::new()
-        .has_headers(false)
-        .from_writer(Vec::new());
-    writer.write_record(COLUMNS)?;
-    for line in lines {
-        writer.serialize(line)?;
-    }
-    writer.into_inner().map_err(|e| e.into_error().into())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::row::csv_of;
 
     #[test]
     fn the_header_is_there_without_lines_and_fits_them() {
-        let text = String::from_utf8(to_csv(&[]).unwrap()).unwrap();
+        let text = String::from_utf8(csv_of(&COLUMNS, &[] as &[TimelineRow]).unwrap()).unwrap();
         assert_eq!(text.lines().count(), 1);
         let line = TimelineRow {
             run_id: "r".into(),
@@ -82,7 +71,7 @@ mod tests {
             response_p99_ns: Some(5),
             response_max_ns: Some(6),
         };
-        let text = String::from_utf8(to_csv(&[line]).unwrap()).unwrap();
+        let text = String::from_utf8(csv_of(&COLUMNS, &[line]).unwrap()).unwrap();
         let expected = "r,1,\"prefork:accept=mutex,workers=4\",50,0,7,0,,5,6";
         assert_eq!(text.lines().nth(1), Some(expected));
     }

@@ -177,22 +177,63 @@ pub fn lines(texts: &Texts, x: &Axis, y: &Axis, series: &[Series], marked: usize
     })
 }
 
-/// Draws one horizontal bar per series, for figures at a single place.
-pub fn bars(texts: &Texts, value: &Axis, series: &[Series]) -> Drawn<String> {
-    let rows = Axis {
+/// A bar divided among several shares.
+#[derive(Debug, Clone)]
+pub struct Stack {
+    /// Whose bar it is.
+    pub label: String,
+    /// Its look.
+    pub look: Look,
+    /// The parts in percent, together at most 100.
+    pub shares: Vec<f64>,
+    /// Words after the bar.
+    pub note: String,
+}
+
+/// Draws one divided bar per stack.
+pub fn stacks(texts: &Texts, share: &Axis, stacks: &[Stack]) -> Drawn<String> {
+    let rows = rows_axis(stacks.len());
+    to_svg(|area| {
+        let frame = Frame {
+            area,
+            x: share,
+            y: &rows,
+            left: room_for(stacks.iter().map(|s| s.label.as_str())),
+        };
+        frame.texts(texts)?;
+        frame.grid()?;
+        for (row, stack) in stacks.iter().rev().enumerate() {
+            frame.stack(row as f64 + 0.5, stack)?;
+        }
+        Ok(())
+    })
+}
+
+/// An axis on which bars lie one above the other.
+fn rows_axis(bars: usize) -> Axis {
+    Axis {
         label: String::new(),
         scale: Scale::Linear,
-        range: (0.0, series.len().max(1) as f64),
+        range: (0.0, bars.max(1) as f64),
         ticks: Vec::new(),
-    };
+    }
+}
+
+/// Room for labels to the left of bars, at about 7 px a character.
+fn room_for<'a>(labels: impl Iterator<Item = &'a str>) -> i32 {
+    let longest = labels.map(|label| label.chars().count()).max();
+    (longest.unwrap_or(0) as i32 * 7 + 32).clamp(92, 380)
+}
+
+/// Draws one horizontal bar per series, for figures at a single place.
+pub fn bars(texts: &Texts, value: &Axis, series: &[Series]) -> Drawn<String> {
+    let rows = rows_axis(series.len());
     to_svg(|area| {
-        let longest = series.iter().map(|s| s.label.chars().count()).max();
         let frame = Frame {
             area,
             x: value,
             y: &rows,
-            // About 7 px a character at this size.
-            left: (longest.unwrap_or(0) as i32 * 7 + 32).clamp(92, 380),
+            left: room_for(series.iter().map(|s| s.label.as_str())),
         };
         frame.texts(texts)?;
         frame.grid()?;
@@ -385,6 +426,32 @@ impl Frame<'_, '_> {
         Ok(())
     }
 
+    fn stack(&self, row: f64, stack: &Stack) -> Drawn {
+        let Some(y) = self.py(row) else { return Ok(()) };
+        let half = self.half_bar();
+        let label = font(12.5, INK, HPos::Right, VPos::Center);
+        self.text(&stack.label, (self.left - 9, y), label)?;
+        let mut sum = 0.0;
+        for (i, share) in stack.shares.iter().enumerate() {
+            let ends = (self.px(sum), self.px(sum + share));
+            sum += share;
+            let (Some(from), Some(to)) = ends else {
+                continue;
+            };
+            // Neighbours differ in strength, so that even equal parts can be counted.
+            let colour = stack.look.colour.mix(if i % 2 == 0 { 0.95 } else { 0.6 });
+            let part = Rectangle::new([(from, y - half), (to, y + half)], colour.filled());
+            self.area.draw(&part).map_err(|e| e.to_string())?;
+        }
+        let note = font(11.5, FAINT, HPos::Left, VPos::Center);
+        self.text(&stack.note, (self.left + self.width() + 8, y), note)
+    }
+
+    /// Half the thickness of a bar.
+    fn half_bar(&self) -> i32 {
+        (f64::from(self.height()) / self.y.range.1 * 0.32).min(16.0) as i32
+    }
+
     fn bar(&self, row: f64, series: &Series, point: &Point) -> Drawn {
         let Some(y) = self.py(row) else { return Ok(()) };
         self.text(
@@ -395,7 +462,7 @@ impl Frame<'_, '_> {
         let Some(x) = self.px(point.y) else {
             return Ok(());
         };
-        let half = (f64::from(self.height()) / self.y.range.1 * 0.32).min(16.0) as i32;
+        let half = self.half_bar();
         let corners = [(self.left, y - half), (x, y + half)];
         let inside = if point.suspect {
             WHITE

@@ -3,6 +3,7 @@
 //! Figures are medians over trials, drawn with the range of the trials; a cell with a suspect trial is hollow;
 //! an invalid one is left out, and the caption says so.
 
+mod accepts;
 pub mod canvas;
 mod connections_per_second;
 mod cpu;
@@ -13,6 +14,7 @@ mod throughput;
 
 use crate::row::{Row, Status, Verdict, Workload};
 use crate::summary::{Cell, Figure, arms, cells};
+use crate::workers::WorkerRow;
 use canvas::{Axis, Drawn, Point, Scale, Series, Texts};
 use hdrhistogram::Histogram;
 use std::collections::BTreeMap;
@@ -30,13 +32,14 @@ pub struct Chart {
 }
 
 /// Draws every chart that the rows have figures for.
-pub fn all(rows: &[Row], histograms: &Histograms) -> Drawn<Vec<Chart>> {
+pub fn all(rows: &[Row], histograms: &Histograms, workers: &[WorkerRow]) -> Drawn<Vec<Chart>> {
     let mut charts = latency::draw(rows, histograms)?;
     for chart in [
         throughput::draw(rows)?,
         limits::draw(rows)?,
         connections_per_second::draw(rows)?,
         cpu::draw(rows)?,
+        accepts::draw(rows, workers)?,
     ] {
         charts.extend(chart);
     }
@@ -225,6 +228,14 @@ mod tests {
         rows
     }
 
+    fn two_workers() -> Vec<WorkerRow> {
+        let tally = |accepted| servers::ledger::Tally {
+            accepted,
+            ..Default::default()
+        };
+        crate::workers::of(&rows()[0], &[tally(30), tally(10)])
+    }
+
     #[test]
     fn every_chart_is_drawn_and_names_its_arms() {
         let mut histogram = Histogram::new_with_bounds(1, 60_000_000_000, 3).unwrap();
@@ -232,7 +243,8 @@ mod tests {
             histogram.record(i).unwrap();
         }
         let histograms = (0..4).map(|t| (t, histogram.clone())).collect();
-        let charts = all(&rows(), &histograms).unwrap();
+        let workers = two_workers();
+        let charts = all(&rows(), &histograms, &workers).unwrap();
         let names: Vec<&str> = charts.iter().map(|c| c.name.as_str()).collect();
         assert_eq!(
             names,
@@ -242,10 +254,11 @@ mod tests {
                 "requests-per-second.svg",
                 "connections-served.svg",
                 "connections-per-second.svg",
-                "cpu-per-request.svg"
+                "cpu-per-request.svg",
+                "accepts-per-worker.svg"
             ]
         );
-        for chart in &charts {
+        for chart in &charts[..6] {
             assert!(
                 chart.svg.contains("epoll") && chart.svg.contains("select"),
                 "{}",

@@ -64,6 +64,8 @@ pub struct Evidence {
     pub net: Option<NetCounters>,
     /// The server's ledger once it had settled.
     pub ledger: Option<Tally>,
+    /// The same by worker.
+    pub workers: Vec<Tally>,
     /// Connections still in the accept queue then.
     pub queued: u64,
     /// How the memory was measured.
@@ -100,6 +102,36 @@ pub struct Context<'a> {
     pub plan: &'a Plan,
     /// The programs.
     pub binaries: &'a Binaries,
+    /// What one iteration of a server's work takes; known only when work is asked for.
+    pub work_ns_per_iteration: Option<f64>,
+}
+
+/// Measures, once per run and on the server's CPUs, what one iteration of the servers' work loop takes: every
+/// model is then given the same number of iterations, which preemption cannot shorten as it would a timed spin.
+pub async fn calibrate_work(plan: &Plan, binaries: &Binaries) -> Result<Option<f64>, Failure> {
+    if plan.scenarios.iter().all(|s| s.cost.work.is_none()) {
+        return Ok(None);
+    }
+    let launch = Launch {
+        parent: std::process::id() as i32,
+        network: Network::Host,
+        cpus: plan.server_cpus.clone(),
+        groups: Vec::new(),
+        action: Action::Exec {
+            program: binaries.path(plan.arms[0].model.name),
+            args: vec!["--calibrate".into()],
+        },
+    };
+    let failed = |why: String| Failure::failed(format!("cannot calibrate --work: {why}"));
+    let mut command = server::command(&launch).map_err(|e| failed(e.to_string()))?;
+    let output = command.output().await.map_err(|e| failed(e.to_string()))?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let ns = text.lines().find_map(|line| {
+        let ns: f64 = line.strip_prefix("ns per iteration ")?.parse().ok()?;
+        (ns.is_finite() && ns > 0.0).then_some(ns)
+    });
+    ns.map(Some)
+        .ok_or_else(|| failed(format!("the server said {text:?}")))
 }
 
 /// Runs one trial. Errors end the run: they are not about the server but about the harness's own means.
@@ -141,6 +173,13 @@ fn server_spec(context: &Context, trial: &TrialPlan, ledger: PathBuf) -> ServerS
         && !trial.arm.flags.iter().any(|flag| flag == "--workers")
     {
         args.extend(["--workers".into(), workers.to_string()]);
+    }
+    if let (Some(work), Some(ns)) = (trial.cost.work, context.work_ns_per_iteration) {
+        let iterations = (work.as_nanos() as f64 / ns).round() as u64;
+        args.extend(["--work-iters".into(), iterations.to_string()]);
+    }
+    if let Some(block) = trial.cost.block {
+        args.extend(["--block".into(), format!("{}ns", block.as_nanos())]);
     }
     if trial.load.close == Close::Server
         && let (Some(requests), Some(payload)) = (trial.load.requests_per_conn, trial.load.payload)
@@ -227,6 +266,7 @@ async fn settle(evidence: &mut Evidence, server: &Server, ledger: &Reader) {
         evidence.ledger = Some(tally);
         evidence.queued = queued;
         let balanced = tally.accepted + queued == opened && tally.closed + queued == opened;
+        evidence.workers = ledger.workers();
         if balanced || !evidence.answers_afterwards || Instant::now() >= deadline {
             return;
         }
