@@ -51,14 +51,13 @@ fn reason(code: &str, text: impl Into<String>) -> Reason {
 fn settings(run_id: &str, plan: &Plan, trial: &TrialPlan) -> Row {
     let load = &trial.load;
     let arm = &trial.arm;
-    let has_workers = arm.model.variants.iter().any(|v| v.key == "workers");
     Row {
         run_id: run_id.into(),
         block: trial.block,
         trial: trial.trial,
         seed: load.seed,
         arm: arm.label.clone(),
-        model: arm.model.name.into(),
+        model: arm.subject.kind().into(),
         variant: arm.variant.clone(),
         service: plan.service.name().into(),
         protocol: serialised(&load.protocol),
@@ -75,7 +74,7 @@ fn settings(run_id: &str, plan: &Plan, trial: &TrialPlan) -> Row {
         pipeline: load.pipeline,
         work_ns: trial.cost.work.map(as_ns),
         block_ns: trial.cost.block.map(as_ns),
-        workers: plan.workers.filter(|_| has_workers),
+        workers: plan.workers.filter(|_| arm.subject.takes("workers")),
         server_cpus: cpu_list(&plan.server_cpus),
         client_cpus: cpu_list(&plan.client_cpus),
         duration_s: load.duration_ns as f64 / 1e9,
@@ -167,23 +166,25 @@ fn server_figures(row: &mut Row, plan: &Plan, evidence: &Evidence) {
     let cpu_s = window.server_cpu.total_s * share;
     let requests = outcome.requests.completed as f64;
     let per_request = |amount: f64| (requests > 0.0).then(|| amount / requests);
-    row.server_cpu_us_per_request = per_request(cpu_s * 1e6);
-    row.server_user_s = Some(window.server_cpu.user_s * share);
-    row.server_system_s = Some(window.server_cpu.system_s * share);
-    row.server_memory_kib = Some(window.memory_kib);
+    if window.processes > 0 {
+        row.server_cpu_us_per_request = per_request(cpu_s * 1e6);
+        row.server_user_s = Some(window.server_cpu.user_s * share);
+        row.server_system_s = Some(window.server_cpu.system_s * share);
+        row.server_memory_kib = Some(window.memory_kib);
+        row.server_threads = Some(window.threads);
+        row.server_processes = Some(window.processes);
+    }
     let held = outcome.connections.served_at_barrier;
     // Growth below the resolution of the reading is no measurement of zero.
     let measurable = held > 0 && window.memory_kib > 0 && row.requests_per_conn.is_none();
     row.server_memory_per_conn_bytes =
         measurable.then(|| window.memory_kib as f64 * 1024.0 / held as f64);
-    row.server_threads = Some(window.threads);
-    row.server_processes = Some(window.processes);
     row.ctx_switches_per_request = window.ctx_switches.and_then(|n| per_request(n as f64));
-    row.wakeups_per_request = per_request(window.wakeups as f64);
-    row.bottleneck = Some(bottleneck(
-        cpu_s / (outcome.window_s * plan.server_cpus.len() as f64),
-        outcome.generator.cpu_utilisation,
-    ));
+    row.wakeups_per_request = window.wakeups.and_then(|n| per_request(n as f64));
+    row.bottleneck = (window.processes > 0).then(|| {
+        let server = cpu_s / (outcome.window_s * plan.server_cpus.len() as f64);
+        bottleneck(server, outcome.generator.cpu_utilisation)
+    });
     if let Some(machine) = window.machine {
         let generator_s = outcome.generator.cpu_user_s + outcome.generator.cpu_system_s;
         let all_s = window.between_s * machine_cpus();
@@ -257,7 +258,11 @@ fn limits(trial: &TrialPlan, evidence: &Evidence, outcome: &Outcome) -> (Status,
     let local = total(&c.local_failures);
     let tally = evidence.ledger.unwrap_or_default();
     if tally.shed > 0 {
-        let wall = trial.arm.model.wall;
+        let wall = trial
+            .arm
+            .subject
+            .model()
+            .map_or("a limit", |model| model.wall);
         let wall = wall.split(':').next().unwrap_or(wall);
         let text = format!("{wall} at {} of {}", c.served_at_barrier, c.requested);
         return (Status::Limited, Some(text));
@@ -551,6 +556,7 @@ mod tests {
                 },
                 between_s: 2.02,
                 memory_kib: 100,
+                processes: 1,
                 ctx_switches: Some(400_000),
                 ..Window::default()
             }),

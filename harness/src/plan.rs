@@ -9,22 +9,67 @@ use loadgen::load::Load;
 use nix::sched::{CpuSet, sched_getaffinity};
 use nix::unistd::Pid;
 use servers::models::{self, MODELS, Model};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// The most trials one run may have: a bound on every list and file made from them.
 const MAX_TRIALS: usize = 100_000;
 
-/// One thing that is compared: a model with its variant.
+/// One thing that is compared.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Arm {
     /// What rows and charts call it.
     pub label: String,
-    /// The model.
-    pub model: &'static Model,
-    /// The variant's words, as given.
+    /// What it is.
+    pub subject: Subject,
+    /// A model's variant words as given, a command, or an address.
     pub variant: Option<String>,
-    /// The server's flags that they stand for.
-    pub flags: Vec<String>,
+}
+
+/// What serves: one of our models, or any other server.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Subject {
+    /// A model with its variant's flags.
+    Model {
+        /// Which.
+        model: &'static Model,
+        /// The server's flags that its variant's words stand for.
+        flags: Vec<String>,
+    },
+    /// Any server program, started for every trial.
+    Command(String),
+    /// A server that is already running; it is neither started nor ended.
+    Running {
+        /// Where it listens.
+        addr: SocketAddr,
+        /// Its process, if its figures are wanted.
+        pid: Option<u32>,
+    },
+}
+
+impl Subject {
+    /// The model, if it is one of ours.
+    pub fn model(&self) -> Option<&'static Model> {
+        match self {
+            Subject::Model { model, .. } => Some(model),
+            _ => None,
+        }
+    }
+
+    /// What rows call its kind: the model's name, `command` or `target`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Subject::Model { model, .. } => model.name,
+            Subject::Command(_) => "command",
+            Subject::Running { .. } => "target",
+        }
+    }
+
+    /// Whether it has this flag of its own.
+    pub fn takes(&self, key: &str) -> bool {
+        self.model()
+            .is_some_and(|model| model.variants.iter().any(|v| v.key == key))
+    }
 }
 
 /// What the server is asked to do for each request besides answering it.
@@ -64,8 +109,10 @@ pub struct Plan {
     pub server_cpus: Vec<usize>,
     /// The generator's CPUs.
     pub client_cpus: Vec<usize>,
-    /// The network of every trial.
+    /// The network of every model's trial.
     pub network: Network,
+    /// The network of other server programs: the host's, unless a private one is required.
+    pub command_network: Network,
 }
 
 /// One trial of a plan.
@@ -86,16 +133,18 @@ pub struct TrialPlan {
 impl Plan {
     /// Makes sense of the flags, or says what is wrong with them.
     pub fn new(flags: &RunFlags) -> Result<Plan, Failure> {
-        let arms = parse_arms(&flags.model.join(","))?;
+        let arms = arms(flags)?;
         let service = service_of(flags);
         let seed = flags.seed.unwrap_or_else(|| fastrand::u64(..));
         let (server_cpus, client_cpus) = split_cpus(flags)?;
-        let network = match flags.netns {
-            Netns::Off => Network::Host,
-            mode => Network::Private {
-                required: mode == Netns::Require,
-                sysctls: read_sysctls(),
-            },
+        let private = |required| Network::Private {
+            required,
+            sysctls: read_sysctls(),
+        };
+        let (network, command_network) = match flags.netns {
+            Netns::Off => (Network::Host, Network::Host),
+            Netns::Auto => (private(false), Network::Host),
+            Netns::Require => (private(true), private(true)),
         };
         let plan = Plan {
             scenarios: scenarios(flags, service, &client_cpus, seed)?,
@@ -107,6 +156,7 @@ impl Plan {
             server_cpus,
             client_cpus,
             network,
+            command_network,
         };
         match plan.trial_count() {
             0 => Err(Failure::usage("--repeat 0: from 1 up")),
@@ -115,6 +165,11 @@ impl Plan {
             ))),
             _ => Ok(plan),
         }
+    }
+
+    /// The models among the arms.
+    pub fn models(&self) -> impl Iterator<Item = &'static Model> {
+        self.arms.iter().filter_map(|arm| arm.subject.model())
     }
 
     /// How many trials there will be.
@@ -173,6 +228,46 @@ pub fn cpu_list(cpus: &[usize]) -> String {
     list.to_string()
 }
 
+/// The models, then the commands, then the running server.
+fn arms(flags: &RunFlags) -> Result<Vec<Arm>, Failure> {
+    let mut arms = match flags.model.is_empty() {
+        true => Vec::new(),
+        false => parse_arms(&flags.model.join(","))?,
+    };
+    for command in &flags.server {
+        arms.push(Arm {
+            label: unused_label(program_name(command), &arms),
+            subject: Subject::Command(command.clone()),
+            variant: Some(command.clone()),
+        });
+    }
+    if let Some(addr) = flags.target {
+        arms.push(Arm {
+            label: addr.to_string(),
+            subject: Subject::Running {
+                addr,
+                pid: flags.pid,
+            },
+            variant: None,
+        });
+    }
+    Ok(arms)
+}
+
+/// The first word of a command without its folders.
+fn program_name(command: &str) -> &str {
+    let program = command.split_whitespace().next().unwrap_or("command");
+    program.rsplit('/').next().unwrap_or(program)
+}
+
+/// The name, or the name with a number where an arm has it already.
+fn unused_label(name: &str, arms: &[Arm]) -> String {
+    let taken = |label: &str| arms.iter().any(|arm| arm.label == label);
+    let numbered = (2..).map(|n| format!("{name}#{n}"));
+    let mut labels = std::iter::once(name.to_string()).chain(numbered);
+    labels.find(|label| !taken(label)).unwrap_or_default()
+}
+
 /// `epoll,prefork:accept=mutex,workers=64,thread`: a piece with `=` and no name belongs to the arm before it.
 fn parse_arms(text: &str) -> Result<Vec<Arm>, Failure> {
     let mut words: Vec<String> = Vec::new();
@@ -218,9 +313,8 @@ fn parse_arm(word: &str) -> Result<Arm, Failure> {
             Some(variant) => format!("{}:{variant}", model.name),
             None => model.name.to_string(),
         },
-        model,
+        subject: Subject::Model { model, flags },
         variant: variant.map(str::to_string),
-        flags,
     })
 }
 
@@ -257,13 +351,16 @@ fn scenarios(
         duration: flags.duration,
         seed: Some(seed),
         cpus: Some(CpuList(client_cpus.iter().map(|&cpu| cpu as u32).collect())),
+        allow_target: flags.allow_target.clone(),
         ..LoadRunFlags::default()
     };
     // The port is not known before a server listens; any other than 0 passes the checks.
-    let placeholder = "127.0.0.1:1";
+    let placeholder = flags
+        .target
+        .map_or("127.0.0.1:1".into(), |addr| addr.to_string());
     let mut scenarios = Vec::new();
     for shape in shapes(flags) {
-        let load = Load::new(placeholder, &shape, &load_flags, &run)
+        let load = Load::new(&placeholder, &shape, &load_flags, &run)
             .map_err(|e| Failure::usage(e.to_string()))?;
         for cost in costs(flags) {
             let load = load.clone();
@@ -403,6 +500,25 @@ mod tests {
         assert_eq!(names, ["process", "epoll"]);
         let all = self::plan("--model all").unwrap();
         assert_eq!(all.arms.len(), MODELS.len());
+    }
+
+    #[test]
+    fn other_servers_stand_beside_models() {
+        let mut flags =
+            Cli::try_parse_from(["harness", "--model", "epoll", "--target", "127.0.0.1:6379"]);
+        let flags = &mut flags.as_mut().unwrap().run;
+        flags.server = vec!["/usr/bin/nc -l {addr}".into(), "nc {host} {port}".into()];
+        let plan = Plan::new(flags).unwrap();
+        let labels: Vec<&str> = plan.arms.iter().map(|a| a.label.as_str()).collect();
+        assert_eq!(labels, ["epoll", "nc", "nc#2", "127.0.0.1:6379"]);
+        assert!(matches!(plan.command_network, Network::Host));
+        flags.target = Some("192.0.2.1:80".parse().unwrap());
+        assert!(
+            Plan::new(flags)
+                .unwrap_err()
+                .message
+                .contains("--allow-target")
+        );
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub async fn run(flags: &RunFlags) -> Result<u8, Failure> {
         RunFolder::create(&flags.results, &run_id).map_err(|e| cannot_save(&flags.results, &e))?;
     cgroup::sweep_leftovers(trial::PREFIX);
     require_network(&plan).await?;
-    let mut names: Vec<&str> = plan.arms.iter().map(|arm| arm.model.name).collect();
+    let mut names: Vec<&str> = plan.models().map(|model| model.name).collect();
     names.push("loadgen");
     let binaries = tokio::select! {
         binaries = Binaries::prepare(&names, flags.quiet) => binaries?,

@@ -6,6 +6,7 @@
 //! single-threaded it may create a user namespace, so that the same recipe serves root and everyone else.
 
 use crate::sys;
+use loadgen::flags::ProtocolName;
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, CpuSet, sched_setaffinity, setns, unshare};
 use nix::sys::prctl;
@@ -77,8 +78,8 @@ pub enum Action {
     Probe {
         /// The server.
         addr: SocketAddr,
-        /// What the server does with bytes.
-        service: super::probe::Service,
+        /// What the server speaks.
+        protocol: ProtocolName,
         /// How long it may take.
         timeout_ms: u64,
     },
@@ -111,9 +112,9 @@ pub fn main(spec: &str) -> io::Result<()> {
         }
         Action::Probe {
             addr,
-            service,
+            protocol,
             timeout_ms,
-        } => super::probe::exchange(addr, service, std::time::Duration::from_millis(timeout_ms)),
+        } => super::probe::exchange(addr, protocol, std::time::Duration::from_millis(timeout_ms)),
     }
 }
 
