@@ -69,6 +69,7 @@ async fn require_network(plan: &Plan) -> Result<(), Failure> {
         network: plan.network.clone(),
         cpus: Vec::new(),
         groups: Vec::new(),
+        announce: false,
         action: Action::Exec {
             program: std::env::current_exe().map_err(failed)?,
             args: vec!["--version".into()],

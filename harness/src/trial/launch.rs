@@ -39,6 +39,8 @@ pub struct Launch {
     pub cpus: Vec<usize>,
     /// `cgroup.procs` files to join.
     pub groups: Vec<PathBuf>,
+    /// Say on the first line of output which network it is ([`Launched`]).
+    pub announce: bool,
     /// What to become.
     pub action: Action,
 }
@@ -104,7 +106,10 @@ pub fn main(spec: &str) -> io::Result<()> {
         fs::write(group, "0").map_err(|e| context(&format!("join {}", group.display()), e))?;
     }
     pin(&launch.cpus)?;
-    enter(&launch.network)?;
+    let launched = enter(&launch.network)?;
+    if launch.announce {
+        report(launched)?;
+    }
     match launch.action {
         Action::Exec { program, args } => {
             let error = Command::new(&program).args(args).exec();
@@ -151,17 +156,17 @@ pub fn pin(cpus: &[usize]) -> io::Result<()> {
         .map_err(|e| context(&format!("run on CPUs {cpus:?}"), e.into()))
 }
 
-fn enter(network: &Network) -> io::Result<()> {
+fn enter(network: &Network) -> io::Result<Launched> {
     match network {
-        Network::Host => report(Launched::default()),
-        Network::Of { pid } => join(*pid),
+        Network::Host => Ok(Launched::default()),
+        Network::Of { pid } => join(*pid).map(|()| Launched::default()),
         Network::Private { required, sysctls } => match make_private(sysctls) {
-            Ok(()) => report(Launched {
+            Ok(()) => Ok(Launched {
                 private_network: true,
                 ..Launched::default()
             }),
             Err(e) if *required => Err(context("make a private network namespace", e)),
-            Err(e) => report(Launched {
+            Err(e) => Ok(Launched {
                 fallback: Some(e.to_string()),
                 ..Launched::default()
             }),
@@ -240,6 +245,7 @@ mod tests {
             },
             cpus: vec![0],
             groups: vec![],
+            announce: true,
             action: Action::Exec {
                 program: "/bin/true".into(),
                 args: vec!["a b".into()],

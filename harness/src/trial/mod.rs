@@ -120,6 +120,7 @@ pub async fn calibrate_work(plan: &Plan, binaries: &Binaries) -> Result<Option<f
         network: Network::Host,
         cpus: plan.server_cpus.clone(),
         groups: Vec::new(),
+        announce: false,
         action: Action::Exec {
             program: binaries.path(model.name),
             args: vec!["--calibrate".into()],
@@ -352,6 +353,7 @@ async fn probe(context: &Context<'_>, trial: &TrialPlan, server: &Server) -> Res
         network: network_of(server),
         cpus: context.plan.client_cpus.clone(),
         groups: Vec::new(),
+        announce: false,
         action: Action::Probe {
             addr: server.addr,
             protocol: trial.load.protocol,
@@ -423,6 +425,7 @@ impl Generator {
             network: network_of(server),
             cpus: context.plan.client_cpus.clone(),
             groups: Vec::new(),
+            announce: false,
             action: Action::Exec {
                 program: context.binaries.path("loadgen"),
                 args,

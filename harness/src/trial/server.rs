@@ -85,6 +85,7 @@ impl Server {
             network: spec.network.clone(),
             cpus: spec.cpus.clone(),
             groups: group.procs_files(),
+            announce: true,
             action: Action::Exec {
                 program: spec.program.clone(),
                 args: spec.args.clone(),
