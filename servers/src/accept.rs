@@ -2,8 +2,8 @@
 //! fatal, and whom to turn away.
 
 use std::io;
-use std::net::{SocketAddr, TcpStream};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::time::{Duration, Instant};
 
 use encoding_rs::Encoding;
@@ -20,6 +20,9 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_s
 /// So many failures in a row that were each to be retried at once are no longer
 /// one client's trouble: then accepting pauses, rather than spin.
 const RETRIES: u32 = 16;
+
+/// Stands for an address the system would not tell.
+const NOBODY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// What an error of accept(2) asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,7 +120,7 @@ impl Door {
             slot,
             backoff: Backoff::default(),
             retries: 0,
-            watched: true,
+            watched: false,
         }
     }
 
@@ -161,7 +164,7 @@ impl Door {
         self.paused().is_none()
     }
 
-    /// The same, if it has changed since the last call.
+    /// The same, if it has changed since the last call, or on the first.
     pub fn watch(&mut self) -> Option<bool> {
         let open = self.is_open();
         let changed = open != self.watched;
@@ -195,7 +198,7 @@ impl Door {
                 Ok((socket, address)) => {
                     self.backoff.succeed();
                     self.retries = 0;
-                    let guest = self.welcome(socket.into(), address.as_socket());
+                    let guest = self.welcome(socket.into(), address.as_socket().unwrap_or(NOBODY));
                     if guest.is_some() {
                         return Ok(guest);
                     }
@@ -218,10 +221,16 @@ impl Door {
         self.backoff.fail();
     }
 
+    /// A connection that another process has let in and now hands to this one.
+    pub fn adopt(&self, stream: TcpStream, from: Slot) -> Guest {
+        from.hand_over(self.slot);
+        let peer = stream.peer_addr().unwrap_or(NOBODY);
+        self.guest(stream, peer)
+    }
+
     /// Counts an accepted connection and lets it in, unless a limit is reached.
-    fn welcome(&self, stream: TcpStream, peer: Option<SocketAddr>) -> Option<Guest> {
+    fn welcome(&self, stream: TcpStream, peer: SocketAddr) -> Option<Guest> {
         self.slot.accepted(1);
-        let peer = peer.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)));
         if self
             .rules
             .limits
@@ -231,25 +240,36 @@ impl Door {
             self.slot.closed(1);
             return None;
         }
-        let trace = self
-            .rules
-            .trace
-            .map(|encoding| Box::new(Trace::new(peer, encoding)));
-        let limits = self.rules.limits;
-        Some(Guest {
+        let guest = self.guest(stream, peer);
+        if let Some(trace) = &guest.trace {
+            trace.connect();
+        }
+        Some(guest)
+    }
+
+    fn guest(&self, stream: TcpStream, peer: SocketAddr) -> Guest {
+        let HouseRules { limits, trace } = self.rules;
+        let trace = trace.map(|encoding| Box::new(Trace::new(peer, encoding)));
+        Guest {
             stream,
             peer,
             slot: self.slot,
             limits,
             trace,
             elsewhere: false,
-        })
+        }
     }
 }
 
 impl AsFd for Door {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.listener.as_fd()
+    }
+}
+
+impl AsRawFd for Door {
+    fn as_raw_fd(&self) -> RawFd {
+        self.listener.as_raw_fd()
     }
 }
 
@@ -277,10 +297,22 @@ impl Guest {
         }
     }
 
+    /// Counts this connection as another worker's from now on.
+    pub fn hand_over(&mut self, to: Slot) {
+        self.slot.hand_over(to);
+        self.slot = to;
+    }
+
     /// Closes this process's copy of a connection that a forked child serves:
     /// for the peer, and for the ledger, it stays open.
     pub fn leave_to_child(mut self) {
         self.elsewhere = true;
+    }
+}
+
+impl AsRawFd for Guest {
+    fn as_raw_fd(&self) -> RawFd {
+        self.stream.as_raw_fd()
     }
 }
 
@@ -385,7 +417,7 @@ mod tests {
     #[test]
     fn a_pause_is_announced_once_at_each_end() {
         let (mut door, _) = door(None);
-        assert_eq!(door.watch(), None);
+        assert_eq!((door.watch(), door.watch()), (Some(true), None));
         door.start_failed();
         assert_eq!((door.watch(), door.watch()), (Some(false), None));
         while !door.is_open() {

@@ -6,16 +6,20 @@ use std::io::{self, Write};
 use std::time::Instant;
 
 use crate::accept::Guest;
-use crate::service::{Service, Session};
-use crate::sys::Scratch;
+use crate::service::{Session, Workbench};
 
 /// Serves one connection until either side closes it. An error is this client's
 /// own: it ends the connection and nothing else.
-pub fn serve(mut guest: Guest, service: &Service, scratch: &mut Scratch) {
-    let _ = converse(&mut guest, service, scratch);
+pub fn serve(mut guest: Guest, bench: &mut Workbench) {
+    let _ = converse(&mut guest, bench);
 }
 
-fn converse(guest: &mut Guest, service: &Service, scratch: &mut Scratch) -> io::Result<()> {
+fn converse(guest: &mut Guest, bench: &mut Workbench) -> io::Result<()> {
+    let Workbench {
+        service,
+        scratch,
+        out,
+    } = bench;
     if service.idle_timeout.is_some() {
         guest.stream.set_read_timeout(service.idle_timeout)?;
         guest.stream.set_write_timeout(service.idle_timeout)?;
@@ -29,7 +33,7 @@ fn converse(guest: &mut Guest, service: &Service, scratch: &mut Scratch) -> io::
         if input.is_empty() {
             return Ok(());
         }
-        let answer = service.answer(&mut session, input);
+        let answer = service.answer(&mut session, input, out);
         service.block(answer.requests);
         guest.stream.write_all(answer.bytes)?;
         guest.slot.bytes_out(answer.bytes.len() as u64);

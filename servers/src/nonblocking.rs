@@ -9,15 +9,16 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io::{self, ErrorKind::Interrupted, ErrorKind::WouldBlock, Write};
+use std::mem;
 use std::net::TcpStream;
 use std::os::fd::{AsRawFd, RawFd};
 use std::time::{Duration, Instant};
 
 use nix::poll::PollTimeout;
+use nix::sys::epoll::EpollFlags;
 
 use crate::accept::{Door, Guest};
-use crate::service::{Service, Session};
-use crate::sys::Scratch;
+use crate::service::{Service, Session, Workbench};
 
 /// Above so many bytes of unsent output a connection reads no more.
 pub const HIGH_WATER: usize = 64 * 1024;
@@ -47,6 +48,15 @@ impl Want {
     }
 }
 
+impl From<Want> for EpollFlags {
+    fn from(want: Want) -> EpollFlags {
+        let mut flags = EpollFlags::empty();
+        flags.set(EpollFlags::EPOLLIN, want.reads());
+        flags.set(EpollFlags::EPOLLOUT, want.writes());
+        flags
+    }
+}
+
 /// What the system says a connection can do. An error or a hang-up is both: the
 /// next call will tell.
 #[derive(Debug, Clone, Copy)]
@@ -65,19 +75,12 @@ impl Ready {
     };
 }
 
-/// What serving a connection takes that connections can share: an idle one
-/// holds no buffer.
-pub struct Workbench {
-    service: Service,
-    scratch: Scratch,
-}
-
-impl Workbench {
-    /// A workbench for one loop or one thread.
-    pub fn new(service: Service) -> Workbench {
-        Workbench {
-            service,
-            scratch: Scratch::new(),
+impl From<EpollFlags> for Ready {
+    fn from(flags: EpollFlags) -> Ready {
+        let fault = flags.intersects(EpollFlags::EPOLLERR | EpollFlags::EPOLLHUP);
+        Ready {
+            read: fault || flags.contains(EpollFlags::EPOLLIN),
+            write: fault || flags.contains(EpollFlags::EPOLLOUT),
         }
     }
 }
@@ -97,8 +100,8 @@ pub struct Connection {
 
 impl Connection {
     /// A fresh connection, which waits for input.
-    pub fn new(guest: Guest) -> Connection {
-        Connection {
+    pub fn new(guest: Guest, service: &Service) -> Connection {
+        let mut connection = Connection {
             guest,
             session: Session::default(),
             waiting: Vec::new(),
@@ -106,7 +109,19 @@ impl Connection {
             ended: false,
             want: Want::Read,
             last_progress: None,
-        }
+        };
+        connection.note_progress(service);
+        connection
+    }
+
+    /// The connection itself.
+    pub fn socket(&self) -> &TcpStream {
+        &self.guest.stream
+    }
+
+    /// When it will have been idle for too long, unless something happens.
+    pub fn deadline(&self, service: &Service) -> Option<Instant> {
+        Some(self.last_progress? + service.idle_timeout?)
     }
 
     /// Does at most one read and two writes. Returns what it waits for next.
@@ -156,7 +171,11 @@ impl Connection {
     }
 
     fn read(&mut self, bench: &mut Workbench) -> io::Result<usize> {
-        let Workbench { service, scratch } = bench;
+        let Workbench {
+            service,
+            scratch,
+            out,
+        } = bench;
         let input = match scratch.receive(&self.guest.stream) {
             Err(error) if error.kind() == WouldBlock => return Ok(0),
             other => other?,
@@ -166,7 +185,7 @@ impl Connection {
             self.ended = true;
             return Ok(0);
         }
-        let answer = service.answer(&mut self.session, input);
+        let answer = service.answer(&mut self.session, input, out);
         service.block(answer.requests);
         self.ended = answer.last;
         if answer.requests > 0 {
@@ -272,13 +291,12 @@ impl Connections {
             self.seats.resize_with(index + 1, Seat::default);
         }
         let seat = &mut self.seats[index];
-        let connection = seat.connection.insert(Connection::new(guest));
-        if let Some(timeout) = self.bench.service.idle_timeout {
-            let now = Instant::now();
-            connection.last_progress = Some(now);
-            if !std::mem::replace(&mut seat.has_deadline, true) {
-                self.deadlines.push(Reverse((now + timeout, fd)));
-            }
+        let service = &self.bench.service;
+        let connection = seat.connection.insert(Connection::new(guest, service));
+        if let Some(deadline) = connection.deadline(service)
+            && !mem::replace(&mut seat.has_deadline, true)
+        {
+            self.deadlines.push(Reverse((deadline, fd)));
         }
     }
 
@@ -343,9 +361,9 @@ impl Connections {
     /// Closes the connections that have been idle for too long and names them.
     pub fn expire(&mut self) -> Vec<RawFd> {
         let mut closed = Vec::new();
-        let Some(timeout) = self.bench.service.idle_timeout else {
+        if self.deadlines.is_empty() {
             return closed;
-        };
+        }
         let now = Instant::now();
         while let Some(&Reverse((due, fd))) = self.deadlines.peek()
             && due <= now
@@ -353,14 +371,15 @@ impl Connections {
             self.deadlines.pop();
             let seat = &mut self.seats[index(fd)];
             seat.has_deadline = false;
+            let service = &self.bench.service;
             match seat
                 .connection
                 .as_ref()
-                .and_then(|connection| connection.last_progress)
+                .and_then(|connection| connection.deadline(service))
             {
-                Some(last) if last + timeout > now => {
+                Some(later) if later > now => {
                     seat.has_deadline = true;
-                    self.deadlines.push(Reverse((last + timeout, fd)));
+                    self.deadlines.push(Reverse((later, fd)));
                 }
                 Some(_) => {
                     seat.connection = None;
@@ -386,7 +405,7 @@ impl Connections {
 
 /// In whole milliseconds: rounded down, a wait would end early and be repeated
 /// many times over.
-fn round_up(wait: Duration) -> PollTimeout {
+pub fn round_up(wait: Duration) -> PollTimeout {
     PollTimeout::try_from(wait.as_micros().div_ceil(1000)).unwrap_or(PollTimeout::MAX)
 }
 

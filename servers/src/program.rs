@@ -2,13 +2,14 @@
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 use encoding_rs::Encoding;
+use socket2::Socket;
 
 use crate::accept::{Door, HouseRules};
 use crate::ledger::{Ledger, Slot};
@@ -16,6 +17,7 @@ use crate::limits::Limits;
 use crate::listener;
 use crate::models::{self, Model, Values, Variant};
 use crate::service::{Kind, Service};
+use crate::sys;
 
 /// The exit code of a model that this host cannot run.
 pub const UNAVAILABLE: u8 = 4;
@@ -140,16 +142,14 @@ impl Server {
             limits,
             trace: flags.trace.then_some(flags.encoding),
         };
-        let ledger =
-            Ledger::create(flags.ledger.as_deref(), model.name, 1).map_err(|error| match &flags
-                .ledger
-            {
-                Some(path) => io::Error::new(
-                    error.kind(),
-                    format!("cannot create ledger {}: {error}", path.display()),
-                ),
-                None => error,
-            })?;
+        let ledger = create_ledger(model, flags.ledger.as_deref(), workers(model, &own))?;
+        if let Some(bytes) = model
+            .takes("ballast")
+            .then(|| own.get_one("ballast"))
+            .flatten()
+        {
+            sys::touch(*bytes)?;
+        }
         Ok(Server {
             service,
             ledger,
@@ -166,9 +166,7 @@ impl Server {
     /// # Errors
     /// A sentence that names the address.
     pub fn listen(&self) -> io::Result<Door> {
-        let listener = listener::listen(self.listen, self.backlog, false)?;
-        self.say_ready(&listener)?;
-        Ok(Door::new(listener, self.rules, self.slot()))
+        self.door(&self.listener()?, 0)
     }
 
     /// The same with a listener that never blocks, for event loops.
@@ -176,15 +174,64 @@ impl Server {
     /// # Errors
     /// A sentence that names the address.
     pub fn listen_nonblocking(&self) -> io::Result<Door> {
-        let listener = listener::listen(self.listen, self.backlog, false)?;
+        let listener = self.listener()?;
         listener.set_nonblocking(true)?;
-        self.say_ready(&listener)?;
-        Ok(Door::new(listener, self.rules, self.slot()))
+        self.door(&listener, 0)
     }
 
-    /// The counters of a model without workers.
+    /// Listens, says so on stdout, and returns the listener, for several workers
+    /// to share.
+    ///
+    /// # Errors
+    /// A sentence that names the address.
+    pub fn listener(&self) -> io::Result<Socket> {
+        let listener = listener::listen(self.listen, self.backlog, false)?;
+        self.say_ready(&listener)?;
+        Ok(listener)
+    }
+
+    /// Listens at one address once for each worker. All of them listen before
+    /// this is said on stdout, since each gets its share of the connections from
+    /// then on.
+    ///
+    /// # Errors
+    /// A sentence that names the address.
+    pub fn listener_each(&self) -> io::Result<Vec<Socket>> {
+        let first = listener::listen(self.listen, self.backlog, true)?;
+        let address = first.local_addr()?.as_socket().unwrap_or(self.listen);
+        let mut listeners = vec![first];
+        for _ in 1..self.workers() {
+            listeners.push(listener::listen(address, self.backlog, true)?);
+        }
+        self.say_ready(&listeners[0])?;
+        Ok(listeners)
+    }
+
+    /// A worker's own door at a listener.
+    ///
+    /// # Errors
+    /// If the descriptor cannot be copied.
+    pub fn door(&self, listener: &Socket, worker: usize) -> io::Result<Door> {
+        Ok(Door::new(
+            listener.try_clone()?,
+            self.rules,
+            self.ledger.slot(worker),
+        ))
+    }
+
+    /// The counters of a model without workers, or of the first.
     pub fn slot(&self) -> Slot {
         self.ledger.slot(0)
+    }
+
+    /// How many workers the model is to have; 1 where it has none.
+    pub fn workers(&self) -> usize {
+        self.ledger.workers()
+    }
+
+    /// The word chosen for one of the model's own flags.
+    pub fn word(&self, key: &str) -> &str {
+        self.own.get_one::<String>(key).map_or("", String::as_str)
     }
 
     /// Whether a switch of the model's own is on.
@@ -198,12 +245,33 @@ impl Server {
     }
 
     /// Nobody may be listening to what we say: that is no reason not to serve.
-    fn say_ready(&self, listener: &socket2::Socket) -> io::Result<()> {
+    fn say_ready(&self, listener: &Socket) -> io::Result<()> {
         let address = listener.local_addr()?.as_socket().unwrap_or(self.listen);
         let mut stdout = io::stdout().lock();
         let _ = writeln!(stdout, "listening {address}").and_then(|()| stdout.flush());
         Ok(())
     }
+}
+
+/// A pool of blocking workers needs one for every client at a time; loops and
+/// runtimes need one for every CPU.
+fn workers(model: &Model, own: &ArgMatches) -> usize {
+    if !model.takes("workers") {
+        return 1;
+    }
+    let default = match model.readiness {
+        "blocking" => 64,
+        _ => std::thread::available_parallelism().map_or(1, usize::from),
+    };
+    own.get_one("workers").copied().unwrap_or(default)
+}
+
+fn create_ledger(model: &Model, path: Option<&Path>, workers: usize) -> io::Result<Ledger> {
+    Ledger::create(path, model.name, workers).map_err(|error| {
+        let Some(path) = path else { return error };
+        let text = format!("cannot create ledger {}: {error}", path.display());
+        io::Error::new(error.kind(), text)
+    })
 }
 
 fn positive_time(word: &str) -> Result<Duration, String> {

@@ -3,6 +3,9 @@
 use std::hint::black_box;
 use std::time::Duration;
 
+use crate::http;
+use crate::sys::Scratch;
+
 /// Which service a server offers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Kind {
@@ -10,6 +13,8 @@ pub enum Kind {
     Echo,
     /// Reads, and never answers.
     Discard,
+    /// Answers HTTP/1.1 requests with a short page.
+    Http,
 }
 
 /// A service with its settings, the same for every connection.
@@ -28,10 +33,33 @@ pub struct Service {
     pub idle_timeout: Option<Duration>,
 }
 
+/// What serving takes that connections can share: one per loop, thread or
+/// process. An idle connection holds no buffer.
+pub struct Workbench {
+    /// What is done with the bytes.
+    pub service: Service,
+    /// Where they are read to.
+    pub scratch: Scratch,
+    /// Where answers are written that are not the input itself.
+    pub out: Vec<u8>,
+}
+
+impl Workbench {
+    /// A workbench for this service.
+    pub fn new(service: Service) -> Workbench {
+        Workbench {
+            service,
+            scratch: Scratch::new(),
+            out: Vec::new(),
+        }
+    }
+}
+
 /// What the service remembers of one connection.
 #[derive(Debug, Default)]
 pub struct Session {
     received: u64,
+    http: Option<Box<http::Session>>,
 }
 
 /// What to do after some input.
@@ -47,24 +75,43 @@ pub struct Answer<'a> {
 }
 
 impl Service {
-    /// Takes in what a connection received (never empty) and says what to send.
-    /// The CPU work is done here; blocking is left to the caller, see
-    /// [`block`](Service::block).
-    pub fn answer<'a>(&self, session: &mut Session, input: &'a [u8]) -> Answer<'a> {
+    /// Takes in what a connection received (never empty) and says what to send,
+    /// which is the input itself or lies in `out`. The CPU work is done here;
+    /// blocking is left to the caller, see [`block`](Service::block).
+    pub fn answer<'a>(
+        &self,
+        session: &mut Session,
+        input: &'a [u8],
+        out: &'a mut Vec<u8>,
+    ) -> Answer<'a> {
         session.received += input.len() as u64;
-        let bytes = match self.kind {
-            Kind::Echo => input,
-            Kind::Discard => &[],
-        };
-        burn(self.work_iters);
-        let last = self
+        let full = self
             .close_after_bytes
             .is_some_and(|limit| session.received >= limit);
-        Answer {
-            bytes,
-            requests: 1,
-            last,
-        }
+        let answer = match self.kind {
+            Kind::Echo => Answer {
+                bytes: input,
+                requests: 1,
+                last: full,
+            },
+            Kind::Discard => Answer {
+                bytes: &[],
+                requests: 1,
+                last: full,
+            },
+            Kind::Http => {
+                out.clear();
+                let http::Outcome { requests, last } =
+                    session.http.get_or_insert_default().take_in(input, out);
+                Answer {
+                    bytes: out,
+                    requests,
+                    last: last || full,
+                }
+            }
+        };
+        (0..answer.requests).for_each(|_| burn(self.work_iters));
+        answer
     }
 
     /// The blocking call that so many requests make. On a single loop it stalls

@@ -6,16 +6,24 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::num::NonZeroUsize;
 use std::ops::Deref;
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr::NonNull;
 use std::sync::atomic::AtomicU64;
 
 use nix::libc;
 use nix::poll::PollTimeout;
-use nix::sys::mman::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
+use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, mmap_anonymous, munmap};
 use nix::sys::prctl;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg,
+    sendmsg, socketpair,
+};
 use nix::unistd::{ForkResult, Pid, fork, getpid, getppid};
+
+use tokio::io::unix::AsyncFd;
+
+use crate::accept::{Door, Guest};
 
 /// A shared mapping of whole words, zero where nobody has written yet. Forked
 /// children see the same memory. Unmapped when dropped.
@@ -97,6 +105,26 @@ impl Drop for Mapping {
     }
 }
 
+/// Takes and fills memory that stays until the process ends. In small pages: a
+/// parent with huge ones would be cheap to fork, which most are not.
+///
+/// # Errors
+/// What the system says about mapping so much.
+pub fn touch(bytes: usize) -> io::Result<()> {
+    let Some(length) = NonZeroUsize::new(bytes) else {
+        return Ok(());
+    };
+    let prot = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+    // SAFETY: a fresh private mapping of `length` bytes, which is advised on and
+    // filled before anyone else knows it.
+    unsafe {
+        let start = mmap_anonymous(None, length, prot, MapFlags::MAP_PRIVATE)?;
+        madvise(start, bytes, MmapAdvise::MADV_NOHUGEPAGE)?;
+        start.write_bytes(1, bytes);
+    }
+    Ok(())
+}
+
 /// How many bytes one read asks for, in every model.
 pub const READ_SIZE: usize = 64 * 1024;
 
@@ -146,34 +174,42 @@ impl Scratch {
 pub enum Fork {
     /// The new process.
     Child,
-    /// The process that made it.
-    Parent,
+    /// The process that made it, told which.
+    Parent(Pid),
 }
 
-/// A single-threaded process that forks and whose ended children are reaped.
+/// A single-threaded process, which may therefore fork.
 pub struct Parent {
     pid: Pid,
 }
 
 impl Parent {
-    /// Starts reaping: a handler of SIGCHLD waits for every child that has
-    /// ended, as one signal may stand for many (signal(7)), so that none stays a
-    /// zombie and their CPU time is added to this process's account.
+    /// This process.
     ///
     /// # Errors
-    /// If this process already has a second thread: a child forked from it could
-    /// inherit a lock that nobody will ever release.
+    /// If it already has a second thread: a child could inherit a lock that
+    /// nobody will ever release.
     pub fn new() -> io::Result<Parent> {
         if std::fs::read_dir("/proc/self/task")?.count() != 1 {
             return Err(io::Error::other(
                 "a process with more than one thread must not fork",
             ));
         }
+        Ok(Parent { pid: getpid() })
+    }
+
+    /// From now on reaps every child that has ended, in a handler of SIGCHLD.
+    /// It loops, as one signal may stand for many (signal(7)). None stays a
+    /// zombie, and their CPU time is added to this process's account.
+    ///
+    /// # Errors
+    /// What the system says about installing the handler.
+    pub fn reap_children(&self) -> io::Result<()> {
         let flags = SaFlags::SA_RESTART | SaFlags::SA_NOCLDSTOP;
         let action = SigAction::new(SigHandler::Handler(reap), flags, SigSet::empty());
         // SAFETY: the handler calls nothing but waitpid, which is async-signal-safe.
         unsafe { sigaction(Signal::SIGCHLD, &action)? };
-        Ok(Parent { pid: getpid() })
+        Ok(())
     }
 
     /// Forks. The child is killed when this process dies: the wish is not
@@ -186,7 +222,7 @@ impl Parent {
         // SAFETY: this process has a single thread, see `new`; the pages that
         // fork start none.
         match unsafe { fork()? } {
-            ForkResult::Parent { .. } => Ok(Fork::Parent),
+            ForkResult::Parent { child } => Ok(Fork::Parent(child)),
             ForkResult::Child => {
                 if prctl::set_pdeathsig(Signal::SIGKILL).is_err() || getppid() != self.pid {
                     std::process::exit(1);
@@ -299,4 +335,145 @@ pub fn select(
         )
     };
     Ok(nix::errno::Errno::result(ready)? as usize)
+}
+
+/// A lock that processes forked from this one share. If its holder dies, the
+/// next one gets it.
+pub struct ProcessMutex {
+    mutex: NonNull<libc::pthread_mutex_t>,
+}
+
+impl ProcessMutex {
+    /// An unlocked mutex in memory of its own, which is never unmapped.
+    ///
+    /// # Errors
+    /// What the system says about the memory or the mutex.
+    pub fn new() -> io::Result<ProcessMutex> {
+        let words =
+            const { NonZeroUsize::new(size_of::<libc::pthread_mutex_t>().div_ceil(8)).unwrap() };
+        let memory: &'static Mapping = Box::leak(Box::new(Mapping::anonymous(words)?));
+        let mutex = memory.start.cast::<libc::pthread_mutex_t>();
+        let mut attributes = MaybeUninit::uninit();
+        // SAFETY: the attributes are initialised before they are used, and the
+        // memory is zeroed, large enough, aligned to a page and ours alone.
+        let results = unsafe {
+            [
+                libc::pthread_mutexattr_init(attributes.as_mut_ptr()),
+                libc::pthread_mutexattr_setpshared(
+                    attributes.as_mut_ptr(),
+                    libc::PTHREAD_PROCESS_SHARED,
+                ),
+                libc::pthread_mutexattr_setrobust(
+                    attributes.as_mut_ptr(),
+                    libc::PTHREAD_MUTEX_ROBUST,
+                ),
+                libc::pthread_mutex_init(mutex.as_ptr(), attributes.as_ptr()),
+            ]
+        };
+        match results.into_iter().find(|&result| result != 0) {
+            Some(errno) => Err(io::Error::from_raw_os_error(errno)),
+            None => Ok(ProcessMutex { mutex }),
+        }
+    }
+
+    /// Runs `work` while holding the lock.
+    ///
+    /// # Errors
+    /// What the system says about the lock.
+    pub fn holding<T>(&self, work: impl FnOnce() -> T) -> io::Result<T> {
+        // SAFETY: the mutex was initialised in `new` and its memory stays.
+        match unsafe { libc::pthread_mutex_lock(self.mutex.as_ptr()) } {
+            0 => {}
+            // The holder died; the lock guards no data that could be broken.
+            libc::EOWNERDEAD => {
+                // SAFETY: this thread holds the mutex now.
+                let _ = unsafe { libc::pthread_mutex_consistent(self.mutex.as_ptr()) };
+            }
+            errno => return Err(io::Error::from_raw_os_error(errno)),
+        }
+        let result = work();
+        // SAFETY: this thread has locked the mutex above.
+        unsafe { libc::pthread_mutex_unlock(self.mutex.as_ptr()) };
+        Ok(result)
+    }
+}
+
+/// Two connected Unix sockets that keep messages apart (unix(7)).
+///
+/// # Errors
+/// What socketpair(2) says.
+pub fn message_pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(socketpair(
+        AddressFamily::Unix,
+        SockType::SeqPacket,
+        None,
+        SockFlag::SOCK_CLOEXEC,
+    )?)
+}
+
+/// Sends a copy of a descriptor to whoever receives at the other end of a Unix
+/// socket (SCM_RIGHTS, unix(7)).
+///
+/// # Errors
+/// What sendmsg(2) says.
+pub fn send_descriptor(socket: impl AsFd, descriptor: impl AsFd) -> io::Result<()> {
+    let rights = [descriptor.as_fd().as_raw_fd()];
+    let message = [ControlMessage::ScmRights(&rights)];
+    // One byte of data must carry the descriptor.
+    let data = [io::IoSlice::new(b"c")];
+    sendmsg::<()>(
+        socket.as_fd().as_raw_fd(),
+        &data,
+        &message,
+        MsgFlags::MSG_NOSIGNAL,
+        None,
+    )?;
+    Ok(())
+}
+
+/// Waits for a descriptor at the end of a Unix socket.
+///
+/// # Errors
+/// What recvmsg(2) says; `UnexpectedEof` if the other end is closed, or if the
+/// descriptor was lost because this process has too many.
+pub fn receive_descriptor(socket: impl AsFd) -> io::Result<OwnedFd> {
+    let mut byte = [0];
+    let mut data = [io::IoSliceMut::new(&mut byte)];
+    let mut space = nix::cmsg_space!(RawFd);
+    let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+    let message = recvmsg::<()>(
+        socket.as_fd().as_raw_fd(),
+        &mut data,
+        Some(&mut space),
+        flags,
+    )?;
+    let received = message.cmsgs()?.find_map(|message| match message {
+        ControlMessageOwned::ScmRights(descriptors) => descriptors.first().copied(),
+        _ => None,
+    });
+    let descriptor = received.ok_or(io::ErrorKind::UnexpectedEof)?;
+    // SAFETY: the kernel has just made this descriptor for us, and there was
+    // room for no other.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+/// What owns one descriptor, the same one for as long as it lives.
+///
+/// # Safety
+/// `as_raw_fd` must always return that descriptor, open.
+pub unsafe trait OwnsDescriptor: AsRawFd {}
+
+// SAFETY: a door's listener is never replaced, and is closed only with it.
+unsafe impl OwnsDescriptor for Door {}
+// SAFETY: a guest's connection is never replaced, and is closed only with it.
+unsafe impl OwnsDescriptor for Guest {}
+
+/// Registers a descriptor with the tokio runtime this is called in.
+///
+/// # Errors
+/// What epoll_ctl(2) says; the descriptor is then closed.
+pub fn register<T: OwnsDescriptor>(owner: T) -> io::Result<AsyncFd<T>> {
+    // SAFETY: the descriptor stays open, and the same, until the AsyncFd drops
+    // its owner.
+    Ok(unsafe { AsyncFd::register(owner)? })
 }

@@ -15,13 +15,17 @@ pub struct Trace {
 }
 
 impl Trace {
-    /// Prints the connect line.
+    /// Prints nothing yet.
     pub fn new(peer: SocketAddr, encoding: &'static Encoding) -> Trace {
-        print(&format!("connect {peer}\n"));
         Trace {
             peer,
             decoder: encoding.new_decoder_without_bom_handling(),
         }
+    }
+
+    /// Prints the connect line.
+    pub fn connect(&self) {
+        print(&format!("connect {}\n", self.peer));
     }
 
     /// Prints what was received, as text in the connection's encoding.

@@ -72,8 +72,5 @@ fn serve(server: Server) -> io::Result<()> {
 }
 
 fn interest(socket: &TcpStream, want: Want) -> EpollEvent {
-    let mut flags = EpollFlags::EPOLLET;
-    flags.set(EpollFlags::EPOLLIN, want.reads());
-    flags.set(EpollFlags::EPOLLOUT, want.writes());
-    EpollEvent::new(flags, socket.as_raw_fd() as u64)
+    EpollEvent::new(EpollFlags::EPOLLET | want.into(), socket.as_raw_fd() as u64)
 }

@@ -28,16 +28,13 @@ fn serve(server: Server) -> io::Result<()> {
     let mut door = server.listen_nonblocking()?;
     let mut connections = Connections::new(server.service);
     let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-    epoll.add(&door, EpollEvent::new(EpollFlags::EPOLLIN, LISTENER))?;
     let mut events = [EpollEvent::empty(); EVENTS_PER_TURN];
     loop {
-        if let Some(open) = door.watch() {
-            let interest = if open {
-                EpollFlags::EPOLLIN
-            } else {
-                EpollFlags::empty()
-            };
-            epoll.modify(&door, &mut EpollEvent::new(interest, LISTENER))?;
+        // Not while accepting is paused: its event would come again and again.
+        match door.watch() {
+            Some(true) => epoll.add(&door, EpollEvent::new(EpollFlags::EPOLLIN, LISTENER))?,
+            Some(false) => epoll.delete(&door)?,
+            None => {}
         }
         let count = woken(epoll.wait(&mut events, connections.timeout(&door)))?;
         server.slot().wakeups(1);
@@ -49,7 +46,8 @@ fn serve(server: Server) -> io::Result<()> {
                     });
                 }
             } else {
-                connections.on_ready(event.data() as RawFd, readiness(event), |socket, want| {
+                let ready = Ready::from(event.events());
+                connections.on_ready(event.data() as RawFd, ready, |socket, want| {
                     epoll.modify(socket, &mut interest(socket, want))
                 });
             }
@@ -59,18 +57,5 @@ fn serve(server: Server) -> io::Result<()> {
 }
 
 fn interest(socket: &TcpStream, want: Want) -> EpollEvent {
-    let mut flags = EpollFlags::empty();
-    flags.set(EpollFlags::EPOLLIN, want.reads());
-    flags.set(EpollFlags::EPOLLOUT, want.writes());
-    EpollEvent::new(flags, socket.as_raw_fd() as u64)
-}
-
-/// An error or a hang-up shows in the next call, so any such flag allows both.
-fn readiness(event: &EpollEvent) -> Ready {
-    let flags = event.events();
-    let fault = flags.intersects(EpollFlags::EPOLLERR | EpollFlags::EPOLLHUP);
-    Ready {
-        read: fault || flags.contains(EpollFlags::EPOLLIN),
-        write: fault || flags.contains(EpollFlags::EPOLLOUT),
-    }
+    EpollEvent::new(want.into(), socket.as_raw_fd() as u64)
 }

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 use servers::blocking;
 use servers::program::{self, Server};
-use servers::sys::Scratch;
+use servers::service::Workbench;
 
 fn main() -> ExitCode {
     program::main("iterative", serve)
@@ -19,9 +19,9 @@ fn main() -> ExitCode {
 
 fn serve(server: Server) -> io::Result<()> {
     let mut door = server.listen()?;
-    let mut scratch = Scratch::new();
+    let mut bench = Workbench::new(server.service);
     loop {
         let guest = door.accept()?;
-        blocking::serve(guest, &server.service, &mut scratch);
+        blocking::serve(guest, &mut bench);
     }
 }

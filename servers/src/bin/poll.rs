@@ -7,7 +7,7 @@
 //! which tells the kernel about changes one system call at a time.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsRawFd;
 use std::process::ExitCode;
 
 use nix::libc::{POLLIN, POLLOUT, pollfd};
@@ -22,7 +22,7 @@ fn main() -> ExitCode {
 fn serve(server: Server) -> io::Result<()> {
     let mut door = server.listen_nonblocking()?;
     let mut connections = Connections::new(server.service);
-    let listener = door.as_fd().as_raw_fd();
+    let listener = door.as_raw_fd();
     let mut fds = vec![pollfd {
         fd: listener,
         events: POLLIN,

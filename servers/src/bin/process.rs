@@ -12,7 +12,8 @@ use std::process::ExitCode;
 
 use servers::blocking;
 use servers::program::{self, Server};
-use servers::sys::{Fork, Parent, Scratch};
+use servers::service::Workbench;
+use servers::sys::{Fork, Parent};
 
 fn main() -> ExitCode {
     program::main("process", serve)
@@ -20,6 +21,7 @@ fn main() -> ExitCode {
 
 fn serve(server: Server) -> io::Result<()> {
     let parent = Parent::new()?;
+    parent.reap_children()?;
     let mut door = server.listen()?;
     loop {
         let guest = door.accept()?;
@@ -27,12 +29,12 @@ fn serve(server: Server) -> io::Result<()> {
             Ok(Fork::Child) => {
                 // The parent's copy of the listener would outlive the parent here.
                 drop(door);
-                blocking::serve(guest, &server.service, &mut Scratch::new());
+                blocking::serve(guest, &mut Workbench::new(server.service));
                 return Ok(());
             }
             // Only when both copies of a connection are closed does the client
             // see its end.
-            Ok(Fork::Parent) => guest.leave_to_child(),
+            Ok(Fork::Parent(_)) => guest.leave_to_child(),
             Err(_) => door.start_failed(),
         }
     }

@@ -9,7 +9,7 @@
 
 use std::io;
 use std::net::TcpStream;
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, RawFd};
 use std::process::ExitCode;
 
 use servers::accept::Door;
@@ -35,7 +35,7 @@ fn serve(server: Server) -> io::Result<()> {
     let mut watched = Watched::default();
     let mut keyboard = server.switched_on("stdin").then(Keyboard::default);
     loop {
-        let listener = door.as_fd().as_raw_fd();
+        let listener = door.as_raw_fd();
         watched.read.set(listener, door.is_open());
         watched.read.set(Keyboard::FD, keyboard.is_some());
         let (mut read, mut write) = (watched.read, watched.write);

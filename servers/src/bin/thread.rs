@@ -11,7 +11,7 @@ use std::thread;
 
 use servers::blocking;
 use servers::program::{self, Server};
-use servers::sys::Scratch;
+use servers::service::Workbench;
 
 const STACK_SIZE: usize = 2 << 20;
 
@@ -27,7 +27,7 @@ fn serve(server: Server) -> io::Result<()> {
         let guest = door.accept()?;
         let started = thread::Builder::new()
             .stack_size(stack_size)
-            .spawn(move || blocking::serve(guest, &service, &mut Scratch::new()));
+            .spawn(move || blocking::serve(guest, &mut Workbench::new(service)));
         // Nobody waits for the thread: dropping its handle detaches it.
         if started.is_err() {
             door.start_failed();

@@ -28,11 +28,12 @@ pub fn binary(model: &str) -> PathBuf {
 
 /// Runs a model to its end, for command lines that must fail.
 pub fn run(model: &str, args: &[&str]) -> Output {
-    Command::new(binary(model))
-        .args(args)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap()
+    let mut command = Command::new("timeout");
+    command
+        .args(["--signal=KILL", "20"])
+        .arg(binary(model))
+        .args(args);
+    command.stdin(Stdio::null()).output().unwrap()
 }
 
 /// A server to be started.
@@ -167,13 +168,29 @@ impl Server {
         self.child.wait().unwrap().code()
     }
 
-    /// CPU time used so far by the process itself, all threads, in clock ticks
-    /// of 10 ms (proc_pid_stat(5), fields 14 and 15).
+    /// CPU time used so far by the server and its running children, in clock
+    /// ticks of 10 ms (proc_pid_stat(5), fields 14 and 15).
     pub fn cpu_ticks(&self) -> u64 {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
-        let after_name = stat.rsplit_once(')').unwrap().1;
-        let fields: Vec<_> = after_name.split_whitespace().collect();
-        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+        let family = self
+            .child_pids()
+            .into_iter()
+            .chain([self.child.id().to_string()]);
+        family
+            .filter_map(|pid| std::fs::read_to_string(format!("/proc/{pid}/stat")).ok())
+            .map(|stat| {
+                let after_name = stat.rsplit_once(')').unwrap().1;
+                let fields: Vec<_> = after_name.split_whitespace().collect();
+                fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+            })
+            .sum()
+    }
+
+    /// Checks that the server uses less than half a CPU for a while.
+    pub fn assert_calm(&self) {
+        let (before, start) = (self.cpu_ticks(), Instant::now());
+        std::thread::sleep(Duration::from_millis(500));
+        let share = (self.cpu_ticks() - before) as f64 * 0.01 / start.elapsed().as_secs_f64();
+        assert!(share < 0.5, "it uses {share} of a CPU");
     }
 
     /// How many descriptors it has open.
@@ -183,13 +200,11 @@ impl Server {
             .count()
     }
 
-    /// How many child processes it has, ended and unreaped ones included.
-    pub fn children(&self) -> usize {
+    /// Its child processes, ended and unreaped ones included.
+    pub fn child_pids(&self) -> Vec<String> {
         let path = format!("/proc/{0}/task/{0}/children", self.child.id());
-        std::fs::read_to_string(path)
-            .unwrap()
-            .split_whitespace()
-            .count()
+        let children = std::fs::read_to_string(path).unwrap_or_default();
+        children.split_whitespace().map(str::to_owned).collect()
     }
 }
 
