@@ -14,7 +14,8 @@ use crate::tally::{DIGITS, LATENCY_MAX_NS};
 /// lowest, highest value and ratio (8 bytes each); big-endian.
 const HEADER: usize = 40;
 
-const V2_COOKIE: u32 = 0x1c84_9303;
+/// V2 with the word size that the format requires (0x10).
+const V2_COOKIE: u32 = 0x1c84_9303 | 0x10;
 
 /// The longest blob accepted. With this layout there are 29 000 buckets of at
 /// most 9 bytes each.
