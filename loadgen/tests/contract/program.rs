@@ -12,6 +12,24 @@ use loadgen::outcome::Outcome;
 /// A child that does not outlive its test.
 struct Guard(Child);
 
+impl Guard {
+    /// Everything it prints to its end.
+    fn printed(&mut self) -> String {
+        let mut text = String::new();
+        self.0
+            .stdout
+            .take()
+            .expect("piped")
+            .read_to_string(&mut text)
+            .expect("read");
+        text
+    }
+
+    fn code(&mut self) -> Option<i32> {
+        self.0.wait().expect("ended").code()
+    }
+}
+
 impl Drop for Guard {
     fn drop(&mut self) {
         // It may have ended by itself.
@@ -91,15 +109,8 @@ fn an_interrupt_saves_what_there_is() {
         }
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.0.id() as i32), signal)
             .expect("delivered");
-        let mut text = String::new();
-        child
-            .0
-            .stdout
-            .take()
-            .expect("piped")
-            .read_to_string(&mut text)
-            .expect("read");
-        assert_eq!(child.0.wait().expect("ended").code(), Some(code));
+        let text = child.printed();
+        assert_eq!(child.code(), Some(code));
         let outcome: Outcome = serde_json::from_str(&text).expect("an outcome");
         assert!(!outcome.complete && outcome.whole_run.completed > 0);
     }
@@ -146,15 +157,8 @@ fn phases_are_announced_and_awaited() {
         }
         (&supervisor).write_all(b"go\n").expect("heard");
     }
-    let mut text = String::new();
-    child
-        .0
-        .stdout
-        .take()
-        .expect("piped")
-        .read_to_string(&mut text)
-        .expect("read");
-    assert!(child.0.wait().expect("ended").success());
+    let text = child.printed();
+    assert_eq!(child.code(), Some(0));
     let outcome: Outcome = serde_json::from_str(&text).expect("an outcome");
     assert!(outcome.complete && outcome.requests.completed > 0);
     assert!(outcome.reasons.iter().all(|reason| reason.code != "W01"));
@@ -169,7 +173,7 @@ fn a_lost_supervisor_stops_the_run() {
         .read_line(&mut line)
         .expect("a phase");
     drop(supervisor);
-    assert_eq!(child.0.wait().expect("ended").code(), Some(143));
+    assert_eq!(child.code(), Some(143));
 }
 
 #[test]
@@ -193,7 +197,7 @@ fn a_closed_stdout_is_no_panic() {
         .read_to_string(&mut said)
         .expect("read");
     assert!(!said.contains("panicked"), "{said}");
-    assert_eq!(child.0.wait().expect("ended").code(), Some(0));
+    assert_eq!(child.code(), Some(0));
 }
 
 #[test]
@@ -300,17 +304,10 @@ fn talk_holds_the_tutorials_conversation() {
     stdin
         .write_all("hello\n你好\nquit\nnever sent\n".as_bytes())
         .expect("typed");
-    let mut text = String::new();
-    child
-        .0
-        .stdout
-        .take()
-        .expect("piped")
-        .read_to_string(&mut text)
-        .expect("read");
+    let text = child.printed();
     assert_eq!(
         text,
         format!("connect {target} success\n>>hello\n>>你好\n>>")
     );
-    assert!(child.0.wait().expect("ended").success());
+    assert_eq!(child.code(), Some(0));
 }
