@@ -29,7 +29,7 @@ use crate::load::Load;
 use crate::protocol::Protocol;
 use crate::schedule::Schedule;
 use crate::sources::SourcePool;
-use crate::sys::now_ns;
+use crate::sys::{now_ns, prefetch};
 use crate::tally::{Phase, Tally, new_histogram};
 
 /// Events taken from epoll at once. Larger batches delay what is due meanwhile.
@@ -37,6 +37,9 @@ const BATCH: usize = 64;
 
 /// Requests sent or connections opened in one pass, at most, so that a backlog starves no reads.
 const PASS: usize = 64;
+
+/// How many events ahead a connection's state is fetched.
+const PREFETCH: usize = 1;
 
 /// Size of the read and write buffers, shared by all connections of a worker.
 const BUFFER: usize = 64 * 1024;
@@ -213,8 +216,9 @@ impl Worker {
             let worked = self.open_waiting() | self.issue_due() | self.resume();
             let count = self.wait(&mut events, worked);
             self.idle_pass = count == 0 && !worked;
-            for event in &events[..count] {
-                self.handle(*event);
+            for index in 0..count {
+                self.prefetch(&events[..count], index + PREFETCH);
+                self.handle(events[index]);
                 if self
                     .due
                     .peek()
@@ -226,6 +230,18 @@ impl Worker {
         }
         self.settle_accounts();
         self.tally
+    }
+
+    /// Fetches the state of the connection that is to be handled a little later.
+    fn prefetch(&self, events: &[EpollEvent], index: usize) {
+        let slot = events.get(index).map(|event| event.data() as u32 as usize);
+        if let Some(connection) = slot.and_then(|slot| self.connections.get(slot)) {
+            prefetch(connection);
+        }
+        let ring = slot.map(|slot| slot * self.plan.load.pipeline as usize);
+        if let Some(entry) = ring.and_then(|ring| self.in_flight.get(ring)) {
+            prefetch(entry);
+        }
     }
 
     fn pin(&self) {
