@@ -240,7 +240,7 @@ impl Worker {
                 State::Free | State::Dead => {}
             }
             let connection = &self.connections[slot as usize];
-            if connection.active {
+            if connection.active || connection.completed_in_window > 0 {
                 self.tally
                     .fairness
                     .add(u64::from(connection.completed_in_window));
@@ -270,11 +270,11 @@ impl Worker {
         else {
             return;
         };
-        let number = self.number(slot);
+        let stream = u64::from(connection.stream);
         let start_ns = self.edges.warmup_start_ns;
         let end_ns = self.edges.window_end_ns.min(self.now_ns);
         let before = |edge_ns: u64| {
-            schedule.count_before(number, edge_ns.min(end_ns).saturating_sub(start_ns))
+            schedule.count_before(stream, edge_ns.min(end_ns).saturating_sub(start_ns))
         };
         let (warmup, all) = (before(self.edges.window_start_ns), before(end_ns));
         let (mut due_ns, mut index) = (connection.next_due_ns, connection.index);
@@ -289,7 +289,7 @@ impl Worker {
                     .record_censored(self.now_ns.saturating_sub(due_ns));
             }
             index += 1;
-            due_ns = start_ns.saturating_add(schedule.next(number, index, due_ns - start_ns));
+            due_ns = start_ns.saturating_add(schedule.next(stream, index, due_ns - start_ns));
         }
     }
 }

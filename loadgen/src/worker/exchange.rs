@@ -71,11 +71,14 @@ impl Worker {
             if self.phase(due_ns) == Phase::Drain {
                 return;
             }
-            let number = self.number(slot);
             let start_ns = self.edges.warmup_start_ns;
             let connection = &mut self.connections[slot as usize];
             connection.index += 1;
-            let next_ns = schedule.next(number, connection.index, due_ns - start_ns);
+            let next_ns = schedule.next(
+                u64::from(connection.stream),
+                connection.index,
+                due_ns - start_ns,
+            );
             connection.next_due_ns = start_ns.saturating_add(next_ns);
             let free_ns = connection.free_ns;
             if self.phase(due_ns) == Phase::Window {

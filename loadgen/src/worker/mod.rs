@@ -10,6 +10,7 @@ mod clockwork;
 mod close;
 mod exchange;
 mod open;
+mod pacer;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -23,7 +24,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::timerfd::{ClockId, TimerFd, TimerFlags};
 
 use crate::connection::{Connection, InFlight, State};
-use crate::control::{Control, Edges, Progress};
+use crate::control::{Control, Edges, NEVER, Progress};
 use crate::flags::Poll;
 use crate::load::Load;
 use crate::protocol::Protocol;
@@ -31,6 +32,8 @@ use crate::schedule::Schedule;
 use crate::sources::SourcePool;
 use crate::sys::{now_ns, prefetch};
 use crate::tally::{Phase, Tally, new_histogram};
+
+use pacer::ConnectPacer;
 
 /// Events taken from epoll at once. Larger batches delay what is due meanwhile.
 const BATCH: usize = 64;
@@ -56,6 +59,8 @@ pub struct Plan {
     pub protocol: Protocol,
     /// The requests' schedule; `None`: closed loop.
     pub schedule: Option<Schedule>,
+    /// The connections' schedule of `--reconnect-rate`.
+    pub reconnects: Option<Schedule>,
     /// Source addresses.
     pub sources: SourcePool,
     /// Orders from the main thread.
@@ -105,6 +110,8 @@ pub struct Worker {
     read_buffer: Vec<u8>,
     write_buffer: Vec<u8>,
 
+    /// When `--connect-rate` lets connections be opened; `None`: at any time.
+    pacer: Option<ConnectPacer>,
     /// Slots to be opened, in order.
     waiting: VecDeque<u32>,
     /// Slots that closed during the ramp, to be opened when the load starts.
@@ -120,6 +127,8 @@ pub struct Worker {
     edges: Edges,
     next_tick_ns: u64,
     next_interval_ns: u64,
+    next_rotation_ns: u64,
+    rotation_cursor: u32,
     running: bool,
     spins: bool,
     idle_pass: bool,
@@ -162,7 +171,7 @@ impl Worker {
         )?;
         let number = |slot: u32| share.first + u64::from(slot) * share.stride;
         let connections: Vec<_> = (0..share.slots)
-            .map(|slot| Connection::new(number(slot) < plan.load.conns))
+            .map(|slot| Connection::new(number(slot) as u32, number(slot) < plan.load.conns))
             .collect();
         let pipeline = plan.load.pipeline as usize;
         let mut worker = Self {
@@ -174,6 +183,7 @@ impl Worker {
             connections,
             read_buffer: vec![0; BUFFER],
             write_buffer: vec![0; BUFFER],
+            pacer: ConnectPacer::of(&plan.load, share),
             parked: Vec::new(),
             due: BinaryHeap::with_capacity(share.slots as usize),
             retries: BinaryHeap::new(),
@@ -181,7 +191,9 @@ impl Worker {
             now_ns: now_ns(),
             edges: plan.control.edges(),
             next_tick_ns: 0,
-            next_interval_ns: u64::MAX,
+            next_interval_ns: NEVER,
+            next_rotation_ns: NEVER,
+            rotation_cursor: 0,
             running: false,
             spins: false,
             idle_pass: false,
@@ -210,6 +222,9 @@ impl Worker {
     #[must_use]
     pub fn run(mut self) -> Tally {
         self.pin();
+        if let Some(pacer) = &mut self.pacer {
+            pacer.restart(now_ns());
+        }
         let mut events = [EpollEvent::empty(); BATCH];
         while !self.plan.control.finished() {
             self.turn_clock();
