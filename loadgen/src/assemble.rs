@@ -7,7 +7,7 @@ use crate::outcome::{
     Connections, Fairness, Generator, Latencies, Outcome, Requests, SCHEMA, Second, Verdict,
     WholeRun,
 };
-use crate::tally::{ConnectionTally, FairnessTally, Phase, PhaseTally, Tally};
+use crate::tally::{FairnessTally, Phase, Tally};
 use crate::verdict;
 use crate::worker::Plan;
 
@@ -97,54 +97,21 @@ pub fn assemble(facts: Facts<'_>) -> Outcome {
 }
 
 fn connections(facts: &Facts<'_>, window_s: f64) -> Connections {
-    let tally = facts.tally.connections.clone();
-    let (index, count) = (
-        u64::from(facts.plan.load.segment.index),
-        u64::from(facts.plan.load.segment.count),
-    );
-    Connections {
-        requested: facts
-            .plan
-            .load
-            .population()
-            .saturating_sub(index)
-            .div_ceil(count),
+    let segment = facts.plan.load.segment;
+    let mut connections = Connections {
+        requested: segment.share_of(facts.plan.load.population()),
         served_at_barrier: facts.served_at_barrier,
-        attempts: tally.attempts,
-        established: tally.established,
-        served: tally.served,
-        refused: tally.refused,
-        timed_out: tally.timed_out,
-        connect_failed: tally.connect_failed,
-        local_failures: tally.local_failures,
-        pending: tally.pending,
-        closed_by_us: tally.closed_by_us,
-        closed_by_peer: tally.closed_by_peer,
-        reset_later: tally.reset_later,
-        open_at_end: tally.open_at_end,
-        per_s: per_second(tally.served_in_window, window_s),
-        syn_retries: tally.syn_retries,
-        retransmits: tally.retransmits,
         listen_overflows: facts.listen_overflows,
-    }
+        ..facts.tally.connections.clone()
+    };
+    connections.set_rate(window_s);
+    connections
 }
 
 fn requests(tally: &Tally, window_s: f64) -> Requests {
-    let window = &tally.phases[Phase::Window as usize];
-    let [first, second] = tally.completed_in_window;
-    Requests {
-        offered: window.offered,
-        sent: window.sent,
-        completed: window.completed,
-        dropped: window.dropped,
-        timed_out: window.timed_out,
-        failed: window.failed.clone(),
-        mismatched: window.mismatched,
-        unanswered_at_end: window.unanswered,
-        completed_halves: [first, second],
-        per_s: per_second(first + second, window_s),
-        bytes_per_s: per_second(tally.bytes_in_window, window_s),
-    }
+    let mut requests = tally.phases[Phase::Window as usize].clone();
+    requests.set_rates(window_s);
+    requests
 }
 
 fn whole_run(tally: &Tally) -> WholeRun {
@@ -161,7 +128,10 @@ fn generator(facts: &Facts<'_>, window_s: f64) -> Generator {
     let [user_s, system_s] = tally.cpu_ns.map(|ns| ns as f64 / 1e9);
     let spin_s = (tally.spin_ns as f64 / 1e9).min(user_s + system_s);
     let useful_s = user_s + system_s - spin_s;
-    let completed: u64 = tally.completed_in_window.iter().sum();
+    let completed: u64 = tally.phases[Phase::Window as usize]
+        .completed_halves
+        .iter()
+        .sum();
     let usage = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_SELF);
     Generator {
         cpu_user_s: user_s,
@@ -193,89 +163,22 @@ pub fn fairness(tally: &FairnessTally) -> Fairness {
     }
 }
 
-fn per_second(count: u64, window_s: f64) -> f64 {
-    if window_s > 0.0 {
-        count as f64 / window_s
-    } else {
-        0.0
-    }
-}
-
 /// The conservation laws that do not hold, each with its figures.
 #[must_use]
 pub fn broken_laws(tally: &Tally) -> Vec<String> {
-    let mut broken = connection_laws(&tally.connections);
-    for (phase, counts) in Phase::ALL.iter().zip(&tally.phases) {
-        broken.extend(request_laws(phase.name(), counts));
-    }
-    broken
-}
-
-fn connection_laws(c: &ConnectionTally) -> Vec<String> {
-    let ended =
-        c.refused + c.timed_out + sum(&c.connect_failed) + sum(&c.local_failures) + c.pending;
-    let closed = c.closed_by_us + c.closed_by_peer + c.reset_later + c.open_at_end;
-    let laws = [
-        (
-            "attempts = established + refused + timed_out + connect_failed + local_failures + pending",
-            c.attempts,
-            c.established + ended,
-        ),
-        (
-            "established = closed_by_us + closed_by_peer + reset_later + open_at_end",
-            c.established,
-            closed,
-        ),
-    ];
-    describe("connections", &laws)
-}
-
-fn request_laws(phase: &str, r: &PhaseTally) -> Vec<String> {
-    let fates = r.completed + r.timed_out + sum(&r.failed) + r.mismatched + r.unanswered;
-    let laws = [
-        ("offered = sent + dropped", r.offered, r.sent + r.dropped),
-        (
-            "sent = completed + timed_out + failed + mismatched + unanswered_at_end",
-            r.sent,
-            fates,
-        ),
-    ];
-    describe(&format!("requests of the {phase} phase"), &laws)
-}
-
-fn describe(what: &str, laws: &[(&str, u64, u64)]) -> Vec<String> {
-    let broken = laws.iter().filter(|(_, left, right)| left != right);
-    broken
-        .map(|(law, left, right)| format!("{what}: {law}, but {left} ≠ {right}"))
+    let phases = Phase::ALL.iter().zip(&tally.phases);
+    let broken = phases.flat_map(|(phase, requests)| requests.broken_laws(phase.name()));
+    tally
+        .connections
+        .broken_laws()
+        .into_iter()
+        .chain(broken)
         .collect()
-}
-
-fn sum(counts: &BTreeMap<String, u64>) -> u64 {
-    counts.values().sum()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_missing_request_breaks_a_law_by_name() {
-        let mut tally = Tally::default();
-        assert!(broken_laws(&tally).is_empty());
-        tally.phases[Phase::Window as usize] = PhaseTally {
-            offered: 3,
-            sent: 3,
-            completed: 2,
-            ..PhaseTally::default()
-        };
-        tally.connections.attempts = 1;
-        let broken = broken_laws(&tally);
-        assert_eq!(broken.len(), 2, "{broken:?}");
-        assert!(
-            broken[0].contains("attempts = ") && broken[1].contains("window"),
-            "{broken:?}"
-        );
-    }
 
     #[test]
     fn jains_index_is_one_for_equals_and_one_nth_for_a_monopoly() {

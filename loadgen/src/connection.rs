@@ -52,6 +52,10 @@ pub struct Connection {
     pub failures: u8,
     /// connect(2) was called, then: established; nanoseconds.
     pub since_ns: u64,
+    /// Which schedule it follows: its own number, unless the active set has moved.
+    pub stream: u32,
+    /// How often `--reconnect-rate` has called it.
+    pub reconnects: u32,
     /// When the next request is due.
     pub next_due_ns: u64,
     /// Which event of its schedule that is.
@@ -77,9 +81,10 @@ pub struct Connection {
 impl Connection {
     /// A slot that has never been opened.
     #[must_use]
-    pub fn new(active: bool) -> Self {
+    pub fn new(number: u32, active: bool) -> Self {
         Self {
             active,
+            stream: number,
             next_due_ns: NEVER,
             limit: NEVER,
             ..Self::default()

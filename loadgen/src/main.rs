@@ -77,6 +77,10 @@ fn deliver(report: &Report, output: &OutputFlags) -> Result<(), Failure> {
     }
     match report.interruption {
         Some(interruption) => Err(Failure::Interrupted(interruption.exit_code())),
+        None if report.outcome.connections.served == 0 => Err(Failure::Run(format!(
+            "no connection was served by {}",
+            report.outcome.target
+        ))),
         None => Ok(()),
     }
 }

@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 
 use crate::assemble::{Facts, assemble, broken_laws};
 use crate::control::{Control, LEAD_NS, NEVER, Progress, Sum};
-use crate::flags::Segment;
+use crate::flags::{Arrival, Segment};
 use crate::limits::{connections_possible, listen_overflows, worker_cpus};
 use crate::link::{Interruption, Link};
 use crate::load::Load;
@@ -109,6 +109,9 @@ impl Crew {
             schedule: load
                 .rate_per_s
                 .map(|rate| Schedule::new(load.arrival, load.conns, rate, load.seed)),
+            reconnects: load
+                .reconnect_rate_per_s
+                .map(|rate| Schedule::new(Arrival::Fixed, load.population(), rate, load.seed)),
             sources: SourcePool::of(&load),
             control: Control::default(),
             load,

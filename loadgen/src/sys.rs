@@ -52,6 +52,23 @@ pub fn total_retransmits(socket: BorrowedFd<'_>) -> io::Result<u32> {
     Ok(unsafe { info.assume_init() }.tcpi_total_retrans)
 }
 
+/// Asks the CPU to fetch a value into its caches: with ten thousand connections
+/// their state has left them between two events, and a miss costs more than
+/// everything else that is done for a request in user space.
+pub fn prefetch<T>(value: &T) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        let start = std::ptr::from_ref(value).cast::<i8>();
+        for line in (0..size_of::<T>()).step_by(64) {
+            // SAFETY: a prefetch reads nothing, and `start + line` lies within `value`.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(start.add(line)) };
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = value;
+}
+
 /// Takes over a descriptor that was inherited by number.
 ///
 /// # Errors

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use hdrhistogram::Histogram;
 use nix::errno::Errno;
 
-use crate::outcome::{Failure, Quantiles};
+use crate::outcome::{Connections, Failure, Quantiles, Requests};
 
 /// Largest latency a histogram holds apart: two minutes. What is longer stands
 /// at this value as a lower bound.
@@ -108,101 +108,6 @@ impl Phase {
     }
 }
 
-/// What became of the requests due in one phase.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PhaseTally {
-    /// Due.
-    pub offered: u64,
-    /// Sent.
-    pub sent: u64,
-    /// Answered and verified.
-    pub completed: u64,
-    /// Never sent.
-    pub dropped: u64,
-    /// Unanswered in time.
-    pub timed_out: u64,
-    /// Ended by an error, by its name.
-    pub failed: BTreeMap<String, u64>,
-    /// Answered wrongly.
-    pub mismatched: u64,
-    /// Unanswered when the drain ended.
-    pub unanswered: u64,
-}
-
-impl PhaseTally {
-    fn merge(&mut self, other: &Self) {
-        self.offered += other.offered;
-        self.sent += other.sent;
-        self.completed += other.completed;
-        self.dropped += other.dropped;
-        self.timed_out += other.timed_out;
-        add_all(&mut self.failed, &other.failed);
-        self.mismatched += other.mismatched;
-        self.unanswered += other.unanswered;
-    }
-
-    /// Timed out, failed and mismatched together.
-    #[must_use]
-    pub fn errors(&self) -> u64 {
-        self.timed_out + self.failed.values().sum::<u64>() + self.mismatched
-    }
-}
-
-/// What became of connections; the fields are those of [`crate::outcome::Connections`].
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ConnectionTally {
-    /// Sockets asked for.
-    pub attempts: u64,
-    /// Connects completed.
-    pub established: u64,
-    /// First exchange verified.
-    pub served: u64,
-    /// Of those, inside the window.
-    pub served_in_window: u64,
-    /// ECONNREFUSED.
-    pub refused: u64,
-    /// Ours or ETIMEDOUT.
-    pub timed_out: u64,
-    /// Other errors of the way to the server.
-    pub connect_failed: BTreeMap<String, u64>,
-    /// Errors of this machine.
-    pub local_failures: BTreeMap<String, u64>,
-    /// Still under way at the end.
-    pub pending: u64,
-    /// Closed by this side.
-    pub closed_by_us: u64,
-    /// Closed by the server.
-    pub closed_by_peer: u64,
-    /// Ended by an error.
-    pub reset_later: u64,
-    /// Open at the end.
-    pub open_at_end: u64,
-    /// SYNs sent again.
-    pub syn_retries: u64,
-    /// Segments sent again.
-    pub retransmits: u64,
-}
-
-impl ConnectionTally {
-    fn merge(&mut self, other: &Self) {
-        self.attempts += other.attempts;
-        self.established += other.established;
-        self.served += other.served;
-        self.served_in_window += other.served_in_window;
-        self.refused += other.refused;
-        self.timed_out += other.timed_out;
-        add_all(&mut self.connect_failed, &other.connect_failed);
-        add_all(&mut self.local_failures, &other.local_failures);
-        self.pending += other.pending;
-        self.closed_by_us += other.closed_by_us;
-        self.closed_by_peer += other.closed_by_peer;
-        self.reset_later += other.reset_later;
-        self.open_at_end += other.open_at_end;
-        self.syn_retries += other.syn_retries;
-        self.retransmits += other.retransmits;
-    }
-}
-
 /// Requests per active connection in the window, as sums.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FairnessTally {
@@ -232,9 +137,9 @@ impl FairnessTally {
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
     /// Connections, over the whole run.
-    pub connections: ConnectionTally,
+    pub connections: Connections,
     /// Requests by the phase in which they were due.
-    pub phases: [PhaseTally; 4],
+    pub phases: [Requests; 4],
     /// Response times of the window (the last, unsent interval until the end of the run).
     pub response: Latency,
     /// Service times of the window, kept apart in an open loop only.
@@ -245,10 +150,6 @@ pub struct Tally {
     pub first_byte: Latency,
     /// Slip of the window.
     pub slip: Latency,
-    /// Requests completed inside the window, its first and its second half.
-    pub completed_in_window: [u64; 2],
-    /// Request bytes of those.
-    pub bytes_in_window: u64,
     /// Bytes written, over the whole run.
     pub bytes_sent: u64,
     /// Bytes read, over the whole run.
@@ -276,11 +177,8 @@ impl Tally {
         self.connect.merge(&other.connect);
         self.first_byte.merge(&other.first_byte);
         self.slip.merge(&other.slip);
-        for half in 0..2 {
-            self.completed_in_window[half] += other.completed_in_window[half];
-            self.cpu_ns[half] += other.cpu_ns[half];
-        }
-        self.bytes_in_window += other.bytes_in_window;
+        self.cpu_ns[0] += other.cpu_ns[0];
+        self.cpu_ns[1] += other.cpu_ns[1];
         self.bytes_sent += other.bytes_sent;
         self.bytes_received += other.bytes_received;
         self.spin_ns += other.spin_ns;
@@ -318,7 +216,7 @@ impl Tally {
     /// Errors of all phases together.
     #[must_use]
     pub fn errors(&self) -> u64 {
-        self.phases.iter().map(PhaseTally::errors).sum()
+        self.phases.iter().map(Requests::errors).sum()
     }
 }
 
@@ -329,13 +227,6 @@ pub fn merge_failure(failures: &mut Vec<Failure>, other: &Failure) {
     match failures.iter_mut().find(same) {
         Some(failure) => failure.count += other.count,
         None => failures.push(other.clone()),
-    }
-}
-
-/// Adds every count of `other` to `counts`.
-pub fn add_all(counts: &mut BTreeMap<String, u64>, other: &BTreeMap<String, u64>) {
-    for (name, count) in other {
-        *counts.entry(name.clone()).or_default() += count;
     }
 }
 

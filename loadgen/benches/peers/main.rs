@@ -45,6 +45,16 @@ fn contests() -> Vec<Contest> {
     }
     contests.push(
         Contest::new(
+            "10 000 connections established and served".into(),
+            "connections/s",
+        )
+        .ours(|setup| tools::ramp(setup, 10_000))
+        .peer("bare connect loop", Some(1.0 / 1.3), |setup| {
+            bare::connect_all(setup, 10_000)
+        }),
+    );
+    contests.push(
+        Contest::new(
             "short-lived connections, 50 in flight".into(),
             "connections/s",
         )
@@ -54,16 +64,6 @@ fn contests() -> Vec<Contest> {
             Some(0.93),
             |setup| bare::churn(setup, 50),
         ),
-    );
-    contests.push(
-        Contest::new(
-            "10 000 connections established and served".into(),
-            "connections/s",
-        )
-        .ours(|setup| tools::ramp(setup, 10_000))
-        .peer("bare connect loop", Some(1.0 / 1.3), |setup| {
-            bare::connect_all(setup, 10_000)
-        }),
     );
     contests.push(
         Contest::new("memory beyond the base".into(), "bytes/connection")

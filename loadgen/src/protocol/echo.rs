@@ -4,7 +4,7 @@
 //! (connection, sequence): from 8 bytes up no two requests share a payload, so
 //! swapped, reordered, stale and damaged answers are all seen.
 
-use super::{Framing, Received, RequestId};
+use super::{Framing, Received, RequestId, match_piece};
 use crate::flags::PayloadSize;
 use crate::schedule::mix;
 
@@ -45,21 +45,9 @@ impl Payload {
 
     /// Compares a piece of an answer with the payload.
     pub fn receive(&self, framing: &mut Framing, id: RequestId, input: &[u8]) -> Received {
-        let rest = (self.len(id) - framing.matched) as usize;
-        let piece = &input[..rest.min(input.len())];
-        if !Words::new(id, framing.matched).same(piece) {
-            return Received::Mismatch;
-        }
-        if piece.len() < rest {
-            framing.matched += piece.len() as u32;
-            return Received::More;
-        }
-        framing.matched = 0;
-        Received::Done {
-            consumed: piece.len(),
-            ok: true,
-            closes: false,
-        }
+        match_piece(framing, self.len(id) as usize, input, |from, piece| {
+            Words::new(id, from as u32).same(piece)
+        })
     }
 }
 

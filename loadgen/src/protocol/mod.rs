@@ -133,3 +133,27 @@ fn copy_from(message: &[u8], offset: u32, out: &mut [u8]) -> usize {
     out[..length].copy_from_slice(&rest[..length]);
     length
 }
+
+/// Matches a piece of an answer that is `total` bytes long in all, by `same(from, piece)`.
+fn match_piece(
+    framing: &mut Framing,
+    total: usize,
+    input: &[u8],
+    same: impl Fn(usize, &[u8]) -> bool,
+) -> Received {
+    let from = framing.matched as usize;
+    let piece = &input[..(total - from).min(input.len())];
+    if !same(from, piece) {
+        return Received::Mismatch;
+    }
+    if from + piece.len() < total {
+        framing.matched += piece.len() as u32;
+        return Received::More;
+    }
+    framing.matched = 0;
+    Received::Done {
+        consumed: piece.len(),
+        ok: true,
+        closes: false,
+    }
+}

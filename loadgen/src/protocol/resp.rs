@@ -2,7 +2,7 @@
 //! that comes back as a bulk string, so that its bytes can be verified.
 
 use super::echo::Payload;
-use super::{Framing, Received, RequestId, copy_from};
+use super::{Framing, Received, RequestId, copy_from, match_piece};
 
 const PING: &[u8] = b"*1\r\n$4\r\nPING\r\n";
 const PONG: &[u8] = b"+PONG\r\n";
@@ -52,7 +52,7 @@ impl Resp {
             return error_line(framing, input);
         }
         match self.payload {
-            None => expect(framing, PONG.len(), input, |from, piece| {
+            None => match_piece(framing, PONG.len(), input, |from, piece| {
                 PONG[from..from + piece.len()] == *piece
             }),
             Some(payload) => bulk(framing, payload, id, input),
@@ -88,7 +88,7 @@ fn bulk(framing: &mut Framing, payload: Payload, id: RequestId, input: &[u8]) ->
     let length = payload.len(id);
     let head = format!("${length}\r\n").into_bytes();
     let total = head.len() + length as usize + CRLF.len();
-    expect(framing, total, input, |from, piece| {
+    match_piece(framing, total, input, |from, piece| {
         let mut expected = [0; 256];
         let mut done = 0;
         piece.chunks(expected.len()).all(|chunk| {
@@ -103,30 +103,6 @@ fn bulk(framing: &mut Framing, payload: Payload, id: RequestId, input: &[u8]) ->
             expected[..filled] == *chunk
         })
     })
-}
-
-/// Matches a piece of an answer of `total` bytes by `same(from, piece)`.
-fn expect(
-    framing: &mut Framing,
-    total: usize,
-    input: &[u8],
-    same: impl Fn(usize, &[u8]) -> bool,
-) -> Received {
-    let from = framing.matched as usize;
-    let piece = &input[..(total - from).min(input.len())];
-    if !same(from, piece) {
-        return Received::Mismatch;
-    }
-    if from + piece.len() < total {
-        framing.matched += piece.len() as u32;
-        return Received::More;
-    }
-    framing.matched = 0;
-    Received::Done {
-        consumed: piece.len(),
-        ok: true,
-        closes: false,
-    }
 }
 
 fn error_line(framing: &mut Framing, input: &[u8]) -> Received {

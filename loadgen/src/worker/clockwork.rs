@@ -55,6 +55,12 @@ impl Worker {
             self.end_interval();
         }
         self.sweep_timeouts();
+        if self.running
+            && self.now_ns >= self.next_rotation_ns
+            && self.now_ns < self.edges.window_end_ns
+        {
+            self.rotate();
+        }
         self.publish();
         self.next_tick_ns = (self.now_ns + TICK_NS).min(self.edges.next_after(self.now_ns));
     }
@@ -92,20 +98,24 @@ impl Worker {
         self.running = true;
         let start_ns = self.edges.warmup_start_ns;
         for slot in 0..self.share.slots {
-            let number = self.number(slot);
             let connection = &mut self.connections[slot as usize];
             if connection.active {
-                connection.next_due_ns = start_ns
-                    + self
-                        .plan
-                        .schedule
-                        .map_or(0, |schedule| schedule.first(number));
+                let stream = u64::from(connection.stream);
+                let first_ns = self
+                    .plan
+                    .schedule
+                    .map_or(0, |schedule| schedule.first(stream));
+                connection.next_due_ns = start_ns + first_ns;
                 connection.queued = true;
                 self.due
                     .push(std::cmp::Reverse((connection.next_due_ns, slot)));
             }
         }
         self.waiting.extend(self.parked.drain(..));
+        self.next_rotation_ns = start_ns.saturating_add(self.plan.load.rotate_ns.unwrap_or(NEVER));
+        if let Some(pacer) = &mut self.pacer {
+            pacer.restart(start_ns);
+        }
     }
 
     fn publish(&self) {
@@ -148,26 +158,96 @@ impl Worker {
     fn check_timeouts(&mut self, slot: u32) {
         let load = &self.plan.load;
         let connection = &self.connections[slot as usize];
-        let age_ns = self.now_ns.saturating_sub(connection.since_ns);
-        match connection.state {
+        let (state, age_ns) = (
+            connection.state,
+            self.now_ns.saturating_sub(connection.since_ns),
+        );
+        match state {
             State::Connecting if age_ns > load.connect_timeout_ns => self.connect_timed_out(slot),
             State::Closing if age_ns > load.request_timeout_ns => self.server_never_closed(slot),
-            State::Open if connection.in_flight() > 0 => {
-                let oldest = self.in_flight[self.ring_index(slot, connection.answered)];
-                if self.now_ns.saturating_sub(oldest.sent_ns) > load.request_timeout_ns {
-                    self.request_timed_out(slot);
-                }
-            }
-            State::Open
-                if connection.served
-                    && load
-                        .conn_lifetime_ns
-                        .is_some_and(|lifetime| age_ns > lifetime) =>
-            {
-                self.close_as_planned(slot);
+            State::Open if self.oldest_is_late(slot) => self.request_timed_out(slot),
+            State::Open if self.running && self.has_served_its_time(slot, age_ns) => {
+                self.close_as_planned(slot)
             }
             _ => {}
         }
+    }
+
+    fn oldest_is_late(&self, slot: u32) -> bool {
+        let connection = &self.connections[slot as usize];
+        let oldest = self.in_flight[self.ring_index(slot, connection.answered)];
+        let waited_ns = self.now_ns.saturating_sub(oldest.sent_ns);
+        connection.in_flight() > 0 && waited_ns > self.plan.load.request_timeout_ns
+    }
+
+    /// Whether `--conn-lifetime` or `--reconnect-rate` ends this connection now.
+    fn has_served_its_time(&mut self, slot: u32, age_ns: u64) -> bool {
+        let connection = &self.connections[slot as usize];
+        if connection.retire || !connection.served || self.now_ns >= self.edges.window_end_ns {
+            return false;
+        }
+        if self
+            .plan
+            .load
+            .conn_lifetime_ns
+            .is_some_and(|lifetime_ns| age_ns > lifetime_ns)
+        {
+            return true;
+        }
+        let Some(reconnects) = self.plan.reconnects else {
+            return false;
+        };
+        let due =
+            reconnects.count_before(self.number(slot), self.now_ns - self.edges.warmup_start_ns);
+        let connection = &mut self.connections[slot as usize];
+        let called = due > u64::from(connection.reconnects);
+        connection.reconnects = due as u32;
+        called
+    }
+
+    /// Moves the active set on: each schedule goes to the next connection that is
+    /// served and silent. A request in flight is answered where it was sent.
+    fn rotate(&mut self) {
+        let Some(period_ns) = self.plan.load.rotate_ns else {
+            return;
+        };
+        self.next_rotation_ns = self
+            .next_rotation_ns
+            .saturating_add(period_ns)
+            .max(self.now_ns);
+        let slots = self.share.slots;
+        let active: Vec<u32> = (0..slots)
+            .filter(|slot| self.connections[*slot as usize].active)
+            .collect();
+        for from in active {
+            let silent = |slot: &u32| {
+                let connection = &self.connections[*slot as usize];
+                !connection.active && connection.state == State::Open && connection.served
+            };
+            let cursor = self.rotation_cursor;
+            let Some(to) = (0..slots).map(|step| (cursor + step) % slots).find(silent) else {
+                return;
+            };
+            self.rotation_cursor = (to + 1) % slots;
+            self.hand_over(from, to);
+        }
+    }
+
+    fn hand_over(&mut self, from: u32, to: u32) {
+        let old = &mut self.connections[from as usize];
+        old.active = false;
+        let (stream, index) = (old.stream, old.index);
+        let next_due_ns = if self.plan.schedule.is_some() {
+            old.next_due_ns
+        } else {
+            self.now_ns
+        };
+        let new = &mut self.connections[to as usize];
+        new.active = true;
+        (new.stream, new.index, new.next_due_ns) = (stream, index, next_due_ns);
+        new.free_ns = self.now_ns;
+        self.arm(to);
+        self.write(to);
     }
 
     /// How long to wait for events: not at all if there is work or something is
@@ -187,6 +267,7 @@ impl Worker {
         };
         let due_ns = first(&self.due)
             .min(first(&self.retries))
+            .min(self.next_open_ns())
             .min(self.edges.next_after(self.now_ns));
         let wake_ns = due_ns.saturating_sub(spin_ns);
         if wake_ns <= self.now_ns {

@@ -240,7 +240,7 @@ impl Worker {
                 State::Free | State::Dead => {}
             }
             let connection = &self.connections[slot as usize];
-            if connection.active {
+            if connection.active || connection.completed_in_window > 0 {
                 self.tally
                     .fairness
                     .add(u64::from(connection.completed_in_window));
@@ -253,47 +253,33 @@ impl Worker {
         for sequence in connection.answered..connection.begun {
             let entry = self.in_flight[self.ring_index(slot, sequence)];
             let phase = entry.phase;
-            self.tally.phases[phase as usize].unanswered += 1;
+            self.tally.phases[phase as usize].unanswered_at_end += 1;
             self.censor(phase, entry.due_ns, entry.sent_ns);
         }
-        self.count_offered(slot);
-        self.count_dropped(slot);
+        self.settle_schedule(slot);
     }
 
-    /// What the schedule asked for, from the schedule alone: counted apart from
-    /// what was sent and dropped, so that the law between them says something.
-    fn count_offered(&mut self, slot: u32) {
+    /// Counts what the schedule asked for, from the schedule alone, and apart from
+    /// that what was never sent: so the law between them and the requests says something.
+    fn settle_schedule(&mut self, slot: u32) {
+        let connection = &self.connections[slot as usize];
         let Some(schedule) = self
             .plan
             .schedule
-            .filter(|_| self.running && self.connections[slot as usize].active)
+            .filter(|_| self.running && connection.active)
         else {
             return;
         };
-        let number = self.number(slot);
+        let stream = u64::from(connection.stream);
         let start_ns = self.edges.warmup_start_ns;
         let end_ns = self.edges.window_end_ns.min(self.now_ns);
         let before = |edge_ns: u64| {
-            schedule.count_before(number, edge_ns.min(end_ns).saturating_sub(start_ns))
+            schedule.count_before(stream, edge_ns.min(end_ns).saturating_sub(start_ns))
         };
-        let warmup = before(self.edges.window_start_ns);
-        self.tally.phases[Phase::Warmup as usize].offered += warmup;
-        self.tally.phases[Phase::Window as usize].offered += before(end_ns) - warmup;
-    }
-
-    fn count_dropped(&mut self, slot: u32) {
-        let Some(schedule) = self
-            .plan
-            .schedule
-            .filter(|_| self.running && self.connections[slot as usize].active)
-        else {
-            return;
-        };
-        let number = self.number(slot);
-        let start_ns = self.edges.warmup_start_ns;
-        let end_ns = self.edges.window_end_ns.min(self.now_ns);
-        let connection = &self.connections[slot as usize];
+        let (warmup, all) = (before(self.edges.window_start_ns), before(end_ns));
         let (mut due_ns, mut index) = (connection.next_due_ns, connection.index);
+        self.tally.phases[Phase::Warmup as usize].offered += warmup;
+        self.tally.phases[Phase::Window as usize].offered += all - warmup;
         while due_ns < end_ns {
             let phase = self.phase(due_ns);
             self.tally.phases[phase as usize].dropped += 1;
@@ -303,7 +289,7 @@ impl Worker {
                     .record_censored(self.now_ns.saturating_sub(due_ns));
             }
             index += 1;
-            due_ns = start_ns.saturating_add(schedule.next(number, index, due_ns - start_ns));
+            due_ns = start_ns.saturating_add(schedule.next(stream, index, due_ns - start_ns));
         }
     }
 }

@@ -71,11 +71,14 @@ impl Worker {
             if self.phase(due_ns) == Phase::Drain {
                 return;
             }
-            let number = self.number(slot);
             let start_ns = self.edges.warmup_start_ns;
             let connection = &mut self.connections[slot as usize];
             connection.index += 1;
-            let next_ns = schedule.next(number, connection.index, due_ns - start_ns);
+            let next_ns = schedule.next(
+                u64::from(connection.stream),
+                connection.index,
+                due_ns - start_ns,
+            );
             connection.next_due_ns = start_ns.saturating_add(next_ns);
             let free_ns = connection.free_ns;
             if self.phase(due_ns) == Phase::Window {
@@ -342,9 +345,11 @@ impl Worker {
     /// Throughput counts by the time of completion.
     fn count_in_window(&mut self, slot: u32) {
         let middle_ns = self.edges.window_start_ns / 2 + self.edges.window_end_ns / 2;
-        self.tally.completed_in_window[usize::from(self.now_ns >= middle_ns)] += 1;
         let id = self.request_id(slot, self.connections[slot as usize].answered - 1);
-        self.tally.bytes_in_window += u64::from(self.plan.protocol.request_len(id));
+        let bytes = self.plan.protocol.request_len(id);
+        let counts = &mut self.tally.phases[Phase::Window as usize];
+        counts.completed_halves[usize::from(self.now_ns >= middle_ns)] += 1;
+        counts.bytes += u64::from(bytes);
     }
 
     /// The first exchange is verified: the connection counts as served and makes

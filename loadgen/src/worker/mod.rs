@@ -10,6 +10,7 @@ mod clockwork;
 mod close;
 mod exchange;
 mod open;
+mod pacer;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -23,20 +24,25 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::timerfd::{ClockId, TimerFd, TimerFlags};
 
 use crate::connection::{Connection, InFlight, State};
-use crate::control::{Control, Edges, Progress};
+use crate::control::{Control, Edges, NEVER, Progress};
 use crate::flags::Poll;
 use crate::load::Load;
 use crate::protocol::Protocol;
 use crate::schedule::Schedule;
 use crate::sources::SourcePool;
-use crate::sys::now_ns;
+use crate::sys::{now_ns, prefetch};
 use crate::tally::{Phase, Tally, new_histogram};
+
+use pacer::ConnectPacer;
 
 /// Events taken from epoll at once. Larger batches delay what is due meanwhile.
 const BATCH: usize = 64;
 
 /// Requests sent or connections opened in one pass, at most, so that a backlog starves no reads.
 const PASS: usize = 64;
+
+/// How many events ahead a connection's state is fetched.
+const PREFETCH: usize = 1;
 
 /// Size of the read and write buffers, shared by all connections of a worker.
 const BUFFER: usize = 64 * 1024;
@@ -53,6 +59,8 @@ pub struct Plan {
     pub protocol: Protocol,
     /// The requests' schedule; `None`: closed loop.
     pub schedule: Option<Schedule>,
+    /// The connections' schedule of `--reconnect-rate`.
+    pub reconnects: Option<Schedule>,
     /// Source addresses.
     pub sources: SourcePool,
     /// Orders from the main thread.
@@ -102,6 +110,8 @@ pub struct Worker {
     read_buffer: Vec<u8>,
     write_buffer: Vec<u8>,
 
+    /// When `--connect-rate` lets connections be opened; `None`: at any time.
+    pacer: Option<ConnectPacer>,
     /// Slots to be opened, in order.
     waiting: VecDeque<u32>,
     /// Slots that closed during the ramp, to be opened when the load starts.
@@ -117,6 +127,8 @@ pub struct Worker {
     edges: Edges,
     next_tick_ns: u64,
     next_interval_ns: u64,
+    next_rotation_ns: u64,
+    rotation_cursor: u32,
     running: bool,
     spins: bool,
     idle_pass: bool,
@@ -159,7 +171,7 @@ impl Worker {
         )?;
         let number = |slot: u32| share.first + u64::from(slot) * share.stride;
         let connections: Vec<_> = (0..share.slots)
-            .map(|slot| Connection::new(number(slot) < plan.load.conns))
+            .map(|slot| Connection::new(number(slot) as u32, number(slot) < plan.load.conns))
             .collect();
         let pipeline = plan.load.pipeline as usize;
         let mut worker = Self {
@@ -171,6 +183,7 @@ impl Worker {
             connections,
             read_buffer: vec![0; BUFFER],
             write_buffer: vec![0; BUFFER],
+            pacer: ConnectPacer::of(&plan.load, share),
             parked: Vec::new(),
             due: BinaryHeap::with_capacity(share.slots as usize),
             retries: BinaryHeap::new(),
@@ -178,7 +191,9 @@ impl Worker {
             now_ns: now_ns(),
             edges: plan.control.edges(),
             next_tick_ns: 0,
-            next_interval_ns: u64::MAX,
+            next_interval_ns: NEVER,
+            next_rotation_ns: NEVER,
+            rotation_cursor: 0,
             running: false,
             spins: false,
             idle_pass: false,
@@ -207,14 +222,18 @@ impl Worker {
     #[must_use]
     pub fn run(mut self) -> Tally {
         self.pin();
+        if let Some(pacer) = &mut self.pacer {
+            pacer.restart(now_ns());
+        }
         let mut events = [EpollEvent::empty(); BATCH];
         while !self.plan.control.finished() {
             self.turn_clock();
             let worked = self.open_waiting() | self.issue_due() | self.resume();
             let count = self.wait(&mut events, worked);
             self.idle_pass = count == 0 && !worked;
-            for event in &events[..count] {
-                self.handle(*event);
+            for index in 0..count {
+                self.prefetch(&events[..count], index + PREFETCH);
+                self.handle(events[index]);
                 if self
                     .due
                     .peek()
@@ -226,6 +245,18 @@ impl Worker {
         }
         self.settle_accounts();
         self.tally
+    }
+
+    /// Fetches the state of the connection that is to be handled a little later.
+    fn prefetch(&self, events: &[EpollEvent], index: usize) {
+        let slot = events.get(index).map(|event| event.data() as u32 as usize);
+        if let Some(connection) = slot.and_then(|slot| self.connections.get(slot)) {
+            prefetch(connection);
+        }
+        let ring = slot.map(|slot| slot * self.plan.load.pipeline as usize);
+        if let Some(entry) = ring.and_then(|ring| self.in_flight.get(ring)) {
+            prefetch(entry);
+        }
     }
 
     fn pin(&self) {

@@ -13,6 +13,7 @@ use nix::sys::socket::{
 
 use super::{PASS, Worker};
 use crate::connection::State;
+use crate::control::NEVER;
 use crate::sys::{now_ns, total_retransmits};
 use crate::tally::{Phase, count, errno_name};
 
@@ -34,6 +35,9 @@ impl Worker {
             let Some(slot) = self.waiting.pop_front() else {
                 break;
             };
+            if let Some(pacer) = &mut self.pacer {
+                pacer.advance();
+            }
             self.open(slot);
             opened += 1;
         }
@@ -41,7 +45,21 @@ impl Worker {
     }
 
     fn may_open(&self) -> bool {
-        self.now_ns < self.edges.window_end_ns
+        let paced = self
+            .pacer
+            .as_ref()
+            .is_none_or(|pacer| pacer.due_ns() <= self.now_ns);
+        paced && self.now_ns < self.edges.window_end_ns
+    }
+
+    /// When the pacer lets the next waiting slot be opened, if that is what it waits for.
+    pub(super) fn next_open_ns(&self) -> u64 {
+        match &self.pacer {
+            Some(pacer) if !self.waiting.is_empty() && self.opening < self.share.inflight => {
+                pacer.due_ns()
+            }
+            _ => NEVER,
+        }
     }
 
     fn take_retries(&mut self) {
