@@ -13,6 +13,7 @@ mod progress;
 mod report;
 mod row;
 mod run;
+mod stats;
 mod store;
 mod summary;
 mod sys;

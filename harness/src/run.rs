@@ -9,6 +9,7 @@ use crate::plan::{Plan, TrialPlan};
 use crate::progress::Progress;
 use crate::report::table;
 use crate::row::{Reasons, Row, Status, Verdict, to_csv};
+use crate::stats::ranking::rankings;
 use crate::store::RunFolder;
 use crate::summary::summarise;
 use crate::trial::binaries::Binaries;
@@ -173,6 +174,7 @@ impl Record {
             "environment": self.environment,
             "trials": self.rows,
             "summary": summarise(&self.rows),
+            "ranking": rankings(&self.rows),
         });
         let text = serde_json::to_string_pretty(&value);
         text.map(|text| text + "\n")

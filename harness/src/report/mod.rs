@@ -1,3 +1,4 @@
 //! Results for people: tables and pages.
 
+pub mod comparison;
 pub mod table;
