@@ -1,5 +1,7 @@
 //! The command line as it was typed. What it means is decided in [`crate::plan`], once.
 
+use crate::export::Export;
+use crate::threshold::Threshold;
 use crate::trial::probe::Service;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use loadgen::flags::{CpuList, LoadFlags, PayloadSize};
@@ -128,6 +130,14 @@ pub struct RunFlags {
     /// What stdout carries
     #[arg(long, value_enum, default_value_t, help_heading = "Output")]
     pub format: Format,
+    /// Also write the result as FORMAT=PATH: json, csv, md, bmf (Bencher), gha (github-action-benchmark, two
+    /// files) or benchfmt (benchstat); may be repeated
+    #[arg(long, value_name = "FORMAT=PATH", help_heading = "Output")]
+    pub export: Vec<Export>,
+    /// What the median over trials must reach, such as 'response_p99_ns<5ms' or 'errors==0'; exit code 99 if it
+    /// does not; may be repeated
+    #[arg(long, value_name = "COLUMN<VALUE", help_heading = "Output")]
+    pub threshold: Vec<Threshold>,
     /// Print what would be run, and how long it would take
     #[arg(long, help_heading = "Output")]
     pub dry_run: bool,

@@ -6,6 +6,7 @@ mod chart;
 mod cli;
 mod environment;
 mod error;
+mod export;
 mod judge;
 mod list;
 mod plan;
@@ -17,6 +18,7 @@ mod stats;
 mod store;
 mod summary;
 mod sys;
+mod threshold;
 mod trial;
 
 use cli::{Cli, Command};

@@ -4,6 +4,7 @@ use crate::chart::{self, Histograms};
 use crate::cli::{Format, RunFlags};
 use crate::environment::{Environment, nofile_hard};
 use crate::error::{FAILED, Failure, UNAVAILABLE};
+use crate::export::{self, Source};
 use crate::judge::judge;
 use crate::plan::{Plan, TrialPlan};
 use crate::progress::Progress;
@@ -12,6 +13,7 @@ use crate::row::{Reasons, Row, Status, Verdict, to_csv};
 use crate::stats::ranking::rankings;
 use crate::store::RunFolder;
 use crate::summary::summarise;
+use crate::threshold;
 use crate::trial::binaries::Binaries;
 use crate::trial::launch::{Action, Launch, Network};
 use crate::trial::{self, Context, Evidence, cgroup};
@@ -62,7 +64,13 @@ pub async fn run(flags: &RunFlags) -> Result<u8, Failure> {
     let interrupted = run_trials(&context, &mut record, &mut signals, flags.quiet).await?;
     record.finish(interrupted.is_none())?;
     record.show(flags.format, interrupted.is_none())?;
-    Ok(interrupted.unwrap_or_else(|| exit_code(&plan, &record.rows)))
+    let missed = record.hand_over(flags, interrupted.is_none())?;
+    Ok(
+        interrupted.unwrap_or_else(|| match exit_code(&plan, &record.rows) {
+            0 if missed => threshold::MISSED,
+            code => code,
+        }),
+    )
 }
 
 /// With `--netns require`, finds out before anything is built whether the kernel allows it.
@@ -201,6 +209,22 @@ impl Record {
                 say(&String::from_utf8_lossy(&csv))
             }
         }
+    }
+}
+
+impl Record {
+    /// Writes the exports and says which thresholds were missed; returns whether any was.
+    fn hand_over(&self, flags: &RunFlags, complete: bool) -> Result<bool, Failure> {
+        let source = Source {
+            rows: &self.rows,
+            run_json: &self.json(complete)?,
+        };
+        export::write_all(&flags.export, &source)?;
+        let misses = threshold::misses(&flags.threshold, &self.rows);
+        if !misses.is_empty() {
+            eprintln(threshold::table(&misses).trim_end());
+        }
+        Ok(!misses.is_empty())
     }
 }
 

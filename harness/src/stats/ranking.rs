@@ -3,8 +3,8 @@
 //!
 //! Arms are compared within blocks, where the machine was in the same mood, as log-ratios: Hodges–Lehmann estimate,
 //! exact signed-rank interval. The best is picked by the same data, so the correction (Holm) covers *all* pairs of
-//! arms, not only those with the best: of fifteen equal arms the luckiest would otherwise seem better than the
-//! unluckiest in far more than 5 % of the runs.
+//! arms, not only those with the best: with fifteen equal arms, correcting for the fourteen pairs called one worse
+//! in 13 % of the simulated runs, correcting for all in 2 % (`simulation.rs`).
 
 use super::{ALPHA, Interval, equivalence, holm, power, signed_rank, walsh};
 use crate::row::{Row, Status, Verdict, Workload};
