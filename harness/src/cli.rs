@@ -46,6 +46,8 @@ pub enum Command {
         #[arg(long)]
         long: bool,
     },
+    /// Print a saved run again, export it, check it against thresholds
+    Report(ReportFlags),
     /// Enter the namespace, groups and CPUs of a measured process and become it
     #[command(hide = true)]
     Launch {
@@ -144,6 +146,23 @@ pub struct RunFlags {
     /// No progress and no notices on stderr; errors are still said
     #[arg(long, short, help_heading = "Output")]
     pub quiet: bool,
+}
+
+/// Which saved run to report, and how.
+#[derive(Args, Debug, Clone)]
+pub struct ReportFlags {
+    /// The run's folder
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
+    /// What stdout carries
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+    /// Also write the result as FORMAT=PATH (see `harness --help`); may be repeated
+    #[arg(long, value_name = "FORMAT=PATH")]
+    pub export: Vec<Export>,
+    /// What the median over trials must reach, such as 'errors==0'; may be repeated
+    #[arg(long, value_name = "COLUMN<VALUE")]
+    pub threshold: Vec<Threshold>,
 }
 
 /// Whether trials get a private network namespace.

@@ -9,6 +9,7 @@ mod error;
 mod export;
 mod judge;
 mod list;
+mod load_rows;
 mod plan;
 mod progress;
 mod report;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
     let cli = Cli::read();
     let result = match &cli.command {
         Some(Command::List { long }) => run::say(&list::list(*long)).map(|()| 0),
+        Some(Command::Report(flags)) => report::saved::report(flags),
         Some(Command::Launch { spec }) => launch(spec),
         None => supervise(&cli),
     };
