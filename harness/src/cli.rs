@@ -1,9 +1,12 @@
 //! The command line as it was typed. What it means is decided in [`crate::plan`], once.
 
+use crate::error::Failure;
 use crate::export::Export;
+use crate::run::say;
 use crate::threshold::Threshold;
 use crate::trial::probe::Service;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 use loadgen::flags::{CpuList, LoadFlags, PayloadSize};
 use loadgen::units::{parse_count, parse_duration, parse_rate};
 use std::path::PathBuf;
@@ -45,6 +48,13 @@ pub enum Command {
         /// Every model's axes, wall, variants and manual pages
         #[arg(long)]
         long: bool,
+    },
+    /// Say what this machine allows, what N connections need, and what mends the difference; changes nothing
+    Doctor(DoctorFlags),
+    /// Print a shell's completions, such as `harness completions bash > ~/.local/share/bash-completion/completions/harness`
+    Completions {
+        /// The shell
+        shell: Shell,
     },
     /// Print a saved run again, export it, check it against thresholds
     Report(ReportFlags),
@@ -148,6 +158,27 @@ pub struct RunFlags {
     pub quiet: bool,
 }
 
+/// What to look at, and how to say it.
+#[derive(Args, Debug, Clone)]
+pub struct DoctorFlags {
+    /// Connections to look for room for (10k = 10 000); exit code 3 if there is none
+    #[arg(long, value_name = "COUNT", value_parser = parse_count)]
+    pub conns: Option<u64>,
+    /// What stdout carries
+    #[arg(long, value_enum, default_value_t)]
+    pub format: DoctorFormat,
+}
+
+/// What stdout carries of an examination.
+#[derive(ValueEnum, Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum DoctorFormat {
+    /// A line per check, for people.
+    #[default]
+    Table,
+    /// One JSON object.
+    Json,
+}
+
 /// Which saved run to report, and how.
 #[derive(Args, Debug, Clone)]
 pub struct ReportFlags {
@@ -211,6 +242,13 @@ fn command() -> clap::Command {
             arg.env(&*name.leak()).hide_env(true)
         }
     })
+}
+
+/// Prints the completions for a shell.
+pub fn completions(shell: Shell) -> Result<u8, Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut command(), "harness", &mut script);
+    say(&String::from_utf8_lossy(&script)).map(|()| 0)
 }
 
 #[cfg(test)]

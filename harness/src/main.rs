@@ -4,6 +4,7 @@
 
 mod chart;
 mod cli;
+mod doctor;
 mod environment;
 mod error;
 mod export;
@@ -30,6 +31,8 @@ fn main() -> ExitCode {
     let cli = Cli::read();
     let result = match &cli.command {
         Some(Command::List { long }) => run::say(&list::list(*long)).map(|()| 0),
+        Some(Command::Doctor(flags)) => doctor::doctor(flags),
+        Some(Command::Completions { shell }) => cli::completions(*shell),
         Some(Command::Report(flags)) => report::saved::report(flags),
         Some(Command::Launch { spec }) => launch(spec),
         None => supervise(&cli),
