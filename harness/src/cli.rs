@@ -1,7 +1,12 @@
 //! The command line as it was typed. What it means is decided in [`crate::plan`], once.
 
+use crate::error::Failure;
+use crate::export::Export;
+use crate::run::say;
+use crate::threshold::Threshold;
 use crate::trial::probe::Service;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 use ipnet::IpNet;
 use loadgen::flags::{CpuList, LoadFlags, PayloadSize};
 use loadgen::units::{parse_count, parse_duration, parse_rate};
@@ -47,6 +52,15 @@ pub enum Command {
         #[arg(long)]
         long: bool,
     },
+    /// Say what this machine allows, what N connections need, and what mends the difference; changes nothing
+    Doctor(DoctorFlags),
+    /// Print a shell's completions, such as `harness completions bash > ~/.local/share/bash-completion/completions/harness`
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print a saved run again, export it, check it against thresholds
+    Report(ReportFlags),
     /// Enter the namespace, groups and CPUs of a measured process and become it
     #[command(hide = true)]
     Launch {
@@ -150,12 +164,58 @@ pub struct RunFlags {
     /// What stdout carries
     #[arg(long, value_enum, default_value_t, help_heading = "Output")]
     pub format: Format,
+    /// Also write the result as FORMAT=PATH: json, csv, md, bmf (Bencher), gha (github-action-benchmark, two
+    /// files) or benchfmt (benchstat); may be repeated
+    #[arg(long, value_name = "FORMAT=PATH", help_heading = "Output")]
+    pub export: Vec<Export>,
+    /// What the median over trials must reach, such as 'response_p99_ns<5ms' or 'errors==0'; exit code 99 if it
+    /// does not; may be repeated
+    #[arg(long, value_name = "COLUMN<VALUE", help_heading = "Output")]
+    pub threshold: Vec<Threshold>,
     /// Print what would be run, and how long it would take
     #[arg(long, help_heading = "Output")]
     pub dry_run: bool,
     /// No progress and no notices on stderr; errors are still said
     #[arg(long, short, help_heading = "Output")]
     pub quiet: bool,
+}
+
+/// What to look at, and how to say it.
+#[derive(Args, Debug, Clone)]
+pub struct DoctorFlags {
+    /// Connections to look for room for (10k = 10 000); exit code 3 if there is none
+    #[arg(long, value_name = "COUNT", value_parser = parse_count)]
+    pub conns: Option<u64>,
+    /// What stdout carries
+    #[arg(long, value_enum, default_value_t)]
+    pub format: DoctorFormat,
+}
+
+/// What stdout carries of an examination.
+#[derive(ValueEnum, Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum DoctorFormat {
+    /// A line per check, for people.
+    #[default]
+    Table,
+    /// One JSON object.
+    Json,
+}
+
+/// Which saved run to report, and how.
+#[derive(Args, Debug, Clone)]
+pub struct ReportFlags {
+    /// The run's folder
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
+    /// What stdout carries
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+    /// Also write the result as FORMAT=PATH (see `harness --help`); may be repeated
+    #[arg(long, value_name = "FORMAT=PATH")]
+    pub export: Vec<Export>,
+    /// What the median over trials must reach, such as 'errors==0'; may be repeated
+    #[arg(long, value_name = "COLUMN<VALUE")]
+    pub threshold: Vec<Threshold>,
 }
 
 /// Whether trials get a private network namespace.
@@ -202,6 +262,13 @@ fn command() -> clap::Command {
             arg.env(&*name.leak()).hide_env(true)
         }
     })
+}
+
+/// Prints the completions for a shell.
+pub fn completions(shell: Shell) -> Result<u8, Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut command(), "harness", &mut script);
+    say(&String::from_utf8_lossy(&script)).map(|()| 0)
 }
 
 #[cfg(test)]

@@ -4,19 +4,24 @@
 
 mod chart;
 mod cli;
+mod doctor;
 mod environment;
 mod error;
+mod export;
 mod judge;
 mod list;
+mod load_rows;
 mod plan;
 mod progress;
 mod record;
 mod report;
 mod row;
 mod run;
+mod stats;
 mod store;
 mod summary;
 mod sys;
+mod threshold;
 mod timeline;
 mod trial;
 mod workers;
@@ -29,6 +34,9 @@ fn main() -> ExitCode {
     let cli = Cli::read();
     let result = match &cli.command {
         Some(Command::List { long }) => run::say(&list::list(*long)).map(|()| 0),
+        Some(Command::Doctor(flags)) => doctor::doctor(flags),
+        Some(Command::Completions { shell }) => cli::completions(*shell),
+        Some(Command::Report(flags)) => report::saved::report(flags),
         Some(Command::Launch { spec }) => launch(spec),
         None => supervise(&cli),
     };

@@ -1,16 +1,19 @@
 //! Everything that is kept of a run: saved again after every trial, so that nothing is lost to what comes later.
 
 use crate::chart::{self, Histograms};
-use crate::cli::Format;
+use crate::cli::{Format, RunFlags};
 use crate::environment::Environment;
 use crate::error::Failure;
+use crate::export::{self, Source};
 use crate::judge::judge;
 use crate::plan::{Plan, TrialPlan};
 use crate::report::table;
 use crate::row::{COLUMNS, Row, csv_of, to_csv};
-use crate::run::say;
+use crate::run::{eprintln, say};
+use crate::stats::ranking::rankings;
 use crate::store::RunFolder;
 use crate::summary::summarise;
+use crate::threshold;
 use crate::timeline::{self, TimelineRow};
 use crate::trial::Evidence;
 use crate::workers::{self, WorkerRow};
@@ -19,7 +22,6 @@ use loadgen::files::{self, Interval};
 use loadgen::outcome::Outcome;
 use serde::Serialize;
 use std::io;
-use std::path::Path;
 use std::time::Duration;
 
 /// When a trial's window was, for the interval log.
@@ -156,9 +158,7 @@ impl Record {
     }
 
     fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Failure> {
-        self.folder
-            .write(name, bytes)
-            .map_err(|e| cannot_save(&self.folder.path().join(name), &e))
+        self.folder.write(name, bytes).map_err(cannot_save)
     }
 
     fn json(&self, complete: bool) -> Result<String, Failure> {
@@ -169,6 +169,7 @@ impl Record {
             "environment": self.environment,
             "trials": self.rows,
             "summary": summarise(&self.rows),
+            "ranking": rankings(&self.rows),
         });
         let text = serde_json::to_string_pretty(&value);
         text.map(|text| text + "\n")
@@ -185,6 +186,20 @@ impl Record {
         self.save(complete)
     }
 
+    /// Writes the exports and says which thresholds were missed; returns whether any was.
+    pub fn hand_over(&self, flags: &RunFlags, complete: bool) -> Result<bool, Failure> {
+        let source = Source {
+            rows: &self.rows,
+            run_json: &self.json(complete)?,
+        };
+        export::write_all(&flags.export, &source)?;
+        let misses = threshold::misses(&flags.threshold, &self.rows);
+        if !misses.is_empty() {
+            eprintln(threshold::table(&misses).trim_end());
+        }
+        Ok(!misses.is_empty())
+    }
+
     /// Prints the result.
     pub fn show(&self, format: Format, complete: bool) -> Result<(), Failure> {
         match format {
@@ -199,10 +214,9 @@ impl Record {
     }
 }
 
-/// A failed write, with what mends it.
-pub fn cannot_save(path: &Path, error: &io::Error) -> Failure {
+/// A failed write, named by its path, with what mends it.
+pub fn cannot_save(what: impl std::fmt::Display) -> Failure {
     Failure::failed(format!(
-        "cannot save {}: {error}; what was saved before is untouched (choose another place with --results DIR)",
-        path.display()
+        "cannot save {what}; what was saved before is untouched (choose another place with --results DIR)"
     ))
 }

@@ -8,6 +8,7 @@ use crate::progress::Progress;
 use crate::record::{Record, cannot_save};
 use crate::row::{Reasons, Row, Status, Verdict};
 use crate::store::RunFolder;
+use crate::threshold;
 use crate::trial::binaries::Binaries;
 use crate::trial::launch::{Action, Launch, Network, pin};
 use crate::trial::{self, Context, cgroup};
@@ -28,15 +29,19 @@ pub async fn run(flags: &RunFlags) -> Result<u8, Failure> {
     }
     let mut signals = Signals::listen()?;
     let run_id = run_id();
-    let folder =
-        RunFolder::create(&flags.results, &run_id).map_err(|e| cannot_save(&flags.results, &e))?;
-    cgroup::sweep_leftovers(trial::PREFIX);
-    require_network(&plan).await?;
-    let mut names: Vec<&str> = plan.models().map(|model| model.name).collect();
-    names.push("loadgen");
-    let binaries = tokio::select! {
-        binaries = Binaries::prepare(&names, flags.quiet) => binaries?,
-        code = signals.next() => return Ok(code),
+    let folder = RunFolder::create(&flags.results, &run_id)
+        .map_err(|e| cannot_save(format!("{}: {e}", flags.results.display())))?;
+    let prepared = tokio::select! {
+        prepared = prepare(&plan, flags.quiet) => prepared.map_err(Ended::Failed),
+        code = signals.next() => Err(Ended::Interrupted(code)),
+    };
+    let (binaries, work_ns_per_iteration) = match prepared {
+        Ok(prepared) => prepared,
+        Err(ended) => {
+            // Nothing was measured: the folder would only be in the way.
+            folder.discard();
+            return ended.into();
+        }
     };
     // The harness wakes up for the progress bar only; even that must not be on the server's CPUs.
     pin(&plan.client_cpus).map_err(|e| Failure::failed(e.to_string()))?;
@@ -50,12 +55,44 @@ pub async fn run(flags: &RunFlags) -> Result<u8, Failure> {
     let context = Context {
         plan: &plan,
         binaries: &binaries,
-        work_ns_per_iteration: trial::calibrate_work(&plan, &binaries).await?,
+        work_ns_per_iteration,
     };
     let interrupted = run_trials(&context, &mut record, &mut signals, flags.quiet).await?;
     record.finish(interrupted.is_none())?;
     record.show(flags.format, interrupted.is_none())?;
-    Ok(interrupted.unwrap_or_else(|| exit_code(&plan, &record.rows)))
+    let missed = record.hand_over(flags, interrupted.is_none())?;
+    Ok(
+        interrupted.unwrap_or_else(|| match exit_code(&plan, &record.rows) {
+            0 if missed => threshold::MISSED,
+            code => code,
+        }),
+    )
+}
+
+/// How a run ended before its first trial.
+enum Ended {
+    Failed(Failure),
+    Interrupted(u8),
+}
+
+impl From<Ended> for Result<u8, Failure> {
+    fn from(ended: Ended) -> Self {
+        match ended {
+            Ended::Failed(failure) => Err(failure),
+            Ended::Interrupted(code) => Ok(code),
+        }
+    }
+}
+
+/// Everything that must be had before the first trial: the network, the programs, and what their work loop takes.
+async fn prepare(plan: &Plan, quiet: bool) -> Result<(Binaries, Option<f64>), Failure> {
+    cgroup::sweep_leftovers(trial::PREFIX);
+    require_network(plan).await?;
+    let mut names: Vec<&str> = plan.models().map(|model| model.name).collect();
+    names.push("loadgen");
+    let binaries = Binaries::prepare(&names, quiet).await?;
+    let work_ns_per_iteration = trial::calibrate_work(plan, &binaries).await?;
+    Ok((binaries, work_ns_per_iteration))
 }
 
 /// With `--netns require`, finds out before anything is built whether the kernel allows it.

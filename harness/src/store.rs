@@ -28,6 +28,11 @@ impl RunFolder {
         Ok(folder)
     }
 
+    /// Removes the folder with everything in it.
+    pub fn discard(&self) {
+        let _ = fs::remove_dir_all(&self.path);
+    }
+
     /// Where the folder is.
     pub fn path(&self) -> &Path {
         &self.path

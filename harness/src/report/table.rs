@@ -1,5 +1,6 @@
 //! The table on stdout: its headline above, one line per cell, the reasons below.
 
+use super::comparison;
 use crate::row::{Row, Status, Verdict, in_words};
 use crate::summary::{Cell, Figure, cells};
 use comfy_table::presets::{ASCII_MARKDOWN, NOTHING};
@@ -35,6 +36,7 @@ pub fn for_people(rows: &[Row], folder: &Path, complete: bool) -> String {
     text.push_str(&table(&cells, NOTHING));
     text.push('\n');
     text.push_str(&notes(&cells, rows));
+    text.push_str(&comparison::for_people(rows));
     text.push_str(&format!("\nResults: {}\n", folder.display()));
     text
 }
@@ -183,7 +185,7 @@ fn caveats(rows: &[Row]) -> String {
 }
 
 /// Text from a command line or another program, without anything that a terminal would obey.
-fn printable(text: &str) -> String {
+pub fn printable(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).collect()
 }
 

@@ -155,6 +155,14 @@ pub fn sweep_leftovers(prefix: &str) {
     }
 }
 
+/// The text of a file in the calling process's own group, such as its limit; none where there is no such file.
+pub fn own_limit(controller: &str, file: &str) -> Option<String> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
+    let memberships = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let directory = own_directory(&mounts, &memberships, controller)?;
+    fs::read_to_string(directory.join(file)).ok()
+}
+
 /// Where the calling process's own group is in the file system; the empty controller means cgroup v2.
 /// mountinfo: proc_pid_mountinfo(5); memberships: cgroups(7), `id:controllers:path`.
 fn own_directory(mounts: &str, memberships: &str, controller: &str) -> Option<PathBuf> {
