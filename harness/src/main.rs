@@ -16,6 +16,8 @@ mod progress;
 mod report;
 mod row;
 mod run;
+#[cfg(test)]
+mod schemas;
 mod stats;
 mod store;
 mod summary;

@@ -46,7 +46,7 @@ pub fn checks(conns: Option<u64>) -> Vec<Check> {
     ]
 }
 
-/// `32768	60999` is 28 232 ports: both ends count (ip(7)).
+/// `32768 60999` is 28 232 ports: both ends count (ip(7)).
 fn port_count(range: &str) -> Option<u64> {
     let mut ends = range.split_whitespace().map(|end| end.parse::<u64>().ok());
     let (low, high) = (ends.next()??, ends.next()??);
