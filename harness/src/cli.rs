@@ -7,8 +7,10 @@ use crate::threshold::Threshold;
 use crate::trial::probe::Service;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use ipnet::IpNet;
 use loadgen::flags::{CpuList, LoadFlags, PayloadSize};
 use loadgen::units::{parse_count, parse_duration, parse_rate};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -17,6 +19,7 @@ Examples:
   harness --model epoll --conns 10000
   harness --model all --conns 50,1000 --repeat 6
   harness --model process,thread,epoll --conns 50 --requests-per-conn 1
+  harness --model epoll --server 'redis-server --port {port}' --protocol resp
   harness list
 
 Every flag can also be set as an environment variable: --client-cpus as TENK_CLIENT_CPUS.";
@@ -70,13 +73,22 @@ pub enum Command {
 #[derive(Args, Debug, Clone)]
 pub struct RunFlags {
     /// Models to run: NAME[:key=value,…],… or all (see `harness list`)
+    #[arg(long, value_name = "LIST", required_unless_present_any = ["server", "target"], help_heading = "What to compare")]
+    pub model: Vec<String>,
+    /// Any server program beside them, started for every trial; {addr} {host} {port} {dir} are filled in
+    #[arg(long, value_name = "CMD", help_heading = "What to compare")]
+    pub server: Vec<String>,
+    /// A server that is already running
+    #[arg(long, value_name = "ADDR", help_heading = "What to compare")]
+    pub target: Option<SocketAddr>,
+    /// The running server's process, for its CPU time and memory
     #[arg(
         long,
-        value_name = "LIST",
-        required = true,
+        value_name = "PID",
+        requires = "target",
         help_heading = "What to compare"
     )]
-    pub model: Vec<String>,
+    pub pid: Option<u32>,
     /// Connections, one or several numbers (10k = 10 000)
     #[arg(long, value_name = "COUNT,…", default_value = "50", value_delimiter = ',', value_parser = parse_count, help_heading = "What to compare")]
     pub conns: Vec<u64>,
@@ -100,6 +112,12 @@ pub struct RunFlags {
     /// What the servers do with bytes; sets the protocol [default: echo]
     #[arg(long, value_enum, help_heading = "What to compare")]
     pub service: Option<Service>,
+    /// CPU work for every request, such as 50us or 400ns; calibrated once, the same iterations for every model
+    #[arg(long, value_name = "TIME,…", value_delimiter = ',', value_parser = parse_duration, help_heading = "What to compare")]
+    pub work: Vec<Duration>,
+    /// A blocking call for every request, such as 1ms
+    #[arg(long, value_name = "TIME,…", value_delimiter = ',', value_parser = parse_duration, help_heading = "What to compare")]
+    pub block: Vec<Duration>,
     /// Workers of models that have a pool, and processes or loops of those that have several
     #[arg(long, value_name = "COUNT", value_parser = parse_count, help_heading = "What to compare")]
     pub workers: Option<u64>,
@@ -130,6 +148,10 @@ pub struct RunFlags {
     /// A private network namespace for every trial: its own ports, TIME_WAITs and counters
     #[arg(long, value_enum, default_value_t, help_heading = "Place")]
     pub netns: Netns,
+
+    /// Permit a --target in this network; without it only loopback is
+    #[arg(long, value_name = "CIDR", help_heading = "Place")]
+    pub allow_target: Vec<IpNet>,
 
     /// Where the run's folder is made
     #[arg(
@@ -234,8 +256,6 @@ impl Cli {
 fn command() -> clap::Command {
     Cli::command().mut_args(|arg| match arg.get_long() {
         Some("help" | "version") | None => arg,
-        // What is spoken follows from --service; loadgen's own flag stays for redis-like peers.
-        Some("protocol") => arg.hide(true).env("TENK_PROTOCOL"),
         Some(long) => {
             let name = format!("TENK_{}", long.to_uppercase().replace('-', "_"));
             // clap keeps the name for the life of the program, and so do we.

@@ -7,6 +7,7 @@ use crate::trial::Evidence;
 use crate::trial::server::StartError;
 use loadgen::load::Load;
 use loadgen::outcome::{Connections, Outcome, Quantiles, Requests};
+use loadgen::units::as_ns;
 use std::collections::BTreeMap;
 
 /// A side whose CPUs are used at least this much has run out of them (DESIGN §4).
@@ -50,14 +51,13 @@ fn reason(code: &str, text: impl Into<String>) -> Reason {
 fn settings(run_id: &str, plan: &Plan, trial: &TrialPlan) -> Row {
     let load = &trial.load;
     let arm = &trial.arm;
-    let has_workers = arm.model.variants.iter().any(|v| v.key == "workers");
     Row {
         run_id: run_id.into(),
         block: trial.block,
         trial: trial.trial,
         seed: load.seed,
         arm: arm.label.clone(),
-        model: arm.model.name.into(),
+        model: arm.subject.kind().into(),
         variant: arm.variant.clone(),
         service: plan.service.name().into(),
         protocol: serialised(&load.protocol),
@@ -72,7 +72,9 @@ fn settings(run_id: &str, plan: &Plan, trial: &TrialPlan) -> Row {
         },
         think_ns: load.think_ns,
         pipeline: load.pipeline,
-        workers: plan.workers.filter(|_| has_workers),
+        work_ns: trial.cost.work.map(as_ns),
+        block_ns: trial.cost.block.map(as_ns),
+        workers: plan.workers.filter(|_| arm.subject.takes("workers")),
         server_cpus: cpu_list(&plan.server_cpus),
         client_cpus: cpu_list(&plan.client_cpus),
         duration_s: load.duration_ns as f64 / 1e9,
@@ -164,21 +166,25 @@ fn server_figures(row: &mut Row, plan: &Plan, evidence: &Evidence) {
     let cpu_s = window.server_cpu.total_s * share;
     let requests = outcome.requests.completed as f64;
     let per_request = |amount: f64| (requests > 0.0).then(|| amount / requests);
-    row.server_cpu_us_per_request = per_request(cpu_s * 1e6);
-    row.server_user_s = Some(window.server_cpu.user_s * share);
-    row.server_system_s = Some(window.server_cpu.system_s * share);
-    row.server_memory_kib = Some(window.memory_kib);
+    if window.processes > 0 {
+        row.server_cpu_us_per_request = per_request(cpu_s * 1e6);
+        row.server_user_s = Some(window.server_cpu.user_s * share);
+        row.server_system_s = Some(window.server_cpu.system_s * share);
+        row.server_memory_kib = Some(window.memory_kib);
+        row.server_threads = Some(window.threads);
+        row.server_processes = Some(window.processes);
+    }
     let held = outcome.connections.served_at_barrier;
-    row.server_memory_per_conn_bytes = (held > 0 && row.requests_per_conn.is_none())
-        .then(|| window.memory_kib as f64 * 1024.0 / held as f64);
-    row.server_threads = Some(window.threads);
-    row.server_processes = Some(window.processes);
+    // Growth below the resolution of the reading is no measurement of zero.
+    let measurable = held > 0 && window.memory_kib > 0 && row.requests_per_conn.is_none();
+    row.server_memory_per_conn_bytes =
+        measurable.then(|| window.memory_kib as f64 * 1024.0 / held as f64);
     row.ctx_switches_per_request = window.ctx_switches.and_then(|n| per_request(n as f64));
-    row.wakeups_per_request = per_request(window.wakeups as f64);
-    row.bottleneck = Some(bottleneck(
-        cpu_s / (outcome.window_s * plan.server_cpus.len() as f64),
-        outcome.generator.cpu_utilisation,
-    ));
+    row.wakeups_per_request = window.wakeups.and_then(|n| per_request(n as f64));
+    row.bottleneck = (window.processes > 0).then(|| {
+        let server = cpu_s / (outcome.window_s * plan.server_cpus.len() as f64);
+        bottleneck(server, outcome.generator.cpu_utilisation)
+    });
     if let Some(machine) = window.machine {
         let generator_s = outcome.generator.cpu_user_s + outcome.generator.cpu_system_s;
         let all_s = window.between_s * machine_cpus();
@@ -252,7 +258,11 @@ fn limits(trial: &TrialPlan, evidence: &Evidence, outcome: &Outcome) -> (Status,
     let local = total(&c.local_failures);
     let tally = evidence.ledger.unwrap_or_default();
     if tally.shed > 0 {
-        let wall = trial.arm.model.wall;
+        let wall = trial
+            .arm
+            .subject
+            .model()
+            .map_or("a limit", |model| model.wall);
         let wall = wall.split(':').next().unwrap_or(wall);
         let text = format!("{wall} at {} of {}", c.served_at_barrier, c.requested);
         return (Status::Limited, Some(text));
@@ -454,5 +464,266 @@ fn unrank_latency(row: &mut Row, trial: &TrialPlan, evidence: &Evidence) {
         ] {
             *latency = None;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::Cli;
+    use crate::trial::Window;
+    use crate::trial::cgroup::CpuTime;
+    use clap::Parser;
+    use loadgen::outcome::{Fairness, Generator, Latencies, SCHEMA, WholeRun};
+    use servers::ledger::Tally;
+
+    fn plan(words: &str) -> Plan {
+        let words = format!("harness --server-cpus 0 --client-cpus 0 {words}");
+        Plan::new(&Cli::try_parse_from(words.split(' ')).unwrap().run).unwrap()
+    }
+
+    /// 100 connections, 100 000 requests/s for 2 s at 1 ms: a trial with nothing wrong.
+    fn sound(load: &Load) -> Evidence {
+        let latency = Quantiles {
+            count: 200_000,
+            p50: Some(900_000),
+            mean: Some(1_000_000),
+            ..Quantiles::default()
+        };
+        let outcome = Outcome {
+            schema: SCHEMA.into(),
+            target: "127.0.0.1:1".into(),
+            load: load.clone(),
+            complete: true,
+            window_start_unix_ns: Some(0),
+            window_s: 2.0,
+            ramp_s: 0.1,
+            connections: Connections {
+                requested: 100,
+                served_at_barrier: 100,
+                attempts: 100,
+                established: 100,
+                served: 100,
+                closed_by_us: 100,
+                ..Connections::default()
+            },
+            requests: Requests {
+                offered: 200_000,
+                sent: 200_000,
+                completed: 200_000,
+                per_s: 100_000.0,
+                ..Requests::default()
+            },
+            whole_run: WholeRun {
+                sent: 300_000,
+                completed: 300_000,
+                bytes_sent: 300_000 * 64,
+                bytes_received: 300_000 * 64,
+            },
+            latency_ns: Latencies {
+                response: latency.clone(),
+                service: latency,
+                ..Latencies::default()
+            },
+            schedule_slip_ns: Quantiles::default(),
+            generator: Generator {
+                cpu_utilisation: 0.7,
+                ..Generator::default()
+            },
+            fairness: Fairness {
+                jain: Some(1.0),
+                connections: 100,
+                ..Fairness::default()
+            },
+            verdict: Verdict::Valid,
+            reasons: Vec::new(),
+            failures: Vec::new(),
+            series: Vec::new(),
+            floor: None,
+            histograms: BTreeMap::new(),
+        };
+        let probes = 2;
+        let bytes_in = 300_000 * 64 + probes * crate::trial::probe::PROBE_BYTES.len() as u64;
+        Evidence {
+            answers_afterwards: true,
+            probes,
+            outcome: Some(outcome),
+            window: Some(Window {
+                server_cpu: CpuTime {
+                    total_s: 2.02,
+                    user_s: 0.5,
+                    system_s: 1.52,
+                },
+                between_s: 2.02,
+                memory_kib: 100,
+                processes: 1,
+                ctx_switches: Some(400_000),
+                ..Window::default()
+            }),
+            net: Some(Default::default()),
+            ledger: Some(Tally {
+                accepted: 102,
+                closed: 102,
+                bytes_in,
+                ..Tally::default()
+            }),
+            ..Evidence::default()
+        }
+    }
+
+    fn judged(words: &str, change: impl FnOnce(&mut Evidence)) -> Row {
+        let plan = plan(&format!("--conns 100 {words}"));
+        let trial = &plan.trials()[0];
+        let mut evidence = sound(&trial.load);
+        change(&mut evidence);
+        judge("run", &plan, trial, &evidence)
+    }
+
+    fn outcome(evidence: &mut Evidence) -> &mut Outcome {
+        evidence.outcome.as_mut().unwrap()
+    }
+
+    fn codes(row: &Row) -> Vec<&str> {
+        row.reasons.0.iter().map(|r| r.code.as_str()).collect()
+    }
+
+    #[test]
+    fn a_sound_trial_is_ok_and_valid() {
+        let row = judged("--model epoll", |_| {});
+        assert_eq!(
+            (row.status, row.verdict),
+            (Status::Ok, Verdict::Valid),
+            "{row:?}"
+        );
+        assert_eq!((row.errors, row.conns_served), (Some(0), Some(100)));
+        // 2.02 s in 2.02 s: the window's 2 s, over 200 000 requests.
+        assert!((row.server_cpu_us_per_request.unwrap() - 10.0).abs() < 1e-9);
+        assert_eq!(row.ctx_switches_per_request, Some(2.0));
+        assert_eq!(row.server_memory_per_conn_bytes, Some(1024.0));
+        assert_eq!(row.bottleneck, Some(Bottleneck::Server));
+    }
+
+    #[test]
+    fn statuses_follow_what_the_server_did() {
+        let status = |change: fn(&mut Evidence)| judged("--model select", change).status;
+        assert_eq!(
+            status(|e| e.start_error = Some(StartError::Unavailable("no".into()))),
+            Status::Skipped
+        );
+        assert_eq!(
+            status(|e| e.start_error = Some(StartError::Silent("no".into()))),
+            Status::Hung
+        );
+        assert_eq!(
+            status(|e| e.server_ended = Some("signal 9".into())),
+            Status::Crashed
+        );
+        assert_eq!(
+            status(|e| outcome(e).requests.mismatched = 1),
+            Status::Wrong
+        );
+        assert_eq!(status(|e| e.answers_afterwards = false), Status::Hung);
+        assert_eq!(
+            status(|e| outcome(e).fairness.starved_connections = 3),
+            Status::Starved
+        );
+        assert_eq!(
+            status(|e| outcome(e).connections.served_at_barrier = 9),
+            Status::Starved
+        );
+    }
+
+    #[test]
+    fn a_wall_is_named_with_its_place() {
+        let row = judged("--model select", |e| {
+            outcome(e).connections.served_at_barrier = 60;
+            e.ledger.as_mut().unwrap().shed = 40;
+        });
+        assert_eq!(row.status, Status::Limited);
+        assert_eq!(row.reasons.0[0].text, "FD_SETSIZE at 60 of 100");
+        assert_eq!((row.errors, row.response_p50_ns), (Some(40), None));
+    }
+
+    #[test]
+    fn our_own_shortage_is_not_the_servers_fault() {
+        let row = judged("--model epoll", |e| {
+            let c = &mut outcome(e).connections;
+            c.served_at_barrier = 60;
+            c.local_failures.insert("EMFILE".into(), 40);
+        });
+        assert_eq!((row.status, row.verdict), (Status::Ok, Verdict::Invalid));
+        assert_eq!(codes(&row), ["W05"]);
+    }
+
+    #[test]
+    fn each_doubt_has_its_code() {
+        let row = judged("--model epoll", |e| {
+            outcome(e).generator.cpu_utilisation = 0.99;
+            e.window.as_mut().unwrap().server_cpu.total_s = 1.0;
+        });
+        assert_eq!((codes(&row), row.verdict), (vec!["W01"], Verdict::Suspect));
+        assert_eq!(row.bottleneck, Some(Bottleneck::Generator));
+        let row = judged("--model epoll", |e| {
+            outcome(e).latency_ns.response.mean = Some(800_000)
+        });
+        assert_eq!((codes(&row), row.verdict), (vec!["W04"], Verdict::Invalid));
+        let row = judged("--model epoll", |e| {
+            e.net.as_mut().unwrap().listen_overflows = 5
+        });
+        assert_eq!((codes(&row), row.verdict), (vec!["W08"], Verdict::Suspect));
+        let row = judged("--model epoll", |e| {
+            e.ledger.as_mut().unwrap().bytes_in += 1
+        });
+        assert_eq!((codes(&row), row.verdict), (vec!["W09"], Verdict::Invalid));
+        let row = judged("--model epoll", |e| {
+            e.ledger.as_mut().unwrap().accepted = 50
+        });
+        assert_eq!(
+            (codes(&row), row.verdict),
+            (vec!["W09", "W10"], Verdict::Invalid)
+        );
+    }
+
+    #[test]
+    fn connections_lost_to_a_full_queue_are_explained_by_it() {
+        let row = judged("--model epoll", |e| {
+            e.net.as_mut().unwrap().listen_overflows = 2;
+            e.ledger.as_mut().unwrap().accepted = 101;
+            outcome(e).connections.served = 99;
+        });
+        assert!(!codes(&row).contains(&"W09"), "{row:?}");
+    }
+
+    #[test]
+    fn no_outcome_is_invalid_and_says_why() {
+        let row = judged("--model epoll", |e| {
+            e.outcome = None;
+            e.generator_error = Some("exit code 1: a law is broken".into());
+        });
+        assert_eq!(row.verdict, Verdict::Invalid);
+        assert!(row.reasons.0[0].text.contains("a law is broken"));
+        assert_eq!(row.requests_completed, None);
+    }
+
+    #[test]
+    fn a_lower_bound_is_not_given_for_a_figure() {
+        let row = judged("--model epoll", |e| {
+            let response = &mut outcome(e).latency_ns.response;
+            response.p99 = Some(5_000_000_000);
+            response.censored = 7_000;
+            response.censored_from = Some(5_000_000_000);
+        });
+        assert_eq!(
+            (row.response_p50_ns, row.response_p99_ns),
+            (Some(900_000), None)
+        );
+    }
+
+    #[test]
+    fn the_generators_own_doubts_are_kept_unless_decided_here() {
+        let row = judged("--model epoll", |e| {
+            outcome(e).reasons = vec![reason("W01", "guess"), reason("W06", "not steady")];
+        });
+        assert_eq!((codes(&row), row.verdict), (vec!["W06"], Verdict::Suspect));
     }
 }

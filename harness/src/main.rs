@@ -13,6 +13,7 @@ mod list;
 mod load_rows;
 mod plan;
 mod progress;
+mod record;
 mod report;
 mod row;
 mod run;
@@ -23,7 +24,9 @@ mod store;
 mod summary;
 mod sys;
 mod threshold;
+mod timeline;
 mod trial;
+mod workers;
 
 use cli::{Cli, Command};
 use error::Failure;

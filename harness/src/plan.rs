@@ -9,22 +9,85 @@ use loadgen::load::Load;
 use nix::sched::{CpuSet, sched_getaffinity};
 use nix::unistd::Pid;
 use servers::models::{self, MODELS, Model};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// The most trials one run may have: a bound on every list and file made from them.
 const MAX_TRIALS: usize = 100_000;
 
-/// One thing that is compared: a model with its variant.
+/// One thing that is compared.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Arm {
     /// What rows and charts call it.
     pub label: String,
-    /// The model.
-    pub model: &'static Model,
-    /// The variant's words, as given.
+    /// What it is.
+    pub subject: Subject,
+    /// A model's variant words as given, a command, or an address.
     pub variant: Option<String>,
-    /// The server's flags that they stand for.
-    pub flags: Vec<String>,
+}
+
+/// What serves: one of our models, or any other server.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Subject {
+    /// A model with its variant's flags.
+    Model {
+        /// Which.
+        model: &'static Model,
+        /// The server's flags that its variant's words stand for.
+        flags: Vec<String>,
+    },
+    /// Any server program, started for every trial.
+    Command(String),
+    /// A server that is already running; it is neither started nor ended.
+    Running {
+        /// Where it listens.
+        addr: SocketAddr,
+        /// Its process, if its figures are wanted.
+        pid: Option<u32>,
+    },
+}
+
+impl Subject {
+    /// The model, if it is one of ours.
+    pub fn model(&self) -> Option<&'static Model> {
+        match self {
+            Subject::Model { model, .. } => Some(model),
+            _ => None,
+        }
+    }
+
+    /// What rows call its kind: the model's name, `command` or `target`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Subject::Model { model, .. } => model.name,
+            Subject::Command(_) => "command",
+            Subject::Running { .. } => "target",
+        }
+    }
+
+    /// Whether it has this flag of its own.
+    pub fn takes(&self, key: &str) -> bool {
+        self.model()
+            .is_some_and(|model| model.variants.iter().any(|v| v.key == key))
+    }
+}
+
+/// What the server is asked to do for each request besides answering it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct HandlerCost {
+    /// CPU work.
+    pub work: Option<Duration>,
+    /// A blocking call.
+    pub block: Option<Duration>,
+}
+
+/// One workload: what is sent, and what it costs to answer.
+#[derive(Debug, Clone)]
+pub struct Scenario {
+    /// The load; its target is filled in once a server listens.
+    pub load: Load,
+    /// The cost.
+    pub cost: HandlerCost,
 }
 
 /// Everything that a run needs to know.
@@ -32,8 +95,8 @@ pub struct Arm {
 pub struct Plan {
     /// What is compared.
     pub arms: Vec<Arm>,
-    /// Under which loads; their target is filled in once a server listens.
-    pub loads: Vec<Load>,
+    /// Under which workloads.
+    pub scenarios: Vec<Scenario>,
     /// What the servers do with bytes.
     pub service: Service,
     /// Workers asked for, where a model has them.
@@ -46,8 +109,10 @@ pub struct Plan {
     pub server_cpus: Vec<usize>,
     /// The generator's CPUs.
     pub client_cpus: Vec<usize>,
-    /// The network of every trial.
+    /// The network of every model's trial.
     pub network: Network,
+    /// The network of other server programs: the host's, unless a private one is required.
+    pub command_network: Network,
 }
 
 /// One trial of a plan.
@@ -61,24 +126,28 @@ pub struct TrialPlan {
     pub arm: Arm,
     /// Which load, with this trial's own seed.
     pub load: Load,
+    /// What a request costs the server.
+    pub cost: HandlerCost,
 }
 
 impl Plan {
     /// Makes sense of the flags, or says what is wrong with them.
     pub fn new(flags: &RunFlags) -> Result<Plan, Failure> {
-        let arms = parse_arms(&flags.model.join(","))?;
+        let arms = arms(flags)?;
         let service = service_of(flags);
         let seed = flags.seed.unwrap_or_else(|| fastrand::u64(..));
         let (server_cpus, client_cpus) = split_cpus(flags)?;
-        let network = match flags.netns {
-            Netns::Off => Network::Host,
-            mode => Network::Private {
-                required: mode == Netns::Require,
-                sysctls: read_sysctls(),
-            },
+        let private = |required| Network::Private {
+            required,
+            sysctls: read_sysctls(),
+        };
+        let (network, command_network) = match flags.netns {
+            Netns::Off => (Network::Host, Network::Host),
+            Netns::Auto => (private(false), Network::Host),
+            Netns::Require => (private(true), private(true)),
         };
         let plan = Plan {
-            loads: loads(flags, service, &client_cpus, seed)?,
+            scenarios: scenarios(flags, service, &client_cpus, seed)?,
             arms,
             service,
             workers: flags.workers,
@@ -87,6 +156,7 @@ impl Plan {
             server_cpus,
             client_cpus,
             network,
+            command_network,
         };
         match plan.trial_count() {
             0 => Err(Failure::usage("--repeat 0: from 1 up")),
@@ -97,12 +167,17 @@ impl Plan {
         }
     }
 
+    /// The models among the arms.
+    pub fn models(&self) -> impl Iterator<Item = &'static Model> {
+        self.arms.iter().filter_map(|arm| arm.subject.model())
+    }
+
     /// How many trials there will be.
     pub fn trial_count(&self) -> usize {
         let repeat = usize::try_from(self.repeat).unwrap_or(usize::MAX);
         self.arms
             .len()
-            .saturating_mul(self.loads.len())
+            .saturating_mul(self.scenarios.len())
             .saturating_mul(repeat)
     }
 
@@ -112,18 +187,19 @@ impl Plan {
         let mut random = fastrand::Rng::with_seed(self.seed);
         let mut trials = Vec::new();
         for repetition in 0..self.repeat {
-            for (w, load) in self.loads.iter().enumerate() {
-                let block = repetition * self.loads.len() as u64 + w as u64 + 1;
+            for (w, scenario) in self.scenarios.iter().enumerate() {
+                let block = repetition * self.scenarios.len() as u64 + w as u64 + 1;
                 let mut arms: Vec<&Arm> = self.arms.iter().collect();
                 random.shuffle(&mut arms);
                 for arm in arms {
-                    let mut load = load.clone();
+                    let mut load = scenario.load.clone();
                     load.seed = random.u64(..);
                     trials.push(TrialPlan {
                         block: block as u32,
                         trial: trials.len() as u32 + 1,
                         arm: arm.clone(),
                         load,
+                        cost: scenario.cost,
                     });
                 }
             }
@@ -140,7 +216,8 @@ impl Plan {
 
     /// About how long the run lasts.
     pub fn estimate(&self) -> Duration {
-        let per_round: Duration = self.loads.iter().map(Plan::trial_estimate).sum();
+        let loads = self.scenarios.iter().map(|scenario| &scenario.load);
+        let per_round: Duration = loads.map(Plan::trial_estimate).sum();
         per_round.saturating_mul((self.arms.len() as u64 * self.repeat).min(u32::MAX.into()) as u32)
     }
 }
@@ -149,6 +226,46 @@ impl Plan {
 pub fn cpu_list(cpus: &[usize]) -> String {
     let list = CpuList(cpus.iter().map(|&cpu| cpu as u32).collect());
     list.to_string()
+}
+
+/// The models, then the commands, then the running server.
+fn arms(flags: &RunFlags) -> Result<Vec<Arm>, Failure> {
+    let mut arms = match flags.model.is_empty() {
+        true => Vec::new(),
+        false => parse_arms(&flags.model.join(","))?,
+    };
+    for command in &flags.server {
+        arms.push(Arm {
+            label: unused_label(program_name(command), &arms),
+            subject: Subject::Command(command.clone()),
+            variant: Some(command.clone()),
+        });
+    }
+    if let Some(addr) = flags.target {
+        arms.push(Arm {
+            label: addr.to_string(),
+            subject: Subject::Running {
+                addr,
+                pid: flags.pid,
+            },
+            variant: None,
+        });
+    }
+    Ok(arms)
+}
+
+/// The first word of a command without its folders.
+fn program_name(command: &str) -> &str {
+    let program = command.split_whitespace().next().unwrap_or("command");
+    program.rsplit('/').next().unwrap_or(program)
+}
+
+/// The name, or the name with a number where an arm has it already.
+fn unused_label(name: &str, arms: &[Arm]) -> String {
+    let taken = |label: &str| arms.iter().any(|arm| arm.label == label);
+    let numbered = (2..).map(|n| format!("{name}#{n}"));
+    let mut labels = std::iter::once(name.to_string()).chain(numbered);
+    labels.find(|label| !taken(label)).unwrap_or_default()
 }
 
 /// `epoll,prefork:accept=mutex,workers=64,thread`: a piece with `=` and no name belongs to the arm before it.
@@ -196,9 +313,8 @@ fn parse_arm(word: &str) -> Result<Arm, Failure> {
             Some(variant) => format!("{}:{variant}", model.name),
             None => model.name.to_string(),
         },
-        model,
+        subject: Subject::Model { model, flags },
         variant: variant.map(str::to_string),
-        flags,
     })
 }
 
@@ -222,12 +338,12 @@ fn protocol_of(flags: &RunFlags, service: Service) -> ProtocolName {
 }
 
 /// Every combination of the lists.
-fn loads(
+fn scenarios(
     flags: &RunFlags,
     service: Service,
     client_cpus: &[usize],
     seed: u64,
-) -> Result<Vec<Load>, Failure> {
+) -> Result<Vec<Scenario>, Failure> {
     let mut load_flags = flags.load.clone();
     load_flags.protocol = protocol_of(flags, service);
     let run = LoadRunFlags {
@@ -235,17 +351,34 @@ fn loads(
         duration: flags.duration,
         seed: Some(seed),
         cpus: Some(CpuList(client_cpus.iter().map(|&cpu| cpu as u32).collect())),
+        allow_target: flags.allow_target.clone(),
         ..LoadRunFlags::default()
     };
     // The port is not known before a server listens; any other than 0 passes the checks.
-    let placeholder = "127.0.0.1:1";
-    shapes(flags)
-        .iter()
-        .map(|shape| {
-            Load::new(placeholder, shape, &load_flags, &run)
-                .map_err(|e| Failure::usage(e.to_string()))
-        })
-        .collect()
+    let placeholder = flags
+        .target
+        .map_or("127.0.0.1:1".into(), |addr| addr.to_string());
+    let mut scenarios = Vec::new();
+    for shape in shapes(flags) {
+        let load = Load::new(&placeholder, &shape, &load_flags, &run)
+            .map_err(|e| Failure::usage(e.to_string()))?;
+        for cost in costs(flags) {
+            let load = load.clone();
+            scenarios.push(Scenario { load, cost });
+        }
+    }
+    Ok(scenarios)
+}
+
+fn costs(flags: &RunFlags) -> Vec<HandlerCost> {
+    let works = optional(flags.work.iter().copied());
+    let costs = works.into_iter().flat_map(|work| {
+        let blocks = optional(flags.block.iter().copied());
+        blocks
+            .into_iter()
+            .map(move |block| HandlerCost { work, block })
+    });
+    costs.collect()
 }
 
 fn shapes(flags: &RunFlags) -> Vec<ShapeFlags> {
@@ -370,6 +503,25 @@ mod tests {
     }
 
     #[test]
+    fn other_servers_stand_beside_models() {
+        let mut flags =
+            Cli::try_parse_from(["harness", "--model", "epoll", "--target", "127.0.0.1:6379"]);
+        let flags = &mut flags.as_mut().unwrap().run;
+        flags.server = vec!["/usr/bin/nc -l {addr}".into(), "nc {host} {port}".into()];
+        let plan = Plan::new(flags).unwrap();
+        let labels: Vec<&str> = plan.arms.iter().map(|a| a.label.as_str()).collect();
+        assert_eq!(labels, ["epoll", "nc", "nc#2", "127.0.0.1:6379"]);
+        assert!(matches!(plan.command_network, Network::Host));
+        flags.target = Some("192.0.2.1:80".parse().unwrap());
+        assert!(
+            Plan::new(flags)
+                .unwrap_err()
+                .message
+                .contains("--allow-target")
+        );
+    }
+
+    #[test]
     fn an_unknown_model_is_answered_with_a_suggestion() {
         let failure = plan("--model epol").unwrap_err();
         assert_eq!(failure.exit, 2);
@@ -401,10 +553,10 @@ mod tests {
     #[test]
     fn the_service_sets_the_protocol() {
         let plan = plan("--model epoll --service discard").unwrap();
-        assert_eq!(plan.loads[0].protocol, ProtocolName::Discard);
+        assert_eq!(plan.scenarios[0].load.protocol, ProtocolName::Discard);
         let resp = self::plan("--model epoll --protocol resp").unwrap();
         assert_eq!(
-            (resp.service, resp.loads[0].protocol),
+            (resp.service, resp.scenarios[0].load.protocol),
             (Service::Echo, ProtocolName::Resp)
         );
     }

@@ -61,7 +61,7 @@ display_as_serialised!(Status Bottleneck);
 
 /// All reasons of a row; one cell of text, the reasons divided by ` | `. One without a code explains the status.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
+#[serde(into = "String", from = "String")]
 pub struct Reasons(pub Vec<Reason>);
 
 impl From<Reasons> for String {
@@ -78,10 +78,8 @@ pub fn in_words(reason: &Reason) -> String {
         .to_string()
 }
 
-impl TryFrom<String> for Reasons {
-    type Error = std::convert::Infallible;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
+impl From<String> for Reasons {
+    fn from(text: String) -> Self {
         let parse = |part: &str| {
             let (code, text) = match part.split_once(' ') {
                 Some((code, text)) if is_code(code) => (code, text),
@@ -93,7 +91,7 @@ impl TryFrom<String> for Reasons {
             }
         };
         let parts = text.split(" | ").filter(|part| !part.is_empty());
-        Ok(Reasons(parts.map(parse).collect()))
+        Reasons(parts.map(parse).collect())
     }
 }
 
@@ -170,17 +168,17 @@ row! {
     client_cpus: String,
     /// Length of the measured window, s.
     duration_s: f64,
-    /// What the server did.
+    /// What the server did: `ok`, `limited`, `starved`, `crashed`, `hung`, `wrong` or `skipped`.
     status: Status,
-    /// Whether the figures are to be believed.
+    /// Whether the figures are to be believed: `valid`, `suspect` or `invalid`.
     verdict: Verdict,
-    /// Why.
+    /// Why the status and the verdict are what they are; codes as in the README.
     reasons: Reasons,
-    /// Whose CPUs were used up.
+    /// Whose CPUs were used up (90 % or more): `server`, `generator`, `both` or `neither`.
     bottleneck: Option<Bottleneck>,
-    /// Connections whose connect completed.
+    /// Connections whose connect completed, replacements included.
     conns_established: Option<u64>,
-    /// Connections whose first exchange was verified.
+    /// Connections whose first exchange was verified: at the barrier when long-lived, over the whole run when short-lived.
     conns_served: Option<u64>,
     /// Connections the server turned away at a limit.
     conns_shed: Option<u64>,
@@ -212,25 +210,25 @@ row! {
     requests_per_s: Option<f64>,
     /// Payload bytes completed in the window per second.
     bytes_per_s: Option<f64>,
-    /// Response time from when a request was due.
+    /// Response time, median, ns.
     response_p50_ns: Option<u64>,
-    /// 90 %.
+    /// Response time, 90th percentile, ns.
     response_p90_ns: Option<u64>,
-    /// 99 %.
+    /// Response time, 99th percentile, ns.
     response_p99_ns: Option<u64>,
-    /// 99.9 %.
+    /// Response time, 99.9th percentile, ns.
     response_p999_ns: Option<u64>,
-    /// The longest.
+    /// Response time, the longest, ns.
     response_max_ns: Option<u64>,
-    /// Service time from the real send.
+    /// Service time, median, ns.
     service_p50_ns: Option<u64>,
-    /// 99 %.
+    /// Service time, 99th percentile, ns.
     service_p99_ns: Option<u64>,
-    /// Time to connect.
+    /// Time to connect, median, ns.
     connect_p50_ns: Option<u64>,
-    /// 99 %.
+    /// Time to connect, 99th percentile, ns.
     connect_p99_ns: Option<u64>,
-    /// How late requests were sent, 99 %.
+    /// How late requests were sent (open loop), 99th percentile, ns.
     slip_p99_ns: Option<u64>,
     /// Jain's fairness index over connections: 1 is fair.
     jain: Option<f64>,
@@ -242,7 +240,7 @@ row! {
     server_system_s: Option<f64>,
     /// Memory of the server at the window's end less the ready server's, KiB.
     server_memory_kib: Option<u64>,
-    /// The same per connection served, bytes.
+    /// `server_memory_kib` per connection served at the barrier, in bytes; none when they are short-lived.
     server_memory_per_conn_bytes: Option<f64>,
     /// Threads of the server at the window's end.
     server_threads: Option<u64>,
@@ -277,6 +275,9 @@ impl Row {
             idle: self.idle,
             payload_bytes: self.payload_bytes,
             requests_per_conn: self.requests_per_conn,
+            requests_per_1000_s: self.rate_per_s.map(|rate| (rate * 1e3) as u64),
+            work_ns: self.work_ns,
+            block_ns: self.block_ns,
         }
     }
 
@@ -300,16 +301,27 @@ pub struct Workload {
     pub payload_bytes: u64,
     /// Requests per connection; none: long-lived.
     pub requests_per_conn: Option<u64>,
+    /// Offered rate, in a unit that can be compared exactly; none: closed loop.
+    pub requests_per_1000_s: Option<u64>,
+    /// CPU work per request.
+    pub work_ns: Option<u64>,
+    /// Blocking call per request.
+    pub block_ns: Option<u64>,
 }
 
 /// The rows as CSV, header first.
 pub fn to_csv(rows: &[Row]) -> Result<Vec<u8>, csv::Error> {
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    if rows.is_empty() {
-        writer.write_record(COLUMNS)?;
-    }
-    for row in rows {
-        writer.serialize(row)?;
+    csv_of(COLUMNS, rows)
+}
+
+/// Any lines as CSV under this header, which is there even without lines.
+pub fn csv_of<T: Serialize>(columns: &[&str], lines: &[T]) -> Result<Vec<u8>, csv::Error> {
+    let mut writer = csv::WriterBuilder::new()
+        .has_headers(false)
+        .from_writer(Vec::new());
+    writer.write_record(columns)?;
+    for line in lines {
+        writer.serialize(line)?;
     }
     writer.into_inner().map_err(|e| e.into_error().into())
 }
@@ -347,6 +359,17 @@ mod tests {
     fn an_empty_file_still_has_its_header() {
         let text = String::from_utf8(to_csv(&[]).unwrap()).unwrap();
         assert!(text.starts_with("run_id,block,trial,seed,arm,model,variant,"));
+    }
+
+    #[test]
+    fn the_results_readme_explains_every_column_in_order() {
+        let readme = include_str!("../../results/README.md");
+        let names = readme
+            .lines()
+            .filter_map(|line| line.strip_prefix("| `")?.split_once("` |"));
+        let names: Vec<&str> = names.map(|(name, _)| name).collect();
+        let columns = names.iter().skip_while(|name| **name != COLUMNS[0]);
+        assert_eq!(columns.copied().collect::<Vec<_>>(), COLUMNS);
     }
 
     #[test]

@@ -1,26 +1,19 @@
 //! A run: its trials one after the other, each saved as soon as it is over, and what is made of them at the end.
 
-use crate::chart::{self, Histograms};
-use crate::cli::{Format, RunFlags};
+use crate::cli::RunFlags;
 use crate::environment::{Environment, nofile_hard};
 use crate::error::{FAILED, Failure, UNAVAILABLE};
-use crate::export::{self, Source};
-use crate::judge::judge;
-use crate::load_rows;
-use crate::plan::{Plan, TrialPlan};
+use crate::plan::Plan;
 use crate::progress::Progress;
-use crate::report::table;
-use crate::row::{Reasons, Row, Status, Verdict, to_csv};
-use crate::stats::ranking::rankings;
+use crate::record::{Record, cannot_save};
+use crate::row::{Reasons, Row, Status, Verdict};
 use crate::store::RunFolder;
-use crate::summary::summarise;
 use crate::threshold;
 use crate::trial::binaries::Binaries;
-use crate::trial::launch::{Action, Launch, Network};
-use crate::trial::{self, Context, Evidence, cgroup};
+use crate::trial::launch::{Action, Launch, Network, pin};
+use crate::trial::{self, Context, cgroup};
 use loadgen::units::format_count;
 use std::io::{self, Write};
-use std::path::Path;
 use std::time::SystemTime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -36,31 +29,33 @@ pub async fn run(flags: &RunFlags) -> Result<u8, Failure> {
     }
     let mut signals = Signals::listen()?;
     let run_id = run_id();
-    let folder =
-        RunFolder::create(&flags.results, &run_id).map_err(|e| cannot_save(&flags.results, &e))?;
-    cgroup::sweep_leftovers(trial::PREFIX);
-    require_network(&plan).await?;
-    let mut names: Vec<&str> = plan.arms.iter().map(|arm| arm.model.name).collect();
-    names.push("loadgen");
-    let binaries = tokio::select! {
-        binaries = Binaries::prepare(&names, flags.quiet) => binaries?,
-        code = signals.next() => return Ok(code),
+    let folder = RunFolder::create(&flags.results, &run_id)
+        .map_err(|e| cannot_save(format!("{}: {e}", flags.results.display())))?;
+    let prepared = tokio::select! {
+        prepared = prepare(&plan, flags.quiet) => prepared.map_err(Ended::Failed),
+        code = signals.next() => Err(Ended::Interrupted(code)),
     };
+    let (binaries, work_ns_per_iteration) = match prepared {
+        Ok(prepared) => prepared,
+        Err(ended) => {
+            // Nothing was measured: the folder would only be in the way.
+            folder.discard();
+            return ended.into();
+        }
+    };
+    // The harness wakes up for the progress bar only; even that must not be on the server's CPUs.
+    pin(&plan.client_cpus).map_err(|e| Failure::failed(e.to_string()))?;
     if !flags.quiet {
         for note in preflight(&plan) {
             eprintln(&note);
         }
     }
-    let mut record = Record {
-        environment: Environment::read(&plan, &binaries),
-        folder,
-        run_id,
-        rows: Vec::new(),
-        histograms: Histograms::new(),
-    };
+    let environment = Environment::read(&plan, &binaries);
+    let mut record = Record::new(run_id, folder, environment);
     let context = Context {
         plan: &plan,
         binaries: &binaries,
+        work_ns_per_iteration,
     };
     let interrupted = run_trials(&context, &mut record, &mut signals, flags.quiet).await?;
     record.finish(interrupted.is_none())?;
@@ -74,6 +69,32 @@ pub async fn run(flags: &RunFlags) -> Result<u8, Failure> {
     )
 }
 
+/// How a run ended before its first trial.
+enum Ended {
+    Failed(Failure),
+    Interrupted(u8),
+}
+
+impl From<Ended> for Result<u8, Failure> {
+    fn from(ended: Ended) -> Self {
+        match ended {
+            Ended::Failed(failure) => Err(failure),
+            Ended::Interrupted(code) => Ok(code),
+        }
+    }
+}
+
+/// Everything that must be had before the first trial: the network, the programs, and what their work loop takes.
+async fn prepare(plan: &Plan, quiet: bool) -> Result<(Binaries, Option<f64>), Failure> {
+    cgroup::sweep_leftovers(trial::PREFIX);
+    require_network(plan).await?;
+    let mut names: Vec<&str> = plan.models().map(|model| model.name).collect();
+    names.push("loadgen");
+    let binaries = Binaries::prepare(&names, quiet).await?;
+    let work_ns_per_iteration = trial::calibrate_work(plan, &binaries).await?;
+    Ok((binaries, work_ns_per_iteration))
+}
+
 /// With `--netns require`, finds out before anything is built whether the kernel allows it.
 async fn require_network(plan: &Plan) -> Result<(), Failure> {
     if !matches!(plan.network, Network::Private { required: true, .. }) {
@@ -85,6 +106,7 @@ async fn require_network(plan: &Plan) -> Result<(), Failure> {
         network: plan.network.clone(),
         cpus: Vec::new(),
         groups: Vec::new(),
+        announce: false,
         action: Action::Exec {
             program: std::env::current_exe().map_err(failed)?,
             args: vec!["--version".into()],
@@ -131,104 +153,6 @@ async fn run_trials(
     Ok(interrupted)
 }
 
-/// Everything that is kept of a run.
-struct Record {
-    run_id: String,
-    folder: RunFolder,
-    environment: Environment,
-    rows: Vec<Row>,
-    histograms: Histograms,
-}
-
-impl Record {
-    /// Judges a trial and saves what it left, at once.
-    fn add(&mut self, plan: &Plan, trial: &TrialPlan, evidence: &Evidence) -> Result<(), Failure> {
-        let row = judge(&self.run_id, plan, trial, evidence);
-        self.remember_environment(evidence);
-        self.rows.push(row);
-        self.save(false)
-    }
-
-    fn remember_environment(&mut self, evidence: &Evidence) {
-        let environment = &mut self.environment;
-        if environment.trial_network.is_none() && !evidence.launched.sysctls.is_empty() {
-            environment.trial_network = Some(evidence.launched.clone().into());
-            environment.memory_method = Some(evidence.memory_method.to_string());
-        }
-        if let Some(window) = evidence.window.as_ref().filter(|w| w.between_s > 0.0) {
-            let share = window.harness_s / window.between_s;
-            let highest = environment.harness_cpu_fraction.unwrap_or(0.0).max(share);
-            environment.harness_cpu_fraction = Some(highest);
-        }
-    }
-
-    fn save(&self, complete: bool) -> Result<(), Failure> {
-        let csv = to_csv(&self.rows).map_err(|e| Failure::failed(format!("trials.csv: {e}")))?;
-        self.write("trials.csv", &csv)?;
-        let json = self.json(complete)?;
-        self.write("run.json", json.as_bytes())
-    }
-
-    fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Failure> {
-        self.folder
-            .write(name, bytes)
-            .map_err(|e| cannot_save(&self.folder.path().join(name), &e))
-    }
-
-    fn json(&self, complete: bool) -> Result<String, Failure> {
-        let value = serde_json::json!({
-            "schema": load_rows::SCHEMA,
-            "run_dir": self.folder.path().display().to_string(),
-            "complete": complete,
-            "environment": self.environment,
-            "trials": self.rows,
-            "summary": summarise(&self.rows),
-            "ranking": rankings(&self.rows),
-        });
-        let text = serde_json::to_string_pretty(&value);
-        text.map(|text| text + "\n")
-            .map_err(|e| Failure::failed(format!("run.json: {e}")))
-    }
-
-    /// The charts and the final state of the files.
-    fn finish(&self, complete: bool) -> Result<(), Failure> {
-        let charts = chart::all(&self.rows, &self.histograms)
-            .map_err(|e| Failure::failed(format!("cannot draw the charts: {e}")))?;
-        for chart in charts {
-            self.write(&format!("charts/{}", chart.name), chart.svg.as_bytes())?;
-        }
-        self.save(complete)
-    }
-
-    fn show(&self, format: Format, complete: bool) -> Result<(), Failure> {
-        match format {
-            Format::Table => say(&table::for_people(&self.rows, self.folder.path(), complete)),
-            Format::Md => say(&table::markdown(&self.rows)),
-            Format::Json => say(&self.json(complete)?),
-            Format::Csv => {
-                let csv = to_csv(&self.rows).map_err(|e| Failure::failed(e.to_string()))?;
-                say(&String::from_utf8_lossy(&csv))
-            }
-        }
-    }
-}
-
-impl Record {
-    /// Writes the exports and says which thresholds were missed; returns whether any was.
-    fn hand_over(&self, flags: &RunFlags, complete: bool) -> Result<bool, Failure> {
-        let source = Source {
-            rows: &self.rows,
-            run_json: &self.json(complete)?,
-        };
-        export::write_all(&flags.export, &source)?;
-        let misses = threshold::misses(&flags.threshold, &self.rows);
-        if !misses.is_empty() {
-            eprintln(threshold::table(&misses).trim_end());
-        }
-        Ok(!misses.is_empty())
-    }
-}
-
 /// What a run would do.
 fn describe(plan: &Plan) -> String {
     let mut text = String::new();
@@ -252,9 +176,9 @@ fn describe(plan: &Plan) -> String {
 /// Shortages that parts of the run will meet, said before it starts.
 fn preflight(plan: &Plan) -> Vec<String> {
     let most = plan
-        .loads
+        .scenarios
         .iter()
-        .map(|load| load.population())
+        .map(|s| s.load.population())
         .max()
         .unwrap_or(0);
     let mut notes = Vec::new();
@@ -301,13 +225,6 @@ fn exit_code(plan: &Plan, rows: &[Row]) -> u8 {
 
 fn has_broken_law(reasons: &Reasons) -> bool {
     reasons.0.iter().any(|r| r.code == "W09" || r.code == "W10")
-}
-
-fn cannot_save(path: &Path, error: &io::Error) -> Failure {
-    Failure::failed(format!(
-        "cannot save {}: {error}; what was saved before is untouched (choose another place with --results DIR)",
-        path.display()
-    ))
 }
 
 /// The time to the second and a random part: runs started together get folders of their own.

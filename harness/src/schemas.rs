@@ -48,23 +48,28 @@ fn schema_file(name: &str) -> PathBuf {
         .join(name)
 }
 
-/// The schemas of every type in the sources.
+/// The types in the sources, by name.
 struct Types {
-    schemas: BTreeMap<String, Value>,
+    items: BTreeMap<String, Item>,
 }
 
 impl Types {
     fn read() -> Types {
-        let mut schemas = BTreeMap::new();
+        let mut items = BTreeMap::new();
         for source in SOURCES {
             let text = fs::read_to_string(workspace().join(source)).unwrap();
             for item in syn::parse_file(&text).unwrap().items {
-                if let Some((name, schema)) = schema_of_item(&item) {
-                    schemas.entry(name).or_insert(schema);
+                if let Some(name) = name_of(&item) {
+                    items.entry(name).or_insert(item);
                 }
             }
         }
-        Types { schemas }
+        Types { items }
+    }
+
+    fn schema(&self, name: &str) -> Value {
+        let item = self.items.get(name);
+        schema_of(item.unwrap_or_else(|| panic!("no type {name} in SOURCES")))
     }
 
     /// The schema of a document: its own part, with everything that it refers to.
@@ -87,12 +92,9 @@ impl Types {
                     .and_then(Value::as_str)
                     .and_then(|r| r.strip_prefix("#/$defs/"));
                 if let Some(name) = name.filter(|name| !definitions.contains_key(*name)) {
-                    let definition = self
-                        .schemas
-                        .get(name)
-                        .unwrap_or_else(|| panic!("no type {name} in SOURCES"));
+                    let definition = self.schema(name);
                     definitions.insert(name.to_string(), definition.clone());
-                    self.gather(definition, definitions);
+                    self.gather(&definition, definitions);
                 }
                 object
                     .values()
@@ -106,40 +108,11 @@ impl Types {
     }
 }
 
-fn schema_of_item(item: &Item) -> Option<(String, Value)> {
+fn name_of(item: &Item) -> Option<String> {
     match item {
-        Item::Struct(item) if is_serialised(&item.attrs) => {
-            let schema = match &item.fields {
-                Fields::Named(fields) => object(&item.attrs, fields.named.iter()),
-                Fields::Unnamed(fields) => type_schema(&fields.unnamed.first()?.ty),
-                Fields::Unit => return None,
-            };
-            Some((item.ident.to_string(), schema))
-        }
-        Item::Enum(item) if is_serialised(&item.attrs) => {
-            let rename = serde_value(&item.attrs, "rename_all").unwrap_or_default();
-            let variants = item.variants.iter().map(|variant| {
-                let name = renamed(&variant.ident.to_string(), &rename);
-                let mut schema = match variant.fields.iter().next() {
-                    None => json!({ "const": name }),
-                    Some(field) => tagged(&name, type_schema(&field.ty)),
-                };
-                describe(&mut schema, &variant.attrs);
-                schema
-            });
-            let mut schema = json!({ "oneOf": variants.collect::<Vec<_>>() });
-            describe(&mut schema, &item.attrs);
-            Some((item.ident.to_string(), schema))
-        }
-        Item::Macro(item) if item.mac.path.is_ident("row") => {
-            let parser = |input: syn::parse::ParseStream| {
-                Punctuated::<Field, Token![,]>::parse_terminated_with(input, Field::parse_named)
-            };
-            let fields = item.mac.parse_body_with(parser).ok()?;
-            let mut schema = object(&[], fields.iter());
-            schema["description"] = "One trial; a figure that was not measured is null.".into();
-            Some(("Row".into(), schema))
-        }
+        Item::Struct(item) if is_serialised(&item.attrs) => Some(item.ident.to_string()),
+        Item::Enum(item) if is_serialised(&item.attrs) => Some(item.ident.to_string()),
+        Item::Macro(item) if item.mac.path.is_ident("row") => Some("Row".into()),
         _ => None,
     }
 }
@@ -152,6 +125,42 @@ fn is_serialised(attributes: &[Attribute]) -> bool {
     derives
         .filter_map(|attribute| attribute.parse_args_with(parser).ok())
         .any(|traits| traits.iter().any(|name| name.is_ident("Serialize")))
+}
+
+fn schema_of(item: &Item) -> Value {
+    match item {
+        Item::Struct(item) => match &item.fields {
+            Fields::Unnamed(fields) => type_schema(&fields.unnamed[0].ty),
+            fields => object(&item.attrs, fields.iter()),
+        },
+        Item::Enum(item) => {
+            let rename = serde_value(&item.attrs, "rename_all").unwrap_or_default();
+            let variants = item.variants.iter().map(|v| variant(v, &rename));
+            let mut schema = json!({ "oneOf": variants.collect::<Vec<_>>() });
+            describe(&mut schema, &item.attrs);
+            schema
+        }
+        Item::Macro(item) => {
+            let parser = |input: syn::parse::ParseStream| {
+                Punctuated::<Field, Token![,]>::parse_terminated_with(input, Field::parse_named)
+            };
+            let fields = item.mac.parse_body_with(parser).unwrap();
+            let mut schema = object(&[], fields.iter());
+            schema["description"] = "One trial; a figure that was not measured is null.".into();
+            schema
+        }
+        _ => panic!("neither a struct nor an enum"),
+    }
+}
+
+fn variant(variant: &syn::Variant, rename: &str) -> Value {
+    let name = renamed(&variant.ident.to_string(), rename);
+    let mut schema = match variant.fields.iter().next() {
+        None => json!({ "const": name }),
+        Some(field) => tagged(&name, type_schema(&field.ty)),
+    };
+    describe(&mut schema, &variant.attrs);
+    schema
 }
 
 fn tagged(name: &str, content: Value) -> Value {
@@ -181,6 +190,11 @@ fn object<'a>(attributes: &[Attribute], fields: impl Iterator<Item = &'a Field>)
 fn type_schema(ty: &Type) -> Value {
     let path = match ty {
         Type::Reference(reference) => return type_schema(&reference.elem),
+        Type::Array(array) => {
+            let length = length(&array.len);
+            let items = type_schema(&array.elem);
+            return json!({ "type": "array", "items": items, "minItems": length, "maxItems": length });
+        }
         Type::Path(path) => path.path.segments.last().unwrap(),
         _ => panic!("a type that no schema was thought of for"),
     };
@@ -204,6 +218,16 @@ fn type_schema(ty: &Type) -> Value {
             Some((_, kind)) => json!({ "type": kind }),
             None => json!({ "$ref": format!("#/$defs/{name}") }),
         },
+    }
+}
+
+fn length(expression: &Expr) -> usize {
+    match expression {
+        Expr::Lit(literal) => match &literal.lit {
+            Lit::Int(number) => number.base10_parse().unwrap(),
+            _ => panic!("a length that is no number"),
+        },
+        _ => panic!("a length that is no literal"),
     }
 }
 
@@ -276,7 +300,7 @@ fn array_of(name: &str) -> Value {
 }
 
 fn outcome_schema(types: &Types) -> String {
-    let mut root = types.schemas["Outcome"].clone();
+    let mut root = types.schema("Outcome");
     root["properties"]["schema"] = json!({ "const": loadgen::outcome::SCHEMA });
     types.document("tenk:outcome/1", "What a run of loadgen returns", root)
 }

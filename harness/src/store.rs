@@ -1,8 +1,9 @@
 //! The run folder: every file is written beside its place, synced and renamed, so that a reader sees the old one
 //! or the new one and a full disk leaves no half of either.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use loadgen::files::write_atomically;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// A folder of one run's results.
@@ -27,6 +28,11 @@ impl RunFolder {
         Ok(folder)
     }
 
+    /// Removes the folder with everything in it.
+    pub fn discard(&self) {
+        let _ = fs::remove_dir_all(&self.path);
+    }
+
     /// Where the folder is.
     pub fn path(&self) -> &Path {
         &self.path
@@ -40,22 +46,6 @@ impl RunFolder {
         }
         write_atomically(&target, bytes)
     }
-}
-
-/// tmp → fsync → rename → fsync of the folder; the temporary file never stays behind.
-pub fn write_atomically(target: &Path, bytes: &[u8]) -> io::Result<()> {
-    let folder = match target.parent() {
-        Some(parent) if parent != Path::new("") => parent,
-        _ => Path::new("."),
-    };
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    // A temporary file is private to its owner; a result is as readable as any other new file.
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-    file.as_file().set_permissions(mode)?;
-    file.persist(target).map_err(|e| e.error)?;
-    File::open(folder)?.sync_all()
 }
 
 #[cfg(test)]
@@ -73,19 +63,5 @@ mod tests {
         );
         let again = RunFolder::create(results.path(), "run").unwrap_err();
         assert_eq!(again.kind(), io::ErrorKind::AlreadyExists);
-    }
-
-    #[test]
-    fn a_failed_write_leaves_the_old_file_and_nothing_else() {
-        let folder = tempfile::tempdir().unwrap();
-        let target = folder.path().join("rows.csv");
-        write_atomically(&target, b"old").unwrap();
-        // A directory in the way makes the rename fail after the temporary file was written.
-        let blocked = folder.path().join("blocked");
-        fs::create_dir(&blocked).unwrap();
-        fs::write(blocked.join("x"), b"").unwrap();
-        assert!(write_atomically(&blocked, b"new").is_err());
-        assert_eq!(fs::read(&target).unwrap(), b"old");
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
     }
 }

@@ -495,6 +495,14 @@ pub struct Segment {
 impl Segment {
     /// The whole load as its only share.
     pub const WHOLE: Self = Self { index: 0, count: 1 };
+
+    /// How many of `total` connections are this segment's.
+    #[must_use]
+    pub fn share_of(self, total: u64) -> u64 {
+        total
+            .saturating_sub(u64::from(self.index))
+            .div_ceil(u64::from(self.count))
+    }
 }
 
 impl FromStr for Segment {

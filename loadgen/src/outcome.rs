@@ -83,6 +83,8 @@ pub struct Connections {
     pub established: u64,
     /// Connections whose first exchange was verified.
     pub served: u64,
+    /// Of those, served inside the window.
+    pub served_in_window: u64,
     /// Connects refused (ECONNREFUSED).
     pub refused: u64,
     /// Connects that timed out: ours or the kernel's (ETIMEDOUT).
@@ -134,10 +136,144 @@ pub struct Requests {
     pub mismatched: u64,
     /// Without an answer when the drain ended.
     pub unanswered_at_end: u64,
+    /// Completed inside the first and the second half of the window, whenever they were due.
+    pub completed_halves: [u64; 2],
+    /// Request bytes of those.
+    pub bytes: u64,
     /// Completed inside the window, per second.
     pub per_s: f64,
-    /// Payload bytes of those, sent and received once each, per second; for discard the bytes sent.
+    /// Request bytes of those, per second: the goodput of one direction.
     pub bytes_per_s: f64,
+}
+
+impl Connections {
+    /// Adds the counts of another worker or process. Rates are left to [`Connections::set_rate`],
+    /// and overflows, which are the host's, are not added.
+    pub fn merge(&mut self, other: &Self) {
+        self.requested += other.requested;
+        self.served_at_barrier += other.served_at_barrier;
+        self.attempts += other.attempts;
+        self.established += other.established;
+        self.served += other.served;
+        self.served_in_window += other.served_in_window;
+        self.refused += other.refused;
+        self.timed_out += other.timed_out;
+        add_all(&mut self.connect_failed, &other.connect_failed);
+        add_all(&mut self.local_failures, &other.local_failures);
+        self.pending += other.pending;
+        self.closed_by_us += other.closed_by_us;
+        self.closed_by_peer += other.closed_by_peer;
+        self.reset_later += other.reset_later;
+        self.open_at_end += other.open_at_end;
+        self.syn_retries += other.syn_retries;
+        self.retransmits += other.retransmits;
+        self.listen_overflows = self.listen_overflows.max(other.listen_overflows);
+    }
+
+    /// Derives the rate from the count and the window's length.
+    pub fn set_rate(&mut self, window_s: f64) {
+        self.per_s = per_second(self.served_in_window, window_s);
+    }
+
+    /// The conservation laws that do not hold, with their figures.
+    #[must_use]
+    pub fn broken_laws(&self) -> Vec<String> {
+        let ended = self.refused
+            + self.timed_out
+            + sum(&self.connect_failed)
+            + sum(&self.local_failures)
+            + self.pending;
+        let closed = self.closed_by_us + self.closed_by_peer + self.reset_later + self.open_at_end;
+        let laws = [
+            (
+                "attempts = established + refused + timed_out + connect_failed + local_failures + pending",
+                self.attempts,
+                self.established + ended,
+            ),
+            (
+                "established = closed_by_us + closed_by_peer + reset_later + open_at_end",
+                self.established,
+                closed,
+            ),
+        ];
+        describe_broken("connections", &laws)
+    }
+}
+
+impl Requests {
+    /// Adds the counts of another worker or process; rates are left to [`Requests::set_rates`].
+    pub fn merge(&mut self, other: &Self) {
+        self.offered += other.offered;
+        self.sent += other.sent;
+        self.completed += other.completed;
+        self.dropped += other.dropped;
+        self.timed_out += other.timed_out;
+        add_all(&mut self.failed, &other.failed);
+        self.mismatched += other.mismatched;
+        self.unanswered_at_end += other.unanswered_at_end;
+        self.completed_halves[0] += other.completed_halves[0];
+        self.completed_halves[1] += other.completed_halves[1];
+        self.bytes += other.bytes;
+    }
+
+    /// Derives the rates from the counts and the window's length.
+    pub fn set_rates(&mut self, window_s: f64) {
+        self.per_s = per_second(self.completed_halves.iter().sum(), window_s);
+        self.bytes_per_s = per_second(self.bytes, window_s);
+    }
+
+    /// Timed out, failed and mismatched together.
+    #[must_use]
+    pub fn errors(&self) -> u64 {
+        self.timed_out + sum(&self.failed) + self.mismatched
+    }
+
+    /// The conservation laws that do not hold in `phase`, with their figures.
+    #[must_use]
+    pub fn broken_laws(&self, phase: &str) -> Vec<String> {
+        let fates = self.completed + self.errors() + self.unanswered_at_end;
+        let laws = [
+            (
+                "offered = sent + dropped",
+                self.offered,
+                self.sent + self.dropped,
+            ),
+            (
+                "sent = completed + timed_out + failed + mismatched + unanswered_at_end",
+                self.sent,
+                fates,
+            ),
+        ];
+        describe_broken(&format!("requests of the {phase}"), &laws)
+    }
+}
+
+fn describe_broken(what: &str, laws: &[(&str, u64, u64)]) -> Vec<String> {
+    let broken = laws.iter().filter(|(_, left, right)| left != right);
+    broken
+        .map(|(law, left, right)| format!("{what}: {law}, but {left} ≠ {right}"))
+        .collect()
+}
+
+/// The total of counts by name.
+#[must_use]
+pub fn sum(counts: &BTreeMap<String, u64>) -> u64 {
+    counts.values().sum()
+}
+
+/// Adds every count of `other` to `counts`.
+pub fn add_all(counts: &mut BTreeMap<String, u64>, other: &BTreeMap<String, u64>) {
+    for (name, count) in other {
+        *counts.entry(name.clone()).or_default() += count;
+    }
+}
+
+fn per_second(count: u64, window_s: f64) -> f64 {
+    if window_s > 0.0 {
+        count as f64 / window_s
+    } else {
+        0.0
+    }
 }
 
 /// Totals of the whole run, all phases together.
@@ -386,6 +522,31 @@ mod tests {
         assert_eq!(
             Quantiles::of(&histogram([].into_iter()), 0, None),
             Quantiles::default()
+        );
+    }
+
+    #[test]
+    fn a_missing_request_or_connection_breaks_a_law_by_name() {
+        let requests = Requests {
+            offered: 3,
+            sent: 3,
+            completed: 2,
+            ..Requests::default()
+        };
+        let broken = requests.broken_laws("window");
+        assert_eq!(broken.len(), 1, "{broken:?}");
+        assert!(
+            broken[0].contains("window: sent = completed") && broken[0].contains("3 ≠ 2"),
+            "{broken:?}"
+        );
+        let connections = Connections {
+            attempts: 1,
+            ..Connections::default()
+        };
+        assert!(connections.broken_laws()[0].contains("attempts = "));
+        assert!(
+            Requests::default().broken_laws("ramp").is_empty()
+                && Connections::default().broken_laws().is_empty()
         );
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 pub const MAX_DURATION: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// The highest rate any flag accepts, events per second.
-pub const MAX_RATE_PER_S: f64 = 1e9;
+pub const MAX_RATE_PER_S: f64 = 1e7;
 
 /// Nanoseconds in a second.
 pub const SECOND_NS: u64 = 1_000_000_000;
@@ -173,7 +173,7 @@ mod tests {
     fn rates_are_finite_and_positive() {
         assert_eq!(parse_rate("60k"), Ok(60_000.0));
         assert_eq!(parse_rate("0.5"), Ok(0.5));
-        for bad in ["0", "-1", "NaN", "inf", "1e308", "1e10", "", "fast"] {
+        for bad in ["0", "-1", "NaN", "inf", "1e308", "1e8", "", "fast"] {
             assert!(parse_rate(bad).is_err(), "{bad} was accepted");
         }
     }

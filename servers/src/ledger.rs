@@ -154,10 +154,15 @@ impl Ledger {
     /// The counters of worker `index`. Workers beyond the last share its slot,
     /// so that no index is out of range.
     pub fn slot(&self, index: usize) -> Slot {
-        let start = SLOT_WORDS * (1 + index.min(workers_in(self.words) - 1));
+        let start = SLOT_WORDS * (1 + index.min(self.workers() - 1));
         Slot {
             words: &self.words[start..start + SLOT_WORDS],
         }
+    }
+
+    /// How many workers have a slot.
+    pub fn workers(&self) -> usize {
+        workers_in(self.words)
     }
 
     /// The magic comes last: whoever sees it sees a whole header.
@@ -210,6 +215,15 @@ counters! {
     4 bytes_out: "Adds to [`Tally::bytes_out`].",
     5 wakeups: "Adds to [`Tally::wakeups`].",
     6 accept_errors: "Adds to [`Tally::accept_errors`].",
+}
+
+impl Slot {
+    /// Moves one accepted connection to another worker's account: the one that
+    /// accepted it has handed it over. The sum over all slots stays the same.
+    pub fn hand_over(&self, to: Slot) {
+        to.accepted(1);
+        self.accepted(u64::MAX);
+    }
 }
 
 /// The reader's side: a ledger file, mapped for reading, followed live.
@@ -361,6 +375,17 @@ mod tests {
             }
         });
         assert_eq!(ledger.slot(0).tally().wakeups, 40_000);
+    }
+
+    #[test]
+    fn handing_over_keeps_the_sum() {
+        let ledger = Ledger::create(None, "thread-pool", 2).unwrap();
+        ledger.slot(0).accepted(3);
+        ledger.slot(0).hand_over(ledger.slot(1));
+        assert_eq!(
+            [ledger.slot(0), ledger.slot(1)].map(|slot| slot.tally().accepted),
+            [2, 1]
+        );
     }
 
     #[test]

@@ -90,6 +90,27 @@ pub const MODELS: &[Model] = &[
         variants: &[BALLAST],
     },
     Model {
+        name: "prefork",
+        aliases: &[],
+        family: "preforked process pool",
+        summary: "processes forked beforehand, each serving one client at a time",
+        readiness: "blocking",
+        unit: "process pool",
+        accept: "all accept, or one accepts and passes descriptors",
+        placement: "worker owns the connection",
+        unp: Some("2-5"),
+        wall: "clients beyond the number of workers wait",
+        man: &["accept(2)", "pthread_mutexattr_setpshared(3)", "unix(7)"],
+        variants: &[
+            WORKERS,
+            Variant {
+                key: "accept",
+                values: Values::OneOf(&["shared", "mutex", "pass-fd"]),
+                doc: "All wait in accept, or take turns there, or one accepts for all",
+            },
+        ],
+    },
+    Model {
         name: "thread",
         aliases: &[],
         family: "thread per connection",
@@ -102,6 +123,20 @@ pub const MODELS: &[Model] = &[
         wall: "threads: pid_max, threads-max, max_map_count, the pids cgroup",
         man: &["pthread_create(3)", "clone(2)"],
         variants: &[STACK_SIZE, BALLAST],
+    },
+    Model {
+        name: "thread-pool",
+        aliases: &[],
+        family: "prethreaded pool with a bounded queue",
+        summary: "threads started beforehand, each serving one client at a time",
+        readiness: "blocking",
+        unit: "thread pool",
+        accept: "main thread accepts and queues",
+        placement: "worker owns the connection",
+        unp: Some("8"),
+        wall: "clients beyond the number of workers wait",
+        man: &["pthread_create(3)", "pthread_cond_wait(3)"],
+        variants: &[WORKERS, STACK_SIZE],
     },
     Model {
         name: "nonblocking",
@@ -177,12 +212,81 @@ pub const MODELS: &[Model] = &[
         man: &["epoll(7)", "epoll_ctl(2)"],
         variants: &[],
     },
+    Model {
+        name: "epoll-oneshot",
+        aliases: &[],
+        family: "one epoll shared by a thread pool, EPOLLONESHOT",
+        summary: "threads take events from one epoll, each event for one thread alone",
+        readiness: "edge",
+        unit: "thread pool",
+        accept: "whichever thread gets the event",
+        placement: "any thread, one at a time",
+        unp: None,
+        wall: "one more system call per event, to re-arm; descriptors",
+        man: &["epoll(7)", "epoll_ctl(2)"],
+        variants: &[WORKERS],
+    },
+    Model {
+        name: "reuseport",
+        aliases: &[],
+        family: "multi-reactor, SO_REUSEPORT, shared nothing",
+        summary: "an epoll loop in each of several processes, as in nginx",
+        readiness: "level",
+        unit: "one loop in each process",
+        accept: "a listener each, or one shared by all loops",
+        placement: "one loop owns the connection for life",
+        unp: None,
+        wall: "CPUs; the kernel's spread is blind to load; descriptors per process",
+        man: &["socket(7)", "epoll_ctl(2)"],
+        variants: &[
+            WORKERS,
+            Variant {
+                key: "listen-mode",
+                values: Values::OneOf(&["reuseport", "shared", "exclusive"]),
+                doc: "A listener each, or one in every epoll, or that with EPOLLEXCLUSIVE",
+            },
+        ],
+    },
+    Model {
+        name: "tokio",
+        aliases: &[],
+        family: "async tasks, current-thread runtime",
+        summary: "a task per connection, all on one thread",
+        readiness: "edge",
+        unit: "task (N:1)",
+        accept: "one task accepts",
+        placement: "inline",
+        unp: None,
+        wall: "one CPU, then descriptors (RLIMIT_NOFILE)",
+        man: &["epoll(7)"],
+        variants: &[],
+    },
+    Model {
+        name: "tokio-multi",
+        aliases: &[],
+        family: "async tasks, work-stealing runtime",
+        summary: "a task per connection, spread over a thread per CPU",
+        readiness: "edge",
+        unit: "task (M:N)",
+        accept: "one task accepts",
+        placement: "work stealing",
+        unp: None,
+        wall: "CPUs, then descriptors (RLIMIT_NOFILE)",
+        man: &["epoll(7)"],
+        variants: &[WORKERS],
+    },
 ];
 
 const BALLAST: Variant = Variant {
     key: "ballast",
     values: Values::Size,
     doc: "Touch this much memory before serving: fork's cost grows with the parent",
+};
+
+const WORKERS: Variant = Variant {
+    key: "workers",
+    values: Values::Count,
+    doc: "Processes or threads [default: 64 blocking ones, or one loop per CPU]",
 };
 
 const STACK_SIZE: Variant = Variant {
@@ -276,6 +380,11 @@ impl Model {
             flags.extend(value.map(str::to_owned));
         }
         Ok(flags)
+    }
+
+    /// Whether the model has a flag of its own by this name.
+    pub fn takes(&self, key: &str) -> bool {
+        self.variants.iter().any(|variant| variant.key == key)
     }
 
     fn keys_it_takes(&self) -> String {
@@ -424,7 +533,7 @@ mod tests {
         let error = find("epol").unwrap_err();
         assert_eq!(error.nearest, Some("epoll"));
         let text = error.to_string();
-        assert!(text.contains("did you mean 'epoll'?") && text.contains("iterative, process"));
+        assert!(text.contains("did you mean 'epoll'?") && text.contains("iterative, process,"));
         assert_eq!(find("qqq").unwrap_err().nearest, None);
         assert!(find("").is_err());
     }

@@ -10,7 +10,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 /// Width and height of every chart, px.
 pub const SIZE: (u32, u32) = (960, 540);
-const LEFT: i32 = 92;
+/// Room for the legend, or for the words after the bars.
 const RIGHT: i32 = 210;
 const TOP: i32 = 72;
 const BOTTOM: i32 = 92;
@@ -58,7 +58,8 @@ impl Axis {
             Scale::Log if low.is_finite() => log_ticks(low, high),
             Scale::Log => log_ticks(1.0, 10.0),
         };
-        let ticks = ticks.into_iter().map(|t| (t, format(t))).collect();
+        let words = |t: f64| if t == 0.0 { "0".into() } else { format(t) };
+        let ticks = ticks.into_iter().map(|t| (t, words(t))).collect();
         Axis {
             label: label.to_string(),
             scale,
@@ -93,8 +94,9 @@ fn linear_ticks(high: f64) -> ((f64, f64), Vec<f64>) {
     ((0.0, (count as f64 * step).max(high) * 1.02), ticks)
 }
 
-/// From the 1-2-5 step at or below `low` to the one at or above `high`; whole decades only when there are many.
+/// From the step at or below `low` to the one at or above `high`; the finest steps that are not too many.
 fn log_ticks(low: f64, high: f64) -> ((f64, f64), Vec<f64>) {
+    const MOST: usize = 8;
     let steps = |multiples: &[f64]| -> Vec<f64> {
         let first = low.log10().floor() as i32;
         let last = high.log10().ceil() as i32;
@@ -107,16 +109,18 @@ fn log_ticks(low: f64, high: f64) -> ((f64, f64), Vec<f64>) {
             .unwrap_or(all.len() - 1);
         all[from..=to.max(from + 1).min(all.len() - 1)].to_vec()
     };
-    let mut ticks = steps(&[1.0, 2.0, 5.0]);
-    if ticks.len() > 8 {
-        ticks = steps(&[1.0]);
-    }
+    let candidates: [&[f64]; 3] = [&[1.0, 1.5, 2.0, 3.0, 5.0, 7.0], &[1.0, 2.0, 5.0], &[1.0]];
+    let ticks = candidates
+        .iter()
+        .map(|multiples| steps(multiples))
+        .find(|ticks| ticks.len() <= MOST)
+        .unwrap_or_else(|| steps(&[1.0]));
     let range = (ticks[0], ticks[ticks.len() - 1]);
     (range, ticks)
 }
 
 /// A figure at one place, with the range over its trials.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Point {
     /// Along the horizontal axis.
     pub x: f64,
@@ -124,6 +128,8 @@ pub struct Point {
     pub y: f64,
     /// The smallest and the largest trial.
     pub range: Option<(f64, f64)>,
+    /// The median in words.
+    pub value: String,
     /// Drawn hollow: some trial was suspect.
     pub suspect: bool,
     /// Words beside the mark.
@@ -152,35 +158,82 @@ pub struct Texts {
     pub caption: Vec<String>,
 }
 
-/// Draws one line with markers per series.
-pub fn lines(texts: &Texts, x: &Axis, y: &Axis, series: &[Series], markers: bool) -> Drawn<String> {
+/// Draws one line per series, with a marker at every `marked`-th point.
+pub fn lines(texts: &Texts, x: &Axis, y: &Axis, series: &[Series], marked: usize) -> Drawn<String> {
     to_svg(|area| {
-        let frame = Frame { area, x, y };
+        let frame = Frame {
+            area,
+            x,
+            y,
+            left: 92,
+        };
         frame.texts(texts)?;
         frame.grid()?;
         for s in series {
             frame.line(s)?;
-            if markers {
-                frame.marks(s)?;
-            }
+            frame.marks(s, marked)?;
         }
         frame.legend(series)
     })
 }
 
-/// Draws one horizontal bar per series, for figures at a single place.
-pub fn bars(texts: &Texts, value: &Axis, series: &[Series]) -> Drawn<String> {
-    let rows = Axis {
+/// A bar divided among several shares.
+#[derive(Debug, Clone)]
+pub struct Stack {
+    /// Whose bar it is.
+    pub label: String,
+    /// Its look.
+    pub look: Look,
+    /// The parts in percent, together at most 100.
+    pub shares: Vec<f64>,
+    /// Words after the bar.
+    pub note: String,
+}
+
+/// Draws one divided bar per stack.
+pub fn stacks(texts: &Texts, share: &Axis, stacks: &[Stack]) -> Drawn<String> {
+    let rows = rows_axis(stacks.len());
+    to_svg(|area| {
+        let frame = Frame {
+            area,
+            x: share,
+            y: &rows,
+            left: room_for(stacks.iter().map(|s| s.label.as_str())),
+        };
+        frame.texts(texts)?;
+        frame.grid()?;
+        for (row, stack) in stacks.iter().rev().enumerate() {
+            frame.stack(row as f64 + 0.5, stack)?;
+        }
+        Ok(())
+    })
+}
+
+/// An axis on which bars lie one above the other.
+fn rows_axis(bars: usize) -> Axis {
+    Axis {
         label: String::new(),
         scale: Scale::Linear,
-        range: (0.0, series.len().max(1) as f64),
+        range: (0.0, bars.max(1) as f64),
         ticks: Vec::new(),
-    };
+    }
+}
+
+/// Room for labels to the left of bars, at about 7 px a character.
+fn room_for<'a>(labels: impl Iterator<Item = &'a str>) -> i32 {
+    let longest = labels.map(|label| label.chars().count()).max();
+    (longest.unwrap_or(0) as i32 * 7 + 32).clamp(92, 380)
+}
+
+/// Draws one horizontal bar per series, for figures at a single place.
+pub fn bars(texts: &Texts, value: &Axis, series: &[Series]) -> Drawn<String> {
+    let rows = rows_axis(series.len());
     to_svg(|area| {
         let frame = Frame {
             area,
             x: value,
             y: &rows,
+            left: room_for(series.iter().map(|s| s.label.as_str())),
         };
         frame.texts(texts)?;
         frame.grid()?;
@@ -216,11 +269,12 @@ struct Frame<'a, 'b> {
     area: &'a DrawingArea<SVGBackend<'b>, Shift>,
     x: &'a Axis,
     y: &'a Axis,
+    left: i32,
 }
 
 impl Frame<'_, '_> {
     fn width(&self) -> i32 {
-        SIZE.0 as i32 - LEFT - RIGHT
+        SIZE.0 as i32 - self.left - RIGHT
     }
 
     fn height(&self) -> i32 {
@@ -229,7 +283,7 @@ impl Frame<'_, '_> {
 
     fn px(&self, x: f64) -> Option<i32> {
         let fraction = self.x.fraction(x)?;
-        Some(LEFT + (fraction * f64::from(self.width())).round() as i32)
+        Some(self.left + (fraction * f64::from(self.width())).round() as i32)
     }
 
     fn py(&self, y: f64) -> Option<i32> {
@@ -265,7 +319,7 @@ impl Frame<'_, '_> {
     }
 
     fn grid(&self) -> Drawn {
-        let (right, bottom) = (LEFT + self.width(), TOP + self.height());
+        let (right, bottom) = (self.left + self.width(), TOP + self.height());
         for (value, words) in &self.x.ticks {
             let Some(x) = self.px(*value) else { continue };
             self.path(&[(x, TOP), (x, bottom)], GRID.stroke_width(1))?;
@@ -277,18 +331,18 @@ impl Frame<'_, '_> {
         }
         for (value, words) in &self.y.ticks {
             let Some(y) = self.py(*value) else { continue };
-            self.path(&[(LEFT, y), (right, y)], GRID.stroke_width(1))?;
+            self.path(&[(self.left, y), (right, y)], GRID.stroke_width(1))?;
             self.text(
                 words,
-                (LEFT - 9, y),
+                (self.left - 9, y),
                 font(12.0, INK, HPos::Right, VPos::Center),
             )?;
         }
         self.path(
-            &[(LEFT, TOP), (LEFT, bottom), (right, bottom)],
+            &[(self.left, TOP), (self.left, bottom), (right, bottom)],
             FAINT.stroke_width(1),
         )?;
-        let middle = (LEFT + self.width() / 2, bottom + 27);
+        let middle = (self.left + self.width() / 2, bottom + 27);
         self.text(
             &self.x.label,
             middle,
@@ -317,8 +371,8 @@ impl Frame<'_, '_> {
         Ok(())
     }
 
-    fn marks(&self, series: &Series) -> Drawn {
-        for point in &series.points {
+    fn marks(&self, series: &Series, every: usize) -> Drawn {
+        for point in series.points.iter().step_by(every) {
             let Some(at) = self.at(point) else { continue };
             if let Some((low, high)) = point.range
                 && let (Some(low), Some(high)) = (self.py(low), self.py(high))
@@ -330,8 +384,8 @@ impl Frame<'_, '_> {
             }
             self.marker(at, &series.look, point.suspect)?;
             if let Some(note) = point.note {
-                let style = font(11.0, series.look.colour, HPos::Left, VPos::Center);
-                self.text(note, (at.0 + 9, at.1), style)?;
+                let style = font(11.0, series.look.colour, HPos::Right, VPos::Bottom);
+                self.text(note, (at.0 - 6, at.1 - 6), style)?;
             }
         }
         Ok(())
@@ -352,7 +406,7 @@ impl Frame<'_, '_> {
     }
 
     fn legend(&self, series: &[Series]) -> Drawn {
-        let left = LEFT + self.width() + 22;
+        let left = self.left + self.width() + 22;
         for (i, s) in series.iter().enumerate() {
             let y = TOP + 10 + 22 * i as i32;
             let sample = [(left, y), (left + 34, y)];
@@ -372,18 +426,44 @@ impl Frame<'_, '_> {
         Ok(())
     }
 
+    fn stack(&self, row: f64, stack: &Stack) -> Drawn {
+        let Some(y) = self.py(row) else { return Ok(()) };
+        let half = self.half_bar();
+        let label = font(12.5, INK, HPos::Right, VPos::Center);
+        self.text(&stack.label, (self.left - 9, y), label)?;
+        let mut sum = 0.0;
+        for (i, share) in stack.shares.iter().enumerate() {
+            let ends = (self.px(sum), self.px(sum + share));
+            sum += share;
+            let (Some(from), Some(to)) = ends else {
+                continue;
+            };
+            // Neighbours differ in strength, so that even equal parts can be counted.
+            let colour = stack.look.colour.mix(if i % 2 == 0 { 0.95 } else { 0.6 });
+            let part = Rectangle::new([(from, y - half), (to, y + half)], colour.filled());
+            self.area.draw(&part).map_err(|e| e.to_string())?;
+        }
+        let note = font(11.5, FAINT, HPos::Left, VPos::Center);
+        self.text(&stack.note, (self.left + self.width() + 8, y), note)
+    }
+
+    /// Half the thickness of a bar.
+    fn half_bar(&self) -> i32 {
+        (f64::from(self.height()) / self.y.range.1 * 0.32).min(16.0) as i32
+    }
+
     fn bar(&self, row: f64, series: &Series, point: &Point) -> Drawn {
         let Some(y) = self.py(row) else { return Ok(()) };
         self.text(
             &series.label,
-            (LEFT - 9, y),
+            (self.left - 9, y),
             font(12.5, INK, HPos::Right, VPos::Center),
         )?;
         let Some(x) = self.px(point.y) else {
             return Ok(());
         };
-        let half = (f64::from(self.height()) / self.y.range.1 * 0.32).min(16.0) as i32;
-        let corners = [(LEFT, y - half), (x, y + half)];
+        let half = self.half_bar();
+        let corners = [(self.left, y - half), (x, y + half)];
         let inside = if point.suspect {
             WHITE
         } else {
@@ -400,12 +480,9 @@ impl Frame<'_, '_> {
             self.path(&[(low, y), (high, y)], INK.stroke_width(1))?;
             end = end.max(high);
         }
-        let words = point.note.unwrap_or_default();
-        self.text(
-            words,
-            (end + 8, y),
-            font(11.5, FAINT, HPos::Left, VPos::Center),
-        )
+        let words = format!("{}  {}", point.value, point.note.unwrap_or_default());
+        let style = font(11.5, FAINT, HPos::Left, VPos::Center);
+        self.text(&words, (end + 8, y), style)
     }
 }
 
@@ -464,6 +541,7 @@ mod tests {
             x,
             y,
             range: Some((y, f64::NAN)),
+            value: String::new(),
             suspect: true,
             note: None,
         };
@@ -479,7 +557,7 @@ mod tests {
             &axis([1.0, 2.0]),
             &axis([1.0, 5.0]),
             &series,
-            true,
+            1,
         )
         .unwrap();
         assert!(svg.contains("a&lt;b&gt;&amp;c") && !svg.contains("NaN"));

@@ -8,8 +8,9 @@ use hdrhistogram::Histogram;
 
 /// A quantile is shown only with this many samples beyond it (DESIGN §4).
 const SAMPLES_BEYOND: f64 = 100.0;
-/// Points per curve.
+/// Points per curve, and how many of them are between two markers.
 const STEPS: usize = 200;
+const MARKED: usize = 25;
 
 pub fn draw(rows: &[Row], histograms: &Histograms) -> Drawn<Vec<Chart>> {
     let cells = cells(rows);
@@ -59,7 +60,7 @@ fn draw_workload(
     let y = Axis::over("response time", Scale::Log, points().map(|p| p.y), duration);
     Ok(Some(Chart {
         name: format!("latency-by-percentile-c{}.svg", workload.conns),
-        svg: canvas::lines(&texts, &x, &y, &series, false)?,
+        svg: canvas::lines(&texts, &x, &y, &series, MARKED)?,
     }))
 }
 
@@ -84,6 +85,7 @@ fn curve(cell: &Cell, histograms: &Histograms) -> Option<Series> {
             x: 10f64.powf(nines),
             y: merged.value_at_quantile(1.0 - 10f64.powf(-nines)) as f64,
             range: None,
+            value: String::new(),
             suspect: false,
             note: None,
         }

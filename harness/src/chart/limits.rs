@@ -11,21 +11,35 @@ pub fn draw(rows: &[Row]) -> Drawn<Option<Chart>> {
     };
     let cells = cells(rows);
     // Counts are results even where a trial's other figures are not to be believed.
-    let mut series = series_of(rows, &cells, |cell| cell.count(|row| row.conns_served));
-    if series.is_empty() {
+    let all = series_of(
+        rows,
+        &cells,
+        |cell| cell.count(|row| row.conns_served),
+        count,
+    );
+    if all.is_empty() {
         return Ok(None);
     }
-    let several = sizes(&cells).len() > 1;
-    let asked = sizes(&cells).into_iter().map(|n| n as f64);
-    let served = series.iter().flat_map(|s| s.points.iter().map(|p| p.y));
-    let values: Vec<f64> = asked.chain(served).collect();
-    let texts = Texts {
+    let mut texts = Texts {
         title: "Connections served, of those asked for".into(),
         subtitle: conditions(first, None),
         caption: vec![trials_caption(rows)],
     };
-    let svg = if several {
-        series.push(everything_asked(&values));
+    let asked = sizes(&cells).into_iter().map(|n| n as f64);
+    let served = all.iter().flat_map(|s| s.points.iter().map(|p| p.y));
+    let values: Vec<f64> = asked.chain(served).collect();
+    let svg = if sizes(&cells).len() > 1 {
+        // Whoever served everything would lie on the diagonal with all the others: their names say as much.
+        let everything = |s: &Series| s.points.iter().all(|p| p.y >= p.x);
+        let (whole, mut short): (Vec<Series>, Vec<Series>) = all.into_iter().partition(everything);
+        let names: Vec<&str> = whole.iter().map(|s| s.label.as_str()).collect();
+        if !names.is_empty() {
+            texts.caption.push(format!(
+                "Everything asked for was served by: {}",
+                names.join(", ")
+            ));
+        }
+        short.push(everything_asked(&values));
         let y = Axis::over(
             "connections served",
             Scale::Log,
@@ -36,8 +50,8 @@ pub fn draw(rows: &[Row]) -> Drawn<Option<Chart>> {
             &texts,
             &connections_axis(values.iter().copied()),
             &y,
-            &series,
-            true,
+            &short,
+            1,
         )?
     } else {
         let axis = Axis::over(
@@ -46,7 +60,7 @@ pub fn draw(rows: &[Row]) -> Drawn<Option<Chart>> {
             values.into_iter(),
             count,
         );
-        canvas::bars(&texts, &axis, &series)?
+        canvas::bars(&texts, &axis, &all)?
     };
     Ok(Some(Chart {
         name: "connections-served.svg".into(),
@@ -56,23 +70,27 @@ pub fn draw(rows: &[Row]) -> Drawn<Option<Chart>> {
 
 /// The diagonal on which everything asked for was served.
 fn everything_asked(values: &[f64]) -> Series {
-    let ends = values
+    let low = values
         .iter()
-        .fold((f64::INFINITY, 0.0f64), |(l, h), v| (l.min(*v), h.max(*v)));
+        .copied()
+        .fold(f64::INFINITY, f64::min)
+        .max(1.0);
+    let high = values.iter().copied().fold(low, f64::max);
     let point = |v: f64| Point {
         x: v,
         y: v,
         range: None,
+        value: String::new(),
         suspect: true,
         note: None,
     };
     Series {
-        label: "asked".into(),
+        label: "asked for".into(),
         look: look::Look {
             colour: plotters::style::RGBColor(170, 170, 170),
             marker: look::Marker::Circle,
             dashed: true,
         },
-        points: vec![point(ends.0.max(1.0)), point(ends.1)],
+        points: vec![point(low), point(high)],
     }
 }

@@ -3,6 +3,7 @@
 //! Figures are medians over trials, drawn with the range of the trials; a cell with a suspect trial is hollow;
 //! an invalid one is left out, and the caption says so.
 
+mod accepts;
 pub mod canvas;
 mod connections_per_second;
 mod cpu;
@@ -13,6 +14,7 @@ mod throughput;
 
 use crate::row::{Row, Status, Verdict, Workload};
 use crate::summary::{Cell, Figure, arms, cells};
+use crate::workers::WorkerRow;
 use canvas::{Axis, Drawn, Point, Scale, Series, Texts};
 use hdrhistogram::Histogram;
 use std::collections::BTreeMap;
@@ -30,13 +32,14 @@ pub struct Chart {
 }
 
 /// Draws every chart that the rows have figures for.
-pub fn all(rows: &[Row], histograms: &Histograms) -> Drawn<Vec<Chart>> {
+pub fn all(rows: &[Row], histograms: &Histograms, workers: &[WorkerRow]) -> Drawn<Vec<Chart>> {
     let mut charts = latency::draw(rows, histograms)?;
     for chart in [
         throughput::draw(rows)?,
         limits::draw(rows)?,
         connections_per_second::draw(rows)?,
         cpu::draw(rows)?,
+        accepts::draw(rows, workers)?,
     ] {
         charts.extend(chart);
     }
@@ -53,7 +56,7 @@ fn by_connections(
     format: impl Fn(f64) -> String,
 ) -> Drawn<Option<Chart>> {
     let cells = cells(rows);
-    let series = series_of(rows, &cells, |cell| cell.figure(&column));
+    let series = series_of(rows, &cells, |cell| cell.figure(&column), &format);
     if series.is_empty() {
         return Ok(None);
     }
@@ -63,7 +66,7 @@ fn by_connections(
     let axis = Axis::over(label, Scale::Linear, values, format);
     let svg = if sizes(&cells).len() > 1 {
         let x = connections_axis(points().map(|p| p.x));
-        canvas::lines(&texts, &x, &axis, &series, true)?
+        canvas::lines(&texts, &x, &axis, &series, 1)?
     } else {
         canvas::bars(&texts, &axis, &series)?
     };
@@ -78,12 +81,13 @@ fn series_of(
     rows: &[Row],
     cells: &[Cell],
     figure: impl Fn(&Cell) -> Option<Figure>,
+    format: impl Fn(f64) -> String,
 ) -> Vec<Series> {
     let series = arms(rows).into_iter().filter_map(|arm| {
         let own: Vec<&Cell> = cells.iter().filter(|cell| cell.arm == arm).collect();
         let points = own
             .iter()
-            .filter_map(|cell| point(cell, figure(cell)?))
+            .filter_map(|cell| point(cell, figure(cell)?, &format))
             .collect();
         Some(Series {
             label: arm.to_string(),
@@ -94,7 +98,7 @@ fn series_of(
     series.filter(|s| !s.points.is_empty()).collect()
 }
 
-fn point(cell: &Cell, figure: Figure) -> Option<Point> {
+fn point(cell: &Cell, figure: Figure, format: impl Fn(f64) -> String) -> Option<Point> {
     let note = match cell.status().0 {
         Status::Limited => Some("limited"),
         Status::Starved => Some("starved"),
@@ -108,6 +112,7 @@ fn point(cell: &Cell, figure: Figure) -> Option<Point> {
         x: cell.workload.conns as f64,
         y: figure.median,
         range: (figure.trials > 1).then_some((figure.min, figure.max)),
+        value: format(figure.median),
         suspect: cell.verdict() != Verdict::Valid,
         note,
     })
@@ -223,6 +228,14 @@ mod tests {
         rows
     }
 
+    fn two_workers() -> Vec<WorkerRow> {
+        let tally = |accepted| servers::ledger::Tally {
+            accepted,
+            ..Default::default()
+        };
+        crate::workers::of(&rows()[0], &[tally(30), tally(10)])
+    }
+
     #[test]
     fn every_chart_is_drawn_and_names_its_arms() {
         let mut histogram = Histogram::new_with_bounds(1, 60_000_000_000, 3).unwrap();
@@ -230,7 +243,8 @@ mod tests {
             histogram.record(i).unwrap();
         }
         let histograms = (0..4).map(|t| (t, histogram.clone())).collect();
-        let charts = all(&rows(), &histograms).unwrap();
+        let workers = two_workers();
+        let charts = all(&rows(), &histograms, &workers).unwrap();
         let names: Vec<&str> = charts.iter().map(|c| c.name.as_str()).collect();
         assert_eq!(
             names,
@@ -240,10 +254,11 @@ mod tests {
                 "requests-per-second.svg",
                 "connections-served.svg",
                 "connections-per-second.svg",
-                "cpu-per-request.svg"
+                "cpu-per-request.svg",
+                "accepts-per-worker.svg"
             ]
         );
-        for chart in &charts {
+        for chart in &charts[..6] {
             assert!(
                 chart.svg.contains("epoll") && chart.svg.contains("select"),
                 "{}",

@@ -46,7 +46,7 @@ pub fn checks(conns: Option<u64>) -> Vec<Check> {
     ]
 }
 
-/// `32768 60999` is 28 232 ports: both ends count (ip(7)).
+/// Two numbers, such as 32768 and 60999: 28 232 ports, as both ends count (ip(7)).
 fn port_count(range: &str) -> Option<u64> {
     let mut ends = range.split_whitespace().map(|end| end.parse::<u64>().ok());
     let (low, high) = (ends.next()??, ends.next()??);
@@ -152,6 +152,7 @@ fn probe_namespace() -> Result<(), String> {
         },
         cpus: Vec::new(),
         groups: Vec::new(),
+        announce: true,
         action: Action::Exec {
             program: program.clone(),
             args: vec!["--version".into()],

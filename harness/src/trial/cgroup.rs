@@ -171,7 +171,9 @@ fn own_directory(mounts: &str, memberships: &str, controller: &str) -> Option<Pa
         let mut kind = filesystem.split(' ');
         let matches = match kind.next()? {
             "cgroup2" => controller.is_empty(),
-            "cgroup" => !controller.is_empty() && kind.last()?.split(',').any(|o| o == controller),
+            "cgroup" => {
+                !controller.is_empty() && kind.next_back()?.split(',').any(|o| o == controller)
+            }
             _ => false,
         };
         matches.then(|| mount.split(' ').nth(4)).flatten()

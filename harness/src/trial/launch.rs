@@ -6,6 +6,7 @@
 //! single-threaded it may create a user namespace, so that the same recipe serves root and everyone else.
 
 use crate::sys;
+use loadgen::flags::ProtocolName;
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, CpuSet, sched_setaffinity, setns, unshare};
 use nix::sys::prctl;
@@ -38,6 +39,8 @@ pub struct Launch {
     pub cpus: Vec<usize>,
     /// `cgroup.procs` files to join.
     pub groups: Vec<PathBuf>,
+    /// Say on the first line of output which network it is ([`Launched`]).
+    pub announce: bool,
     /// What to become.
     pub action: Action,
 }
@@ -77,8 +80,8 @@ pub enum Action {
     Probe {
         /// The server.
         addr: SocketAddr,
-        /// What the server does with bytes.
-        service: super::probe::Service,
+        /// What the server speaks.
+        protocol: ProtocolName,
         /// How long it may take.
         timeout_ms: u64,
     },
@@ -103,7 +106,10 @@ pub fn main(spec: &str) -> io::Result<()> {
         fs::write(group, "0").map_err(|e| context(&format!("join {}", group.display()), e))?;
     }
     pin(&launch.cpus)?;
-    enter(&launch.network)?;
+    let launched = enter(&launch.network)?;
+    if launch.announce {
+        report(launched)?;
+    }
     match launch.action {
         Action::Exec { program, args } => {
             let error = Command::new(&program).args(args).exec();
@@ -111,9 +117,9 @@ pub fn main(spec: &str) -> io::Result<()> {
         }
         Action::Probe {
             addr,
-            service,
+            protocol,
             timeout_ms,
-        } => super::probe::exchange(addr, service, std::time::Duration::from_millis(timeout_ms)),
+        } => super::probe::exchange(addr, protocol, std::time::Duration::from_millis(timeout_ms)),
     }
 }
 
@@ -137,7 +143,8 @@ fn die_with(parent: Pid) -> io::Result<()> {
     Ok(())
 }
 
-fn pin(cpus: &[usize]) -> io::Result<()> {
+/// Lets the calling thread, and what it starts, run on these CPUs only; none named: no change.
+pub fn pin(cpus: &[usize]) -> io::Result<()> {
     if cpus.is_empty() {
         return Ok(());
     }
@@ -149,17 +156,17 @@ fn pin(cpus: &[usize]) -> io::Result<()> {
         .map_err(|e| context(&format!("run on CPUs {cpus:?}"), e.into()))
 }
 
-fn enter(network: &Network) -> io::Result<()> {
+fn enter(network: &Network) -> io::Result<Launched> {
     match network {
-        Network::Host => report(Launched::default()),
-        Network::Of { pid } => join(*pid),
+        Network::Host => Ok(Launched::default()),
+        Network::Of { pid } => join(*pid).map(|()| Launched::default()),
         Network::Private { required, sysctls } => match make_private(sysctls) {
-            Ok(()) => report(Launched {
+            Ok(()) => Ok(Launched {
                 private_network: true,
                 ..Launched::default()
             }),
             Err(e) if *required => Err(context("make a private network namespace", e)),
-            Err(e) => report(Launched {
+            Err(e) => Ok(Launched {
                 fallback: Some(e.to_string()),
                 ..Launched::default()
             }),
@@ -238,6 +245,7 @@ mod tests {
             },
             cpus: vec![0],
             groups: vec![],
+            announce: true,
             action: Action::Exec {
                 program: "/bin/true".into(),
                 args: vec!["a b".into()],

@@ -12,7 +12,7 @@ pub mod procfs;
 pub mod server;
 
 use crate::error::Failure;
-use crate::plan::{Plan, TrialPlan};
+use crate::plan::{Plan, Subject, TrialPlan};
 use binaries::Binaries;
 use cgroup::CpuTime;
 use launch::{Action, Launch, Launched, Network};
@@ -22,10 +22,10 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 use phases::Phases;
 use procfs::{MachineCpu, NetCounters, NetFiles};
-use server::{Server, ServerSpec, StartError, Tail};
+use server::{Ready, Server, ServerSpec, StartError, Tail};
 use servers::ledger::{Profile, Reader, Tally};
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 use tokio::io::AsyncReadExt;
@@ -64,6 +64,8 @@ pub struct Evidence {
     pub net: Option<NetCounters>,
     /// The server's ledger once it had settled.
     pub ledger: Option<Tally>,
+    /// The same by worker.
+    pub workers: Vec<Tally>,
     /// Connections still in the accept queue then.
     pub queued: u64,
     /// How the memory was measured.
@@ -85,8 +87,8 @@ pub struct Window {
     pub processes: u64,
     /// Context switches, where the same tasks lived through the whole window.
     pub ctx_switches: Option<u64>,
-    /// Turns of the server's loop.
-    pub wakeups: u64,
+    /// Turns of the server's loop, by its ledger.
+    pub wakeups: Option<u64>,
     /// CPU time of the whole machine.
     pub machine: Option<MachineCpu>,
     /// CPU time of the harness itself, s.
@@ -100,6 +102,40 @@ pub struct Context<'a> {
     pub plan: &'a Plan,
     /// The programs.
     pub binaries: &'a Binaries,
+    /// What one iteration of a server's work takes; known only when work is asked for.
+    pub work_ns_per_iteration: Option<f64>,
+}
+
+/// Measures, once per run and on the server's CPUs, what one iteration of the servers' work loop takes: every
+/// model is then given the same number of iterations, which preemption cannot shorten as it would a timed spin.
+pub async fn calibrate_work(plan: &Plan, binaries: &Binaries) -> Result<Option<f64>, Failure> {
+    if plan.scenarios.iter().all(|s| s.cost.work.is_none()) {
+        return Ok(None);
+    }
+    let Some(model) = plan.models().next() else {
+        return Ok(None);
+    };
+    let launch = Launch {
+        parent: std::process::id() as i32,
+        network: Network::Host,
+        cpus: plan.server_cpus.clone(),
+        groups: Vec::new(),
+        announce: false,
+        action: Action::Exec {
+            program: binaries.path(model.name),
+            args: vec!["--calibrate".into()],
+        },
+    };
+    let failed = |why: String| Failure::failed(format!("cannot calibrate --work: {why}"));
+    let mut command = server::command(&launch).map_err(|e| failed(e.to_string()))?;
+    let output = command.output().await.map_err(|e| failed(e.to_string()))?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let ns = text.lines().find_map(|line| {
+        let ns: f64 = line.strip_prefix("ns per iteration ")?.parse().ok()?;
+        (ns.is_finite() && ns > 0.0).then_some(ns)
+    });
+    ns.map(Some)
+        .ok_or_else(|| failed(format!("the server said {text:?}")))
 }
 
 /// Runs one trial. Errors end the run: they are not about the server but about the harness's own means.
@@ -110,9 +146,16 @@ pub async fn run(
 ) -> Result<Evidence, Failure> {
     let ledger_file = context.binaries.scratch().join("ledger");
     let _ = std::fs::remove_file(&ledger_file);
-    let spec = server_spec(context, trial, ledger_file.clone());
     progress("start");
-    let mut server = match Server::start(&spec).await {
+    let started = match &trial.arm.subject {
+        Subject::Model { model, flags } => {
+            let args = model_args(context, trial, flags, &ledger_file);
+            Server::start(&model_spec(context, trial, model.name, args)).await
+        }
+        Subject::Command(command) => Server::start(&command_spec(context, trial, command)?).await,
+        Subject::Running { addr, pid } => Ok(Server::running(*addr, *pid)),
+    };
+    let mut server = match started {
         Ok(server) => server,
         Err(error) => {
             return Ok(Evidence {
@@ -121,26 +164,51 @@ pub async fn run(
             });
         }
     };
-    let ledger = open_ledger(&ledger_file)?;
-    let evidence = measure(context, trial, &mut server, &ledger, progress).await;
+    let ledger = match trial.arm.subject {
+        Subject::Model { .. } => Some(open_ledger(&ledger_file)?),
+        _ => None,
+    };
+    let evidence = measure(context, trial, &mut server, ledger.as_ref(), progress).await;
     progress("clean up");
     server.stop().await;
     evidence
 }
 
-fn server_spec(context: &Context, trial: &TrialPlan, ledger: PathBuf) -> ServerSpec {
+fn group_name(trial: &TrialPlan) -> String {
+    format!("{PREFIX}{}-{}", std::process::id(), trial.trial)
+}
+
+fn model_spec(context: &Context, trial: &TrialPlan, name: &str, args: Vec<String>) -> ServerSpec {
+    ServerSpec {
+        program: context.binaries.path(name),
+        args,
+        ready: Ready::Line,
+        network: context.plan.network.clone(),
+        cpus: context.plan.server_cpus.clone(),
+        group_name: group_name(trial),
+    }
+}
+
+fn model_args(context: &Context, trial: &TrialPlan, own: &[String], ledger: &Path) -> Vec<String> {
     let plan = context.plan;
     let mut args: Vec<String> = ["--listen", "127.0.0.1:0", "--service", plan.service.name()]
         .map(String::from)
         .into();
     args.extend(["--ledger".into(), ledger.display().to_string()]);
-    args.extend(trial.arm.flags.iter().cloned());
-    let model = trial.arm.model;
-    let takes_workers = model.variants.iter().any(|v| v.key == "workers");
-    if let Some(workers) = plan.workers.filter(|_| takes_workers)
-        && !trial.arm.flags.iter().any(|flag| flag == "--workers")
+    args.extend(own.iter().cloned());
+    let own_workers = own.iter().any(|flag| flag == "--workers");
+    if let Some(workers) = plan.workers
+        && trial.arm.subject.takes("workers")
+        && !own_workers
     {
         args.extend(["--workers".into(), workers.to_string()]);
+    }
+    if let (Some(work), Some(ns)) = (trial.cost.work, context.work_ns_per_iteration) {
+        let iterations = (work.as_nanos() as f64 / ns).round() as u64;
+        args.extend(["--work-iters".into(), iterations.to_string()]);
+    }
+    if let Some(block) = trial.cost.block {
+        args.extend(["--block".into(), format!("{}ns", block.as_nanos())]);
     }
     if trial.load.close == Close::Server
         && let (Some(requests), Some(payload)) = (trial.load.requests_per_conn, trial.load.payload)
@@ -148,16 +216,34 @@ fn server_spec(context: &Context, trial: &TrialPlan, ledger: PathBuf) -> ServerS
         let bytes = requests.saturating_mul(u64::from(payload.max));
         args.extend(["--close-after-bytes".into(), bytes.to_string()]);
     }
-    ServerSpec {
-        program: context.binaries.path(model.name),
-        args,
-        network: plan.network.clone(),
-        cpus: plan.server_cpus.clone(),
-        group_name: format!("{PREFIX}{}-{}", std::process::id(), trial.trial),
-    }
+    args
 }
 
-fn open_ledger(path: &std::path::Path) -> Result<Reader, Failure> {
+/// Any other program gets a port that was free a moment ago: it cannot tell us one of its own choice.
+fn command_spec(
+    context: &Context,
+    trial: &TrialPlan,
+    command: &str,
+) -> Result<ServerSpec, Failure> {
+    let free = || std::net::TcpListener::bind("127.0.0.1:0")?.local_addr();
+    let addr = free().map_err(|e| Failure::failed(format!("no port is free: {e}")))?;
+    let folder = std::env::current_dir().unwrap_or_default();
+    let command = command
+        .replace("{addr}", &addr.to_string())
+        .replace("{host}", &addr.ip().to_string())
+        .replace("{port}", &addr.port().to_string())
+        .replace("{dir}", &folder.display().to_string());
+    Ok(ServerSpec {
+        program: "/bin/sh".into(),
+        args: vec!["-c".into(), command],
+        ready: Ready::Answers(addr),
+        network: context.plan.command_network.clone(),
+        cpus: context.plan.server_cpus.clone(),
+        group_name: group_name(trial),
+    })
+}
+
+fn open_ledger(path: &Path) -> Result<Reader, Failure> {
     let reader = Reader::open(path)
         .map_err(|e| Failure::failed(format!("cannot read the server's ledger: {e}")))?;
     if reader.header().profile == Profile::Debug {
@@ -172,7 +258,7 @@ async fn measure(
     context: &Context<'_>,
     trial: &TrialPlan,
     server: &mut Server,
-    ledger: &Reader,
+    ledger: Option<&Reader>,
     progress: &dyn Fn(&str),
 ) -> Result<Evidence, Failure> {
     let mut evidence = Evidence {
@@ -180,12 +266,18 @@ async fn measure(
         memory_method: server.memory_method(),
         ..Evidence::default()
     };
-    if let Err(why) = probe(context, server).await {
+    if let Err(why) = first_exchange(context, trial, server).await {
         evidence.server_ended = server.ended();
         evidence.generator_error = Some(format!("the first exchange failed: {why}"));
         return Ok(evidence);
     }
-    let mut net = NetFiles::open(server.pid).ok();
+    // A server of unknown process listens in our own network.
+    let pid = if server.pid == 0 {
+        std::process::id()
+    } else {
+        server.pid
+    };
+    let mut net = NetFiles::open(pid).ok();
     let net_before = net.as_mut().and_then(NetFiles::read);
     let ready_memory_kib = server.memory_kib(&server.pids());
 
@@ -201,12 +293,14 @@ async fn measure(
     evidence.probes = 1;
     evidence.server_ended = server.ended();
     if evidence.server_ended.is_none() {
-        evidence.answers_afterwards = probe(context, server).await.is_ok();
+        evidence.answers_afterwards = probe(context, trial, server).await.is_ok();
         evidence.probes += 1;
         // A server may also die of the last connections' end.
         evidence.server_ended = server.ended();
     }
-    settle(&mut evidence, server, ledger).await;
+    if let Some(ledger) = ledger {
+        settle(&mut evidence, server, ledger).await;
+    }
     if let (Some(before), Some(after)) = (net_before, net.as_mut().and_then(NetFiles::read)) {
         evidence.net = Some(after.since(before));
     }
@@ -227,6 +321,7 @@ async fn settle(evidence: &mut Evidence, server: &Server, ledger: &Reader) {
         evidence.ledger = Some(tally);
         evidence.queued = queued;
         let balanced = tally.accepted + queued == opened && tally.closed + queued == opened;
+        evidence.workers = ledger.workers();
         if balanced || !evidence.answers_afterwards || Instant::now() >= deadline {
             return;
         }
@@ -234,16 +329,34 @@ async fn settle(evidence: &mut Evidence, server: &Server, ledger: &Reader) {
     }
 }
 
+/// The exchange that shows a server to be ready. One of ours has said so; any other is asked until it answers.
+async fn first_exchange(
+    context: &Context<'_>,
+    trial: &TrialPlan,
+    server: &mut Server,
+) -> Result<(), String> {
+    let deadline = Instant::now() + PROBE_LIMIT * 2;
+    loop {
+        let answer = probe(context, trial, server).await;
+        let is_command = matches!(trial.arm.subject, Subject::Command(_));
+        if answer.is_ok() || !is_command || server.ended().is_some() || Instant::now() > deadline {
+            return answer;
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
 /// One verified exchange from inside the server's network.
-async fn probe(context: &Context<'_>, server: &Server) -> Result<(), String> {
+async fn probe(context: &Context<'_>, trial: &TrialPlan, server: &Server) -> Result<(), String> {
     let launch = Launch {
         parent: std::process::id() as i32,
         network: network_of(server),
         cpus: context.plan.client_cpus.clone(),
         groups: Vec::new(),
+        announce: false,
         action: Action::Probe {
             addr: server.addr,
-            service: context.plan.service,
+            protocol: trial.load.protocol,
             timeout_ms: PROBE_LIMIT.as_millis() as u64,
         },
     };
@@ -292,7 +405,7 @@ struct Opening {
     at: Instant,
     cpu: CpuTime,
     ctx_switches: HashMap<String, u64>,
-    ledger: Tally,
+    wakeups: Option<u64>,
     machine: Option<MachineCpu>,
     harness_s: f64,
 }
@@ -312,6 +425,7 @@ impl Generator {
             network: network_of(server),
             cpus: context.plan.client_cpus.clone(),
             groups: Vec::new(),
+            announce: false,
             action: Action::Exec {
                 program: context.binaries.path("loadgen"),
                 args,
@@ -324,7 +438,8 @@ impl Generator {
                 .stdout(Stdio::piped())
                 .stderr(Stdio::piped())
                 .spawn()?;
-            let stderr = Tail::of(child.stderr.take());
+            let stderr = Tail::default();
+            stderr.follow(child.stderr.take());
             let mut stdout = child.stdout.take();
             let stdout = tokio::spawn(async move {
                 let mut text = Vec::new();
@@ -347,7 +462,7 @@ impl Generator {
     async fn converse(
         &mut self,
         server: &Server,
-        ledger: &Reader,
+        ledger: Option<&Reader>,
         ready_memory_kib: u64,
         progress: &dyn Fn(&str),
     ) -> Option<Window> {
@@ -383,7 +498,7 @@ impl Generator {
     }
 }
 
-fn open_window(server: &Server, ledger: &Reader) -> Opening {
+fn open_window(server: &Server, ledger: Option<&Reader>) -> Opening {
     let pids = server.pids();
     let ctx_switches = procfs::context_switches(&pids);
     // Of a walk over many processes the middle is taken; a counter is read in an instant.
@@ -393,7 +508,7 @@ fn open_window(server: &Server, ledger: &Reader) -> Opening {
         at: before + before.elapsed() / 2,
         cpu,
         ctx_switches,
-        ledger: ledger.total(),
+        wakeups: ledger.map(|ledger| ledger.total().wakeups),
         machine: MachineCpu::read(),
         harness_s: own_cpu_s(),
     }
@@ -402,7 +517,7 @@ fn open_window(server: &Server, ledger: &Reader) -> Opening {
 fn close_window(
     opening: &Opening,
     server: &Server,
-    ledger: &Reader,
+    ledger: Option<&Reader>,
     ready_memory_kib: u64,
 ) -> Window {
     let between_s = opening.at.elapsed().as_secs_f64();
@@ -414,7 +529,9 @@ fn close_window(
             steal_s: now.steal_s - then.steal_s,
         });
     let pids = server.pids();
-    let wakeups = ledger.total().wakeups - opening.ledger.wakeups;
+    let wakeups = ledger
+        .zip(opening.wakeups)
+        .map(|(ledger, then)| ledger.total().wakeups - then);
     Window {
         server_cpu: server.cpu(&pids).since(opening.cpu),
         between_s,

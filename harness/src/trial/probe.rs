@@ -1,5 +1,6 @@
 //! One verified exchange with a server, to know that it serves before and after the measuring.
 
+use loadgen::flags::ProtocolName;
 use serde::{Deserialize, Serialize};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -32,13 +33,15 @@ impl Service {
 /// Bytes that a probe sends to an echo or discard server.
 pub const PROBE_BYTES: &[u8] = b"tenk probe: one exchange, every byte compared\n";
 
+const PING: &[u8] = b"*1\r\n$4\r\nPING\r\n";
+
 /// Connects, makes one exchange and compares it. Errors: anything but the right answer within `timeout` per step.
-pub fn exchange(addr: SocketAddr, service: Service, timeout: Duration) -> io::Result<()> {
+pub fn exchange(addr: SocketAddr, protocol: ProtocolName, timeout: Duration) -> io::Result<()> {
     let mut stream = TcpStream::connect_timeout(&addr, timeout)?;
     stream.set_read_timeout(Some(timeout))?;
     stream.set_write_timeout(Some(timeout))?;
-    match service {
-        Service::Echo => {
+    match protocol {
+        ProtocolName::Echo => {
             stream.write_all(PROBE_BYTES)?;
             let mut reply = vec![0; PROBE_BYTES.len()];
             stream.read_exact(&mut reply)?;
@@ -47,14 +50,23 @@ pub fn exchange(addr: SocketAddr, service: Service, timeout: Duration) -> io::Re
             }
         }
         // A discard server's only sign of life is that it closes after we do.
-        Service::Discard => {
+        ProtocolName::Discard => {
             stream.write_all(PROBE_BYTES)?;
             stream.shutdown(std::net::Shutdown::Write)?;
             if stream.read(&mut [0; 1])? != 0 {
                 return Err(io::Error::other("a discard server answered"));
             }
         }
-        Service::Http => {
+        // Redis says +PONG; an echo server returns the request, which is well-formed as an answer.
+        ProtocolName::Resp => {
+            stream.write_all(PING)?;
+            let mut reply = [0; 64];
+            let n = stream.read(&mut reply)?;
+            if !reply[..n].starts_with(b"+PONG") && !PING.starts_with(&reply[..n.max(1)]) {
+                return Err(io::Error::other("the reply is no answer to PING"));
+            }
+        }
+        ProtocolName::Http => {
             stream.write_all(b"GET / HTTP/1.1\r\nHost: probe\r\nConnection: close\r\n\r\n")?;
             let mut reply = Vec::new();
             stream.take(1 << 20).read_to_end(&mut reply)?;
@@ -86,17 +98,31 @@ mod tests {
     #[test]
     fn the_right_bytes_pass_and_wrong_ones_do_not() {
         let limit = Duration::from_secs(5);
-        assert!(exchange(serve_once(PROBE_BYTES), Service::Echo, limit).is_ok());
+        assert!(exchange(serve_once(PROBE_BYTES), ProtocolName::Echo, limit).is_ok());
         let wrong = b"tenk probe: one exchange, every byte compareD\n";
-        assert!(exchange(serve_once(wrong), Service::Echo, limit).is_err());
-        assert!(exchange(serve_once(b"HTTP/1.1 200 OK\r\n\r\n"), Service::Http, limit).is_ok());
-        assert!(exchange(serve_once(b"HTTP/1.1 500 No\r\n\r\n"), Service::Http, limit).is_err());
+        assert!(exchange(serve_once(wrong), ProtocolName::Echo, limit).is_err());
+        assert!(
+            exchange(
+                serve_once(b"HTTP/1.1 200 OK\r\n\r\n"),
+                ProtocolName::Http,
+                limit
+            )
+            .is_ok()
+        );
+        assert!(
+            exchange(
+                serve_once(b"HTTP/1.1 500 No\r\n\r\n"),
+                ProtocolName::Http,
+                limit
+            )
+            .is_err()
+        );
     }
 
     #[test]
     fn silence_is_an_error() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
-        assert!(exchange(addr, Service::Echo, Duration::from_millis(50)).is_err());
+        assert!(exchange(addr, ProtocolName::Echo, Duration::from_millis(50)).is_err());
     }
 }

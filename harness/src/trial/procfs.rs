@@ -27,6 +27,27 @@ pub fn members_of_group(pgid: i32) -> Vec<u32> {
         .collect()
 }
 
+/// A process, its children, and theirs; those ending meanwhile are left out.
+pub fn descendants(pid: u32) -> Vec<u32> {
+    let mut family = vec![pid];
+    let mut next = 0;
+    while let Some(parent) = family.get(next).copied() {
+        // One file per task lists the children it has started (proc_tid_children(5)).
+        let lists =
+            tasks(parent).filter_map(|task| fs::read_to_string(format!("{task}/children")).ok());
+        let lists: Vec<String> = lists.collect();
+        family.extend(
+            lists
+                .iter()
+                .flat_map(|list| list.split_whitespace())
+                .filter_map(|pid| pid.parse::<u32>().ok()),
+        );
+        next += 1;
+    }
+    family.retain(|&pid| Stat::read(pid).is_some());
+    family
+}
+
 /// The fields of /proc/PID/stat in use here (proc_pid_stat(5)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stat {
@@ -273,6 +294,8 @@ mod tests {
         let pid = std::process::id();
         let pgrp = Stat::read(pid).unwrap().pgrp;
         assert!(members_of_group(pgrp).contains(&pid));
+        assert_eq!(descendants(pid).first(), Some(&pid));
+        assert!(descendants(u32::MAX).is_empty());
         assert!(cpu_of(&[pid]).total_s > 0.0);
         assert!(!context_switches(&[pid]).is_empty());
         assert!(pss_kib(&[pid]) > 0);

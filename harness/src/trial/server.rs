@@ -43,6 +43,8 @@ pub struct ServerSpec {
     pub program: PathBuf,
     /// Its arguments.
     pub args: Vec<String>,
+    /// How it says that it is ready.
+    pub ready: Ready,
     /// The network to make for it.
     pub network: Network,
     /// The CPUs it may use.
@@ -51,15 +53,22 @@ pub struct ServerSpec {
     pub group_name: String,
 }
 
-/// A running server. Dropping it ends it and every process that it started.
+/// How a server says that it is ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ready {
+    /// By its first line, `listening ADDR`.
+    Line,
+    /// By answering at this address.
+    Answers(SocketAddr),
+}
+
+/// A running server. Dropping it ends it and every process that it started, unless it was running before us.
 #[derive(Debug)]
 pub struct Server {
-    child: Child,
+    child: Option<Child>,
     group: Group,
-    stderr: Tail,
-    // Kept open: a server that prints to a closed pipe would fail for a reason of our making.
-    stdout: Lines<BufReader<ChildStdout>>,
-    /// Its process id, which is also its process group's.
+    words: Tail,
+    /// Its process id, which is also its process group's if it is our child; 0 if it is not known.
     pub pid: u32,
     /// Where it listens.
     pub addr: SocketAddr,
@@ -68,7 +77,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts the server and waits for its ready line.
+    /// Starts the server and waits for its ready line, if it is to give one.
     pub async fn start(spec: &ServerSpec) -> Result<Server, StartError> {
         let group = Group::create(&spec.group_name);
         let launch = Launch {
@@ -76,72 +85,108 @@ impl Server {
             network: spec.network.clone(),
             cpus: spec.cpus.clone(),
             groups: group.procs_files(),
+            announce: true,
             action: Action::Exec {
                 program: spec.program.clone(),
                 args: spec.args.clone(),
             },
         };
-        let ended = |e: io::Error| StartError::Ended(e.to_string());
         let mut child = command(&launch)
             .and_then(|mut c| c.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn())
-            .map_err(ended)?;
-        let pid = child.id().unwrap_or_default();
-        let stderr = Tail::of(child.stderr.take());
-        let stdout = child.stdout.take().ok_or_else(|| {
-            StartError::Ended("the server's standard output is not readable".into())
-        })?;
+            .map_err(|e| StartError::Ended(e.to_string()))?;
+        let words = Tail::default();
+        words.follow(child.stderr.take());
+        let stdout = child.stdout.take();
         // From here on the guard ends the family, whatever happens.
         let mut server = Server {
-            child,
+            pid: child.id().unwrap_or_default(),
+            child: Some(child),
             group,
-            stderr,
-            stdout: BufReader::new(stdout).lines(),
-            pid,
+            words,
             addr: SocketAddr::from(([127, 0, 0, 1], 0)),
             launched: Launched::default(),
         };
-        match timeout(READY_LIMIT, server.read_greetings()).await {
+        let mut lines = stdout.map(|stdout| BufReader::new(stdout).lines());
+        match timeout(
+            READY_LIMIT,
+            server.read_greetings(lines.as_mut(), spec.ready),
+        )
+        .await
+        {
             Err(_) => Err(StartError::Silent(format!(
                 "no ready line within {} s",
                 READY_LIMIT.as_secs()
             ))),
-            Ok(Some(())) => Ok(server),
             Ok(None) => Err(server.why_it_ended().await),
+            Ok(Some(())) => {
+                // Read on: a server that prints to a full or a closed pipe would fail for a reason of our making.
+                server.words.follow(lines.map(Lines::into_inner));
+                Ok(server)
+            }
+        }
+    }
+
+    /// A server that somebody else started.
+    pub fn running(addr: SocketAddr, pid: Option<u32>) -> Server {
+        Server {
+            child: None,
+            group: Group::default(),
+            words: Tail::default(),
+            pid: pid.unwrap_or(0),
+            addr,
+            launched: Launched::default(),
         }
     }
 
     /// The launcher's line about the network, then the server's `listening ADDR`; `None` when either is missing.
-    async fn read_greetings(&mut self) -> Option<()> {
-        let launched = self.stdout.next_line().await.ok()??;
+    async fn read_greetings(
+        &mut self,
+        lines: Option<&mut Lines<BufReader<ChildStdout>>>,
+        ready: Ready,
+    ) -> Option<()> {
+        let lines = lines?;
+        let launched = lines.next_line().await.ok()??;
         self.launched = serde_json::from_str(&launched).ok()?;
-        let ready = self.stdout.next_line().await.ok()??;
-        self.addr = ready.strip_prefix("listening ")?.trim().parse().ok()?;
+        self.addr = match ready {
+            Ready::Answers(addr) => addr,
+            Ready::Line => {
+                let line = lines.next_line().await.ok()??;
+                line.strip_prefix("listening ")?.trim().parse().ok()?
+            }
+        };
         Some(())
     }
 
     async fn why_it_ended(&mut self) -> StartError {
-        let status = timeout(REAP_LIMIT, self.child.wait()).await;
-        let code = match &status {
-            Ok(Ok(status)) => status.code(),
-            _ => None,
+        let status = match &mut self.child {
+            Some(child) => timeout(REAP_LIMIT, child.wait())
+                .await
+                .ok()
+                .and_then(Result::ok),
+            None => None,
         };
         // The pipe's last bytes may still be on their way to the task that reads them.
         tokio::time::sleep(Duration::from_millis(20)).await;
-        let words = self.stderr.text();
-        match (code, status) {
-            (Some(NOT_AVAILABLE), _) => StartError::Unavailable(words),
-            (_, Ok(Ok(status))) => StartError::Ended(format!("{}: {words}", describe(status))),
-            _ => StartError::Silent(format!(
+        let words = self.words.text();
+        match status {
+            Some(status) if status.code() == Some(NOT_AVAILABLE) => StartError::Unavailable(words),
+            Some(status) => StartError::Ended(format!("{}: {words}", describe(status))),
+            None => StartError::Silent(format!(
                 "printed something other than its ready line; {words}"
             )),
         }
     }
 
-    /// The processes of the family.
+    /// The processes of the family; none if nothing is known of them.
     pub fn pids(&self) -> Vec<u32> {
-        self.group
-            .pids()
-            .unwrap_or_else(|| procfs::members_of_group(self.pid as i32))
+        match (&self.child, self.pid) {
+            (None, 0) => Vec::new(),
+            (None, pid) => procfs::descendants(pid),
+            (Some(_), pid) => {
+                let in_group = self.group.pids();
+                in_group.unwrap_or_else(|| procfs::members_of_group(pid as i32))
+            }
+        }
     }
 
     /// CPU time used so far by the family.
@@ -167,17 +212,20 @@ impl Server {
 
     /// Whether the server's own process is still there; if not, how it ended and its last words.
     pub fn ended(&mut self) -> Option<String> {
-        match self.child.try_wait() {
+        match self.child.as_mut()?.try_wait() {
             Ok(None) => None,
-            Ok(Some(status)) => Some(format!("{} {}", describe(status), self.stderr.text())),
+            Ok(Some(status)) => Some(format!("{} {}", describe(status), self.words.text())),
             Err(e) => Some(format!("cannot be waited for: {e}")),
         }
     }
 
     /// Ends the family without blocking the runtime; `Drop` does what is left.
     pub async fn stop(mut self) {
-        self.kill();
-        let _ = timeout(REAP_LIMIT, self.child.wait()).await;
+        if let Some(mut child) = self.child.take() {
+            self.kill();
+            let _ = timeout(REAP_LIMIT, child.wait()).await;
+            self.child = Some(child);
+        }
     }
 
     fn kill(&self) {
@@ -188,7 +236,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        if self.pid != 0 {
+        if self.child.is_some() && self.pid != 0 {
             self.kill();
             reap_group(self.pid as i32);
         }
@@ -235,15 +283,14 @@ pub fn describe(status: ExitStatus) -> String {
     }
 }
 
-/// The last bytes of a stream, collected in the background.
+/// The last bytes of one or several streams, collected in the background.
 #[derive(Debug, Clone, Default)]
 pub struct Tail(Arc<Mutex<Vec<u8>>>);
 
 impl Tail {
-    /// Reads the stream to its end, keeping only its last bytes.
-    pub fn of(stream: Option<impl AsyncReadExt + Unpin + Send + 'static>) -> Tail {
-        let tail = Tail::default();
-        let kept = tail.clone();
+    /// Reads the stream to its end in the background.
+    pub fn follow(&self, stream: Option<impl AsyncReadExt + Unpin + Send + 'static>) {
+        let kept = self.clone();
         if let Some(mut stream) = stream {
             tokio::spawn(async move {
                 let mut chunk = [0; 1024];
@@ -252,7 +299,6 @@ impl Tail {
                 }
             });
         }
-        tail
     }
 
     fn push(&self, bytes: &[u8]) {

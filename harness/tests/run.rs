@@ -1,0 +1,532 @@
+//! The harness as a program, with real servers and a real generator: good days, bad input and bad days.
+
+use serde_json::Value;
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// Nothing here may take longer, even on a loaded machine.
+const LIMIT: Duration = Duration::from_secs(240);
+
+/// One invocation of the harness, its results in a folder of its own.
+struct Harness {
+    command: Command,
+    results: TempDir,
+}
+
+fn harness(words: &str) -> Harness {
+    let mut harness = with_program(Path::new(env!("CARGO_BIN_EXE_harness")), words);
+    // The test was started by cargo, and so the harness builds what it measures.
+    harness.command.env("CARGO", env!("CARGO"));
+    harness
+}
+
+fn with_program(program: &Path, words: &str) -> Harness {
+    let results = tempfile::tempdir().unwrap();
+    let mut command = Command::new(program);
+    command
+        .args(words.split_whitespace())
+        .arg("--results")
+        .arg(results.path().join("results"))
+        .stdin(Stdio::null());
+    Harness { command, results }
+}
+
+impl Harness {
+    fn output(&mut self) -> Output {
+        self.command.output().unwrap()
+    }
+
+    /// Runs with `--format json`; the exit code and what was printed.
+    fn json(&mut self) -> (Option<i32>, Value) {
+        self.command.args(["--format", "json"]);
+        let output = self.output();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        let value = serde_json::from_str(&text);
+        (
+            output.status.code(),
+            value.unwrap_or_else(|e| panic!("{e}\n{text}\n{errors}")),
+        )
+    }
+
+    fn spawn(&mut self) -> Running {
+        let child = self
+            .command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        Running(child)
+    }
+
+    /// The only run folder there is.
+    fn folder(&self) -> Option<PathBuf> {
+        let mut entries = fs::read_dir(self.results.path().join("results"))
+            .ok()?
+            .flatten();
+        entries.next().map(|entry| entry.path())
+    }
+
+    fn saved_rows(&self) -> usize {
+        let csv = self
+            .folder()
+            .and_then(|folder| fs::read_to_string(folder.join("trials.csv")).ok());
+        csv.map_or(0, |text| text.lines().count().saturating_sub(1))
+    }
+}
+
+/// A running harness, killed when the test ends early.
+struct Running(Child);
+
+impl Running {
+    fn pid(&self) -> u32 {
+        self.0.id()
+    }
+
+    fn signal(&self, name: &str) {
+        let status = Command::new("kill")
+            .args([name, &self.pid().to_string()])
+            .status();
+        assert!(status.unwrap().success());
+    }
+
+    fn end(&mut self) -> ExitStatus {
+        let mut status = None;
+        wait_for("the harness to end", || {
+            status = self.0.try_wait().unwrap();
+            status.is_some()
+        });
+        status.unwrap()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + LIMIT;
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited too long for {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Processes running a program out of the private folder of the harness with this process id.
+fn children_of(harness: u32) -> Vec<PathBuf> {
+    let prefix = std::env::temp_dir().join(format!("tenk-{harness}-"));
+    let entries = fs::read_dir("/proc").unwrap().flatten();
+    entries
+        .filter_map(|entry| fs::read_link(entry.path().join("exe")).ok())
+        .filter(|exe| {
+            exe.to_string_lossy()
+                .starts_with(&*prefix.to_string_lossy())
+        })
+        .collect()
+}
+
+fn trials(run: &Value) -> &Vec<Value> {
+    run["trials"].as_array().unwrap()
+}
+
+const SHORT: &str = "--duration 300ms --warmup 100ms --repeat 1";
+
+#[test]
+fn one_row_per_model_size_and_repeat() {
+    let mut run = harness(
+        "--model all --conns 1,20 --repeat 2 --duration 200ms --warmup 50ms --ramp-timeout 1s",
+    );
+    let (code, value) = run.json();
+    assert_eq!(code, Some(0), "{value:#}");
+    assert_eq!(value["schema"], "tenk.run/1");
+    assert_eq!(value["complete"], true);
+    let models = servers::models::MODELS.len();
+    assert_eq!(trials(&value).len(), models * 2 * 2);
+    for row in trials(&value) {
+        let expected = match (
+            row["model"].as_str().unwrap(),
+            row["conns"].as_u64().unwrap(),
+        ) {
+            ("iterative", 20) => "starved",
+            _ => "ok",
+        };
+        assert_eq!(row["status"], expected, "{row:#}");
+        if expected == "ok" {
+            assert_eq!(row["errors"], 0, "{row:#}");
+            assert_eq!(row["conns_served"], row["conns"], "{row:#}");
+            assert_ne!(row["verdict"], "invalid", "{row:#}");
+            assert!(row["requests_completed"].as_u64().unwrap() > 0, "{row:#}");
+            assert!(
+                row["server_cpu_us_per_request"].as_f64().unwrap() > 0.0,
+                "{row:#}"
+            );
+        }
+    }
+    let folder = run.folder().unwrap();
+    assert_eq!(value["run_dir"], folder.display().to_string());
+    for name in [
+        "run.json",
+        "trials.csv",
+        "latency.hlog",
+        "charts/requests-per-second.svg",
+    ] {
+        assert!(folder.join(name).is_file(), "{name}");
+    }
+    assert!(fs::read_dir(folder.join("hgrm")).unwrap().count() > 0);
+    let csv = fs::read_to_string(folder.join("trials.csv")).unwrap();
+    assert_eq!(csv.lines().count(), trials(&value).len() + 1);
+}
+
+#[test]
+fn short_lived_connections_are_counted_and_balanced() {
+    for close in ["client", "server", "reset"] {
+        let words = format!(
+            "--model epoll,process --conns 10 --requests-per-conn 1 --close {close} {SHORT}"
+        );
+        let (code, value) = harness(&words).json();
+        assert_eq!(code, Some(0), "{close}: {value:#}");
+        for row in trials(&value) {
+            assert_eq!(
+                (&row["status"], &row["errors"]),
+                (&"ok".into(), &0.into()),
+                "{close}: {row:#}"
+            );
+            assert!(
+                row["conns_per_s"].as_f64().unwrap() > 10.0,
+                "{close}: {row:#}"
+            );
+        }
+    }
+}
+
+#[test]
+fn select_meets_its_wall_and_says_where() {
+    let (code, value) = harness(&format!("--model select --conns 2000 {SHORT}")).json();
+    assert_eq!(code, Some(0), "{value:#}");
+    let row = &trials(&value)[0];
+    assert_eq!(row["status"], "limited", "{row:#}");
+    let reasons = row["reasons"].as_str().unwrap();
+    assert!(
+        reasons.contains("FD_SETSIZE at ") && reasons.contains(" of 2000"),
+        "{reasons}"
+    );
+    let served = row["conns_served"].as_u64().unwrap();
+    assert!((900..1024).contains(&served), "{row:#}");
+    assert!(row["conns_shed"].as_u64().unwrap() > 0, "{row:#}");
+}
+
+#[test]
+fn an_iterative_server_starves_its_queue_and_no_latency_is_shown() {
+    let (code, value) = harness(&format!(
+        "--model iterative --conns 100 --ramp-timeout 2s {SHORT}"
+    ))
+    .json();
+    assert_eq!(code, Some(0), "{value:#}");
+    let row = &trials(&value)[0];
+    assert_eq!(row["status"], "starved", "{row:#}");
+    assert_eq!(
+        (&row["conns_served"], &row["conns_established"]),
+        (&1.into(), &100.into()),
+        "{row:#}"
+    );
+    assert!(row["errors"].as_u64().unwrap() >= 99, "{row:#}");
+    assert!(
+        row["response_p50_ns"].is_null() && row["response_p99_ns"].is_null(),
+        "{row:#}"
+    );
+}
+
+#[test]
+fn a_unit_per_connection_works_at_ten_thousand_and_is_cleaned_up() {
+    let mut run = harness(
+        "--model process,thread --conns 10000 --duration 1s --warmup 200ms --repeat 1 --ramp-timeout 120s",
+    );
+    run.command.args(["--format", "json"]);
+    let mut running = run.spawn();
+    let pid = running.pid();
+    let mut text = String::new();
+    running
+        .0
+        .stdout
+        .take()
+        .unwrap()
+        .read_to_string(&mut text)
+        .unwrap();
+    assert_eq!(running.end().code(), Some(0), "{text}");
+    assert_eq!(children_of(pid), Vec::<PathBuf>::new());
+    let value: Value = serde_json::from_str(&text).unwrap();
+    for row in trials(&value) {
+        assert_eq!(row["conns_served"], 10_000, "{row:#}");
+        let units = row["server_threads"].as_u64().unwrap();
+        assert!(units >= 10_000, "{row:#}");
+    }
+}
+
+#[test]
+fn bad_input_is_answered_with_what_to_change() {
+    let cases = [
+        ("--model epol", "did you mean 'epoll'"),
+        ("--model epoll:shiny=1", "epoll"),
+        ("--model epoll --conns 0", "--conns 0"),
+        ("--model epoll --conns NaN", "not a whole number"),
+        (
+            "--model epoll --conns 99999999999999999999",
+            "not a whole number",
+        ),
+        (
+            "--model epoll --conns 18446744073709551615m",
+            "does not fit",
+        ),
+        ("--model epoll --duration 0", "--duration"),
+        ("--model epoll --duration 9999999999999h", "9999999999999h"),
+        ("--model epoll --repeat 0", "--repeat 0"),
+        ("--model epoll --server-cpus 4095", "--server-cpus 4095"),
+        ("--model epoll --nonsense", "--nonsense"),
+        ("--model epoll --close server", "--requests-per-conn"),
+        ("", "--model"),
+    ];
+    for (words, expected) in cases {
+        let output = harness(words).output();
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{words}: {errors}");
+        assert!(errors.contains(expected), "{words}: {errors}");
+    }
+}
+
+#[test]
+fn the_list_and_the_plan_are_printed_without_running_anything() {
+    let output = Command::new(env!("CARGO_BIN_EXE_harness"))
+        .arg("list")
+        .output()
+        .unwrap();
+    let list = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        servers::models::MODELS
+            .iter()
+            .all(|m| list.contains(m.name)),
+        "{list}"
+    );
+    let mut dry = harness("--model epoll,poll --conns 5,6 --repeat 2 --dry-run");
+    let text = String::from_utf8(dry.output().stdout).unwrap();
+    assert_eq!(text.lines().count(), 9, "{text}");
+    assert!(dry.folder().is_none());
+}
+
+#[test]
+fn a_reader_that_leaves_early_is_no_panic() {
+    for words in [vec!["list"], vec!["--help"]] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_harness"))
+            .args(&words)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let mut errors = String::new();
+        child
+            .stderr
+            .take()
+            .unwrap()
+            .read_to_string(&mut errors)
+            .unwrap();
+        assert_ne!(
+            child.wait().unwrap().code(),
+            Some(101),
+            "{words:?}: {errors}"
+        );
+        assert!(!errors.contains("panicked"), "{words:?}: {errors}");
+    }
+}
+
+#[test]
+fn results_that_cannot_be_written_are_said() {
+    let output = Command::new(env!("CARGO_BIN_EXE_harness"))
+        .args(["--model", "epoll", "--results", "/dev/null/results"])
+        .output()
+        .unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{errors}");
+    assert!(
+        errors.contains("/dev/null/results") && errors.contains("--results DIR"),
+        "{errors}"
+    );
+}
+
+/// A file system of 64 KiB, in a mount namespace that ends with the run.
+#[test]
+fn a_full_disk_is_said_and_old_results_stay() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = format!(
+        "mount -t tmpfs -o size=64k tenk-test {0} || exit 77; echo old > {0}/old; \
+         {1} --model epoll --conns 1 --repeat 50 --duration 20ms --warmup 1ms --results {0}/results; \
+         code=$?; cat {0}/old; exit $code",
+        folder.path().display(),
+        env!("CARGO_BIN_EXE_harness")
+    );
+    let output = Command::new("unshare")
+        .args(["--mount", "sh", "-c", &script])
+        .env("CARGO", env!("CARGO"))
+        .output();
+    let output = match output {
+        Ok(output) if output.status.code() != Some(77) => output,
+        _ => {
+            return eprintln!(
+                "skipped: a small file system needs `unshare --mount` and mount(8) as root"
+            );
+        }
+    };
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    if errors.contains("unshare failed") {
+        return eprintln!("skipped: {errors}");
+    }
+    assert_eq!(output.status.code(), Some(1), "{errors}");
+    assert!(
+        errors.contains("cannot save") && errors.contains("untouched"),
+        "{errors}"
+    );
+    assert!(String::from_utf8_lossy(&output.stdout).ends_with("old\n"));
+}
+
+#[test]
+fn an_interrupted_run_keeps_its_rows_and_leaves_nothing_running() {
+    for (signal, code) in [("-INT", 130), ("-TERM", 143)] {
+        let mut run =
+            harness("--model epoll,process --conns 20 --repeat 200 --duration 200ms --warmup 50ms");
+        let mut running = run.spawn();
+        wait_for("two rows", || run.saved_rows() >= 2);
+        running.signal(signal);
+        assert_eq!(running.end().code(), Some(code));
+        assert_eq!(children_of(running.pid()), Vec::<PathBuf>::new());
+        let text = fs::read_to_string(run.folder().unwrap().join("run.json")).unwrap();
+        let saved: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(saved["complete"], false);
+        assert!(trials(&saved).len() >= 2);
+    }
+}
+
+#[test]
+fn nothing_outlives_a_killed_harness() {
+    let mut run = harness("--model process --conns 50 --repeat 1 --duration 60s --warmup 50ms");
+    let mut running = run.spawn();
+    let pid = running.pid();
+    // The server, its fifty children, and the generator.
+    wait_for("the load to run", || children_of(pid).len() >= 52);
+    running.signal("-KILL");
+    assert_eq!(running.end().signal(), Some(9));
+    wait_for("everything to end", || children_of(pid).is_empty());
+}
+
+#[test]
+fn a_server_killed_in_the_middle_has_crashed() {
+    let mut run = harness("--model epoll --conns 20 --repeat 1 --duration 30s --warmup 50ms");
+    let mut running = run.spawn();
+    let pid = running.pid();
+    wait_for("the load to run", || children_of(pid).len() >= 2);
+    let entries = fs::read_dir("/proc").unwrap().flatten();
+    let server = entries
+        .filter(|e| {
+            let exe = fs::read_link(e.path().join("exe")).unwrap_or_default();
+            exe.ends_with("epoll") && exe.to_string_lossy().contains(&format!("tenk-{pid}-"))
+        })
+        .find_map(|e| e.file_name().to_str()?.parse::<u32>().ok());
+    let status = Command::new("kill")
+        .args(["-KILL", &server.unwrap().to_string()])
+        .status();
+    assert!(status.unwrap().success());
+    assert_eq!(running.end().code(), Some(1));
+    let text = fs::read_to_string(run.folder().unwrap().join("run.json")).unwrap();
+    let saved: Value = serde_json::from_str(&text).unwrap();
+    let row = &trials(&saved)[0];
+    assert_eq!(row["status"], "crashed", "{row:#}");
+    assert!(
+        row["reasons"].as_str().unwrap().contains("SIGKILL"),
+        "{row:#}"
+    );
+}
+
+/// A harness installed beside programs of its own, some of which are not what they seem.
+fn installed_with_liars() -> TempDir {
+    let output = Command::new(env!("CARGO"))
+        .args([
+            "build",
+            "--release",
+            "--quiet",
+            "-p",
+            "servers",
+            "--example",
+            "liar",
+        ])
+        .args(["--message-format", "json-render-diagnostics"])
+        .stderr(Stdio::inherit())
+        .output()
+        .unwrap();
+    let liar = executable(&output.stdout, "liar");
+    let output = Command::new(env!("CARGO"))
+        .args([
+            "build",
+            "--release",
+            "--quiet",
+            "-p",
+            "loadgen",
+            "--bin",
+            "loadgen",
+        ])
+        .args(["--message-format", "json-render-diagnostics"])
+        .stderr(Stdio::inherit())
+        .output()
+        .unwrap();
+    let loadgen = executable(&output.stdout, "loadgen");
+    let folder = tempfile::tempdir().unwrap();
+    fs::copy(env!("CARGO_BIN_EXE_harness"), folder.path().join("harness")).unwrap();
+    fs::copy(loadgen, folder.path().join("loadgen")).unwrap();
+    for role in ["select", "poll", "epoll", "thread", "process"] {
+        fs::copy(&liar, folder.path().join(role)).unwrap();
+    }
+    folder
+}
+
+fn executable(messages: &[u8], name: &str) -> PathBuf {
+    BufReader::new(messages)
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(&line.unwrap()).ok())
+        .filter(|message| message["target"]["name"] == name)
+        .find_map(|message| message["executable"].as_str().map(PathBuf::from))
+        .unwrap()
+}
+
+#[test]
+fn misbehaving_servers_are_called_by_their_names() {
+    let installed = installed_with_liars();
+    let words = "--model select,poll,epoll,thread,process --conns 4 --request-timeout 500ms";
+    let mut run = with_program(
+        &installed.path().join("harness"),
+        &format!("{words} {SHORT}"),
+    );
+    run.command.env_remove("CARGO");
+    let (code, value) = run.json();
+    assert_eq!(code, Some(1), "{value:#}");
+    let expected = [
+        ("select", "wrong", "wrong bytes"),
+        ("poll", "crashed", "exit code 9"),
+        ("epoll", "hung", "no answer"),
+        ("thread", "hung", "no ready line"),
+        ("process", "crashed", "no luck today"),
+    ];
+    for (model, status, words) in expected {
+        let row = trials(&value)
+            .iter()
+            .find(|row| row["model"] == model)
+            .unwrap();
+        assert_eq!(row["status"], status, "{row:#}");
+        assert!(row["reasons"].as_str().unwrap().contains(words), "{row:#}");
+    }
+    assert_eq!(run.saved_rows(), 5);
+}

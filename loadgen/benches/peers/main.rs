@@ -1,0 +1,73 @@
+//! Loadgen beside its peers: bare epoll loops that record nothing, and the
+//! tools people use. Client on the last CPU, server on the first; the contestants
+//! take turns round by round, and what counts is the median of the rounds' ratios.
+//!
+//! `cargo bench -p loadgen --bench peers [-- FILTER]`; `TENK_BENCH_ROUNDS` and
+//! `TENK_BENCH_SECONDS` make it longer or shorter, `TENK_SERVER` names the echo server.
+
+mod bare;
+mod contest;
+mod tools;
+
+use contest::{Contest, Setup};
+
+fn main() {
+    // cargo passes --bench; whatever else is given selects contests by their title.
+    let filter = std::env::args()
+        .skip(1)
+        .find(|word| !word.starts_with("--"))
+        .unwrap_or_default();
+    let setup = Setup::from_env();
+    println!("{}", setup.describe());
+    for contest in contests() {
+        if contest.title.contains(&filter) {
+            contest.run(&setup);
+        }
+    }
+}
+
+fn contests() -> Vec<Contest> {
+    let mut contests = Vec::new();
+    for (conns, redis_ratio) in [(50usize, 2.0), (10_000, 1.6)] {
+        contests.push(
+            Contest::new(
+                format!("closed loop, 64 bytes, {conns} connections"),
+                "requests/s",
+            )
+            .ours(move |setup| tools::closed_loop(setup, conns))
+            .peer("bare epoll loop", Some(0.95), move |setup| {
+                bare::ping_pong(setup, conns)
+            })
+            .peer("redis-benchmark", Some(redis_ratio), move |setup| {
+                tools::redis_benchmark(setup, conns)
+            }),
+        );
+    }
+    contests.push(
+        Contest::new(
+            "10 000 connections established and served".into(),
+            "connections/s",
+        )
+        .ours(|setup| tools::ramp(setup, 10_000))
+        .peer("bare connect loop", Some(1.0 / 1.3), |setup| {
+            bare::connect_all(setup, 10_000)
+        }),
+    );
+    contests.push(
+        Contest::new(
+            "short-lived connections, 50 in flight".into(),
+            "connections/s",
+        )
+        .ours(|setup| tools::short_lived(setup, 50))
+        .peer(
+            "bare connect-send-receive-close loop",
+            Some(0.93),
+            |setup| bare::churn(setup, 50),
+        ),
+    );
+    contests.push(
+        Contest::new("memory beyond the base".into(), "bytes/connection")
+            .ours(|setup| tools::memory(setup, 10_000)),
+    );
+    contests
+}

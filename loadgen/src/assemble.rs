@@ -1,0 +1,195 @@
+//! From what workers counted to an [`Outcome`], and the laws their counts obey.
+
+use std::collections::BTreeMap;
+
+use crate::blob;
+use crate::outcome::{
+    Connections, Fairness, Generator, Latencies, Outcome, Requests, SCHEMA, Second, Verdict,
+    WholeRun,
+};
+use crate::tally::{FairnessTally, Phase, Tally};
+use crate::verdict;
+use crate::worker::Plan;
+
+/// What an outcome is made of.
+#[derive(Debug)]
+pub struct Facts<'a> {
+    /// The settings.
+    pub plan: &'a Plan,
+    /// What all workers counted.
+    pub tally: Tally,
+    /// The window second by second.
+    pub seconds: Vec<Second>,
+    /// Whether the run came to its end.
+    pub complete: bool,
+    /// Whether somebody else judges what needs both sides' figures.
+    pub supervised: bool,
+    /// Length of the ramp.
+    pub ramp_ns: u64,
+    /// Slots served at its end.
+    pub served_at_barrier: u64,
+    /// Start of the window.
+    pub window_start_unix_ns: Option<u64>,
+    /// Its length.
+    pub window_ns: u64,
+    /// Worker threads.
+    pub threads: u64,
+    /// CPUs they share.
+    pub cpus: u64,
+    /// Rise of ListenOverflows.
+    pub listen_overflows: Option<u64>,
+}
+
+/// Makes the outcome and judges it.
+#[must_use]
+pub fn assemble(facts: Facts<'_>) -> Outcome {
+    let window_s = facts.window_ns as f64 / 1e9;
+    let Facts { plan, tally, .. } = &facts;
+    let service = if plan.schedule.is_some() {
+        &tally.service
+    } else {
+        &tally.response
+    };
+    let latencies = [
+        ("response", &tally.response),
+        ("service", service),
+        ("connect", &tally.connect),
+        ("first_byte", &tally.first_byte),
+        ("slip", &tally.slip),
+    ];
+    let encoded = latencies
+        .iter()
+        .filter(|(_, latency)| !latency.histogram.is_empty());
+    let histograms: BTreeMap<_, _> = encoded
+        .map(|(name, latency)| ((*name).to_owned(), blob::encode(&latency.histogram)))
+        .collect();
+    let mut outcome = Outcome {
+        schema: SCHEMA.into(),
+        target: plan.load.target.to_string(),
+        load: plan.load.clone(),
+        complete: facts.complete,
+        window_start_unix_ns: facts.window_start_unix_ns,
+        window_s,
+        ramp_s: facts.ramp_ns as f64 / 1e9,
+        connections: connections(&facts, window_s),
+        requests: requests(tally, window_s),
+        whole_run: whole_run(tally),
+        latency_ns: Latencies {
+            response: tally.response.quantiles(),
+            service: service.quantiles(),
+            connect: tally.connect.quantiles(),
+            first_byte: tally.first_byte.quantiles(),
+        },
+        schedule_slip_ns: tally.slip.quantiles(),
+        generator: generator(&facts, window_s),
+        fairness: fairness(&tally.fairness),
+        verdict: Verdict::Valid,
+        reasons: Vec::new(),
+        failures: tally.failures.clone(),
+        series: Vec::new(),
+        floor: None,
+        histograms,
+    };
+    outcome.reasons = verdict::judge(&outcome, facts.supervised);
+    outcome.verdict = verdict::of_reasons(&outcome.reasons);
+    outcome.series = facts.seconds;
+    outcome
+}
+
+fn connections(facts: &Facts<'_>, window_s: f64) -> Connections {
+    let segment = facts.plan.load.segment;
+    let mut connections = Connections {
+        requested: segment.share_of(facts.plan.load.population()),
+        served_at_barrier: facts.served_at_barrier,
+        listen_overflows: facts.listen_overflows,
+        ..facts.tally.connections.clone()
+    };
+    connections.set_rate(window_s);
+    connections
+}
+
+fn requests(tally: &Tally, window_s: f64) -> Requests {
+    let mut requests = tally.phases[Phase::Window as usize].clone();
+    requests.set_rates(window_s);
+    requests
+}
+
+fn whole_run(tally: &Tally) -> WholeRun {
+    WholeRun {
+        sent: tally.phases.iter().map(|phase| phase.sent).sum(),
+        completed: tally.phases.iter().map(|phase| phase.completed).sum(),
+        bytes_sent: tally.bytes_sent,
+        bytes_received: tally.bytes_received,
+    }
+}
+
+fn generator(facts: &Facts<'_>, window_s: f64) -> Generator {
+    let tally = &facts.tally;
+    let [user_s, system_s] = tally.cpu_ns.map(|ns| ns as f64 / 1e9);
+    let spin_s = (tally.spin_ns as f64 / 1e9).min(user_s + system_s);
+    let useful_s = user_s + system_s - spin_s;
+    let completed: u64 = tally.phases[Phase::Window as usize]
+        .completed_halves
+        .iter()
+        .sum();
+    let usage = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_SELF);
+    Generator {
+        cpu_user_s: user_s,
+        cpu_system_s: system_s,
+        cpu_us_per_request: (completed > 0).then(|| useful_s * 1e6 / completed as f64),
+        cpu_utilisation: if window_s > 0.0 {
+            useful_s / (window_s * facts.cpus as f64)
+        } else {
+            0.0
+        },
+        spin_s,
+        max_rss_kib: usage.map_or(0, |usage| usage.max_rss() as u64),
+        threads: facts.threads,
+        processes: 1,
+        poll: facts.plan.load.poll,
+    }
+}
+
+/// Jain's index from the sums of [`FairnessTally`].
+#[must_use]
+pub fn fairness(tally: &FairnessTally) -> Fairness {
+    let (sum, squares) = (tally.sum as f64, tally.sum_of_squares as f64);
+    Fairness {
+        jain: (tally.sum > 0).then(|| sum * sum / (tally.connections as f64 * squares)),
+        starved_connections: tally.starved,
+        connections: tally.connections,
+        sum: tally.sum,
+        sum_of_squares: tally.sum_of_squares,
+    }
+}
+
+/// The conservation laws that do not hold, each with its figures.
+#[must_use]
+pub fn broken_laws(tally: &Tally) -> Vec<String> {
+    let phases = Phase::ALL.iter().zip(&tally.phases);
+    let broken = phases.flat_map(|(phase, requests)| requests.broken_laws(phase.name()));
+    tally
+        .connections
+        .broken_laws()
+        .into_iter()
+        .chain(broken)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn jains_index_is_one_for_equals_and_one_nth_for_a_monopoly() {
+        let (mut equal, mut monopoly) = (FairnessTally::default(), FairnessTally::default());
+        for slot in 0..4 {
+            equal.add(10);
+            monopoly.add(if slot == 0 { 40 } else { 0 });
+        }
+        assert_eq!(fairness(&equal).jain, Some(1.0));
+        assert_eq!(fairness(&monopoly).jain, Some(0.25));
+        assert_eq!(fairness(&monopoly).starved_connections, 3);
+        assert_eq!(fairness(&FairnessTally::default()).jain, None);
+    }
+}

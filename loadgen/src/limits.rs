@@ -1,0 +1,80 @@
+//! What this process may use: descriptors and CPUs.
+
+use std::fs;
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+use crate::load::Load;
+
+/// Descriptors kept for everything that is no connection: two for each thread,
+/// the standard streams, files to be written, and some to spare.
+const RESERVE: u64 = 32;
+
+/// Raises RLIMIT_NOFILE to its hard limit and returns how many connections this
+/// process may open beside what is open now.
+#[must_use]
+pub fn connections_possible(threads: u64) -> u64 {
+    let limit = raise_nofile();
+    let open = fs::read_dir("/proc/self/fd").map_or(16, |entries| entries.count() as u64);
+    limit.saturating_sub(open + RESERVE + 2 * threads)
+}
+
+fn raise_nofile() -> u64 {
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
+        return 1024;
+    };
+    match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
+        Ok(()) => hard,
+        Err(_) => soft,
+    }
+}
+
+/// The CPUs this process may run on, in ascending order.
+#[must_use]
+pub fn own_cpus() -> Vec<usize> {
+    let Ok(set) = nix::sched::sched_getaffinity(nix::unistd::Pid::from_raw(0)) else {
+        return Vec::new();
+    };
+    (0..nix::sched::CpuSet::count())
+        .filter(|cpu| set.is_set(*cpu).unwrap_or(false))
+        .collect()
+}
+
+/// The CPU of each worker thread. Without `--cpus` the last of this process's
+/// CPUs are taken; without `--threads` there is one thread for each CPU of
+/// `--cpus`, or for half of this process's: on one machine the server needs the rest.
+#[must_use]
+pub fn worker_cpus(load: &Load) -> Vec<Option<usize>> {
+    let listed = load
+        .cpus
+        .as_ref()
+        .map(|list| list.0.iter().map(|cpu| *cpu as usize).collect::<Vec<_>>());
+    let own = own_cpus();
+    let default = match &listed {
+        Some(list) => list.len(),
+        None if load.target.ip().is_loopback() => own.len() / 2,
+        None => own.len(),
+    };
+    let threads = if load.threads > 0 {
+        load.threads as usize
+    } else {
+        default.max(1)
+    };
+    let cpus = listed.unwrap_or_else(|| own[own.len().saturating_sub(threads)..].to_vec());
+    (0..threads)
+        .map(|thread| cpus.get(thread % cpus.len().max(1)).copied())
+        .collect()
+}
+
+/// The kernel's count of connections that found a listen queue full
+/// (`TcpExt: ListenOverflows` of this network namespace); `None` if unreadable.
+#[must_use]
+pub fn listen_overflows() -> Option<u64> {
+    let text = fs::read_to_string("/proc/self/net/netstat").ok()?;
+    let mut lines = text.lines().filter(|line| line.starts_with("TcpExt:"));
+    let (names, values) = (lines.next()?, lines.next()?);
+    let position = names
+        .split_whitespace()
+        .position(|name| name == "ListenOverflows")?;
+    values.split_whitespace().nth(position)?.parse().ok()
+}

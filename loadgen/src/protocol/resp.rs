@@ -1,0 +1,182 @@
+//! Redis' protocol (RESP2): PING, answered by `+PONG`, or PING with a message
+//! that comes back as a bulk string, so that its bytes can be verified.
+
+use super::echo::Payload;
+use super::{Framing, Received, RequestId, copy_from, match_piece};
+
+const PING: &[u8] = b"*1\r\n$4\r\nPING\r\n";
+const PONG: &[u8] = b"+PONG\r\n";
+const CRLF: &[u8] = b"\r\n";
+
+/// The longest error line that is read to its end.
+const MAX_LINE: usize = 512;
+
+/// PING, with a payload or without.
+#[derive(Clone, Copy, Debug)]
+pub struct Resp {
+    payload: Option<Payload>,
+}
+
+impl Resp {
+    /// With a payload the server has to return it.
+    #[must_use]
+    pub fn new(payload: Option<Payload>) -> Self {
+        Self { payload }
+    }
+
+    /// Length of a request in bytes.
+    #[must_use]
+    pub fn request_len(&self, id: RequestId) -> u32 {
+        match self.payload {
+            None => PING.len() as u32,
+            Some(payload) => {
+                request_head(payload.len(id)).len() as u32 + payload.len(id) + CRLF.len() as u32
+            }
+        }
+    }
+
+    /// Writes the bytes of a request from `offset` on into `out`.
+    pub fn fill(&self, id: RequestId, offset: u32, out: &mut [u8]) -> usize {
+        match self.payload {
+            None => copy_from(PING, offset, out),
+            Some(payload) => {
+                let length = payload.len(id);
+                fill_framed(payload, id, &request_head(length), offset, out)
+            }
+        }
+    }
+
+    /// Reads a piece of the answer to `id`.
+    pub fn receive(&self, framing: &mut Framing, id: RequestId, input: &[u8]) -> Received {
+        if !framing.held.is_empty() || (framing.matched == 0 && input.first() == Some(&b'-')) {
+            return error_line(framing, input);
+        }
+        match self.payload {
+            None => match_piece(framing, PONG.len(), input, |from, piece| {
+                PONG[from..from + piece.len()] == *piece
+            }),
+            Some(payload) => bulk(framing, payload, id, input),
+        }
+    }
+}
+
+fn request_head(length: u32) -> Vec<u8> {
+    format!("*2\r\n$4\r\nPING\r\n${length}\r\n").into_bytes()
+}
+
+fn fill_framed(payload: Payload, id: RequestId, head: &[u8], offset: u32, out: &mut [u8]) -> usize {
+    let (head_len, body_len) = (head.len() as u32, payload.len(id));
+    let mut done = 0;
+    while done < out.len() {
+        let at = offset + done as u32;
+        let filled = if at < head_len {
+            copy_from(head, at, &mut out[done..])
+        } else if at < head_len + body_len {
+            payload.fill(id, at - head_len, &mut out[done..])
+        } else {
+            copy_from(CRLF, at - head_len - body_len, &mut out[done..])
+        };
+        if filled == 0 {
+            break;
+        }
+        done += filled;
+    }
+    done
+}
+
+fn bulk(framing: &mut Framing, payload: Payload, id: RequestId, input: &[u8]) -> Received {
+    let length = payload.len(id);
+    let head = format!("${length}\r\n").into_bytes();
+    let total = head.len() + length as usize + CRLF.len();
+    match_piece(framing, total, input, |from, piece| {
+        let mut expected = [0; 256];
+        let mut done = 0;
+        piece.chunks(expected.len()).all(|chunk| {
+            let filled = fill_framed(
+                payload,
+                id,
+                &head,
+                (from + done) as u32,
+                &mut expected[..chunk.len()],
+            );
+            done += filled;
+            expected[..filled] == *chunk
+        })
+    })
+}
+
+fn error_line(framing: &mut Framing, input: &[u8]) -> Received {
+    let end = input.iter().position(|byte| *byte == b'\n');
+    let piece = &input[..end.map_or(input.len(), |at| at + 1)];
+    if framing.held.len() + piece.len() > MAX_LINE {
+        return Received::Garbage;
+    }
+    framing.held.extend_from_slice(piece);
+    if end.is_none() {
+        return Received::More;
+    }
+    framing.held.clear();
+    Received::Done {
+        consumed: piece.len(),
+        ok: false,
+        closes: false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::flags::PayloadSize;
+
+    const ID: RequestId = RequestId {
+        connection: 5,
+        sequence: 9,
+        last: false,
+    };
+
+    fn feed(resp: Resp, answer: &[u8], cut: usize) -> Received {
+        let mut framing = Framing::default();
+        match resp.receive(&mut framing, ID, &answer[..cut]) {
+            Received::More => resp.receive(&mut framing, ID, &answer[cut..]),
+            other => other,
+        }
+    }
+
+    #[test]
+    fn answers_are_framed_over_every_split() {
+        for cut in 1..PONG.len() {
+            let done = Received::Done {
+                consumed: PONG.len() - cut,
+                ok: true,
+                closes: false,
+            };
+            assert_eq!(feed(Resp::new(None), PONG, cut), done);
+        }
+        let error = b"-ERR no\r\n";
+        for cut in 1..error.len() {
+            let done = Received::Done {
+                consumed: error.len() - cut,
+                ok: false,
+                closes: false,
+            };
+            assert_eq!(feed(Resp::new(None), error, cut), done);
+        }
+        assert_eq!(feed(Resp::new(None), b"+PANG\r\n", 2), Received::Mismatch);
+        assert_eq!(feed(Resp::new(None), &[b'-'; 600], 300), Received::Garbage);
+    }
+
+    proptest! {
+        #[test]
+        fn messages_come_back_over_every_split(length in 1u32..700, at in any::<prop::sample::Index>()) {
+            let resp = Resp::new(Some(Payload::new(PayloadSize { min: length, max: length }, 3)));
+            let mut request = vec![0; resp.request_len(ID) as usize];
+            prop_assert_eq!(resp.fill(ID, 0, &mut request), request.len());
+            let answer = &request[b"*2\r\n$4\r\nPING\r\n".len()..];
+            let cut = 1 + at.index(answer.len() - 1);
+            let done = Received::Done { consumed: answer.len() - cut, ok: true, closes: false };
+            prop_assert_eq!(feed(resp, answer, cut), done);
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! How connections end, and what becomes of the requests in flight then.
+
+use std::os::fd::AsFd;
+
+use nix::errno::Errno;
+use nix::libc;
+use nix::sys::socket::{setsockopt, sockopt};
+
+use super::Worker;
+use crate::connection::State;
+use crate::control::NEVER;
+use crate::flags::Close;
+use crate::sys::total_retransmits;
+use crate::tally::{Phase, count, errno_name};
+use crate::units::format_ns;
+
+/// Why the requests in flight on a connection will not be answered.
+enum Lost<'a> {
+    TimedOut,
+    Mismatched,
+    Failed(&'a str),
+}
+
+impl Worker {
+    /// The connection has done its work: end it the way `--close` says.
+    pub(super) fn close_as_planned(&mut self, slot: u32) {
+        let connection = &mut self.connections[slot as usize];
+        connection.retire = true;
+        if connection.in_flight() > 0 || connection.state != State::Open {
+            return;
+        }
+        if self.plan.load.close == Close::Server {
+            connection.state = State::Closing;
+            connection.since_ns = self.now_ns;
+            return;
+        }
+        self.tally.connections.closed_by_us += 1;
+        self.shut(slot);
+        self.reopen(slot);
+    }
+
+    /// read(2) returned 0.
+    pub(super) fn closed_by_peer(&mut self, slot: u32) {
+        let connection = &self.connections[slot as usize];
+        if connection.in_flight() > 0 && self.plan.protocol.ends_at_eof(&connection.framing) {
+            let ok = connection.framing.http.ok();
+            self.complete(slot, ok);
+        }
+        self.tally.connections.closed_by_peer += 1;
+        let planned = self.connections[slot as usize].retire
+            && self.connections[slot as usize].in_flight() == 0;
+        if planned {
+            self.shut(slot);
+            return self.reopen(slot);
+        }
+        self.note_lost_connection(slot, "EOF", "closed by the server");
+        self.lose(slot, &Lost::Failed("EOF"));
+        self.shut(slot);
+        self.retry_or_give_up(slot);
+    }
+
+    /// read(2) or write(2) failed.
+    pub(super) fn fail_connection(&mut self, slot: u32, errno: Errno) {
+        self.tally.connections.reset_later += 1;
+        let kind = errno_name(errno);
+        self.note_lost_connection(slot, &kind, errno.desc());
+        self.lose(slot, &Lost::Failed(&kind));
+        self.shut(slot);
+        self.retry_or_give_up(slot);
+    }
+
+    /// The answer is not what was asked for; nothing after it can be trusted.
+    pub(super) fn wrong_answer(&mut self, slot: u32, kind: &str, input: &[u8]) {
+        let shown = String::from_utf8_lossy(&input[..input.len().min(40)])
+            .escape_debug()
+            .to_string();
+        self.note_failure(slot, "request", kind, || format!("received \"{shown}\""));
+        self.lose(
+            slot,
+            &if kind == "MISMATCH" {
+                Lost::Mismatched
+            } else {
+                Lost::Failed(kind)
+            },
+        );
+        self.tally.connections.closed_by_us += 1;
+        self.shut(slot);
+        self.retry_or_give_up(slot);
+    }
+
+    /// A well-formed answer that says no.
+    pub(super) fn error_answer(&mut self, slot: u32, phase: Phase) {
+        count(&mut self.tally.phases[phase as usize].failed, "STATUS");
+        self.note_failure(slot, "request", "STATUS", || {
+            "the server answered with an error".into()
+        });
+        self.free_place(slot);
+        self.settle(slot);
+    }
+
+    pub(super) fn request_timed_out(&mut self, slot: u32) {
+        let limit = format_ns(self.plan.load.request_timeout_ns);
+        self.note_failure(slot, "request", "TIMEOUT", || {
+            format!("no answer within {limit} (--request-timeout)")
+        });
+        self.lose(slot, &Lost::TimedOut);
+        self.tally.connections.closed_by_us += 1;
+        self.shut(slot);
+        self.connections[slot as usize].ever_served = true; // A wire time-out is always replaced.
+        self.retry_or_give_up(slot);
+    }
+
+    pub(super) fn server_never_closed(&mut self, slot: u32) {
+        let limit = format_ns(self.plan.load.request_timeout_ns);
+        self.note_failure(slot, "connection", "TIMEOUT", || {
+            format!("the server did not close within {limit}")
+        });
+        self.tally.connections.closed_by_us += 1;
+        self.shut(slot);
+        self.reopen(slot);
+    }
+
+    fn note_failure(&mut self, slot: u32, stage: &str, kind: &str, words: impl FnOnce() -> String) {
+        let (number, phase) = (self.number(slot), self.phase(self.now_ns));
+        let answered = self.connections[slot as usize].answered;
+        self.tally.fail(stage, phase, kind, || {
+            format!("connection {number}, request {answered}: {}", words())
+        });
+    }
+
+    fn note_lost_connection(&mut self, slot: u32, kind: &str, words: &str) {
+        let stage = if self.connections[slot as usize].in_flight() > 0 {
+            "request"
+        } else {
+            "connection"
+        };
+        self.note_failure(slot, stage, kind, || words.to_owned());
+    }
+
+    /// Counts the requests in flight as lost. The answers of a pipeline come in
+    /// order, so only the oldest can be wrong; only those sent long enough ago
+    /// have timed out; the rest end with their connection.
+    fn lose(&mut self, slot: u32, why: &Lost<'_>) {
+        let connection = &self.connections[slot as usize];
+        let (answered, begun) = (connection.answered, connection.begun);
+        for sequence in answered..begun {
+            let entry = self.in_flight[self.ring_index(slot, sequence)];
+            let phase = entry.phase;
+            let late =
+                self.now_ns.saturating_sub(entry.sent_ns) > self.plan.load.request_timeout_ns;
+            let tally = &mut self.tally.phases[phase as usize];
+            match why {
+                Lost::TimedOut if late || sequence == answered => {
+                    tally.timed_out += 1;
+                    self.censor(phase, entry.due_ns, entry.sent_ns);
+                }
+                Lost::Mismatched if sequence == answered => tally.mismatched += 1,
+                Lost::TimedOut | Lost::Mismatched => count(&mut tally.failed, "ABANDONED"),
+                Lost::Failed(kind) => count(&mut tally.failed, kind),
+            }
+        }
+        self.outstanding -= begun - answered;
+        self.connections[slot as usize].answered = begun;
+    }
+
+    /// An answer that never came took at least until now.
+    fn censor(&mut self, phase: Phase, due_ns: u64, sent_ns: u64) {
+        if phase != Phase::Window {
+            return;
+        }
+        self.tally
+            .response
+            .record_censored(self.now_ns.saturating_sub(due_ns));
+        if self.plan.schedule.is_some() {
+            self.tally
+                .service
+                .record_censored(self.now_ns.saturating_sub(sent_ns));
+        }
+    }
+
+    /// Closes the socket.
+    fn shut(&mut self, slot: u32) {
+        self.read_retransmits(slot);
+        let connection = &mut self.connections[slot as usize];
+        if let Some(fd) = connection.fd.take()
+            && self.plan.load.close == Close::Reset
+        {
+            // A socket that cannot linger is closed with FIN instead; the run is no less valid.
+            let _ = setsockopt(
+                &fd,
+                sockopt::Linger,
+                &libc::linger {
+                    l_onoff: 1,
+                    l_linger: 0,
+                },
+            );
+        }
+        connection.state = State::Free;
+        self.open -= 1;
+        self.free_place(slot);
+        self.settle(slot);
+    }
+
+    /// Retransmits are read once per long-lived connection; for short-lived ones
+    /// the extra system call would show, and a lost SYN shows in the connect time.
+    fn read_retransmits(&mut self, slot: u32) {
+        if self.plan.load.requests_per_conn.is_none()
+            && let Some(fd) = &self.connections[slot as usize].fd
+        {
+            let segments = total_retransmits(fd.as_fd()).unwrap_or(0);
+            self.tally.connections.retransmits += u64::from(segments);
+        }
+    }
+
+    /// Puts a slot back in line after a planned end.
+    fn reopen(&mut self, slot: u32) {
+        if self.running {
+            self.waiting.push_back(slot);
+        } else {
+            self.parked.push(slot);
+        }
+    }
+
+    /// The run is over: counts what is still open, unanswered or unsent.
+    pub(super) fn settle_accounts(&mut self) {
+        self.now_ns = crate::sys::now_ns();
+        self.edges = self.plan.control.edges();
+        if self.next_interval_ns != NEVER {
+            self.note_cpu(); // The window was cut short.
+        }
+        for slot in 0..self.share.slots {
+            self.settle_requests(slot);
+            let connection = &self.connections[slot as usize];
+            match connection.state {
+                State::Connecting => self.tally.connections.pending += 1,
+                State::Open | State::Closing => {
+                    self.tally.connections.open_at_end += 1;
+                    self.shut(slot);
+                }
+                State::Free | State::Dead => {}
+            }
+            let connection = &self.connections[slot as usize];
+            if connection.active || connection.completed_in_window > 0 {
+                self.tally
+                    .fairness
+                    .add(u64::from(connection.completed_in_window));
+            }
+        }
+    }
+
+    fn settle_requests(&mut self, slot: u32) {
+        let connection = &self.connections[slot as usize];
+        for sequence in connection.answered..connection.begun {
+            let entry = self.in_flight[self.ring_index(slot, sequence)];
+            let phase = entry.phase;
+            self.tally.phases[phase as usize].unanswered_at_end += 1;
+            self.censor(phase, entry.due_ns, entry.sent_ns);
+        }
+        self.settle_schedule(slot);
+    }
+
+    /// Counts what the schedule asked for, from the schedule alone, and apart from
+    /// that what was never sent: so the law between them and the requests says something.
+    fn settle_schedule(&mut self, slot: u32) {
+        let connection = &self.connections[slot as usize];
+        let Some(schedule) = self
+            .plan
+            .schedule
+            .filter(|_| self.running && connection.active)
+        else {
+            return;
+        };
+        let stream = u64::from(connection.stream);
+        let start_ns = self.edges.warmup_start_ns;
+        let end_ns = self.edges.window_end_ns.min(self.now_ns);
+        let before = |edge_ns: u64| {
+            schedule.count_before(stream, edge_ns.min(end_ns).saturating_sub(start_ns))
+        };
+        let (warmup, all) = (before(self.edges.window_start_ns), before(end_ns));
+        let (mut due_ns, mut index) = (connection.next_due_ns, connection.index);
+        self.tally.phases[Phase::Warmup as usize].offered += warmup;
+        self.tally.phases[Phase::Window as usize].offered += all - warmup;
+        while due_ns < end_ns {
+            let phase = self.phase(due_ns);
+            self.tally.phases[phase as usize].dropped += 1;
+            if phase == Phase::Window {
+                self.tally
+                    .response
+                    .record_censored(self.now_ns.saturating_sub(due_ns));
+            }
+            index += 1;
+            due_ns = start_ns.saturating_add(schedule.next(stream, index, due_ns - start_ns));
+        }
+    }
+}

@@ -1,0 +1,378 @@
+//! Requests and responses: what is due is sent, what comes back is verified and timed.
+
+use std::cmp::Reverse;
+
+use nix::errno::Errno;
+
+use super::{PASS, Worker};
+use crate::connection::{InFlight, State};
+use crate::flags::Close;
+use crate::protocol::{Received, RequestId};
+use crate::sys::now_ns;
+use crate::tally::Phase;
+
+/// Reads of one connection in one turn; what is left waits for the others.
+const READS: usize = 4;
+
+impl Worker {
+    /// Sends what is due, at most a pass of it.
+    pub(super) fn issue_due(&mut self) -> bool {
+        let mut issued = 0;
+        while let Some(Reverse((at_ns, slot))) = self.due.peek().copied() {
+            if at_ns > self.now_ns || issued == PASS {
+                break;
+            }
+            self.due.pop();
+            self.connections[slot as usize].queued = false;
+            self.arm(slot);
+            self.write(slot);
+            issued += 1;
+        }
+        issued > 0
+    }
+
+    /// A new connection's first request. During the ramp it is sent at once and
+    /// frees the connection's place when answered; later the schedule decides.
+    pub(super) fn greet(&mut self, slot: u32) {
+        let open_loop = self.plan.schedule.is_some();
+        let connection = &mut self.connections[slot as usize];
+        if !self.running || !connection.active {
+            self.begin(slot, self.now_ns);
+        } else {
+            if open_loop {
+                // Its next request may be due much later: only established counts here.
+                self.free_place(slot);
+            } else {
+                connection.next_due_ns = self.now_ns;
+            }
+            self.arm(slot);
+        }
+        self.write(slot);
+    }
+
+    /// Begins the requests of a slot that are due, and queues the first that is not.
+    pub(super) fn arm(&mut self, slot: u32) {
+        while self.can_begin(slot) {
+            let connection = &mut self.connections[slot as usize];
+            let due_ns = connection.next_due_ns;
+            if due_ns > self.now_ns {
+                if !std::mem::replace(&mut connection.queued, true) {
+                    self.due.push(Reverse((due_ns, slot)));
+                }
+                return;
+            }
+            let Some(schedule) = self.plan.schedule else {
+                if self.phase(self.now_ns) == Phase::Drain {
+                    return;
+                }
+                self.begin(slot, self.now_ns);
+                continue;
+            };
+            if self.phase(due_ns) == Phase::Drain {
+                return;
+            }
+            let start_ns = self.edges.warmup_start_ns;
+            let connection = &mut self.connections[slot as usize];
+            connection.index += 1;
+            let next_ns = schedule.next(
+                u64::from(connection.stream),
+                connection.index,
+                due_ns - start_ns,
+            );
+            connection.next_due_ns = start_ns.saturating_add(next_ns);
+            let free_ns = connection.free_ns;
+            if self.phase(due_ns) == Phase::Window {
+                self.tally
+                    .slip
+                    .record(self.now_ns.saturating_sub(due_ns.max(free_ns)));
+            }
+            self.begin(slot, due_ns);
+        }
+    }
+
+    fn can_begin(&self, slot: u32) -> bool {
+        let connection = &self.connections[slot as usize];
+        self.running
+            && connection.active
+            && connection.state == State::Open
+            && !connection.retire
+            && connection.begun < connection.limit
+            && connection.in_flight() < self.plan.load.pipeline
+    }
+
+    /// Puts a request in flight; its bytes follow in [`Worker::write`].
+    fn begin(&mut self, slot: u32, due_ns: u64) {
+        let begun = self.connections[slot as usize].begun;
+        let ring = self.ring_index(slot, begun);
+        let phase = self.phase(due_ns);
+        self.in_flight[ring] = InFlight {
+            due_ns,
+            sent_ns: self.now_ns,
+            phase,
+        };
+        self.connections[slot as usize].begun += 1;
+        self.outstanding += 1;
+        let counts = &mut self.tally.phases[phase as usize];
+        counts.sent += 1;
+        if self.plan.schedule.is_none() || phase == Phase::Ramp {
+            counts.offered += 1;
+        }
+    }
+
+    pub(super) fn ring_index(&self, slot: u32, sequence: u64) -> usize {
+        let pipeline = self.plan.load.pipeline;
+        (u64::from(slot) * pipeline
+            + if pipeline == 1 {
+                0
+            } else {
+                sequence % pipeline
+            }) as usize
+    }
+
+    fn request_id(&self, slot: u32, sequence: u64) -> RequestId {
+        let connection = &self.connections[slot as usize];
+        let last = self.plan.load.close == Close::Server && sequence + 1 == connection.limit;
+        RequestId {
+            connection: self.number(slot) as u32,
+            sequence,
+            last,
+        }
+    }
+
+    /// Writes as much as the socket takes of the requests begun.
+    pub(super) fn write(&mut self, slot: u32) {
+        while self.connections[slot as usize].has_unsent()
+            && self.connections[slot as usize].fd.is_some()
+        {
+            let filled = self.fill(slot);
+            let connection = &self.connections[slot as usize];
+            let Some(fd) = &connection.fd else { return };
+            match nix::unistd::write(fd, &self.write_buffer[..filled]) {
+                Ok(written) => {
+                    self.tally.bytes_sent += written as u64;
+                    self.advance(slot, written);
+                    if written < filled {
+                        return; // The edge comes when there is room again.
+                    }
+                    if !self.plan.protocol.answers() {
+                        return self.discard_written(slot);
+                    }
+                }
+                Err(Errno::EAGAIN) => return,
+                Err(Errno::EINTR) => {}
+                Err(errno) => return self.fail_connection(slot, errno),
+            }
+        }
+    }
+
+    /// Puts the next unsent bytes of a slot into the write buffer, several requests' if they fit.
+    fn fill(&mut self, slot: u32) -> usize {
+        let connection = &self.connections[slot as usize];
+        let (begun, mut sequence, mut offset) = (
+            connection.begun,
+            connection.written,
+            connection.written_bytes,
+        );
+        let mut filled = 0;
+        while sequence < begun && filled < self.write_buffer.len() {
+            let id = self.request_id(slot, sequence);
+            filled += self
+                .plan
+                .protocol
+                .fill(id, offset, &mut self.write_buffer[filled..]);
+            sequence += 1;
+            offset = 0;
+        }
+        filled
+    }
+
+    /// Notes that `bytes` more were written.
+    fn advance(&mut self, slot: u32, mut bytes: usize) {
+        while bytes > 0 {
+            let id = self.request_id(slot, self.connections[slot as usize].written);
+            let connection = &mut self.connections[slot as usize];
+            let left = (self.plan.protocol.request_len(id) - connection.written_bytes) as usize;
+            if bytes < left {
+                connection.written_bytes += bytes as u32;
+                return;
+            }
+            bytes -= left;
+            connection.written += 1;
+            connection.written_bytes = 0;
+        }
+    }
+
+    /// Where nothing answers, a request is complete when the kernel has taken it.
+    fn discard_written(&mut self, slot: u32) {
+        self.now_ns = now_ns();
+        while self.connections[slot as usize].answered < self.connections[slot as usize].written {
+            self.complete(slot, true);
+        }
+        if self.proceed(slot) && self.connections[slot as usize].has_unsent() {
+            self.again
+                .push_back((slot, self.connections[slot as usize].generation));
+        }
+    }
+
+    /// Reads a socket, to its end if it is known to have ended.
+    pub(super) fn read(&mut self, slot: u32, to_the_end: bool) {
+        let mut buffer = std::mem::take(&mut self.read_buffer);
+        let open = self.read_into(slot, to_the_end, &mut buffer);
+        self.read_buffer = buffer;
+        if open && self.connections[slot as usize].has_unsent() {
+            self.write(slot);
+        }
+    }
+
+    /// Returns whether the connection is still open.
+    fn read_into(&mut self, slot: u32, to_the_end: bool, buffer: &mut [u8]) -> bool {
+        for _ in 0..READS {
+            let Some(fd) = &self.connections[slot as usize].fd else {
+                return false;
+            };
+            match nix::unistd::read(fd, buffer) {
+                Ok(0) => {
+                    self.now_ns = now_ns();
+                    self.closed_by_peer(slot);
+                    return false;
+                }
+                Ok(length) => {
+                    self.now_ns = now_ns();
+                    self.tally.bytes_received += length as u64;
+                    if !self.receive(slot, &buffer[..length]) {
+                        return false;
+                    }
+                    // A short read has emptied the socket; a new edge tells of more (epoll(7)).
+                    if length < buffer.len() && !to_the_end {
+                        return true;
+                    }
+                }
+                Err(Errno::EAGAIN) => return true,
+                Err(Errno::EINTR) => {}
+                Err(errno) => {
+                    self.fail_connection(slot, errno);
+                    return false;
+                }
+            }
+        }
+        self.again
+            .push_back((slot, self.connections[slot as usize].generation));
+        true
+    }
+
+    /// Verifies what came in; returns whether the connection is still open.
+    fn receive(&mut self, slot: u32, mut input: &[u8]) -> bool {
+        self.note_first_byte(slot);
+        while !input.is_empty() {
+            let connection = &self.connections[slot as usize];
+            if connection.in_flight() == 0 {
+                self.wrong_answer(slot, "PROTOCOL", input);
+                return false;
+            }
+            let id = self.request_id(slot, connection.answered);
+            let framing = &mut self.connections[slot as usize].framing;
+            match self.plan.protocol.receive(framing, id, input) {
+                Received::More => break,
+                Received::Done {
+                    consumed,
+                    ok,
+                    closes,
+                } => {
+                    self.complete(slot, ok);
+                    self.connections[slot as usize].retire |= closes;
+                    input = &input[consumed..];
+                }
+                Received::Mismatch => {
+                    self.wrong_answer(slot, "MISMATCH", input);
+                    return false;
+                }
+                Received::Garbage => {
+                    self.wrong_answer(slot, "PROTOCOL", input);
+                    return false;
+                }
+            }
+        }
+        self.proceed(slot)
+    }
+
+    fn note_first_byte(&mut self, slot: u32) {
+        let connection = &mut self.connections[slot as usize];
+        if !std::mem::replace(&mut connection.heard, true) {
+            let since_ns = connection.since_ns;
+            if self.counts_connects() {
+                self.tally
+                    .first_byte
+                    .record(self.now_ns.saturating_sub(since_ns));
+            }
+        }
+    }
+
+    /// Counts and times the answer to the oldest request in flight.
+    pub(super) fn complete(&mut self, slot: u32, ok: bool) {
+        let ring = self.ring_index(slot, self.connections[slot as usize].answered);
+        let InFlight {
+            due_ns,
+            sent_ns,
+            phase,
+        } = self.in_flight[ring];
+        let now_ns = self.now_ns;
+        let connection = &mut self.connections[slot as usize];
+        connection.answered += 1;
+        connection.free_ns = now_ns;
+        if self.plan.schedule.is_none() {
+            connection.next_due_ns = now_ns.saturating_add(self.plan.load.think_ns);
+        }
+        self.outstanding -= 1;
+        if !ok {
+            return self.error_answer(slot, phase);
+        }
+        self.tally.phases[phase as usize].completed += 1;
+        if phase == Phase::Window {
+            self.connections[slot as usize].completed_in_window += 1;
+            self.tally.response.record(now_ns - due_ns);
+            if self.plan.schedule.is_some() {
+                self.tally.service.record(now_ns - sent_ns);
+            }
+        }
+        if self.phase(now_ns) == Phase::Window {
+            self.count_in_window(slot);
+        }
+        if !self.connections[slot as usize].served {
+            self.note_served(slot);
+        }
+    }
+
+    /// Throughput counts by the time of completion.
+    fn count_in_window(&mut self, slot: u32) {
+        let middle_ns = self.edges.window_start_ns / 2 + self.edges.window_end_ns / 2;
+        let id = self.request_id(slot, self.connections[slot as usize].answered - 1);
+        let bytes = self.plan.protocol.request_len(id);
+        let counts = &mut self.tally.phases[Phase::Window as usize];
+        counts.completed_halves[usize::from(self.now_ns >= middle_ns)] += 1;
+        counts.bytes += u64::from(bytes);
+    }
+
+    /// The first exchange is verified: the connection counts as served and makes
+    /// room for the next to be opened.
+    fn note_served(&mut self, slot: u32) {
+        let connection = &mut self.connections[slot as usize];
+        connection.served = true;
+        connection.ever_served = true;
+        self.tally.connections.served += 1;
+        if self.phase(self.now_ns) == Phase::Window {
+            self.tally.connections.served_in_window += 1;
+        }
+        self.free_place(slot);
+        self.settle(slot);
+    }
+
+    /// After answers: close what has done its work, begin what is due.
+    pub(super) fn proceed(&mut self, slot: u32) -> bool {
+        if self.connections[slot as usize].is_done() {
+            self.close_as_planned(slot);
+            return self.connections[slot as usize].fd.is_some();
+        }
+        self.arm(slot);
+        true
+    }
+}

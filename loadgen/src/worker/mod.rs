@@ -1,0 +1,371 @@
+//! One worker: one thread, one epoll, its own connections, its own tally.
+//!
+//! There is a single loop. What differs between loads is data: a closed loop is
+//! a schedule whose next request is due when the last one was answered, a
+//! short-lived connection one whose limit is 1. Sockets are registered once,
+//! edge-triggered for reading and writing, so that the loop makes no epoll_ctl
+//! call per request and the kernel re-polls nothing (epoll(7)).
+
+mod clockwork;
+mod close;
+mod exchange;
+mod open;
+mod pacer;
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+
+use hdrhistogram::Histogram;
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
+use nix::sys::timerfd::{ClockId, TimerFd, TimerFlags};
+
+use crate::connection::{Connection, InFlight, State};
+use crate::control::{Control, Edges, NEVER, Progress};
+use crate::flags::Poll;
+use crate::load::Load;
+use crate::protocol::Protocol;
+use crate::schedule::Schedule;
+use crate::sources::SourcePool;
+use crate::sys::{now_ns, prefetch};
+use crate::tally::{Phase, Tally, new_histogram};
+
+use pacer::ConnectPacer;
+
+/// Events taken from epoll at once. Larger batches delay what is due meanwhile.
+const BATCH: usize = 64;
+
+/// Requests sent or connections opened in one pass, at most, so that a backlog starves no reads.
+const PASS: usize = 64;
+
+/// How many events ahead a connection's state is fetched.
+const PREFETCH: usize = 1;
+
+/// Size of the read and write buffers, shared by all connections of a worker.
+const BUFFER: usize = 64 * 1024;
+
+/// The token of the timer; no slot has it.
+const TIMER: u64 = u64::MAX;
+
+/// What all workers of a process have in common.
+#[derive(Debug)]
+pub struct Plan {
+    /// The settings.
+    pub load: Load,
+    /// The protocol.
+    pub protocol: Protocol,
+    /// The requests' schedule; `None`: closed loop.
+    pub schedule: Option<Schedule>,
+    /// The connections' schedule of `--reconnect-rate`.
+    pub reconnects: Option<Schedule>,
+    /// Source addresses.
+    pub sources: SourcePool,
+    /// Orders from the main thread.
+    pub control: Control,
+}
+
+/// One worker's part of the plan.
+#[derive(Clone, Copy, Debug)]
+pub struct Share {
+    /// Its first connection's number within the whole load.
+    pub first: u64,
+    /// Distance to its next.
+    pub stride: u64,
+    /// How many slots it has.
+    pub slots: u32,
+    /// How many of them may have a descriptor.
+    pub descriptors: u32,
+    /// Its part of `--connect-inflight`, at least 1.
+    pub inflight: u32,
+    /// CPU to be pinned to.
+    pub cpu: Option<usize>,
+}
+
+/// One second's responses of one worker.
+#[derive(Debug)]
+pub struct Interval {
+    /// Which second of the window.
+    pub second: u64,
+    /// Response times of requests due in the window and completed in this second.
+    pub responses: Histogram<u64>,
+    /// Requests failed in it.
+    pub errors: u64,
+}
+
+/// See the module's description.
+pub struct Worker {
+    plan: Arc<Plan>,
+    share: Share,
+    progress: Arc<Progress>,
+    intervals: Sender<Interval>,
+
+    epoll: Epoll,
+    timer: TimerFd,
+    timer_at_ns: u64,
+    connections: Vec<Connection>,
+    in_flight: Vec<InFlight>,
+    read_buffer: Vec<u8>,
+    write_buffer: Vec<u8>,
+
+    /// When `--connect-rate` lets connections be opened; `None`: at any time.
+    pacer: Option<ConnectPacer>,
+    /// Slots to be opened, in order.
+    waiting: VecDeque<u32>,
+    /// Slots that closed during the ramp, to be opened when the load starts.
+    parked: Vec<u32>,
+    /// When slots send next.
+    due: BinaryHeap<Reverse<(u64, u32)>>,
+    /// When slots are opened again after a failure.
+    retries: BinaryHeap<Reverse<(u64, u32)>>,
+    /// Connections with more to read or write than one turn allows.
+    again: VecDeque<(u32, u32)>,
+
+    now_ns: u64,
+    edges: Edges,
+    next_tick_ns: u64,
+    next_interval_ns: u64,
+    next_rotation_ns: u64,
+    rotation_cursor: u32,
+    running: bool,
+    spins: bool,
+    idle_pass: bool,
+    sweep: usize,
+    /// Slots that hold a place of `--connect-inflight`.
+    opening: u32,
+    /// Slots whose connect(2) is under way.
+    connecting: u32,
+    /// Slots with an established connection.
+    open: u32,
+    /// Requests in flight.
+    outstanding: u64,
+    errors_before: u64,
+    usage_at_start: Option<[u64; 2]>,
+    settled: u64,
+    settled_served: u64,
+    attempts: u64,
+    tally: Tally,
+}
+
+impl Worker {
+    /// Prepares a worker; nothing is sent before [`Worker::run`].
+    ///
+    /// # Errors
+    /// When the kernel grants no epoll or timer descriptor.
+    pub fn new(
+        plan: Arc<Plan>,
+        share: Share,
+        progress: Arc<Progress>,
+        intervals: Sender<Interval>,
+    ) -> io::Result<Self> {
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        let timer = TimerFd::new(
+            ClockId::CLOCK_MONOTONIC,
+            TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC,
+        )?;
+        epoll.add(
+            &timer,
+            EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, TIMER),
+        )?;
+        let number = |slot: u32| share.first + u64::from(slot) * share.stride;
+        let connections: Vec<_> = (0..share.slots)
+            .map(|slot| Connection::new(number(slot) as u32, number(slot) < plan.load.conns))
+            .collect();
+        let pipeline = plan.load.pipeline as usize;
+        let mut worker = Self {
+            in_flight: vec![InFlight::default(); connections.len() * pipeline],
+            waiting: (0..share.slots.min(share.descriptors)).collect(),
+            epoll,
+            timer,
+            timer_at_ns: 0,
+            connections,
+            read_buffer: vec![0; BUFFER],
+            write_buffer: vec![0; BUFFER],
+            pacer: ConnectPacer::of(&plan.load, share),
+            parked: Vec::new(),
+            due: BinaryHeap::with_capacity(share.slots as usize),
+            retries: BinaryHeap::new(),
+            again: VecDeque::new(),
+            now_ns: now_ns(),
+            edges: plan.control.edges(),
+            next_tick_ns: 0,
+            next_interval_ns: NEVER,
+            next_rotation_ns: NEVER,
+            rotation_cursor: 0,
+            running: false,
+            spins: false,
+            idle_pass: false,
+            sweep: 0,
+            opening: 0,
+            connecting: 0,
+            open: 0,
+            outstanding: 0,
+            errors_before: 0,
+            usage_at_start: None,
+            settled: 0,
+            settled_served: 0,
+            attempts: 0,
+            tally: Tally::default(),
+            plan,
+            share,
+            progress,
+            intervals,
+        };
+        worker.spins = worker.should_spin();
+        worker.give_up_beyond_descriptors();
+        Ok(worker)
+    }
+
+    /// Runs until the main thread says finish; returns what was counted.
+    #[must_use]
+    pub fn run(mut self) -> Tally {
+        self.pin();
+        if let Some(pacer) = &mut self.pacer {
+            pacer.restart(now_ns());
+        }
+        let mut events = [EpollEvent::empty(); BATCH];
+        while !self.plan.control.finished() {
+            self.turn_clock();
+            let worked = self.open_waiting() | self.issue_due() | self.resume();
+            let count = self.wait(&mut events, worked);
+            self.idle_pass = count == 0 && !worked;
+            for index in 0..count {
+                self.prefetch(&events[..count], index + PREFETCH);
+                self.handle(events[index]);
+                if self
+                    .due
+                    .peek()
+                    .is_some_and(|Reverse((at_ns, _))| *at_ns <= self.now_ns)
+                {
+                    self.issue_due();
+                }
+            }
+        }
+        self.settle_accounts();
+        self.tally
+    }
+
+    /// Fetches the state of the connection that is to be handled a little later.
+    fn prefetch(&self, events: &[EpollEvent], index: usize) {
+        let slot = events.get(index).map(|event| event.data() as u32 as usize);
+        if let Some(connection) = slot.and_then(|slot| self.connections.get(slot)) {
+            prefetch(connection);
+        }
+        let ring = slot.map(|slot| slot * self.plan.load.pipeline as usize);
+        if let Some(entry) = ring.and_then(|ring| self.in_flight.get(ring)) {
+            prefetch(entry);
+        }
+    }
+
+    fn pin(&self) {
+        let Some(cpu) = self.share.cpu else { return };
+        let mut set = nix::sched::CpuSet::new();
+        // A CPU that went away since the plan was made leaves the thread unpinned, no worse than asked.
+        if set.set(cpu).is_ok() {
+            let _ = nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(0), &set);
+        }
+    }
+
+    /// A sleeping generator adds its own wake-up to sparse latencies (its share is
+    /// measured in the README), so few connections are polled for without sleeping.
+    fn should_spin(&self) -> bool {
+        let load = &self.plan.load;
+        let in_flight = self.connections.iter().filter(|c| c.active).count() as u64 * load.pipeline;
+        let sparse = load.rate_per_s.is_none()
+            && load.think_ns == 0
+            && load.requests_per_conn.is_none()
+            && in_flight < 10;
+        load.poll == Poll::Spin
+            || (load.poll == Poll::Auto && sparse && self.plan.protocol.answers())
+    }
+
+    fn handle(&mut self, event: EpollEvent) {
+        let token = event.data();
+        if token == TIMER {
+            // Edge-triggered: it is armed anew, never read.
+            return;
+        }
+        let (slot, generation) = (token as u32, (token >> 32) as u32);
+        let connection = &self.connections[slot as usize];
+        if connection.generation != generation || connection.fd.is_none() {
+            return;
+        }
+        let flags = event.events();
+        if connection.state == State::Connecting && !self.finish_connect(slot) {
+            return;
+        }
+        if flags.intersects(
+            EpollFlags::EPOLLIN
+                | EpollFlags::EPOLLRDHUP
+                | EpollFlags::EPOLLHUP
+                | EpollFlags::EPOLLERR,
+        ) {
+            let to_the_end = flags
+                .intersects(EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLHUP | EpollFlags::EPOLLERR);
+            self.read(slot, to_the_end);
+        }
+        let connection = &self.connections[slot as usize];
+        if flags.contains(EpollFlags::EPOLLOUT)
+            && connection.generation == generation
+            && connection.has_unsent()
+        {
+            self.write(slot);
+        }
+    }
+
+    /// Continues connections that had more to do than one turn allows.
+    fn resume(&mut self) -> bool {
+        let turns = self.again.len().min(PASS);
+        for _ in 0..turns {
+            let Some((slot, generation)) = self.again.pop_front() else {
+                break;
+            };
+            if self.is_current(slot, generation) {
+                self.read(slot, true);
+            }
+            if self.is_current(slot, generation) && self.connections[slot as usize].has_unsent() {
+                self.write(slot);
+            }
+        }
+        turns > 0
+    }
+
+    fn is_current(&self, slot: u32, generation: u32) -> bool {
+        let connection = &self.connections[slot as usize];
+        connection.generation == generation
+            && matches!(connection.state, State::Open | State::Closing)
+    }
+
+    /// The phase an instant up to now belongs to. The orders are read anew: an edge
+    /// that was published before it came can then not be missed, however long this
+    /// thread was kept waiting.
+    fn phase(&self, at_ns: u64) -> Phase {
+        self.plan.control.edges().phase(at_ns)
+    }
+
+    /// The connection's number within the whole load.
+    fn number(&self, slot: u32) -> u64 {
+        self.share.first + u64::from(slot) * self.share.stride
+    }
+
+    fn wait(&mut self, events: &mut [EpollEvent], worked: bool) -> usize {
+        let timeout = self.timeout(worked);
+        match self.epoll.wait(events, timeout) {
+            Ok(count) => count,
+            Err(Errno::EINTR) => 0,
+            // epoll_wait fails otherwise only for a bad descriptor or buffer, which cannot become good again.
+            Err(errno) => unreachable!("epoll_wait: {errno}"),
+        }
+    }
+}
+
+/// An interval that nothing was recorded in yet.
+fn fresh_interval(second: u64) -> Interval {
+    Interval {
+        second,
+        responses: new_histogram(),
+        errors: 0,
+    }
+}

@@ -1,0 +1,301 @@
+//! Opening connections: how many at a time, from where, and what can go wrong.
+
+use std::cmp::Reverse;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::sys::epoll::{EpollEvent, EpollFlags};
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockProtocol, SockType, SockaddrStorage, connect, getsockopt,
+    setsockopt, socket, sockopt,
+};
+
+use super::{PASS, Worker};
+use crate::connection::State;
+use crate::control::NEVER;
+use crate::sys::{now_ns, total_retransmits};
+use crate::tally::{Phase, count, errno_name};
+
+/// A connect that took longer has probably had its SYN sent again: the first
+/// retry comes after 1 s (RFC 6298 §2; TCP_TIMEOUT_INIT in the kernel).
+const SYN_RETRY_NS: u64 = 900_000_000;
+
+/// The pause before a failed slot is tried again, doubled with every failure in a row.
+const PAUSE_NS: u64 = 10_000_000;
+
+const MAX_DOUBLINGS: u8 = 7;
+
+impl Worker {
+    /// Opens slots that wait, as many as the places of `--connect-inflight` allow.
+    pub(super) fn open_waiting(&mut self) -> bool {
+        self.take_retries();
+        let mut opened = 0;
+        while self.opening < self.share.inflight && opened < PASS && self.may_open() {
+            let Some(slot) = self.waiting.pop_front() else {
+                break;
+            };
+            if let Some(pacer) = &mut self.pacer {
+                pacer.advance();
+            }
+            self.open(slot);
+            opened += 1;
+        }
+        opened > 0
+    }
+
+    fn may_open(&self) -> bool {
+        let paced = self
+            .pacer
+            .as_ref()
+            .is_none_or(|pacer| pacer.due_ns() <= self.now_ns);
+        paced && self.now_ns < self.edges.window_end_ns
+    }
+
+    /// When the pacer lets the next waiting slot be opened, if that is what it waits for.
+    pub(super) fn next_open_ns(&self) -> u64 {
+        match &self.pacer {
+            Some(pacer) if !self.waiting.is_empty() && self.opening < self.share.inflight => {
+                pacer.due_ns()
+            }
+            _ => NEVER,
+        }
+    }
+
+    fn take_retries(&mut self) {
+        while let Some(Reverse((at_ns, slot))) = self.retries.peek().copied() {
+            if at_ns > self.now_ns {
+                break;
+            }
+            self.retries.pop();
+            self.waiting.push_back(slot);
+        }
+    }
+
+    /// Slots that the descriptor limit leaves no descriptor for are counted as
+    /// what they would have met, untried.
+    pub(super) fn give_up_beyond_descriptors(&mut self) {
+        for slot in self.share.descriptors..self.share.slots {
+            self.tally.connections.attempts += 1;
+            self.local_failure(slot, Errno::EMFILE);
+        }
+    }
+
+    fn open(&mut self, slot: u32) {
+        let requests = self.plan.load.requests_per_conn;
+        let now_ns = self.now_ns;
+        let connection = &mut self.connections[slot as usize];
+        connection.renew(now_ns, requests);
+        connection.state = State::Connecting;
+        connection.opening = true;
+        self.opening += 1;
+        self.connecting += 1;
+        self.attempts += 1;
+        self.tally.connections.attempts += 1;
+        let established = match self.dial(slot) {
+            Ok(established) => established,
+            Err(errno) => return self.connect_failed(slot, errno),
+        };
+        if established {
+            self.established(slot);
+        }
+    }
+
+    /// Makes the socket, starts the connect and registers it; true if it completed at once.
+    fn dial(&mut self, slot: u32) -> Result<bool, Errno> {
+        let target = self.plan.load.target;
+        let fd = new_socket(target)?;
+        self.plan
+            .sources
+            .bind(&fd, self.share.first + self.attempts)?;
+        let result = connect(fd.as_raw_fd(), &SockaddrStorage::from(target));
+        let generation = self.connections[slot as usize].generation;
+        let token = (u64::from(generation) << 32) | u64::from(slot);
+        let flags = EpollFlags::EPOLLIN
+            | EpollFlags::EPOLLOUT
+            | EpollFlags::EPOLLRDHUP
+            | EpollFlags::EPOLLET;
+        let established = match result {
+            Ok(()) => true,
+            Err(Errno::EINPROGRESS) => false,
+            Err(errno) => return Err(errno),
+        };
+        self.epoll.add(&fd, EpollEvent::new(flags, token))?;
+        self.connections[slot as usize].fd = Some(fd);
+        Ok(established)
+    }
+
+    /// Reads how a connect ended (SO_ERROR, connect(2)); true if the connection stands.
+    pub(super) fn finish_connect(&mut self, slot: u32) -> bool {
+        let Some(fd) = &self.connections[slot as usize].fd else {
+            return false;
+        };
+        let errno =
+            getsockopt(fd, sockopt::SocketError).map_or_else(|errno| errno, Errno::from_raw);
+        if errno == Errno::UnknownErrno {
+            self.now_ns = now_ns();
+            self.established(slot);
+            return self.connections[slot as usize].state == State::Open;
+        }
+        self.connect_failed(slot, errno);
+        false
+    }
+
+    fn established(&mut self, slot: u32) {
+        let now_ns = self.now_ns;
+        let connection = &mut self.connections[slot as usize];
+        let took_ns = now_ns.saturating_sub(connection.since_ns);
+        connection.state = State::Open;
+        connection.since_ns = now_ns;
+        connection.free_ns = now_ns;
+        connection.failures = 0;
+        self.connecting -= 1;
+        self.open += 1;
+        self.tally.connections.established += 1;
+        if took_ns > SYN_RETRY_NS {
+            let retries = connection
+                .fd
+                .as_ref()
+                .and_then(|fd| total_retransmits(fd.as_fd()).ok());
+            self.tally.connections.syn_retries += u64::from(retries.unwrap_or(0));
+        }
+        if self.counts_connects() {
+            self.tally.connect.record(took_ns);
+        }
+        self.greet(slot);
+    }
+
+    /// Whether connects of this moment are the reported ones: the window's where
+    /// connections are replaced as part of the load, the ramp's otherwise.
+    pub(super) fn counts_connects(&self) -> bool {
+        let reported = if self.plan.load.churns() {
+            Phase::Window
+        } else {
+            Phase::Ramp
+        };
+        self.phase(self.now_ns) == reported
+    }
+
+    /// Gives back the place of `--connect-inflight`.
+    pub(super) fn free_place(&mut self, slot: u32) {
+        let connection = &mut self.connections[slot as usize];
+        if std::mem::take(&mut connection.opening) {
+            self.opening -= 1;
+        }
+    }
+
+    /// Notes that the slot's first attempt has ended.
+    pub(super) fn settle(&mut self, slot: u32) {
+        let connection = &mut self.connections[slot as usize];
+        if !std::mem::replace(&mut connection.settled, true) {
+            self.settled += 1;
+            self.settled_served += u64::from(connection.served);
+        }
+    }
+
+    pub(super) fn connect_timed_out(&mut self, slot: u32) {
+        self.tally.connections.timed_out += 1;
+        let limit = crate::units::format_ns(self.plan.load.connect_timeout_ns);
+        self.fail_connect(slot, "connect", "TIMEOUT", || {
+            format!("not established within {limit} (--connect-timeout)")
+        });
+    }
+
+    fn connect_failed(&mut self, slot: u32, errno: Errno) {
+        if is_local(errno) {
+            return self.local_failure(slot, errno);
+        }
+        let connections = &mut self.tally.connections;
+        match errno {
+            Errno::ECONNREFUSED => connections.refused += 1,
+            Errno::ETIMEDOUT => connections.timed_out += 1,
+            other => count(&mut connections.connect_failed, &errno_name(other)),
+        }
+        self.fail_connect(slot, "connect", &errno_name(errno), || {
+            errno.desc().to_owned()
+        });
+    }
+
+    fn local_failure(&mut self, slot: u32, errno: Errno) {
+        count(
+            &mut self.tally.connections.local_failures,
+            &errno_name(errno),
+        );
+        self.fail_connect(slot, "local", &errno_name(errno), || {
+            format!("{}: {}", errno.desc(), remedy(errno))
+        });
+    }
+
+    fn fail_connect(&mut self, slot: u32, stage: &str, kind: &str, words: impl FnOnce() -> String) {
+        let (number, phase) = (self.number(slot), self.phase(self.now_ns));
+        self.tally.fail(stage, phase, kind, || {
+            format!("connection {number}: {}", words())
+        });
+        let connection = &mut self.connections[slot as usize];
+        if connection.state == State::Connecting {
+            self.connecting -= 1;
+        }
+        connection.fd = None;
+        self.free_place(slot);
+        self.settle(slot);
+        self.retry_or_give_up(slot);
+    }
+
+    /// A long-lived connection that was never served is a result, not an
+    /// accident: it is not tried again. All others are, after a pause.
+    pub(super) fn retry_or_give_up(&mut self, slot: u32) {
+        let churns = self.plan.load.churns();
+        let connection = &mut self.connections[slot as usize];
+        if !churns && !connection.ever_served {
+            connection.state = State::Dead;
+            return;
+        }
+        connection.state = State::Free;
+        let pause_ns = PAUSE_NS << connection.failures.min(MAX_DOUBLINGS);
+        connection.failures = connection.failures.saturating_add(1);
+        self.retries.push(Reverse((self.now_ns + pause_ns, slot)));
+    }
+}
+
+fn new_socket(target: SocketAddr) -> Result<OwnedFd, Errno> {
+    let family = if target.is_ipv4() {
+        AddressFamily::Inet
+    } else {
+        AddressFamily::Inet6
+    };
+    let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+    let fd = socket(family, SockType::Stream, flags, SockProtocol::Tcp)?;
+    setsockopt(&fd, sockopt::TcpNoDelay, &true)?;
+    Ok(fd)
+}
+
+/// Whether an error says something of this machine instead of the server.
+fn is_local(errno: Errno) -> bool {
+    matches!(
+        errno,
+        Errno::EMFILE
+            | Errno::ENFILE
+            | Errno::EADDRNOTAVAIL
+            | Errno::EADDRINUSE
+            | Errno::ENOBUFS
+            | Errno::ENOMEM
+            | Errno::ENOSPC
+            | Errno::EAGAIN
+            | Errno::EACCES
+            | Errno::EPERM
+    )
+}
+
+/// What lifts a local limit.
+fn remedy(errno: Errno) -> &'static str {
+    match errno {
+        Errno::EMFILE => "raise the descriptor limit (ulimit -n) or use more --processes",
+        Errno::ENFILE => "raise the system's limit: sysctl fs.file-max",
+        Errno::EADDRNOTAVAIL | Errno::EADDRINUSE | Errno::EAGAIN => {
+            "widen the ports (sysctl net.ipv4.ip_local_port_range) or give more --sources"
+        }
+        Errno::ENOBUFS | Errno::ENOMEM => "raise the memory of sockets: sysctl net.ipv4.tcp_mem",
+        Errno::ENOSPC => "raise the number of epoll watches: sysctl fs.epoll.max_user_watches",
+        _ => "the kernel or a firewall on this machine forbids it",
+    }
+}

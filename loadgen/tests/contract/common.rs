@@ -1,0 +1,245 @@
+//! A server with known behaviour and books of its own, and loadgen run against it.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use loadgen::outcome::Outcome;
+use socket2::SockRef;
+
+/// Bytes of every message.
+pub const MESSAGE: usize = 64;
+
+/// What the fixture does with messages. `n` counts all messages of the server, from 1.
+#[derive(Clone, Copy, Debug)]
+pub enum Behaviour {
+    /// Returns every message.
+    Echo,
+    /// Reads for ever.
+    Discard,
+    /// Returns every message after a pause.
+    Delay(Duration),
+    /// Returns every message, every `n`-th with one bit changed.
+    WrongEvery(u64),
+    /// Answers with the message before, whoever sent it.
+    Swap,
+    /// Resets the connection instead of answering every `n`-th message.
+    ResetEvery(u64),
+    /// Closes the connection instead of answering every `n`-th message.
+    CloseEvery(u64),
+    /// Reads and says nothing.
+    Silent,
+    /// Returns half of every message.
+    Half,
+    /// Returns every message and closes after `n` of a connection.
+    CloseAfter(u64),
+    /// Returns every message twice.
+    TooMuch,
+}
+
+/// What the fixture counted.
+#[derive(Debug, Default)]
+pub struct Books {
+    pub accepted: AtomicU64,
+    pub messages: AtomicU64,
+    pub answered: AtomicU64,
+    pub faults: AtomicU64,
+    pub bytes_in: AtomicU64,
+}
+
+impl Books {
+    pub fn get(counter: &AtomicU64) -> u64 {
+        counter.load(SeqCst)
+    }
+}
+
+/// The fixture; it ends, with its threads, when dropped.
+pub struct Fixture {
+    pub address: SocketAddr,
+    pub books: Arc<Books>,
+    stop: Arc<AtomicBool>,
+    threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
+    acceptor: Option<JoinHandle<()>>,
+}
+
+impl Fixture {
+    pub fn start(behaviour: Behaviour) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        listener.set_nonblocking(true).expect("nonblocking");
+        let address = listener.local_addr().expect("an address");
+        let (books, stop) = (Arc::new(Books::default()), Arc::new(AtomicBool::new(false)));
+        let threads = Arc::new(Mutex::new(Vec::new()));
+        let acceptor = {
+            let (books, stop, threads) = (books.clone(), stop.clone(), threads.clone());
+            std::thread::spawn(move || accept(&listener, behaviour, &books, &stop, &threads))
+        };
+        Self {
+            address,
+            books,
+            stop,
+            threads,
+            acceptor: Some(acceptor),
+        }
+    }
+}
+
+impl Drop for Fixture {
+    fn drop(&mut self) {
+        self.stop.store(true, SeqCst);
+        if let Some(acceptor) = self.acceptor.take() {
+            acceptor.join().expect("the acceptor did not panic");
+        }
+        for thread in self.threads.lock().expect("threads").drain(..) {
+            thread.join().expect("a client's thread did not panic");
+        }
+    }
+}
+
+fn accept(
+    listener: &TcpListener,
+    behaviour: Behaviour,
+    books: &Arc<Books>,
+    stop: &Arc<AtomicBool>,
+    threads: &Mutex<Vec<JoinHandle<()>>>,
+) {
+    let last = Arc::new(Mutex::new([0; MESSAGE]));
+    while !stop.load(SeqCst) {
+        let Ok((stream, _)) = listener.accept() else {
+            std::thread::sleep(Duration::from_millis(1));
+            continue;
+        };
+        books.accepted.fetch_add(1, SeqCst);
+        let (books, stop, last) = (books.clone(), stop.clone(), last.clone());
+        let body = move || serve(stream, behaviour, &books, &stop, &last);
+        threads
+            .lock()
+            .expect("threads")
+            .push(std::thread::spawn(body));
+    }
+}
+
+fn serve(
+    mut stream: TcpStream,
+    behaviour: Behaviour,
+    books: &Books,
+    stop: &AtomicBool,
+    last: &Mutex<[u8; MESSAGE]>,
+) {
+    stream.set_nonblocking(false).expect("blocking");
+    stream.set_nodelay(true).expect("nodelay");
+    stream
+        .set_read_timeout(Some(Duration::from_millis(20)))
+        .expect("a time-out");
+    let (mut message, mut filled, mut served) = ([0; MESSAGE], 0, 0);
+    while !stop.load(SeqCst) {
+        match stream.read(&mut message[filled..]) {
+            Ok(0) => return,
+            Ok(length) => {
+                books.bytes_in.fetch_add(length as u64, SeqCst);
+                filled += length;
+            }
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut
+                ) =>
+            {
+                continue;
+            }
+            Err(_) => return,
+        }
+        if filled == MESSAGE {
+            filled = 0;
+            served += 1;
+            if !answer(&mut stream, behaviour, &message, served, books, last) {
+                return;
+            }
+        }
+    }
+}
+
+/// Returns whether the connection goes on.
+fn answer(
+    stream: &mut TcpStream,
+    behaviour: Behaviour,
+    message: &[u8; MESSAGE],
+    served: u64,
+    books: &Books,
+    last: &Mutex<[u8; MESSAGE]>,
+) -> bool {
+    let n = books.messages.fetch_add(1, SeqCst) + 1;
+    let fault = |every: u64| {
+        let due = n.is_multiple_of(every);
+        books.faults.fetch_add(u64::from(due), SeqCst);
+        due
+    };
+    let mut reply = message.to_vec();
+    match behaviour {
+        Behaviour::Discard | Behaviour::Silent => return true,
+        Behaviour::Delay(pause) => std::thread::sleep(pause),
+        Behaviour::WrongEvery(every) if fault(every) => reply[MESSAGE / 2] ^= 1,
+        Behaviour::Swap => {
+            reply = std::mem::replace(&mut *last.lock().expect("last"), *message).to_vec()
+        }
+        Behaviour::ResetEvery(every) if fault(every) => {
+            SockRef::from(&*stream)
+                .set_linger(Some(Duration::ZERO))
+                .expect("linger");
+            return false;
+        }
+        Behaviour::CloseEvery(every) if fault(every) => return false,
+        Behaviour::Half => reply.truncate(MESSAGE / 2),
+        Behaviour::TooMuch => reply.extend_from_slice(message),
+        _ => {}
+    }
+    let written = stream.write_all(&reply).is_ok();
+    books.answered.fetch_add(1, SeqCst);
+    let done = matches!(behaviour, Behaviour::CloseAfter(count) if served == count);
+    written && !done
+}
+
+/// The program, with a target and quiet short phases; more arguments follow.
+pub fn loadgen(target: SocketAddr, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_loadgen"));
+    command.args(["--target", &target.to_string(), "--format", "json"]);
+    let defaults = [
+        ("--warmup", "50ms"),
+        ("--duration", "300ms"),
+        ("--seed", "7"),
+        ("--threads", "1"),
+        ("--poll", "sleep"),
+    ];
+    for (flag, value) in defaults {
+        if !args.contains(&flag) {
+            command.args([flag, value]);
+        }
+    }
+    command.args(args).stdin(Stdio::null());
+    command
+}
+
+/// Runs it to its end and reads the outcome, whatever the exit code.
+pub fn outcome_of(command: &mut Command) -> (Outcome, Output) {
+    let output = command.output().expect("loadgen starts");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let outcome = serde_json::from_str(&text).unwrap_or_else(|error| {
+        panic!("{error}: {text}{}", String::from_utf8_lossy(&output.stderr))
+    });
+    (outcome, output)
+}
+
+/// Runs it against a fixture, expecting exit code 0.
+pub fn run(fixture: &Fixture, args: &[&str]) -> Outcome {
+    let (outcome, output) = outcome_of(&mut loadgen(fixture.address, args));
+    assert!(
+        output.status.success(),
+        "{:?}: {}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
+    outcome
+}

@@ -1,0 +1,6 @@
+//! The program's contract: what it says of servers whose behaviour is known, and
+//! how it behaves itself. One binary, so that the fixture is built once.
+
+mod common;
+mod faults;
+mod program;

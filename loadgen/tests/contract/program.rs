@@ -1,0 +1,313 @@
+//! The program as its users meet it: flags, signals, phases, files, streams.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use crate::common::{Behaviour, Fixture, loadgen, run};
+use loadgen::outcome::Outcome;
+
+/// A child that does not outlive its test.
+struct Guard(Child);
+
+impl Guard {
+    /// Everything it prints to its end.
+    fn printed(&mut self) -> String {
+        let mut text = String::new();
+        self.0
+            .stdout
+            .take()
+            .expect("piped")
+            .read_to_string(&mut text)
+            .expect("read");
+        text
+    }
+
+    fn code(&mut self) -> Option<i32> {
+        self.0.wait().expect("ended").code()
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_loadgen"));
+    command.stdin(Stdio::null());
+    command
+}
+
+#[test]
+fn bad_flags_end_with_2_and_a_sentence() {
+    let table: &[(&[&str], &str)] = &[
+        (&[], "--target"),
+        (&["--target", "127.0.0.1:1", "--conns", "0"], "--conns 0"),
+        (
+            &["--target", "127.0.0.1:1", "--conns", "NaN"],
+            "not a whole number",
+        ),
+        (
+            &["--target", "127.0.0.1:1", "--duration", "0"],
+            "--duration 0",
+        ),
+        (&["--target", "127.0.0.1:1", "--rate", "NaN"], "a rate lies"),
+        (&["--target", "127.0.0.1"], "HOST:PORT"),
+        (&["--target", "192.0.2.1:80"], "--allow-target"),
+        (
+            &["--target", "224.0.0.1:80", "--allow-target", "0.0.0.0/0"],
+            "multicast",
+        ),
+        (
+            &["--target", "127.0.0.1:1", "--phase-fd", "99"],
+            "--phase-fd",
+        ),
+        (
+            &["--target", "127.0.0.1:1", "--no-such-flag"],
+            "unexpected argument",
+        ),
+        (
+            &["talk", "127.0.0.1:1", "--encoding", "klingon"],
+            "not a character set",
+        ),
+        (&["talk", "192.0.2.1:80"], "--allow-target"),
+    ];
+    for (args, expected) in table {
+        let output = program().args(*args).output().expect("starts");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {said}");
+        assert!(said.contains(expected), "{args:?}: {said}");
+    }
+}
+
+#[test]
+fn an_interrupt_saves_what_there_is() {
+    let fixture = Fixture::start(Behaviour::Echo);
+    for (signal, code) in [
+        (nix::sys::signal::Signal::SIGINT, 130),
+        (nix::sys::signal::Signal::SIGTERM, 143),
+    ] {
+        let mut command = loadgen(fixture.address, &["--conns", "3", "--duration", "60s"]);
+        let mut child = Guard(command.stdout(Stdio::piped()).spawn().expect("starts"));
+        let before = fixture
+            .books
+            .messages
+            .load(std::sync::atomic::Ordering::SeqCst);
+        while fixture
+            .books
+            .messages
+            .load(std::sync::atomic::Ordering::SeqCst)
+            < before + 100
+        {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.0.id() as i32), signal)
+            .expect("delivered");
+        let text = child.printed();
+        assert_eq!(child.code(), Some(code));
+        let outcome: Outcome = serde_json::from_str(&text).expect("an outcome");
+        assert!(!outcome.complete && outcome.whole_run.completed > 0);
+    }
+}
+
+/// Starts loadgen with one end of a socket pair as its phase descriptor.
+fn supervised(fixture: &Fixture) -> (Guard, UnixStream) {
+    let (ours, theirs) = UnixStream::pair().expect("a pair");
+    nix::fcntl::fcntl(
+        &theirs,
+        nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty()),
+    )
+    .expect("inheritable");
+    let fd = theirs.as_raw_fd().to_string();
+    let mut command = loadgen(fixture.address, &["--conns", "3", "--phase-fd", &fd]);
+    let child = Guard(command.stdout(Stdio::piped()).spawn().expect("starts"));
+    drop(theirs);
+    nix::fcntl::fcntl(
+        &ours,
+        nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC),
+    )
+    .expect("closed on exec");
+    (child, ours)
+}
+
+#[test]
+fn phases_are_announced_and_awaited() {
+    let fixture = Fixture::start(Behaviour::Echo);
+    let (mut child, supervisor) = supervised(&fixture);
+    let mut lines = BufReader::new(supervisor.try_clone().expect("cloned"));
+    for phase in ["ramp", "warmup", "window", "drain", "done"] {
+        let mut line = String::new();
+        lines.read_line(&mut line).expect("a phase");
+        assert_eq!(line, format!("phase {phase}\n"));
+        if phase == "ramp" {
+            assert_eq!(
+                fixture
+                    .books
+                    .accepted
+                    .load(std::sync::atomic::Ordering::SeqCst),
+                0,
+                "connected before the word"
+            );
+        }
+        (&supervisor).write_all(b"go\n").expect("heard");
+    }
+    let text = child.printed();
+    assert_eq!(child.code(), Some(0));
+    let outcome: Outcome = serde_json::from_str(&text).expect("an outcome");
+    assert!(outcome.complete && outcome.requests.completed > 0);
+    assert!(outcome.reasons.iter().all(|reason| reason.code != "W01"));
+}
+
+#[test]
+fn a_lost_supervisor_stops_the_run() {
+    let fixture = Fixture::start(Behaviour::Echo);
+    let (mut child, supervisor) = supervised(&fixture);
+    let mut line = String::new();
+    BufReader::new(&supervisor)
+        .read_line(&mut line)
+        .expect("a phase");
+    drop(supervisor);
+    assert_eq!(child.code(), Some(143));
+}
+
+#[test]
+fn a_closed_stdout_is_no_panic() {
+    let fixture = Fixture::start(Behaviour::Echo);
+    let mut command = loadgen(fixture.address, &["--duration", "50ms"]);
+    let mut child = Guard(
+        command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("starts"),
+    );
+    drop(child.0.stdout.take());
+    let mut said = String::new();
+    child
+        .0
+        .stderr
+        .take()
+        .expect("piped")
+        .read_to_string(&mut said)
+        .expect("read");
+    assert!(!said.contains("panicked"), "{said}");
+    assert_eq!(child.code(), Some(0));
+}
+
+#[test]
+fn files_are_written_whole_and_a_bad_place_is_said() {
+    let fixture = Fixture::start(Behaviour::Echo);
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = |name: &str| directory.path().join(name).to_string_lossy().into_owned();
+    let (save, hgrm, hlog) = (path("o.json"), path("o.hgrm"), path("o.hlog"));
+    run(
+        &fixture,
+        &[
+            "--duration",
+            "1200ms",
+            "--save",
+            &save,
+            "--hgrm",
+            &hgrm,
+            "--hlog",
+            &hlog,
+        ],
+    );
+    let saved: Outcome =
+        serde_json::from_str(&std::fs::read_to_string(&save).expect("saved")).expect("an outcome");
+    assert_eq!(saved.series.len(), 2, "one entry a second");
+    // What is due in the window's last moment is answered after its last second.
+    let in_seconds: u64 = saved.series.iter().map(|second| second.completed).sum();
+    let in_all = saved.latency_ns.response.count;
+    assert!(
+        (in_all - 1..=in_all).contains(&in_seconds),
+        "{in_seconds} of {in_all}"
+    );
+    let text = std::fs::read_to_string(&hgrm).expect("written");
+    assert!(text.contains("1/(1-Percentile)") && text.contains("#[Mean"));
+    let log = std::fs::read_to_string(&hlog).expect("written");
+    assert!(
+        log.starts_with("#[Histogram log format version 1.3]\n"),
+        "{log}"
+    );
+    let payloads = log.lines().filter(|line| line.starts_with("Tag=response,"));
+    assert!(
+        payloads.clone().count() == 2 && payloads.clone().all(|line| line.contains(",HISTFAAA")),
+        "{log}"
+    );
+
+    let output = loadgen(
+        fixture.address,
+        &["--duration", "50ms", "--save", "/nonexistent/o.json"],
+    )
+    .output()
+    .expect("starts");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("/nonexistent/o.json"));
+    assert!(
+        !output.stdout.is_empty(),
+        "the figures are printed all the same"
+    );
+}
+
+#[test]
+fn the_table_says_first_what_was_served() {
+    let fixture = Fixture::start(Behaviour::Echo);
+    let target = fixture.address.to_string();
+    let output = program()
+        .args([
+            "--target",
+            &target,
+            "--conns",
+            "3",
+            "--warmup",
+            "0",
+            "--duration",
+            "200ms",
+            "--threads",
+            "1",
+        ])
+        .output()
+        .expect("starts");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        text.starts_with("3 of 3 connections served by 127.0.0.1:"),
+        "{text}"
+    );
+    for word in [
+        "response",
+        "service",
+        "verdict: ",
+        "connections: 3 attempts, 3 established",
+    ] {
+        assert!(text.contains(word), "{word}: {text}");
+    }
+}
+
+#[test]
+fn talk_holds_the_tutorials_conversation() {
+    let server = loadgen::null_server::NullServer::start(None).expect("a server");
+    let target = server.address().to_string();
+    let mut command = program();
+    command
+        .args(["talk", &target, "--encoding", "gbk"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
+    let mut child = Guard(command.spawn().expect("starts"));
+    let mut stdin = child.0.stdin.take().expect("piped");
+    stdin
+        .write_all("hello\n你好\nquit\nnever sent\n".as_bytes())
+        .expect("typed");
+    let text = child.printed();
+    assert_eq!(
+        text,
+        format!("connect {target} success\n>>hello\n>>你好\n>>")
+    );
+    assert_eq!(child.code(), Some(0));
+}

@@ -1,0 +1,66 @@
+//! A server that misbehaves in the way its file name says, for the harness's tests: the harness must call it
+//! `crashed`, `hung` or `wrong`, whatever model it pretends to be.
+//!
+//! `select` answers wrong bytes, `poll` ends in the middle of the load, `epoll` falls silent in the middle of the
+//! load, `thread` never says that it is ready, `process` ends before it is.
+
+use servers::ledger::{Ledger, Slot};
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// Replies after which a misbehaviour that needs a start begins: after the probe and the ramp.
+const GOOD_REPLIES: u64 = 2_000;
+
+static REPLIES: AtomicU64 = AtomicU64::new(0);
+
+fn main() {
+    let args: Vec<String> = std::env::args().collect();
+    let role = Path::new(&args[0])
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default()
+        .to_string();
+    match role.as_str() {
+        "thread" => std::thread::sleep(Duration::from_secs(60)),
+        "process" => {
+            eprintln!("no luck today");
+            std::process::exit(7);
+        }
+        _ => {}
+    }
+    let file = args.windows(2).find(|pair| pair[0] == "--ledger");
+    let file = file.map(|pair| PathBuf::from(&pair[1]));
+    let ledger =
+        Ledger::create(file.as_deref(), &role, 1).expect("the harness's folder is writable");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    println!("listening {}", listener.local_addr().expect("it is bound"));
+    for stream in listener.incoming().flatten() {
+        let (role, slot) = (role.clone(), ledger.slot(0));
+        slot.accepted(1);
+        std::thread::spawn(move || {
+            serve(stream, &role, slot);
+            slot.closed(1);
+        });
+    }
+}
+
+fn serve(mut stream: TcpStream, role: &str, slot: Slot) {
+    let mut buffer = [0; 4096];
+    while let Ok(n @ 1..) = stream.read(&mut buffer) {
+        slot.bytes_in(n as u64);
+        if REPLIES.fetch_add(1, Ordering::Relaxed) >= GOOD_REPLIES {
+            match role {
+                "select" => buffer[n - 1] ^= 1,
+                "poll" => std::process::exit(9),
+                _ => std::thread::sleep(Duration::from_secs(60)),
+            }
+        }
+        if stream.write_all(&buffer[..n]).is_err() {
+            return;
+        }
+        slot.bytes_out(n as u64);
+    }
+}

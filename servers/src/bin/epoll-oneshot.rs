@@ -1,0 +1,106 @@
+//! One epoll, many threads: EPOLLONESHOT gives each event to one thread alone.
+//!
+//! An event disarms its descriptor; the thread that has got and served it arms
+//! it again, at the price of a system call per event, and whichever thread is
+//! free gets the next one. A slow request holds up its own client alone. Compare
+//! with `reuseport`, where a connection stays with one loop for life, and with
+//! `tokio-multi`, which moves tasks instead.
+
+use std::io;
+use std::net::TcpStream;
+use std::os::fd::{AsRawFd, RawFd};
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use servers::accept::Door;
+use servers::ledger::Slot;
+use servers::nonblocking::{Want, round_up, woken};
+use servers::program::{self, Server};
+use servers::service::{Service, Workbench};
+use servers::shared::{SharedConnections, lock};
+
+/// What marks the listener's events; descriptors are smaller.
+const LISTENER: u64 = u64::MAX;
+
+fn main() -> ExitCode {
+    program::main("epoll-oneshot", serve)
+}
+
+/// What the threads share.
+struct Hall {
+    epoll: Epoll,
+    door: Mutex<Door>,
+    connections: Arc<SharedConnections>,
+}
+
+fn serve(server: Server) -> io::Result<()> {
+    let hall = Arc::new(Hall {
+        epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
+        door: Mutex::new(server.listen_nonblocking()?),
+        connections: SharedConnections::new(server.service)?,
+    });
+    hall.epoll.add(&*lock(&hall.door), listener())?;
+    for worker in 1..server.workers() {
+        let (hall, slot) = (Arc::clone(&hall), server.ledger.slot(worker));
+        // With fewer threads than asked for it still serves.
+        let _ = thread::Builder::new().spawn(move || hall.work(slot, server.service));
+    }
+    hall.work(server.slot(), server.service)
+}
+
+impl Hall {
+    fn work(&self, slot: Slot, service: Service) -> io::Result<()> {
+        let mut bench = Workbench::new(service);
+        // Few, since a thread must not take more than it can serve at once.
+        let mut events = [EpollEvent::empty(); 16];
+        let mut pause = EpollTimeout::NONE;
+        loop {
+            let count = woken(self.epoll.wait(&mut events, pause))?;
+            slot.wakeups(1);
+            // Whoever has met a shortage keeps the listener until it is over.
+            if pause.is_some() {
+                pause = self.accept(slot)?;
+            }
+            for (data, flags) in events[..count].iter().map(|e| (e.data(), e.events())) {
+                if data == LISTENER {
+                    pause = self.accept(slot)?;
+                    continue;
+                }
+                let rearm = |socket: &TcpStream, want| {
+                    self.epoll.modify(socket, &mut interest(socket, want))
+                };
+                self.connections
+                    .on_ready(data as RawFd, flags.into(), &mut bench, rearm);
+            }
+        }
+    }
+
+    /// Accepts all who wait, then gives the listener back. Returns how long to
+    /// keep it instead, in a shortage.
+    fn accept(&self, slot: Slot) -> io::Result<EpollTimeout> {
+        let mut door = lock(&self.door);
+        while let Some(mut guest) = door.try_accept()? {
+            guest.hand_over(slot);
+            let arm = |socket: &TcpStream| self.epoll.add(socket, interest(socket, Want::Read));
+            self.connections.insert(guest, arm);
+        }
+        if let Some(pause) = door.paused() {
+            return Ok(round_up(pause));
+        }
+        self.epoll.modify(&*door, &mut listener())?;
+        Ok(EpollTimeout::NONE)
+    }
+}
+
+fn listener() -> EpollEvent {
+    EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLONESHOT, LISTENER)
+}
+
+fn interest(socket: &TcpStream, want: Want) -> EpollEvent {
+    EpollEvent::new(
+        EpollFlags::EPOLLONESHOT | want.into(),
+        socket.as_raw_fd() as u64,
+    )
+}

@@ -1,0 +1,323 @@
+//! The ceremony that no model repeats: flags, listener, ready line, exit code.
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::error::ErrorKind;
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
+use encoding_rs::Encoding;
+use socket2::Socket;
+
+use crate::accept::{Door, HouseRules};
+use crate::ledger::{Ledger, Slot};
+use crate::limits::Limits;
+use crate::listener;
+use crate::models::{self, Model, Values, Variant};
+use crate::service::{Kind, Service};
+use crate::sys;
+
+/// The exit code of a model that this host cannot run.
+pub const UNAVAILABLE: u8 = 4;
+
+/// The flags every server takes.
+#[derive(Debug, Args)]
+struct Flags {
+    /// Address to listen on; port 0 takes any free port
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
+    /// What to do with the bytes received
+    #[arg(long, value_enum, default_value_t = Kind::Echo)]
+    service: Kind,
+    /// Connections the kernel keeps until they are accepted
+    #[arg(long, value_name = "N", default_value_t = 4096, value_parser = clap::value_parser!(i32).range(1..))]
+    backlog: i32,
+    /// Open connections taken at most; further ones are closed at once
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    max_conns: Option<u64>,
+    /// The same for one client address
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    max_conns_per_ip: Option<u32>,
+    /// Close a connection after this long without an answered request
+    #[arg(long, value_name = "TIME", value_parser = positive_time)]
+    idle_timeout: Option<Duration>,
+    /// Close a connection after this many bytes received and answered
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    close_after_bytes: Option<u64>,
+    /// CPU work per request, in loop iterations
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    work_iters: u64,
+    /// Time each request spends in a blocking call
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = humantime::parse_duration)]
+    block: Duration,
+    /// Keep the counters in this file, for others to read
+    #[arg(long, value_name = "FILE")]
+    ledger: Option<PathBuf>,
+    /// Print a line for every connect, message and close
+    #[arg(long)]
+    trace: bool,
+    /// Encoding of the messages that --trace prints
+    #[arg(long, value_name = "LABEL", default_value = "utf-8", requires = "trace", value_parser = encoding)]
+    encoding: &'static Encoding,
+}
+
+/// What a model's page is given: the settings, and the door it accepts at.
+pub struct Server {
+    /// The service every connection gets.
+    pub service: Service,
+    /// The counters.
+    pub ledger: Ledger,
+    rules: HouseRules,
+    listen: SocketAddr,
+    backlog: i32,
+    own: ArgMatches,
+}
+
+/// Runs the model called `name`: reads the flags, hands over to `serve`, and
+/// turns what it returns into the program's exit code: 0, 1 for an error, 2 for
+/// wrong usage, 4 ([`UNAVAILABLE`]) for an error of kind `Unsupported`.
+pub fn main(name: &str, serve: fn(Server) -> io::Result<()>) -> ExitCode {
+    match prepare(name) {
+        Err(refusal) => {
+            // A closed stdout or stderr leaves nobody to tell.
+            let _ = refusal.print();
+            ExitCode::from(u8::try_from(refusal.exit_code()).unwrap_or(2))
+        }
+        Ok(server) => match server.and_then(serve) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                let _ = writeln!(io::stderr(), "{name}: {error}");
+                match error.kind() {
+                    io::ErrorKind::Unsupported => ExitCode::from(UNAVAILABLE),
+                    _ => ExitCode::FAILURE,
+                }
+            }
+        },
+    }
+}
+
+/// The outer error is the user's (or a call for help), the inner the system's.
+fn prepare(name: &str) -> Result<io::Result<Server>, clap::Error> {
+    let model = models::find(name)
+        .map_err(|error| clap::Error::raw(ErrorKind::InvalidValue, format!("{error}\n")))?;
+    let own = command(model).try_get_matches()?;
+    let flags = Flags::from_arg_matches(&own)?;
+    Ok(Server::new(model, flags, own))
+}
+
+fn command(model: &Model) -> Command {
+    let about = format!("{}: {}", model.family, model.summary);
+    // The doc comment of `Flags` would otherwise stand for the description.
+    Flags::augment_args(Command::new(model.name))
+        .about(about)
+        .long_about(None)
+        .version(env!("CARGO_PKG_VERSION"))
+        .args(model.variants.iter().map(own_flag))
+}
+
+/// A model's own flag, as the registry describes it.
+fn own_flag(variant: &Variant) -> Arg {
+    let arg = Arg::new(variant.key).long(variant.key).help(variant.doc);
+    match variant.values {
+        Values::OneOf(words) => arg.value_parser(words.to_vec()).default_value(words[0]),
+        Values::Count => arg.value_name("N").value_parser(models::parse_count),
+        Values::Size => arg.value_name("SIZE").value_parser(models::parse_size),
+        Values::Switch => arg.action(ArgAction::SetTrue),
+    }
+}
+
+impl Server {
+    fn new(model: &Model, flags: Flags, own: ArgMatches) -> io::Result<Server> {
+        let service = Service {
+            kind: flags.service,
+            work_iters: flags.work_iters,
+            block: flags.block,
+            close_after_bytes: flags.close_after_bytes,
+            idle_timeout: flags.idle_timeout,
+        };
+        let limits = Limits::new(flags.max_conns, flags.max_conns_per_ip)?;
+        let rules = HouseRules {
+            limits,
+            trace: flags.trace.then_some(flags.encoding),
+        };
+        let ledger = create_ledger(model, flags.ledger.as_deref(), workers(model, &own))?;
+        if let Some(bytes) = model
+            .takes("ballast")
+            .then(|| own.get_one("ballast"))
+            .flatten()
+        {
+            sys::touch(*bytes)?;
+        }
+        Ok(Server {
+            service,
+            ledger,
+            rules,
+            listen: flags.listen,
+            backlog: flags.backlog,
+            own,
+        })
+    }
+
+    /// Listens, says so on stdout, and returns the door at which to wait for
+    /// clients.
+    ///
+    /// # Errors
+    /// A sentence that names the address.
+    pub fn listen(&self) -> io::Result<Door> {
+        self.door(&self.listener()?, 0)
+    }
+
+    /// The same with a listener that never blocks, for event loops.
+    ///
+    /// # Errors
+    /// A sentence that names the address.
+    pub fn listen_nonblocking(&self) -> io::Result<Door> {
+        let listener = self.listener()?;
+        listener.set_nonblocking(true)?;
+        self.door(&listener, 0)
+    }
+
+    /// Listens, says so on stdout, and returns the listener, for several workers
+    /// to share.
+    ///
+    /// # Errors
+    /// A sentence that names the address.
+    pub fn listener(&self) -> io::Result<Socket> {
+        let listener = listener::listen(self.listen, self.backlog, false)?;
+        self.say_ready(&listener)?;
+        Ok(listener)
+    }
+
+    /// Listens at one address once for each worker. All of them listen before
+    /// this is said on stdout, since each gets its share of the connections from
+    /// then on.
+    ///
+    /// # Errors
+    /// A sentence that names the address.
+    pub fn listener_each(&self) -> io::Result<Vec<Socket>> {
+        let first = listener::listen(self.listen, self.backlog, true)?;
+        let address = first.local_addr()?.as_socket().unwrap_or(self.listen);
+        let mut listeners = vec![first];
+        for _ in 1..self.workers() {
+            listeners.push(listener::listen(address, self.backlog, true)?);
+        }
+        self.say_ready(&listeners[0])?;
+        Ok(listeners)
+    }
+
+    /// A worker's own door at a listener.
+    ///
+    /// # Errors
+    /// If the descriptor cannot be copied.
+    pub fn door(&self, listener: &Socket, worker: usize) -> io::Result<Door> {
+        Ok(Door::new(
+            listener.try_clone()?,
+            self.rules,
+            self.ledger.slot(worker),
+        ))
+    }
+
+    /// The counters of a model without workers, or of the first.
+    pub fn slot(&self) -> Slot {
+        self.ledger.slot(0)
+    }
+
+    /// How many workers the model is to have; 1 where it has none.
+    pub fn workers(&self) -> usize {
+        self.ledger.workers()
+    }
+
+    /// The word chosen for one of the model's own flags.
+    pub fn word(&self, key: &str) -> &str {
+        self.own.get_one::<String>(key).map_or("", String::as_str)
+    }
+
+    /// Whether a switch of the model's own is on.
+    pub fn switched_on(&self, key: &str) -> bool {
+        self.own.get_flag(key)
+    }
+
+    /// A size among the model's own flags.
+    pub fn size(&self, key: &str) -> Option<usize> {
+        self.own.get_one(key).copied()
+    }
+
+    /// Nobody may be listening to what we say: that is no reason not to serve.
+    fn say_ready(&self, listener: &Socket) -> io::Result<()> {
+        let address = listener.local_addr()?.as_socket().unwrap_or(self.listen);
+        let mut stdout = io::stdout().lock();
+        let _ = writeln!(stdout, "listening {address}").and_then(|()| stdout.flush());
+        Ok(())
+    }
+}
+
+/// A pool of blocking workers needs one for every client at a time; loops and
+/// runtimes need one for every CPU.
+fn workers(model: &Model, own: &ArgMatches) -> usize {
+    if !model.takes("workers") {
+        return 1;
+    }
+    let default = match model.readiness {
+        "blocking" => 64,
+        _ => std::thread::available_parallelism().map_or(1, usize::from),
+    };
+    own.get_one("workers").copied().unwrap_or(default)
+}
+
+fn create_ledger(model: &Model, path: Option<&Path>, workers: usize) -> io::Result<Ledger> {
+    Ledger::create(path, model.name, workers).map_err(|error| {
+        let Some(path) = path else { return error };
+        let text = format!("cannot create ledger {}: {error}", path.display());
+        io::Error::new(error.kind(), text)
+    })
+}
+
+fn positive_time(word: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(word) {
+        Ok(Duration::ZERO) => Err("the time must not be zero".to_owned()),
+        Ok(time) => Ok(time),
+        Err(error) => Err(format!("{error} (a time is written like 30s or 500ms)")),
+    }
+}
+
+fn encoding(label: &str) -> Result<&'static Encoding, String> {
+    Encoding::for_label(label.as_bytes())
+        .ok_or_else(|| "no such encoding; try utf-8, gbk or big5".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_models_command_line_is_consistent() {
+        for model in models::MODELS {
+            command(model).debug_assert();
+        }
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        let refused = |words: &[&str]| {
+            let line = std::iter::once(&"epoll").chain(words);
+            command(&models::MODELS[0])
+                .try_get_matches_from(line)
+                .is_err()
+        };
+        assert!(!refused(&[]));
+        assert!(refused(&["--listen", "nowhere"]));
+        assert!(refused(&["--backlog", "0"]));
+        assert!(refused(&["--max-conns", "0"]));
+        assert!(refused(&["--idle-timeout", "0s"]));
+        assert!(refused(&["--idle-timeout", "99999999999999999999h"]));
+        assert!(refused(&["--work-iters", "-1"]));
+        assert!(
+            refused(&["--encoding", "gbk"]),
+            "without --trace it would do nothing"
+        );
+        assert!(refused(&["--trace", "--encoding", "klingon"]));
+        assert!(refused(&["--stdin"]), "another model's flag");
+    }
+}
