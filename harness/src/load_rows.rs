@@ -11,8 +11,8 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The schema this program writes and reads.
-const SCHEMA: &str = "tenk.run/1";
+/// The schema of `run.json` that this program writes and reads.
+pub const SCHEMA: &str = "tenk.run/1";
 
 /// A file larger than this is none of ours: the most trials of a run make about a tenth of it.
 const MOST_BYTES: u64 = 1 << 30;
@@ -254,13 +254,13 @@ fn agree(csv: &[(u64, Row)], json: &[Row]) -> Result<Option<String>, Fault> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::row::{Reason, Reasons, to_csv};
     use proptest::prelude::*;
     use tempfile::TempDir;
 
-    fn rows(count: u32) -> Vec<Row> {
+    pub(crate) fn rows(count: u32) -> Vec<Row> {
         let row = |trial: u32| Row {
             run_id: "run-1".into(),
             block: trial,
@@ -279,7 +279,7 @@ mod tests {
         (1..=count).map(row).collect()
     }
 
-    fn json(rows: &[Row]) -> String {
+    pub(crate) fn json(rows: &[Row]) -> String {
         let value = serde_json::json!({
             "schema": SCHEMA, "run_dir": "results/run-1", "complete": true,
             "environment": {"seed": 1}, "trials": rows, "summary": [],
@@ -287,7 +287,7 @@ mod tests {
         serde_json::to_string_pretty(&value).unwrap() + "\n"
     }
 
-    fn folder(csv: &[u8], json: &[u8]) -> TempDir {
+    pub(crate) fn folder(csv: &[u8], json: &[u8]) -> TempDir {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("trials.csv"), csv).unwrap();
         fs::write(folder.path().join("run.json"), json).unwrap();

@@ -17,6 +17,8 @@ mod record;
 mod report;
 mod row;
 mod run;
+#[cfg(test)]
+mod schemas;
 mod stats;
 mod store;
 mod summary;

@@ -6,6 +6,7 @@ use crate::environment::Environment;
 use crate::error::Failure;
 use crate::export::{self, Source};
 use crate::judge::judge;
+use crate::load_rows;
 use crate::plan::{Plan, TrialPlan};
 use crate::report::table;
 use crate::row::{COLUMNS, Row, csv_of, to_csv};
@@ -163,7 +164,7 @@ impl Record {
 
     fn json(&self, complete: bool) -> Result<String, Failure> {
         let value = serde_json::json!({
-            "schema": "tenk.run/1",
+            "schema": load_rows::SCHEMA,
             "run_dir": self.folder.path().display().to_string(),
             "complete": complete,
             "environment": self.environment,

@@ -40,3 +40,61 @@ fn text(run: &SavedRun, flags: &ReportFlags) -> Result<String, Failure> {
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load_rows::tests::{folder, json, rows};
+    use tempfile::TempDir;
+
+    fn saved() -> TempDir {
+        folder(&to_csv(&rows(7)).unwrap(), json(&rows(7)).as_bytes())
+    }
+
+    fn flags(run: &TempDir, format: Format) -> ReportFlags {
+        ReportFlags {
+            dir: run.path().into(),
+            format,
+            export: Vec::new(),
+            threshold: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn every_format_is_made_of_the_saved_rows() {
+        let run = saved();
+        let loaded = load(run.path()).unwrap();
+        let text = |format| text(&loaded, &flags(&run, format)).unwrap();
+        assert!(text(Format::Table).contains("prefork:accept=mutex"));
+        assert!(text(Format::Md).contains("|--"));
+        assert_eq!(text(Format::Csv).into_bytes(), to_csv(&rows(7)).unwrap());
+        assert_eq!(text(Format::Json), json(&rows(7)));
+    }
+
+    #[test]
+    fn exports_are_written_and_missed_thresholds_decide_the_exit_code() {
+        let run = saved();
+        let target = run.path().join("out.bmf");
+        let mut flags = flags(&run, Format::Csv);
+        flags.export = vec![format!("bmf={}", target.display()).parse().unwrap()];
+        flags.threshold = vec!["errors<=12".parse().unwrap()];
+        assert_eq!(report(&flags), Ok(0));
+        assert!(target.exists());
+        flags.threshold = vec!["errors<12".parse().unwrap()];
+        assert_eq!(report(&flags), Ok(99));
+    }
+
+    #[test]
+    fn a_run_that_cannot_be_read_is_an_error_with_file_and_line() {
+        let csv = to_csv(&rows(2)).unwrap();
+        let run = folder(&csv[..csv.len() - 3], json(&rows(2)).as_bytes());
+        let failure = report(&flags(&run, Format::Table)).unwrap_err();
+        assert_eq!(failure.exit, 1);
+        assert!(
+            failure
+                .message
+                .contains("trials.csv:5: the file ends inside this line"),
+            "{failure}"
+        );
+    }
+}

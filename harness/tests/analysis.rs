@@ -1,0 +1,131 @@
+//! The sub-commands that run no trial, with the real binary.
+
+use std::process::{Command, Output, Stdio};
+
+fn harness(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_harness"));
+    command.args(arguments).stdin(Stdio::null());
+    command.output().expect("harness runs")
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn the_doctor_refuses_what_no_machine_has() {
+    let output = harness(&["doctor", "--conns", "1000000m", "--format", "json"]);
+    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+    let report: serde_json::Value =
+        serde_json::from_slice(&output.stdout).expect("one JSON object");
+    assert_eq!(report["schema"], "tenk.doctor/1");
+    assert_eq!(report["level"], "FAIL");
+    let checks = report["checks"].as_array().expect("checks");
+    let level = |name: &str| {
+        checks
+            .iter()
+            .find(|check| check["name"] == name)
+            .map(|check| check["level"].clone())
+    };
+    assert_eq!(level("descriptors"), Some("FAIL".into()));
+    for name in [
+        "network namespaces",
+        "cgroups",
+        "io_uring",
+        "noise",
+        "steal",
+        "clock reading",
+        "CPU pressure",
+    ] {
+        assert!(level(name).is_some(), "{name}");
+    }
+    let mended = checks
+        .iter()
+        .filter(|check| check["level"] == "FAIL" || check["level"] == "WARN");
+    assert!(
+        mended.into_iter().all(|check| check["remedy"].is_string()),
+        "{checks:?}"
+    );
+}
+
+#[test]
+fn the_doctor_is_content_with_little() {
+    let output = harness(&["doctor", "--conns", "1"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stdout(&output));
+    assert!(
+        stdout(&output).contains("PASS    descriptors"),
+        "{}",
+        stdout(&output)
+    );
+}
+
+#[test]
+fn every_shell_gets_its_completions() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let output = harness(&["completions", shell]);
+        let script = stdout(&output);
+        assert!(
+            output.status.success() && script.contains("requests-per-conn"),
+            "{shell}: {script}"
+        );
+    }
+    let bash = harness(&["completions", "bash"]);
+    let script = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(script.path(), &bash.stdout).expect("written");
+    let checked = Command::new("bash")
+        .arg("-n")
+        .arg(script.path())
+        .status()
+        .expect("bash runs");
+    assert!(checked.success());
+}
+
+#[test]
+fn mistakes_in_thresholds_and_exports_are_usage_errors() {
+    for (arguments, words) in [
+        (
+            ["--threshold", "response_p99<5ms"],
+            "did you mean `response_p99_ns`",
+        ),
+        (["--threshold", "status==1"], "holds words"),
+        (
+            ["--export", "xml=out"],
+            "the formats are json, csv, md, bmf, gha, benchfmt",
+        ),
+        (["--export", "json"], "is not FORMAT=PATH"),
+    ] {
+        let output = harness(&[&["--model", "epoll"], &arguments[..]].concat());
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(stderr(&output).contains(words), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn a_folder_without_a_run_is_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().display().to_string();
+    let output = harness(&["report", &path]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        stderr(&output).contains(&format!("{path}/run.json: ")),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
+fn a_reader_that_has_gone_is_no_error() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_harness"))
+        .args(["completions", "bash"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("harness runs");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("harness ends");
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+}
