@@ -414,6 +414,7 @@ mod tests {
     use crate::trial::Window;
     use crate::trial::cgroup::CpuTime;
     use clap::Parser;
+    use loadgen::load::Load;
     use loadgen::outcome::{Fairness, Generator, Latencies, SCHEMA, WholeRun};
     use servers::ledger::Tally;
 

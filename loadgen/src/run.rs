@@ -79,6 +79,13 @@ pub fn run(load: Load, link: &mut Link, listener: &mut dyn Listener) -> io::Resu
     })
 }
 
+/// How long the ramp goes on without one more connection served: longer than the kernel's gap between a SYN's
+/// second and third retry (3 s to 7 s), and than a slow `--connect-rate` leaves between two.
+fn stall_ns(load: &Load) -> u64 {
+    let gap_s = load.connect_rate_per_s.map_or(0.0, |rate| 3.0 / rate);
+    ((5.0 + gap_s) * 1e9) as u64
+}
+
 /// The workers and what this thread knows of them.
 struct Crew {
     plan: Arc<Plan>,
@@ -181,8 +188,15 @@ impl Crew {
         let timeout_ns = start_ns.saturating_add(self.plan.load.ramp_timeout_ns);
         let deadline_ns = planned_start_ns(&self.plan.load)?
             .map_or(timeout_ns, |planned_ns| planned_ns.min(timeout_ns));
-        while self.sum().settled < self.slots && now_ns() < deadline_ns {
+        let stall_ns = stall_ns(&self.plan.load);
+        let (mut settled, mut progress_ns) = (0, start_ns);
+        while settled < self.slots
+            && now_ns() < deadline_ns.min(progress_ns.saturating_add(stall_ns))
+        {
             link.rest(1_000_000)?;
+            if self.sum().settled > settled {
+                (settled, progress_ns) = (self.sum().settled, now_ns());
+            }
         }
         self.ramp_ns = now_ns() - start_ns;
         self.served_at_barrier = self.sum().served;
