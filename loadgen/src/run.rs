@@ -157,15 +157,13 @@ impl Crew {
         let agreed_ns = link
             .announce("warmup")?
             .or(planned_start_ns(&self.plan.load)?);
-        let warmup_ns = agreed_ns.unwrap_or(0).max(now_ns() + LEAD_NS);
+        let warmup_ns = agreed_ns.unwrap_or(0).max(now_ns() + 2 * LEAD_NS);
         self.plan.control.start_warmup(warmup_ns);
-        self.watch(
-            link,
-            warmup_ns.saturating_add(self.plan.load.warmup_ns),
-            listener,
-        )?;
+        // Announced early enough that without a supervisor the window opens when planned.
+        let planned_ns = warmup_ns.saturating_add(self.plan.load.warmup_ns);
+        self.watch(link, planned_ns - 2 * LEAD_NS, listener)?;
         let agreed_ns = link.announce("window")?;
-        let window_ns = agreed_ns.unwrap_or_else(|| now_ns() + LEAD_NS);
+        let window_ns = agreed_ns.unwrap_or(planned_ns).max(now_ns() + LEAD_NS);
         self.window_start_unix_ns = Some(unix_now_ns() + window_ns.saturating_sub(now_ns()));
         let end_ns = window_ns.saturating_add(self.plan.load.duration_ns);
         self.plan.control.set_window(window_ns, end_ns);
