@@ -19,7 +19,7 @@ Examples:
   harness --model epoll --conns 10000
   harness --model all --conns 50,1000 --repeat 6
   harness --model process,thread,epoll --conns 50 --requests-per-conn 1
-  harness --model epoll --server 'redis-server --port {port}' --protocol resp
+  harness --server 'redis-server --port {port}' --protocol resp
   harness list
 
 Every flag can also be set as an environment variable: --client-cpus as TENK_CLIENT_CPUS.";

@@ -5,17 +5,15 @@ use crate::plan::{Plan, TrialPlan, cpu_list};
 use crate::row::{Bottleneck, Reason, Reasons, Row, Status, Verdict};
 use crate::trial::Evidence;
 use crate::trial::server::StartError;
-use loadgen::load::Load;
 use loadgen::outcome::{Connections, Outcome, Quantiles, Requests};
 use loadgen::units::as_ns;
+use loadgen::verdict::of_reasons;
 use std::collections::BTreeMap;
 
 /// A side whose CPUs are used at least this much has run out of them (DESIGN §4).
 const USED_UP: f64 = 0.90;
 /// W01: the generator's useful share above which it is the bottleneck.
 const GENERATOR_USED_UP: f64 = 0.95;
-/// W04: how far Little's law may be off.
-const LITTLE_TOLERANCE: f64 = 0.05;
 
 /// Makes the row of a trial.
 pub fn judge(run_id: &str, plan: &Plan, trial: &TrialPlan, evidence: &Evidence) -> Row {
@@ -26,17 +24,13 @@ pub fn judge(run_id: &str, plan: &Plan, trial: &TrialPlan, evidence: &Evidence) 
     server_figures(&mut row, plan, evidence);
     let (status, explanation) = status(trial, evidence);
     row.status = status;
-    let mut reasons: Vec<Reason> = explanation
-        .map(|text| reason("", text))
-        .into_iter()
-        .collect();
-    reasons.extend(doubts(&row, trial, evidence));
-    row.verdict = reasons
-        .iter()
-        .map(|r| weight(&r.code, evidence))
-        .max()
-        .unwrap_or(Verdict::Valid);
-    row.reasons = Reasons(reasons);
+    let doubts = doubts(&row, evidence);
+    row.verdict = match evidence.outcome {
+        Some(_) => of_reasons(&doubts),
+        None => Verdict::Invalid,
+    };
+    let explanation = explanation.map(|text| reason("", text));
+    row.reasons = Reasons(explanation.into_iter().chain(doubts).collect());
     unrank_latency(&mut row, trial, evidence);
     row
 }
@@ -295,39 +289,24 @@ fn limits(trial: &TrialPlan, evidence: &Evidence, outcome: &Outcome) -> (Status,
 }
 
 /// Reasons not to believe the figures, by the codes of DESIGN §4: the generator's own, and those that need both sides.
-fn doubts(row: &Row, trial: &TrialPlan, evidence: &Evidence) -> Vec<Reason> {
+fn doubts(row: &Row, evidence: &Evidence) -> Vec<Reason> {
     let Some(outcome) = &evidence.outcome else {
         return Vec::new();
     };
-    let mut reasons: Vec<Reason> = [
+    let ours = [
         generator_bound(row, outcome),
-        little(row, &trial.load, outcome),
-        local_limit(outcome),
         listen_queue(row, outcome),
         ledgers(row, evidence, outcome),
         other_server(evidence, outcome),
-    ]
-    .into_iter()
-    .flatten()
-    .collect();
-    for own in &outcome.reasons {
-        // What the generator alone suspected, both sides' figures have decided above.
-        let decided_here = ["W01", "W04", "W05", "W08"].contains(&own.code.as_str());
-        if !decided_here {
-            reasons.push(own.clone());
-        }
+    ];
+    let mut reasons = outcome.reasons.clone();
+    for reason in ours.into_iter().flatten() {
+        // Of two reasons with one code ours saw both sides.
+        reasons.retain(|other| other.code != reason.code);
+        reasons.push(reason);
     }
     reasons.sort_by(|a, b| a.code.cmp(&b.code));
     reasons
-}
-
-fn weight(code: &str, evidence: &Evidence) -> Verdict {
-    match code {
-        "W02" | "W04" | "W05" | "W09" | "W10" => Verdict::Invalid,
-        "" if evidence.outcome.is_none() => Verdict::Invalid,
-        "" => Verdict::Valid,
-        _ => Verdict::Suspect,
-    }
 }
 
 fn generator_bound(row: &Row, outcome: &Outcome) -> Option<Reason> {
@@ -347,45 +326,6 @@ fn generator_bound(row: &Row, outcome: &Outcome) -> Option<Reason> {
             ),
         )
     })
-}
-
-/// Little's law: connections in use × pipeline = throughput × (response + think). It holds when nobody was starved
-/// and every connection was always either waiting for its answer or thinking.
-fn little(row: &Row, load: &Load, outcome: &Outcome) -> Option<Reason> {
-    let unusual = load.is_open_loop() || load.churns() || row.protocol == "discard";
-    if unusual || outcome.fairness.starved_connections > 0 || row.errors? > 0 {
-        return None;
-    }
-    let response_s = outcome.latency_ns.response.mean? as f64 / 1e9;
-    let expected = load.conns as f64 * load.pipeline as f64;
-    let found = outcome.requests.per_s * (response_s + load.think_ns as f64 / 1e9);
-    let off = (found / expected - 1.0).abs();
-    (off > LITTLE_TOLERANCE).then(|| {
-        reason(
-            "W04",
-            format!("{expected} requests should have been in flight; throughput × response time makes {found:.1}"),
-        )
-    })
-}
-
-fn local_limit(outcome: &Outcome) -> Option<Reason> {
-    let failures = &outcome.connections.local_failures;
-    if total(failures) == 0 {
-        return None;
-    }
-    let list: Vec<String> = failures
-        .iter()
-        .map(|(name, n)| format!("{n} × {name}"))
-        .collect();
-    let first = outcome.failures.iter().find(|f| f.stage == "local");
-    let remedy = first.map(|f| format!(": {}", f.first)).unwrap_or_default();
-    Some(reason(
-        "W05",
-        format!(
-            "the generator met a limit of its own system, {}{remedy}",
-            list.join(", ")
-        ),
-    ))
 }
 
 fn listen_queue(row: &Row, outcome: &Outcome) -> Option<Reason> {
@@ -577,6 +517,10 @@ mod tests {
         let trial = &plan.trials()[0];
         let mut evidence = sound(&trial.load);
         change(&mut evidence);
+        if let Some(outcome) = &mut evidence.outcome {
+            let own = loadgen::verdict::judge(outcome, true);
+            outcome.reasons.extend(own);
+        }
         judge("run", &plan, trial, &evidence)
     }
 
@@ -665,7 +609,7 @@ mod tests {
         assert_eq!((codes(&row), row.verdict), (vec!["W01"], Verdict::Suspect));
         assert_eq!(row.bottleneck, Some(Bottleneck::Generator));
         let row = judged("--model epoll", |e| {
-            outcome(e).latency_ns.response.mean = Some(800_000)
+            outcome(e).latency_ns.service.mean = Some(800_000)
         });
         assert_eq!((codes(&row), row.verdict), (vec!["W04"], Verdict::Invalid));
         let row = judged("--model epoll", |e| {
@@ -721,10 +665,16 @@ mod tests {
     }
 
     #[test]
-    fn the_generators_own_doubts_are_kept_unless_decided_here() {
+    fn the_generators_own_doubts_are_kept() {
         let row = judged("--model epoll", |e| {
-            outcome(e).reasons = vec![reason("W01", "guess"), reason("W06", "not steady")];
+            outcome(e).reasons = vec![reason("W06", "not steady")];
+            e.net.as_mut().unwrap().listen_overflows = 5;
+            outcome(e).connections.syn_retries = 1;
         });
-        assert_eq!((codes(&row), row.verdict), (vec!["W06"], Verdict::Suspect));
+        // Both sides saw the queue overflow; it is said once.
+        assert_eq!(
+            (codes(&row), row.verdict),
+            (vec!["W06", "W08"], Verdict::Suspect)
+        );
     }
 }

@@ -146,6 +146,13 @@ impl Plan {
             Netns::Auto => (private(false), Network::Host),
             Netns::Require => (private(true), private(true)),
         };
+        if flags.load.protocol == ProtocolName::Resp
+            && arms.iter().any(|a| a.subject.model().is_some())
+        {
+            return Err(Failure::usage(
+                "--protocol resp is for --server and --target: the models answer an echo, not +PONG",
+            ));
+        }
         let plan = Plan {
             scenarios: scenarios(flags, service, &client_cpus, seed)?,
             arms,
@@ -322,7 +329,6 @@ fn service_of(flags: &RunFlags) -> Service {
     let spoken = match flags.load.protocol {
         ProtocolName::Http => Service::Http,
         ProtocolName::Discard => Service::Discard,
-        // An echo server answers Redis' PING with the same bytes, which is what the generator expects.
         ProtocolName::Echo | ProtocolName::Resp => Service::Echo,
     };
     flags.service.unwrap_or(spoken)
@@ -554,10 +560,13 @@ mod tests {
     fn the_service_sets_the_protocol() {
         let plan = plan("--model epoll --service discard").unwrap();
         assert_eq!(plan.scenarios[0].load.protocol, ProtocolName::Discard);
-        let resp = self::plan("--model epoll --protocol resp").unwrap();
+        let resp = self::plan("--target 127.0.0.1:6379 --protocol resp").unwrap();
+        assert_eq!(resp.scenarios[0].load.protocol, ProtocolName::Resp);
         assert_eq!(
-            (resp.service, resp.scenarios[0].load.protocol),
-            (Service::Echo, ProtocolName::Resp)
+            self::plan("--model epoll --protocol resp")
+                .unwrap_err()
+                .exit,
+            2
         );
     }
 }

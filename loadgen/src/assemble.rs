@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 
 use crate::blob;
 use crate::outcome::{
-    Connections, Fairness, Generator, Latencies, Outcome, Requests, SCHEMA, Second, Verdict,
-    WholeRun,
+    Connections, Generator, Latencies, Outcome, Requests, SCHEMA, Second, Verdict, WholeRun,
 };
-use crate::tally::{FairnessTally, Phase, Tally};
+use crate::tally::{Phase, Tally};
 use crate::verdict;
 use crate::worker::Plan;
 
@@ -63,6 +62,8 @@ pub fn assemble(facts: Facts<'_>) -> Outcome {
     let histograms: BTreeMap<_, _> = encoded
         .map(|(name, latency)| ((*name).to_owned(), blob::encode(&latency.histogram)))
         .collect();
+    let mut fairness = tally.fairness.clone();
+    fairness.set_index();
     let mut outcome = Outcome {
         schema: SCHEMA.into(),
         target: plan.load.target.to_string(),
@@ -82,7 +83,7 @@ pub fn assemble(facts: Facts<'_>) -> Outcome {
         },
         schedule_slip_ns: tally.slip.quantiles(),
         generator: generator(&facts, window_s),
-        fairness: fairness(&tally.fairness),
+        fairness,
         verdict: Verdict::Valid,
         reasons: Vec::new(),
         failures: tally.failures.clone(),
@@ -126,41 +127,24 @@ fn whole_run(tally: &Tally) -> WholeRun {
 fn generator(facts: &Facts<'_>, window_s: f64) -> Generator {
     let tally = &facts.tally;
     let [user_s, system_s] = tally.cpu_ns.map(|ns| ns as f64 / 1e9);
-    let spin_s = (tally.spin_ns as f64 / 1e9).min(user_s + system_s);
-    let useful_s = user_s + system_s - spin_s;
-    let completed: u64 = tally.phases[Phase::Window as usize]
-        .completed_halves
-        .iter()
-        .sum();
     let usage = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_SELF);
-    Generator {
+    let mut generator = Generator {
         cpu_user_s: user_s,
         cpu_system_s: system_s,
-        cpu_us_per_request: (completed > 0).then(|| useful_s * 1e6 / completed as f64),
-        cpu_utilisation: if window_s > 0.0 {
-            useful_s / (window_s * facts.cpus as f64)
-        } else {
-            0.0
-        },
-        spin_s,
+        spin_s: (tally.spin_ns as f64 / 1e9).min(user_s + system_s),
         max_rss_kib: usage.map_or(0, |usage| usage.max_rss() as u64),
+        cpus: facts.cpus,
         threads: facts.threads,
         processes: 1,
         poll: facts.plan.load.poll,
-    }
-}
-
-/// Jain's index from the sums of [`FairnessTally`].
-#[must_use]
-pub fn fairness(tally: &FairnessTally) -> Fairness {
-    let (sum, squares) = (tally.sum as f64, tally.sum_of_squares as f64);
-    Fairness {
-        jain: (tally.sum > 0).then(|| sum * sum / (tally.connections as f64 * squares)),
-        starved_connections: tally.starved,
-        connections: tally.connections,
-        sum: tally.sum,
-        sum_of_squares: tally.sum_of_squares,
-    }
+        ..Generator::default()
+    };
+    let completed = tally.phases[Phase::Window as usize]
+        .completed_halves
+        .iter()
+        .sum();
+    generator.set_ratios(completed, window_s);
+    generator
 }
 
 /// The conservation laws that do not hold, each with its figures.
@@ -174,22 +158,4 @@ pub fn broken_laws(tally: &Tally) -> Vec<String> {
         .into_iter()
         .chain(broken)
         .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn jains_index_is_one_for_equals_and_one_nth_for_a_monopoly() {
-        let (mut equal, mut monopoly) = (FairnessTally::default(), FairnessTally::default());
-        for slot in 0..4 {
-            equal.add(10);
-            monopoly.add(if slot == 0 { 40 } else { 0 });
-        }
-        assert_eq!(fairness(&equal).jain, Some(1.0));
-        assert_eq!(fairness(&monopoly).jain, Some(0.25));
-        assert_eq!(fairness(&monopoly).starved_connections, 3);
-        assert_eq!(fairness(&FairnessTally::default()).jain, None);
-    }
 }

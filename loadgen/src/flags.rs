@@ -14,6 +14,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use crate::search::Slo;
 use crate::units::{parse_count, parse_duration, parse_rate};
 
 /// The settings that a comparison varies from one workload to the next.
@@ -247,6 +248,17 @@ pub struct Cli {
     pub output: OutputFlags,
 }
 
+/// Where the outcome of joining or repeating runs goes.
+#[derive(Args, Clone, Debug, Default, PartialEq)]
+pub struct PrintFlags {
+    /// What stdout carries: a table for people, or JSON
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+    /// Write the result (JSON) to this file
+    #[arg(long, value_name = "FILE")]
+    pub save: Option<PathBuf>,
+}
+
 /// The other things the program can do.
 #[derive(Subcommand, Clone, Debug, PartialEq)]
 pub enum Command {
@@ -260,6 +272,33 @@ pub enum Command {
         /// Permit targets in this network; without it only loopback is
         #[arg(long, value_name = "CIDR")]
         allow_target: Vec<IpNet>,
+    },
+    /// Find the highest rate at which a promise about latency or errors is kept
+    Search {
+        /// The promise, such as 'response_p99_ns<5ms' or 'errors<1'; all of several must hold
+        #[arg(long, value_name = "METRIC<LIMIT", required = true)]
+        slo: Vec<Slo>,
+        /// The load; --rate is where the search starts [default: 1000]
+        #[command(flatten)]
+        run: Box<RunCommand>,
+        /// Where the result goes.
+        #[command(flatten)]
+        print: PrintFlags,
+    },
+    /// Join the outcomes of all segments of a load
+    Merge {
+        /// Files written with --save by runs of --segment
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// Where the result goes.
+        #[command(flatten)]
+        print: PrintFlags,
+    },
+    /// Measure this machine's floor and ceiling against a null server, and keep them
+    Floor {
+        /// Where the result goes.
+        #[command(flatten)]
+        print: PrintFlags,
     },
 }
 

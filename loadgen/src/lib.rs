@@ -7,9 +7,11 @@
 //! - [`connection`], [`worker`]: one connection's life; one pinned thread with one epoll
 //! - [`control`], [`link`], [`run`]: the main thread: phases, supervisor, signals
 //! - [`tally`], [`series`], [`blob`]: what is counted, how it is added up and written down
+//! - [`fleet`], [`merge`]: several processes, or the outcomes of several hosts
 //! - [`outcome`], [`assemble`], [`verdict`]: what a run returns, and whether to believe it
 //! - [`report`], [`files`], [`talk`]: what the program prints and writes
-//! - [`null_server`]: what this machine can do at best
+//! - [`search`]: the highest rate that keeps a promise
+//! - [`null_server`], [`floor`]: what this machine can do at best
 //! - [`sys`]: the only `unsafe`
 
 pub mod assemble;
@@ -18,15 +20,19 @@ pub mod connection;
 pub mod control;
 pub mod files;
 pub mod flags;
+pub mod fleet;
+pub mod floor;
 pub mod limits;
 pub mod link;
 pub mod load;
+pub mod merge;
 pub mod null_server;
 pub mod outcome;
 pub mod protocol;
 pub mod report;
 pub mod run;
 pub mod schedule;
+pub mod search;
 pub mod series;
 pub mod sources;
 pub mod sys;

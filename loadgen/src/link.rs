@@ -20,17 +20,33 @@ use crate::sys::now_ns;
 pub enum Interruption {
     /// SIGINT or SIGTERM came.
     Signal(Signal),
-    /// The supervisor closed its end.
+    /// The supervisor closed its end, or a process of a fleet is gone.
     SupervisorGone,
+    /// `--start-at` had passed when the connections stood.
+    TooLate,
 }
 
 impl Interruption {
-    /// The exit code: 128 + the signal's number; a lost supervisor counts as SIGTERM.
+    /// The exit code: 128 + the signal's number; a lost supervisor counts as SIGTERM,
+    /// a missed start is a failure.
     #[must_use]
     pub fn exit_code(self) -> u8 {
         match self {
             Self::Signal(Signal::SIGINT) => 130,
             Self::Signal(_) | Self::SupervisorGone => 143,
+            Self::TooLate => 1,
+        }
+    }
+}
+
+impl std::fmt::Display for Interruption {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Signal(signal) => write!(f, "interrupted by {signal}"),
+            Self::SupervisorGone => f.write_str("the supervisor or a process of this run is gone"),
+            Self::TooLate => f.write_str(
+                "--start-at had passed before all connections stood: choose a later instant",
+            ),
         }
     }
 }

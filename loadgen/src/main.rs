@@ -1,42 +1,51 @@
 //! The generator as a program: flags, a run, what is printed and saved, an exit code.
 
-use std::io::{self, Write};
+use std::fs;
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
 use loadgen::control::Sum;
-use loadgen::flags::{Cli, Command, Format, OutputFlags, RunCommand};
-use loadgen::link::Link;
+use loadgen::flags::{Cli, Command, Format, OutputFlags, PrintFlags, RunCommand};
+use loadgen::link::{Interruption, Link};
 use loadgen::load::{Load, permitted_target};
 use loadgen::outcome::{Outcome, Second};
 use loadgen::run::{Listener, Report};
-use loadgen::{blob, files, report, run, sys, talk};
+use loadgen::search::Slo;
+use loadgen::{blob, files, fleet, floor, merge, report, search, sys, talk};
+use serde::Serialize;
 
-/// Exit code of bad flags, as clap's own.
+/// Exit code of bad flags and files, as clap's own.
 const USAGE: u8 = 2;
 
 /// Why the program ends otherwise than with 0.
 enum Failure {
     Usage(String),
     Run(String),
-    Interrupted(u8),
+    Interrupted(Interruption),
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match &cli.command {
+        None => load(&cli.run, &cli.output),
         Some(Command::Talk {
             target,
             encoding,
             allow_target,
         }) => converse(target, encoding, allow_target),
-        None => load(&cli.run, &cli.output),
+        Some(Command::Search { slo, run, print }) => seek(slo, run, print),
+        Some(Command::Merge { files, print }) => join(files, print),
+        Some(Command::Floor { print }) => measure_floor(print),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Usage(text)) => fail(&text, USAGE),
         Err(Failure::Run(text)) => fail(&text, 1),
-        Err(Failure::Interrupted(code)) => ExitCode::from(code),
+        Err(Failure::Interrupted(interruption)) => {
+            fail(&interruption.to_string(), interruption.exit_code())
+        }
     }
 }
 
@@ -47,36 +56,36 @@ fn fail(text: &str, code: u8) -> ExitCode {
 }
 
 fn load(command: &RunCommand, output: &OutputFlags) -> Result<(), Failure> {
-    let target = command.target.as_deref().unwrap_or_default();
-    let load = Load::new(target, &command.shape, &command.load, &command.run);
-    let load = load.map_err(|error| Failure::Usage(error.to_string()))?;
+    let load = validated(command)?;
     let supervisor = output.phase_fd.map(sys::adopt_fd).transpose();
     let supervisor = supervisor.map_err(|error| Failure::Usage(format!("--phase-fd: {error}")))?;
     let mut link = Link::new(supervisor).map_err(failed)?;
-    let mut listener = Stderr {
-        quiet: output.quiet,
-    };
-    let report = run::run(load, &mut link, &mut listener).map_err(failed)?;
+    let floor = load.target.ip().is_loopback().then(floor::kept).flatten();
+    let mut report =
+        fleet::run_everywhere(load, &mut link, &mut Stderr::new(output.quiet)).map_err(failed)?;
+    report.outcome.floor = floor;
     deliver(&report, output)
+}
+
+fn validated(command: &RunCommand) -> Result<Load, Failure> {
+    let target = command.target.as_deref().unwrap_or_default();
+    Load::new(target, &command.shape, &command.load, &command.run)
+        .map_err(|error| Failure::Usage(error.to_string()))
 }
 
 /// Saves and prints; the laws come last, so that the figures that break them can be seen.
 fn deliver(report: &Report, output: &OutputFlags) -> Result<(), Failure> {
-    let saved = save(&report.outcome, output);
-    let text = match output.format {
-        Format::Table => report::table(&report.outcome),
-        Format::Json => json(&report.outcome)? + "\n",
-    };
-    print(&text)?;
+    let saved = save_all(&report.outcome, output);
+    show(&report.outcome, output.format, report::table)?;
     saved?;
     if !report.broken_laws.is_empty() {
+        let laws = report.broken_laws.join("; ");
         return Err(Failure::Run(format!(
-            "a conservation law is broken, a bug in loadgen: {}",
-            report.broken_laws.join("; ")
+            "a conservation law is broken, a bug in loadgen: {laws}"
         )));
     }
     match report.interruption {
-        Some(interruption) => Err(Failure::Interrupted(interruption.exit_code())),
+        Some(interruption) => Err(Failure::Interrupted(interruption)),
         None if report.outcome.connections.served == 0 => Err(Failure::Run(format!(
             "no connection was served by {}",
             report.outcome.target
@@ -85,10 +94,8 @@ fn deliver(report: &Report, output: &OutputFlags) -> Result<(), Failure> {
     }
 }
 
-fn save(outcome: &Outcome, output: &OutputFlags) -> Result<(), Failure> {
-    if let Some(path) = &output.save {
-        files::write_atomically(path, json(outcome)?.as_bytes()).map_err(failed)?;
-    }
+fn save_all(outcome: &Outcome, output: &OutputFlags) -> Result<(), Failure> {
+    save(outcome, output.save.as_deref())?;
     if let Some(path) = &output.hgrm {
         let blob = outcome.histograms.get("response");
         let histogram = blob
@@ -105,22 +112,37 @@ fn save(outcome: &Outcome, output: &OutputFlags) -> Result<(), Failure> {
     Ok(())
 }
 
-fn json(outcome: &Outcome) -> Result<String, Failure> {
-    serde_json::to_string(outcome).map_err(|error| Failure::Run(error.to_string()))
+fn seek(slo: &[Slo], command: &RunCommand, print: &PrintFlags) -> Result<(), Failure> {
+    let mut command = command.clone();
+    command.shape.rate = command.shape.rate.or(Some(search::START_PER_S));
+    let load = validated(&command)?;
+    let mut link = Link::new(None).map_err(failed)?;
+    let found = search::search(&load, slo, &mut link, &mut Stderr::new(false)).map_err(failed)?;
+    save(&found, print.save.as_deref())?;
+    show(&found, print.format, report::search_table)
 }
 
-/// Prints to stdout. A reader that closed it early (`| head`) has what it wanted.
-fn print(text: &str) -> Result<(), Failure> {
-    let mut stdout = io::stdout().lock();
-    match stdout
-        .write_all(text.as_bytes())
-        .and_then(|()| stdout.flush())
-    {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::Run(format!("stdout: {error}")))
-        }
-        _ => Ok(()),
-    }
+fn join(paths: &[PathBuf], print: &PrintFlags) -> Result<(), Failure> {
+    let outcomes: Result<Vec<Outcome>, Failure> =
+        paths.iter().map(|path| read_outcome(path)).collect();
+    let merged = merge::merge(&outcomes?, false).map_err(Failure::Usage)?;
+    save(&merged, print.save.as_deref())?;
+    show(&merged, print.format, report::table)
+}
+
+fn read_outcome(path: &Path) -> Result<Outcome, Failure> {
+    let said =
+        |error: &dyn std::fmt::Display| Failure::Usage(format!("{}: {error}", path.display()));
+    let text = fs::read(path).map_err(|error| said(&error))?;
+    serde_json::from_slice(&text).map_err(|error| said(&error))
+}
+
+fn measure_floor(print: &PrintFlags) -> Result<(), Failure> {
+    let mut link = Link::new(None).map_err(failed)?;
+    let floor = floor::measure(&mut link, &mut Stderr::new(false)).map_err(failed)?;
+    save(&floor, print.save.as_deref())?;
+    show(&floor, print.format, report::floor_text)?;
+    floor::keep(&floor).map(|_| ()).map_err(failed)
 }
 
 fn converse(target: &str, encoding: &str, allowed: &[ipnet::IpNet]) -> Result<(), Failure> {
@@ -135,13 +157,52 @@ fn converse(target: &str, encoding: &str, allowed: &[ipnet::IpNet]) -> Result<()
     }
 }
 
+fn save(result: &impl Serialize, path: Option<&Path>) -> Result<(), Failure> {
+    match path {
+        Some(path) => files::write_atomically(path, json(result)?.as_bytes()).map_err(failed),
+        None => Ok(()),
+    }
+}
+
+fn show<T: Serialize>(result: &T, format: Format, table: fn(&T) -> String) -> Result<(), Failure> {
+    let text = match format {
+        Format::Table => table(result),
+        Format::Json => json(result)? + "\n",
+    };
+    let mut stdout = io::stdout().lock();
+    // A reader that closed stdout early (`| head`) has what it wanted.
+    match stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+    {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::Run(format!("stdout: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn json(result: &impl Serialize) -> Result<String, Failure> {
+    serde_json::to_string(result).map_err(|error| Failure::Run(error.to_string()))
+}
+
 fn failed(error: io::Error) -> Failure {
     Failure::Run(error.to_string())
 }
 
-/// Notices on stderr, unless `--quiet`.
+/// Notices on stderr unless `--quiet`, and the live view if it is a terminal.
 struct Stderr {
     quiet: bool,
+    live: bool,
+}
+
+impl Stderr {
+    fn new(quiet: bool) -> Self {
+        Self {
+            quiet,
+            live: !quiet && io::stderr().is_terminal(),
+        }
+    }
 }
 
 impl Listener for Stderr {
@@ -151,5 +212,9 @@ impl Listener for Stderr {
         }
     }
 
-    fn second(&mut self, _: &Second, _: Sum) {}
+    fn second(&mut self, second: &Second, sum: Sum) {
+        if self.live {
+            let _ = writeln!(io::stderr(), "{}", report::live_line(second, sum));
+        }
+    }
 }

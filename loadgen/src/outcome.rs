@@ -290,6 +290,16 @@ pub struct WholeRun {
     pub bytes_received: u64,
 }
 
+impl WholeRun {
+    /// Adds the totals of another process.
+    pub fn merge(&mut self, other: &Self) {
+        self.sent += other.sent;
+        self.completed += other.completed;
+        self.bytes_sent += other.bytes_sent;
+        self.bytes_received += other.bytes_received;
+    }
+}
+
 /// Latencies by kind.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -392,12 +402,65 @@ pub struct Generator {
     pub spin_s: f64,
     /// Largest resident set of the process, in KiB; a sum over processes.
     pub max_rss_kib: u64,
+    /// CPUs the workers may use.
+    pub cpus: u64,
     /// Worker threads, over all processes.
     pub threads: u64,
     /// Processes.
     pub processes: u64,
     /// How they waited: `spin` or `sleep`, or `auto` where they did both in turn.
     pub poll: Poll,
+}
+
+impl Generator {
+    /// Adds what another process used; ratios are left to [`Generator::set_ratios`].
+    pub fn merge(&mut self, other: &Self) {
+        self.cpu_user_s += other.cpu_user_s;
+        self.cpu_system_s += other.cpu_system_s;
+        self.spin_s += other.spin_s;
+        self.max_rss_kib += other.max_rss_kib;
+        self.cpus += other.cpus;
+        self.threads += other.threads;
+        self.processes += other.processes;
+    }
+
+    /// Derives the ratios from the sums; useful time is all but empty polls.
+    pub fn set_ratios(&mut self, completed: u64, window_s: f64) {
+        let useful_s = (self.cpu_user_s + self.cpu_system_s - self.spin_s).max(0.0);
+        let available_s = window_s * self.cpus as f64;
+        self.cpu_us_per_request = (completed > 0).then(|| useful_s * 1e6 / completed as f64);
+        self.cpu_utilisation = if available_s > 0.0 {
+            useful_s / available_s
+        } else {
+            0.0
+        };
+    }
+}
+
+impl Fairness {
+    /// Counts one connection that completed `requests`.
+    pub fn add(&mut self, requests: u64) {
+        self.connections += 1;
+        self.starved_connections += u64::from(requests == 0);
+        self.sum += requests;
+        self.sum_of_squares = self
+            .sum_of_squares
+            .saturating_add(requests.saturating_mul(requests));
+    }
+
+    /// Adds the connections of another worker or process; the index is left to [`Fairness::set_index`].
+    pub fn merge(&mut self, other: &Self) {
+        self.connections += other.connections;
+        self.starved_connections += other.starved_connections;
+        self.sum += other.sum;
+        self.sum_of_squares = self.sum_of_squares.saturating_add(other.sum_of_squares);
+    }
+
+    /// Derives the index from the sums.
+    pub fn set_index(&mut self) {
+        let (sum, squares) = (self.sum as f64, self.sum_of_squares as f64);
+        self.jain = (self.sum > 0).then(|| sum * sum / (self.connections as f64 * squares));
+    }
 }
 
 /// How evenly the active connections were served in the window.
@@ -523,6 +586,19 @@ mod tests {
             Quantiles::of(&histogram([].into_iter()), 0, None),
             Quantiles::default()
         );
+    }
+
+    #[test]
+    fn jains_index_is_one_for_equals_and_one_nth_for_a_monopoly() {
+        let jain = |requests: [u64; 4]| {
+            let mut fairness = Fairness::default();
+            requests.iter().for_each(|count| fairness.add(*count));
+            fairness.set_index();
+            (fairness.jain, fairness.starved_connections)
+        };
+        assert_eq!(jain([10; 4]), (Some(1.0), 0));
+        assert_eq!(jain([40, 0, 0, 0]), (Some(0.25), 3));
+        assert_eq!(jain([0; 4]), (None, 4));
     }
 
     #[test]

@@ -2,8 +2,10 @@
 
 use comfy_table::{CellAlignment, Table, presets};
 
+use crate::control::Sum;
 use crate::load::Load;
-use crate::outcome::{Outcome, Quantiles};
+use crate::outcome::{Floor, Outcome, Quantiles, Second};
+use crate::search::Found;
 use crate::units::{format_bytes, format_count, format_ns, format_rate};
 
 /// The outcome as text.
@@ -26,6 +28,82 @@ pub fn table(outcome: &Outcome) -> String {
             .map(|reason| format!("  {} {}", reason.code, reason.text)),
     );
     lines.join("\n") + "\n"
+}
+
+/// One second of a run that is under way.
+#[must_use]
+pub fn live_line(second: &Second, sum: Sum) -> String {
+    let show = |ns: Option<u64>| ns.map_or_else(|| "n/a".into(), format_ns);
+    format!(
+        "{:>4} s  {:>12}  p50 {:>8}  p99 {:>8}  {} connections  {} errors",
+        second.second + 1,
+        format_rate(second.completed as f64),
+        show(second.response_p50_ns),
+        show(second.response_p99_ns),
+        format_count(sum.open),
+        format_count(sum.errors)
+    )
+}
+
+/// What a search found, with the curve it followed, rates ascending.
+#[must_use]
+pub fn search_table(found: &Found) -> String {
+    let promise: Vec<String> = found.slo.iter().map(ToString::to_string).collect();
+    let promise = promise.join(" and ");
+    let answer = match (found.held_per_s, found.broken_per_s) {
+        (Some(held), Some(broken)) => {
+            format!(
+                "{promise} held up to {}, broken at {}",
+                format_rate(held),
+                format_rate(broken)
+            )
+        }
+        (Some(held), None) => format!(
+            "{promise} held at {}, the highest rate tried",
+            format_rate(held)
+        ),
+        (None, _) => format!("{promise} held at no rate tried"),
+    };
+    let mut steps: Vec<_> = found.steps.iter().collect();
+    steps.sort_by(|a, b| a.rate_per_s.total_cmp(&b.rate_per_s));
+    let show = |ns: Option<u64>| ns.map_or_else(|| "n/a".into(), format_ns);
+    let rows = steps.iter().map(|step| {
+        let held = step.held.map_or(
+            "too few samples",
+            |held| if held { "held" } else { "broken" },
+        );
+        vec![
+            format_rate(step.rate_per_s),
+            format_rate(step.achieved_per_s),
+            show(step.response_p50_ns),
+            show(step.response_p99_ns),
+            format_count(step.errors),
+            held.into(),
+        ]
+    });
+    format!(
+        "{answer}\n\n{}\n",
+        grid(&["offered", "achieved", "p50", "p99", "errors", ""], rows)
+    )
+}
+
+/// A floor on its own.
+#[must_use]
+pub fn floor_text(floor: &Floor) -> String {
+    format!("{}\n", describe_floor(floor))
+}
+
+/// A table without lines, all columns but the first aligned to the right.
+fn grid(header: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(header);
+    rows.for_each(|row| {
+        table.add_row(row);
+    });
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table.trim_fmt()
 }
 
 fn headline(outcome: &Outcome) -> String {
@@ -114,16 +192,13 @@ fn latencies(outcome: &Outcome) -> String {
     if outcome.load.is_open_loop() {
         rows.push(("schedule slip", &outcome.schedule_slip_ns));
     }
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    table.set_header(["", "count", "p50", "p90", "p99", "p99.9", "max", "mean"]);
-    for (name, quantiles) in rows {
-        table.add_row(latency_row(name, quantiles));
-    }
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    table.trim_fmt()
+    let rows = rows
+        .into_iter()
+        .map(|(name, quantiles)| latency_row(name, quantiles));
+    grid(
+        &["", "count", "p50", "p90", "p99", "p99.9", "max", "mean"],
+        rows,
+    )
 }
 
 fn latency_row(name: &str, q: &Quantiles) -> Vec<String> {
@@ -191,13 +266,16 @@ fn generator_line(outcome: &Outcome) -> String {
 }
 
 fn floor_line(outcome: &Outcome) -> Option<String> {
-    let floor = outcome.floor.as_ref()?;
-    Some(format!(
-        "this machine's floor: p50 {}, p99 {}; its ceiling: {} (loadgen floor)",
+    outcome.floor.as_ref().map(describe_floor)
+}
+
+fn describe_floor(floor: &Floor) -> String {
+    format!(
+        "this machine against a null server: floor p50 {}, p99 {}, one connection; ceiling {}, 50 connections",
         format_ns(floor.response_p50_ns),
         format_ns(floor.response_p99_ns),
         format_rate(floor.requests_per_s)
-    ))
+    )
 }
 
 fn failure_lines(outcome: &Outcome) -> Vec<String> {

@@ -147,8 +147,10 @@ impl Crew {
     ) -> Result<(), Interruption> {
         link.announce("ramp")?;
         self.ramp(link)?;
-        let agreed_ns = link.announce("warmup")?;
-        let warmup_ns = self.warmup_start(agreed_ns);
+        let agreed_ns = link
+            .announce("warmup")?
+            .or(planned_start_ns(&self.plan.load)?);
+        let warmup_ns = agreed_ns.unwrap_or(0).max(now_ns() + LEAD_NS);
         self.plan.control.start_warmup(warmup_ns);
         self.watch(
             link,
@@ -176,26 +178,15 @@ impl Crew {
             // Without its thread a worker's connections are missing; the barrier and the laws show it.
             self.handles.extend(thread.spawn(move || worker.run()));
         }
-        let deadline_ns = start_ns.saturating_add(self.plan.load.ramp_timeout_ns);
+        let timeout_ns = start_ns.saturating_add(self.plan.load.ramp_timeout_ns);
+        let deadline_ns = planned_start_ns(&self.plan.load)?
+            .map_or(timeout_ns, |planned_ns| planned_ns.min(timeout_ns));
         while self.sum().settled < self.slots && now_ns() < deadline_ns {
             link.rest(1_000_000)?;
         }
         self.ramp_ns = now_ns() - start_ns;
         self.served_at_barrier = self.sum().served;
         Ok(())
-    }
-
-    /// When the warm-up starts: as agreed, as planned by `--start-at`, or in a moment.
-    fn warmup_start(&self, agreed_ns: Option<u64>) -> u64 {
-        let planned_ns = self
-            .plan
-            .load
-            .start_at_unix_ns
-            .map(|at_ns| now_ns() + at_ns.saturating_sub(unix_now_ns()));
-        agreed_ns
-            .or(planned_ns)
-            .unwrap_or(0)
-            .max(now_ns() + LEAD_NS)
     }
 
     /// Waits until an instant, passing on the seconds as they are completed.
@@ -256,6 +247,20 @@ impl Crew {
         } else {
             edges.window_end_ns.saturating_sub(edges.window_start_ns)
         }
+    }
+}
+
+/// The instant of CLOCK_MONOTONIC that `--start-at` means.
+///
+/// # Errors
+/// [`Interruption::TooLate`] when it has passed.
+pub fn planned_start_ns(load: &Load) -> Result<Option<u64>, Interruption> {
+    let Some(at_ns) = load.start_at_unix_ns else {
+        return Ok(None);
+    };
+    match at_ns.checked_sub(unix_now_ns()) {
+        Some(ahead_ns) => Ok(Some(now_ns().saturating_add(ahead_ns))),
+        None => Err(Interruption::TooLate),
     }
 }
 

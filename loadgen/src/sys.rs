@@ -91,8 +91,16 @@ pub fn inherit_and_die_with_parent(command: &mut Command, fd: OwnedFd, number: R
         if nix::unistd::getppid() != parent {
             return Err(io::Error::from_raw_os_error(libc::ESRCH));
         }
-        // SAFETY: dup2 is async-signal-safe and both are plain numbers; the copy has no CLOEXEC.
-        match unsafe { libc::dup2(fd.as_raw_fd(), number) } {
+        // SAFETY: dup2 and fcntl are async-signal-safe and take plain numbers.
+        // dup2 of a descriptor onto itself would leave its CLOEXEC set.
+        let result = unsafe {
+            if fd.as_raw_fd() == number {
+                libc::fcntl(number, libc::F_SETFD, 0)
+            } else {
+                libc::dup2(fd.as_raw_fd(), number)
+            }
+        };
+        match result {
             -1 => Err(io::Error::last_os_error()),
             _ => Ok(()),
         }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use hdrhistogram::Histogram;
 use nix::errno::Errno;
 
-use crate::outcome::{Connections, Failure, Quantiles, Requests};
+use crate::outcome::{Connections, Failure, Fairness, Quantiles, Requests};
 
 /// Largest latency a histogram holds apart: two minutes. What is longer stands
 /// at this value as a lower bound.
@@ -108,31 +108,6 @@ impl Phase {
     }
 }
 
-/// Requests per active connection in the window, as sums.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FairnessTally {
-    /// Active connections.
-    pub connections: u64,
-    /// Of those, without one completed request.
-    pub starved: u64,
-    /// Σx.
-    pub sum: u64,
-    /// Σx².
-    pub sum_of_squares: u64,
-}
-
-impl FairnessTally {
-    /// Counts one connection that completed `requests`.
-    pub fn add(&mut self, requests: u64) {
-        self.connections += 1;
-        self.starved += u64::from(requests == 0);
-        self.sum += requests;
-        self.sum_of_squares = self
-            .sum_of_squares
-            .saturating_add(requests.saturating_mul(requests));
-    }
-}
-
 /// Everything one worker counted.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
@@ -159,7 +134,7 @@ pub struct Tally {
     /// Time polled in vain inside the window, in nanoseconds.
     pub spin_ns: u64,
     /// Fairness of the window.
-    pub fairness: FairnessTally,
+    pub fairness: Fairness,
     /// First failure of each kind.
     pub failures: Vec<Failure>,
 }
@@ -182,13 +157,7 @@ impl Tally {
         self.bytes_sent += other.bytes_sent;
         self.bytes_received += other.bytes_received;
         self.spin_ns += other.spin_ns;
-        self.fairness.connections += other.fairness.connections;
-        self.fairness.starved += other.fairness.starved;
-        self.fairness.sum += other.fairness.sum;
-        self.fairness.sum_of_squares = self
-            .fairness
-            .sum_of_squares
-            .saturating_add(other.fairness.sum_of_squares);
+        self.fairness.merge(&other.fairness);
         other
             .failures
             .iter()

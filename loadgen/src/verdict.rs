@@ -107,7 +107,7 @@ fn little(outcome: &Outcome) -> Option<Reason> {
     if cycle_s * 40.0 > outcome.window_s {
         return None;
     }
-    let asked = (outcome.fairness.connections * load.pipeline) as f64;
+    let asked = (load.segment.share_of(load.conns) * load.pipeline) as f64;
     let seen = outcome.requests.per_s * cycle_s;
     if (seen - asked).abs() <= 0.05 * asked {
         return None;

@@ -16,7 +16,7 @@ use crate::ledger::{Ledger, Slot};
 use crate::limits::Limits;
 use crate::listener;
 use crate::models::{self, Model, Values, Variant};
-use crate::service::{Kind, Service};
+use crate::service::{self, Kind, Service};
 use crate::sys;
 
 /// The exit code of a model that this host cannot run.
@@ -49,6 +49,9 @@ struct Flags {
     /// CPU work per request, in loop iterations
     #[arg(long, value_name = "N", default_value_t = 0)]
     work_iters: u64,
+    /// Print what one of these iterations takes, and end
+    #[arg(long, hide = true)]
+    calibrate: bool,
     /// Time each request spends in a blocking call
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = humantime::parse_duration)]
     block: Duration,
@@ -73,6 +76,7 @@ pub struct Server {
     listen: SocketAddr,
     backlog: i32,
     own: ArgMatches,
+    calibrate: bool,
 }
 
 /// Runs the model called `name`: reads the flags, hands over to `serve`, and
@@ -85,7 +89,7 @@ pub fn main(name: &str, serve: fn(Server) -> io::Result<()>) -> ExitCode {
             let _ = refusal.print();
             ExitCode::from(u8::try_from(refusal.exit_code()).unwrap_or(2))
         }
-        Ok(server) => match server.and_then(serve) {
+        Ok(server) => match server.and_then(|server| run(server, serve)) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 let _ = writeln!(io::stderr(), "{name}: {error}");
@@ -95,6 +99,17 @@ pub fn main(name: &str, serve: fn(Server) -> io::Result<()>) -> ExitCode {
                 }
             }
         },
+    }
+}
+
+fn run(server: Server, serve: fn(Server) -> io::Result<()>) -> io::Result<()> {
+    match server.calibrate {
+        true => writeln!(
+            io::stdout(),
+            "ns per iteration {}",
+            service::ns_per_iteration()
+        ),
+        false => serve(server),
     }
 }
 
@@ -157,6 +172,7 @@ impl Server {
             listen: flags.listen,
             backlog: flags.backlog,
             own,
+            calibrate: flags.calibrate,
         })
     }
 

@@ -1,7 +1,7 @@
 //! What a server does with the bytes it receives, and what answering costs.
 
 use std::hint::black_box;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::http;
 use crate::sys::Scratch;
@@ -123,6 +123,18 @@ impl Service {
     }
 }
 
+/// What one iteration of [`burn`] takes on this CPU in nanoseconds: the least of several tries, as whatever
+/// disturbs a try makes it longer.
+pub fn ns_per_iteration() -> f64 {
+    const ITERATIONS: u64 = 2_000_000;
+    let try_once = |_| {
+        let start = Instant::now();
+        burn(ITERATIONS);
+        start.elapsed().as_nanos() as f64 / ITERATIONS as f64
+    };
+    (0..10).map(try_once).fold(f64::INFINITY, f64::min)
+}
+
 /// A loop of dependent multiplications: CPU work measured in iterations, not in
 /// time, so that being preempted does not shorten it.
 pub fn burn(iterations: u64) {
@@ -134,4 +146,15 @@ pub fn burn(iterations: u64) {
             .wrapping_add(1_442_695_040_888_963_407);
     }
     black_box(state);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_iteration_takes_some_time() {
+        let ns = ns_per_iteration();
+        assert!(ns > 0.0 && ns.is_finite());
+    }
 }
