@@ -188,7 +188,8 @@ fn server_figures(row: &mut Row, plan: &Plan, evidence: &Evidence) {
     }
 }
 
-fn machine_cpus() -> f64 {
+/// CPUs online, whatever this process is pinned to.
+pub fn machine_cpus() -> f64 {
     use nix::unistd::{SysconfVar, sysconf};
     match sysconf(SysconfVar::_NPROCESSORS_ONLN) {
         Ok(Some(cpus)) => cpus as f64,
