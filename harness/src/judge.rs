@@ -440,6 +440,7 @@ mod tests {
             count: 200_000,
             p50: Some(900_000),
             mean: Some(1_000_000),
+            max: Some(2_000_000),
             ..Quantiles::default()
         };
         let outcome = Outcome {
