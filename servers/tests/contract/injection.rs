@@ -86,6 +86,9 @@ fn check(mut server: Server, what: &str) {
         let Ok(mut client) = client else { break };
         let _ = echo_soon(&mut client);
     }
+    if !what.starts_with("nonblocking") {
+        server.assert_calm();
+    }
     if let Some(code) = server.ended() {
         let said = server.said();
         assert!(
@@ -93,9 +96,6 @@ fn check(mut server: Server, what: &str) {
             "{what}: exit {code:?}, said {said:?}"
         );
         return;
-    }
-    if !what.starts_with("nonblocking") {
-        server.assert_calm();
     }
     // Each worker has faults of its own to use up.
     let well = || TcpStream::connect(server.addr).is_ok_and(|mut client| echo_soon(&mut client));
