@@ -35,6 +35,8 @@ pub struct Contest {
     /// What is compared.
     pub title: String,
     unit: &'static str,
+    /// The figure of ours that must not be exceeded, where it is absolute.
+    limit: Option<f64>,
     ours: Option<Turn>,
     peers: Vec<(&'static str, Option<f64>, Turn)>,
 }
@@ -44,6 +46,7 @@ impl Contest {
         Self {
             title,
             unit,
+            limit: None,
             ours: None,
             peers: Vec::new(),
         }
@@ -51,6 +54,12 @@ impl Contest {
 
     pub fn ours(mut self, turn: impl Fn(&Setup) -> Result<Score, String> + 'static) -> Self {
         self.ours = Some(Box::new(turn));
+        self
+    }
+
+    /// What our figure must not exceed.
+    pub fn at_most(mut self, limit: f64) -> Self {
+        self.limit = Some(limit);
         self
     }
 
@@ -86,7 +95,7 @@ impl Contest {
                 }
             }
         }
-        println!("  {:<38} {}", "loadgen", spread(&own));
+        println!("  {:<38} {}{}", "loadgen", spread(&own), self.judge(&own));
         for (index, (name, wanted, _)) in self.peers.iter().enumerate() {
             match &absent[index] {
                 Some(reason) => println!("  {name:<38} skipped: {reason}"),
@@ -96,6 +105,19 @@ impl Contest {
                     ratios(&own, &theirs[index], *wanted)
                 ),
             }
+        }
+    }
+}
+
+impl Contest {
+    fn judge(&self, own: &[Score]) -> String {
+        let figures: Vec<f64> = own.iter().map(|score| score.figure).collect();
+        match self.limit {
+            Some(limit) if median(&figures) <= limit => {
+                format!("; wanted at most {limit:.0}: reached")
+            }
+            Some(limit) => format!("; wanted at most {limit:.0}: MISSED"),
+            None => String::new(),
         }
     }
 }
@@ -303,7 +325,8 @@ impl Drop for Server {
     }
 }
 
-fn end(child: &mut Child) {
+/// Ends a program.
+pub fn end(child: &mut Child) {
     // Already gone is as good as killed.
     let _ = child.kill();
     let _ = child.wait();
