@@ -67,9 +67,10 @@ pub struct LoadFlags {
     /// Requests in flight on each connection
     #[arg(long, value_name = "COUNT", default_value = "1", value_parser = parse_count, help_heading = "Requests")]
     pub pipeline: u64,
-    /// A request unanswered this long after it was sent is counted and its connection replaced
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_duration, help_heading = "Requests")]
-    pub request_timeout: Duration,
+    /// A request unanswered this long after it was sent is counted and its connection replaced [default: 5s, and
+    /// 100us for every connection]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, help_heading = "Requests")]
+    pub request_timeout: Option<Duration>,
     /// Connections opened per second; absent: as fast as --connect-inflight allows
     #[arg(long, value_name = "PER_S", value_parser = parse_rate, help_heading = "Connections")]
     pub connect_rate: Option<f64>,
@@ -116,7 +117,7 @@ impl Default for LoadFlags {
             arrival: None,
             think: None,
             pipeline: 1,
-            request_timeout: Duration::from_secs(5),
+            request_timeout: None,
             connect_rate: None,
             connect_arrival: None,
             connect_inflight: 256,

@@ -123,7 +123,7 @@ impl Load {
             connect_arrival: flags.connect_arrival.unwrap_or_default(),
             connect_inflight: flags.connect_inflight,
             connect_timeout_ns: as_ns(flags.connect_timeout),
-            ramp_timeout_ns: as_ns(flags.ramp_timeout.unwrap_or_else(|| ramp_timeout(shape))),
+            ramp_timeout_ns: as_ns(timeout_or(flags.ramp_timeout, 30, shape)),
             close: flags.close,
             conn_lifetime_ns: flags.conn_lifetime.map(as_ns),
             reconnect_rate_per_s: flags.reconnect_rate,
@@ -133,7 +133,7 @@ impl Load {
             think_ns: as_ns(flags.think.unwrap_or_default()),
             pipeline: flags.pipeline,
             payload: payload_of(flags.protocol, shape.payload),
-            request_timeout_ns: as_ns(flags.request_timeout),
+            request_timeout_ns: as_ns(timeout_or(flags.request_timeout, 5, shape)),
             warmup_ns: as_ns(run.warmup),
             duration_ns: as_ns(run.duration),
             seed: run.seed.unwrap_or_else(|| fastrand::u64(..)),
@@ -315,7 +315,7 @@ fn check_run(flags: &LoadFlags, run: &RunFlags) -> Result<(), LoadError> {
         MAX_CONNECTIONS,
     )?;
     within("threads", run.threads, 0, 1024)?;
-    above_zero("request-timeout", Some(flags.request_timeout))?;
+    above_zero("request-timeout", flags.request_timeout)?;
     above_zero("connect-timeout", Some(flags.connect_timeout))?;
     above_zero("ramp-timeout", flags.ramp_timeout)?;
     above_zero("conn-lifetime", flags.conn_lifetime)?;
@@ -385,10 +385,12 @@ fn check_path(path: Option<&str>) -> Result<(), LoadError> {
     }
 }
 
-/// A bare loop connects a million in about 35 s, so this leaves three times as long, and half a minute for anything.
-fn ramp_timeout(shape: &ShapeFlags) -> Duration {
+/// The timeout asked for, or one that suits the size: a bare loop connects a million in about 35 s and gets an
+/// answer to each in 20 s, so 100 µs for every connection is several times what a healthy server needs.
+fn timeout_or(asked: Option<Duration>, least_s: u64, shape: &ShapeFlags) -> Duration {
     let connections = shape.conns.saturating_add(shape.idle);
-    Duration::from_secs(30).saturating_add(Duration::from_micros(connections.saturating_mul(100)))
+    let more = Duration::from_micros(connections.saturating_mul(100));
+    asked.unwrap_or_else(|| Duration::from_secs(least_s).saturating_add(more))
 }
 
 fn payload_of(protocol: ProtocolName, asked: Option<PayloadSize>) -> Option<PayloadSize> {
@@ -560,7 +562,7 @@ mod tests {
     prop_compose! {
         fn flag_sets()(
             http in any::<bool>(), think in proptest::option::of(durations()), pipeline in 1u64..=MAX_PIPELINE,
-            request_timeout in durations(), connect_rate in proptest::option::of(rates()), poisson in any::<bool>(),
+            request_timeout in proptest::option::of(durations()), connect_rate in proptest::option::of(rates()), poisson in any::<bool>(),
             connect_inflight in 1u64..1000, connect_timeout in durations(), ramp_timeout in proptest::option::of(durations()),
             reset in any::<bool>(), conn_lifetime in proptest::option::of(durations()),
             rotate in proptest::option::of(durations()), sources in prop_oneof![
