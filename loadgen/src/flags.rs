@@ -84,7 +84,7 @@ pub struct LoadFlags {
     #[arg(long, value_name = "TIME", default_value = "3s", value_parser = parse_duration, help_heading = "Connections")]
     pub connect_timeout: Duration,
     /// Longest wait for all connections to be served; then the run goes on with those there are, as it does
-    /// when nothing more was served for 5 s [default: 30s, and 100us for every connection]
+    /// when nothing more was served for 10 s [default: 30s, and 100us for every connection]
     #[arg(long, value_name = "TIME", value_parser = parse_duration, help_heading = "Connections")]
     pub ramp_timeout: Option<Duration>,
     /// Who ends a connection, and how: client (FIN), server (wait for its FIN), reset (RST)

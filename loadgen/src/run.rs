@@ -83,7 +83,7 @@ pub fn run(load: Load, link: &mut Link, listener: &mut dyn Listener) -> io::Resu
 /// second and third retry (3 s to 7 s), and than a slow `--connect-rate` leaves between two.
 fn stall_ns(load: &Load) -> u64 {
     let gap_s = load.connect_rate_per_s.map_or(0.0, |rate| 3.0 / rate);
-    ((5.0 + gap_s) * 1e9) as u64
+    ((10.0 + gap_s) * 1e9) as u64
 }
 
 /// The workers and what this thread knows of them.
