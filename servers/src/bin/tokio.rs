@@ -19,6 +19,7 @@ fn main() -> ExitCode {
 
 fn serve(server: Server) -> io::Result<()> {
     let door = server.listen_nonblocking()?;
+    let service = Box::leak(Box::new(server.service));
     Builder::new_current_thread()
         .enable_all()
         .build()?
@@ -26,7 +27,7 @@ fn serve(server: Server) -> io::Result<()> {
             let mut door = sys::register(door)?;
             loop {
                 let guest = tasks::accept(&mut door).await?;
-                tokio::spawn(tasks::serve(guest, server.service));
+                tokio::spawn(tasks::serve(guest, service));
             }
         })
 }
