@@ -67,7 +67,8 @@ pub struct LoadFlags {
     /// Requests in flight on each connection
     #[arg(long, value_name = "COUNT", default_value = "1", value_parser = parse_count, help_heading = "Requests")]
     pub pipeline: u64,
-    /// A request unanswered this long after it was sent is counted and its connection replaced
+    /// A request unanswered this long after it was sent is counted and its connection replaced; in a
+    /// closed loop 100 us more for each request in flight
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_duration, help_heading = "Requests")]
     pub request_timeout: Duration,
     /// Connections opened per second; absent: as fast as --connect-inflight allows
@@ -82,7 +83,8 @@ pub struct LoadFlags {
     /// Longest wait for a connect to complete
     #[arg(long, value_name = "TIME", default_value = "3s", value_parser = parse_duration, help_heading = "Connections")]
     pub connect_timeout: Duration,
-    /// Longest wait for all connections to be served; then the run goes on with those there are
+    /// Longest wait for all connections to be served, plus 100 us for each; then the run goes on with
+    /// those there are
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration, help_heading = "Connections")]
     pub ramp_timeout: Duration,
     /// Who ends a connection, and how: client (FIN), server (wait for its FIN), reset (RST)

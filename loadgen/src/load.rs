@@ -19,6 +19,10 @@ use crate::units::as_ns;
 /// The most connections one load may ask for, active and idle together.
 pub const MAX_CONNECTIONS: u64 = 16_000_000;
 
+/// What each connection adds to the time-outs of the whole: at 10 000 a second
+/// even a slow server has served it.
+pub const PER_CONNECTION_NS: u64 = 100_000;
+
 /// The most requests in flight on one connection.
 pub const MAX_PIPELINE: u64 = 1024;
 
@@ -172,6 +176,28 @@ impl Load {
         self.requests_per_conn.is_some()
             || self.conn_lifetime_ns.is_some()
             || self.reconnect_rate_per_s.is_some()
+    }
+
+    /// How long the ramp may take: `--ramp-timeout`, and [`PER_CONNECTION_NS`] for
+    /// each connection, since a million of them take more than half a minute.
+    #[must_use]
+    pub fn ramp_limit_ns(&self) -> u64 {
+        self.ramp_timeout_ns
+            .saturating_add(self.population() * PER_CONNECTION_NS)
+    }
+
+    /// How long a response may take: `--request-timeout`, and in a closed loop
+    /// [`PER_CONNECTION_NS`] for each request in flight, since there each waits for
+    /// all others and a million of them are answered one after the other.
+    #[must_use]
+    pub fn response_limit_ns(&self) -> u64 {
+        let together = if self.is_open_loop() {
+            0
+        } else {
+            self.conns * self.pipeline
+        };
+        self.request_timeout_ns
+            .saturating_add(together * PER_CONNECTION_NS)
     }
 
     /// Whether requests follow a schedule of their own instead of the responses.
@@ -483,6 +509,15 @@ mod tests {
             let error = parse(args).expect_err(&format!("{args:?} was accepted"));
             assert!(error.contains(expected), "{args:?}: {error}");
         }
+    }
+
+    #[test]
+    fn time_outs_grow_with_what_waits_for_each_other() {
+        let closed = parse(&["--conns", "1m"]).expect("valid");
+        assert_eq!(closed.response_limit_ns(), as_ns(Duration::from_secs(105)));
+        assert_eq!(closed.ramp_limit_ns(), as_ns(Duration::from_secs(130)));
+        let open = parse(&["--conns", "1m", "--rate", "10k"]).expect("valid");
+        assert_eq!(open.response_limit_ns(), as_ns(Duration::from_secs(5)));
     }
 
     #[test]

@@ -84,6 +84,13 @@ pub struct Share {
     pub cpu: Option<usize>,
 }
 
+impl Share {
+    /// The number of a slot's connection within the whole load.
+    fn number(&self, slot: u32) -> u64 {
+        self.first + u64::from(slot) * self.stride
+    }
+}
+
 /// One second's responses of one worker.
 #[derive(Debug)]
 pub struct Interval {
@@ -160,18 +167,10 @@ impl Worker {
         progress: Arc<Progress>,
         intervals: Sender<Interval>,
     ) -> io::Result<Self> {
-        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-        let timer = TimerFd::new(
-            ClockId::CLOCK_MONOTONIC,
-            TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC,
-        )?;
-        epoll.add(
-            &timer,
-            EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, TIMER),
-        )?;
-        let number = |slot: u32| share.first + u64::from(slot) * share.stride;
+        let (epoll, timer) = epoll_and_timer()?;
+        let connection = |number: u64| Connection::new(number as u32, number < plan.load.conns);
         let connections: Vec<_> = (0..share.slots)
-            .map(|slot| Connection::new(number(slot) as u32, number(slot) < plan.load.conns))
+            .map(|slot| connection(share.number(slot)))
             .collect();
         let pipeline = plan.load.pipeline as usize;
         let mut worker = Self {
@@ -347,7 +346,7 @@ impl Worker {
 
     /// The connection's number within the whole load.
     fn number(&self, slot: u32) -> u64 {
-        self.share.first + u64::from(slot) * self.share.stride
+        self.share.number(slot)
     }
 
     fn wait(&mut self, events: &mut [EpollEvent], worked: bool) -> usize {
@@ -359,6 +358,19 @@ impl Worker {
             Err(errno) => unreachable!("epoll_wait: {errno}"),
         }
     }
+}
+
+fn epoll_and_timer() -> io::Result<(Epoll, TimerFd)> {
+    let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+    let timer = TimerFd::new(
+        ClockId::CLOCK_MONOTONIC,
+        TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC,
+    )?;
+    epoll.add(
+        &timer,
+        EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, TIMER),
+    )?;
+    Ok((epoll, timer))
 }
 
 /// An interval that nothing was recorded in yet.
