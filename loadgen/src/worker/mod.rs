@@ -26,6 +26,7 @@ use nix::sys::timerfd::{ClockId, TimerFd, TimerFlags};
 use crate::connection::{Connection, InFlight, State};
 use crate::control::{Control, Edges, NEVER, Progress};
 use crate::flags::Poll;
+use crate::limits::online_cpus;
 use crate::load::Load;
 use crate::protocol::Protocol;
 use crate::schedule::Schedule;
@@ -267,17 +268,15 @@ impl Worker {
         }
     }
 
-    /// A sleeping generator adds its own wake-up to sparse latencies (its share is
-    /// measured in the README), so few connections are polled for without sleeping.
+    /// A sleeping generator adds its own wake-up to sparse latencies, so few
+    /// connections are polled for without sleeping, where the server need not
+    /// share the CPU for it.
     fn should_spin(&self) -> bool {
         let load = &self.plan.load;
         let in_flight = self.connections.iter().filter(|c| c.active).count() as u64 * load.pipeline;
-        let sparse = load.rate_per_s.is_none()
-            && load.think_ns == 0
-            && load.requests_per_conn.is_none()
-            && in_flight < 10;
-        load.poll == Poll::Spin
-            || (load.poll == Poll::Auto && sparse && self.plan.protocol.answers())
+        let paced = load.is_open_loop() || load.think_ns > 0 || load.requests_per_conn.is_some();
+        let sparse = in_flight < 10 && !paced && self.plan.protocol.answers();
+        load.poll == Poll::Spin || (load.poll == Poll::Auto && sparse && online_cpus() > 1)
     }
 
     fn handle(&mut self, event: EpollEvent) {
