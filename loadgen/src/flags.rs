@@ -67,10 +67,10 @@ pub struct LoadFlags {
     /// Requests in flight on each connection
     #[arg(long, value_name = "COUNT", default_value = "1", value_parser = parse_count, help_heading = "Requests")]
     pub pipeline: u64,
-    /// A request unanswered this long after it was sent is counted and its connection replaced [default: 5s, and
-    /// 100us for every connection]
-    #[arg(long, value_name = "TIME", value_parser = parse_duration, help_heading = "Requests")]
-    pub request_timeout: Option<Duration>,
+    /// A request unanswered this long after it was sent is counted and its connection replaced; in a
+    /// closed loop 100 us more for each request in flight
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_duration, help_heading = "Requests")]
+    pub request_timeout: Duration,
     /// Connections opened per second; absent: as fast as --connect-inflight allows
     #[arg(long, value_name = "PER_S", value_parser = parse_rate, help_heading = "Connections")]
     pub connect_rate: Option<f64>,
@@ -83,10 +83,10 @@ pub struct LoadFlags {
     /// Longest wait for a connect to complete
     #[arg(long, value_name = "TIME", default_value = "3s", value_parser = parse_duration, help_heading = "Connections")]
     pub connect_timeout: Duration,
-    /// Longest wait for all connections to be served; then the run goes on with those there are, as it does
-    /// when nothing more was served for 10 s [default: 30s, and 100us for every connection]
-    #[arg(long, value_name = "TIME", value_parser = parse_duration, help_heading = "Connections")]
-    pub ramp_timeout: Option<Duration>,
+    /// Longest wait for all connections to be served, plus 100 us for each; then the run goes on with
+    /// those there are, as it does when nothing more was served for 10 s
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration, help_heading = "Connections")]
+    pub ramp_timeout: Duration,
     /// Who ends a connection, and how: client (FIN), server (wait for its FIN), reset (RST)
     #[arg(long, value_enum, default_value_t, help_heading = "Connections")]
     pub close: Close,
@@ -117,12 +117,12 @@ impl Default for LoadFlags {
             arrival: None,
             think: None,
             pipeline: 1,
-            request_timeout: None,
+            request_timeout: Duration::from_secs(5),
             connect_rate: None,
             connect_arrival: None,
             connect_inflight: 256,
             connect_timeout: Duration::from_secs(3),
-            ramp_timeout: None,
+            ramp_timeout: Duration::from_secs(30),
             close: Close::Client,
             conn_lifetime: None,
             reconnect_rate: None,

@@ -19,6 +19,10 @@ use crate::units::as_ns;
 /// The most connections one load may ask for, active and idle together.
 pub const MAX_CONNECTIONS: u64 = 16_000_000;
 
+/// What each connection adds to the time-outs of the whole: at 10 000 a second
+/// even a slow server has served it.
+pub const PER_CONNECTION_NS: u64 = 100_000;
+
 /// The most requests in flight on one connection.
 pub const MAX_PIPELINE: u64 = 1024;
 
@@ -123,7 +127,7 @@ impl Load {
             connect_arrival: flags.connect_arrival.unwrap_or_default(),
             connect_inflight: flags.connect_inflight,
             connect_timeout_ns: as_ns(flags.connect_timeout),
-            ramp_timeout_ns: as_ns(timeout_or(flags.ramp_timeout, 30, shape)),
+            ramp_timeout_ns: as_ns(flags.ramp_timeout),
             close: flags.close,
             conn_lifetime_ns: flags.conn_lifetime.map(as_ns),
             reconnect_rate_per_s: flags.reconnect_rate,
@@ -133,7 +137,7 @@ impl Load {
             think_ns: as_ns(flags.think.unwrap_or_default()),
             pipeline: flags.pipeline,
             payload: payload_of(flags.protocol, shape.payload),
-            request_timeout_ns: as_ns(timeout_or(flags.request_timeout, 5, shape)),
+            request_timeout_ns: as_ns(flags.request_timeout),
             warmup_ns: as_ns(run.warmup),
             duration_ns: as_ns(run.duration),
             seed: run.seed.unwrap_or_else(|| fastrand::u64(..)),
@@ -172,6 +176,28 @@ impl Load {
         self.requests_per_conn.is_some()
             || self.conn_lifetime_ns.is_some()
             || self.reconnect_rate_per_s.is_some()
+    }
+
+    /// How long the ramp may take: `--ramp-timeout`, and [`PER_CONNECTION_NS`] for
+    /// each connection, since a million of them take more than half a minute.
+    #[must_use]
+    pub fn ramp_limit_ns(&self) -> u64 {
+        self.ramp_timeout_ns
+            .saturating_add(self.population() * PER_CONNECTION_NS)
+    }
+
+    /// How long a response may take: `--request-timeout`, and in a closed loop
+    /// [`PER_CONNECTION_NS`] for each request in flight, since there each waits for
+    /// all others and a million of them are answered one after the other.
+    #[must_use]
+    pub fn response_limit_ns(&self) -> u64 {
+        let together = if self.is_open_loop() {
+            0
+        } else {
+            self.conns * self.pipeline
+        };
+        self.request_timeout_ns
+            .saturating_add(together * PER_CONNECTION_NS)
     }
 
     /// Whether requests follow a schedule of their own instead of the responses.
@@ -315,9 +341,9 @@ fn check_run(flags: &LoadFlags, run: &RunFlags) -> Result<(), LoadError> {
         MAX_CONNECTIONS,
     )?;
     within("threads", run.threads, 0, 1024)?;
-    above_zero("request-timeout", flags.request_timeout)?;
+    above_zero("request-timeout", Some(flags.request_timeout))?;
     above_zero("connect-timeout", Some(flags.connect_timeout))?;
-    above_zero("ramp-timeout", flags.ramp_timeout)?;
+    above_zero("ramp-timeout", Some(flags.ramp_timeout))?;
     above_zero("conn-lifetime", flags.conn_lifetime)?;
     above_zero("rotate", flags.rotate)?;
     above_zero("duration", Some(run.duration))?;
@@ -383,14 +409,6 @@ fn check_path(path: Option<&str>) -> Result<(), LoadError> {
         }
         _ => Ok(()),
     }
-}
-
-/// The timeout asked for, or one that suits the size: a bare loop connects a million in about 35 s and gets an
-/// answer to each in 20 s, so 100 µs for every connection is several times what a healthy server needs.
-fn timeout_or(asked: Option<Duration>, least_s: u64, shape: &ShapeFlags) -> Duration {
-    let connections = shape.conns.saturating_add(shape.idle);
-    let more = Duration::from_micros(connections.saturating_mul(100));
-    asked.unwrap_or_else(|| Duration::from_secs(least_s).saturating_add(more))
 }
 
 fn payload_of(protocol: ProtocolName, asked: Option<PayloadSize>) -> Option<PayloadSize> {
@@ -494,6 +512,15 @@ mod tests {
     }
 
     #[test]
+    fn time_outs_grow_with_what_waits_for_each_other() {
+        let closed = parse(&["--conns", "1m"]).expect("valid");
+        assert_eq!(closed.response_limit_ns(), as_ns(Duration::from_secs(105)));
+        assert_eq!(closed.ramp_limit_ns(), as_ns(Duration::from_secs(130)));
+        let open = parse(&["--conns", "1m", "--rate", "10k"]).expect("valid");
+        assert_eq!(open.response_limit_ns(), as_ns(Duration::from_secs(5)));
+    }
+
+    #[test]
     fn only_loopback_is_loaded_unless_allowed() {
         let (shape, flags) = (ShapeFlags::default(), LoadFlags::default());
         let with = |target: &str, allow: &[&str]| {
@@ -562,8 +589,8 @@ mod tests {
     prop_compose! {
         fn flag_sets()(
             http in any::<bool>(), think in proptest::option::of(durations()), pipeline in 1u64..=MAX_PIPELINE,
-            request_timeout in proptest::option::of(durations()), connect_rate in proptest::option::of(rates()), poisson in any::<bool>(),
-            connect_inflight in 1u64..1000, connect_timeout in durations(), ramp_timeout in proptest::option::of(durations()),
+            request_timeout in durations(), connect_rate in proptest::option::of(rates()), poisson in any::<bool>(),
+            connect_inflight in 1u64..1000, connect_timeout in durations(), ramp_timeout in durations(),
             reset in any::<bool>(), conn_lifetime in proptest::option::of(durations()),
             rotate in proptest::option::of(durations()), sources in prop_oneof![
                 Just(Sources::Auto), Just(Sources::Network("127.0.4.0/22".parse().expect("a network"))),

@@ -171,7 +171,7 @@ impl Crew {
         link.announce("drain")?;
         self.drain(
             link,
-            end_ns.saturating_add(self.plan.load.request_timeout_ns),
+            end_ns.saturating_add(self.plan.load.response_limit_ns()),
         )
     }
 
@@ -183,7 +183,7 @@ impl Crew {
             // Without its thread a worker's connections are missing; the barrier and the laws show it.
             self.handles.extend(thread.spawn(move || worker.run()));
         }
-        let timeout_ns = start_ns.saturating_add(self.plan.load.ramp_timeout_ns);
+        let timeout_ns = start_ns.saturating_add(self.plan.load.ramp_limit_ns());
         let deadline_ns = planned_start_ns(&self.plan.load)?
             .map_or(timeout_ns, |planned_ns| planned_ns.min(timeout_ns));
         let stall_ns = stall_ns(&self.plan.load);

@@ -382,11 +382,11 @@ fn network_of(server: &Server) -> Network {
 fn generator_limit(trial: &TrialPlan) -> Duration {
     let load = &trial.load;
     let own = [
-        load.ramp_timeout_ns,
+        load.ramp_limit_ns(),
         load.connect_timeout_ns,
         load.warmup_ns,
         load.duration_ns,
-        load.request_timeout_ns.saturating_mul(2),
+        load.response_limit_ns().saturating_mul(2),
     ];
     let own = own.iter().fold(0u64, |sum, ns| sum.saturating_add(*ns));
     Duration::from_nanos(own).saturating_add(GENERATOR_SLACK)

@@ -221,13 +221,25 @@ impl Setup {
 
     /// A fresh echo server on its CPU.
     pub fn start_server(&self) -> Result<Server, String> {
-        let Some(program) = &self.server else {
-            return NullServer::start(Some(self.server_cpu))
+        match &self.server {
+            Some(program) => self.start_program(program, "echo"),
+            None => NullServer::start(Some(self.server_cpu))
                 .map(Server::Null)
-                .map_err(|error| error.to_string());
-        };
+                .map_err(|error| error.to_string()),
+        }
+    }
+
+    /// A fresh HTTP responder on its CPU: the same server, or nginx where there is none.
+    pub fn start_http(&self) -> Result<Server, String> {
+        match &self.server {
+            Some(program) => self.start_program(program, "http"),
+            None => crate::tools::Nginx::start(self).map(Server::Nginx),
+        }
+    }
+
+    fn start_program(&self, program: &str, service: &str) -> Result<Server, String> {
         let mut command = Command::new(program);
-        command.args(["--listen", "127.0.0.1:0"]);
+        command.args(["--listen", "127.0.0.1:0", "--service", service]);
         let child = self
             .spawn_on(self.server_cpu, &mut command)
             .map_err(|error| format!("{program}: {error}"))?;
@@ -285,6 +297,7 @@ fn built_server() -> Option<String> {
 pub enum Server {
     Null(NullServer),
     Program(Child, SocketAddr),
+    Nginx(crate::tools::Nginx),
 }
 
 impl Server {
@@ -313,6 +326,7 @@ impl Server {
         match self {
             Self::Null(server) => server.address(),
             Self::Program(_, address) => *address,
+            Self::Nginx(server) => server.address,
         }
     }
 }

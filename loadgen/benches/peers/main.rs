@@ -91,7 +91,7 @@ fn slip_contests() -> [Contest; 2] {
     ]
 }
 
-/// Against nginx, with keep-alive and without.
+/// Against one HTTP responder, with keep-alive and without.
 fn http_contests() -> Vec<Contest> {
     let cases = [(50, true, 1.2), (10_000, true, 1.5), (50, false, 1.1)];
     let contest = |(conns, keep_alive, ratio): (usize, bool, f64)| {
@@ -105,11 +105,9 @@ fn http_contests() -> Vec<Contest> {
             .peer("wrk", Some(ratio), move |setup| {
                 tools::wrk(setup, conns, keep_alive)
             })
-            .peer(
-                "ab",
-                Some(if keep_alive { 1.0 } else { ratio }),
-                move |setup| tools::ab(setup, conns, keep_alive),
-            )
+            .peer("ab", (!keep_alive).then_some(ratio), move |setup| {
+                tools::ab(setup, conns, keep_alive)
+            })
     };
     cases.into_iter().map(contest).collect()
 }

@@ -100,13 +100,13 @@ pub fn slip(
 
 /// Loadgen as an HTTP client.
 pub fn http(setup: &Setup, conns: usize, keep_alive: bool) -> Result<Score, String> {
-    let server = Nginx::start(setup)?;
+    let server = setup.start_http()?;
     let conns = conns.to_string();
     let mut args = vec!["--protocol", "http", "--conns", &conns];
     if !keep_alive {
         args.extend(["--requests-per-conn", "1", "--close", "server"]);
     }
-    let outcome = loadgen_against(setup, server.address, &args)?;
+    let outcome = loadgen_against(setup, server.address(), &args)?;
     Ok(Score {
         figure: outcome.requests.per_s,
         cpu_us: outcome.generator.cpu_us_per_request,
@@ -115,20 +115,20 @@ pub fn http(setup: &Setup, conns: usize, keep_alive: bool) -> Result<Score, Stri
 
 /// `wrk`, one thread.
 pub fn wrk(setup: &Setup, conns: usize, keep_alive: bool) -> Result<Score, String> {
-    let server = Nginx::start(setup)?;
+    let server = setup.start_http()?;
     let mut command = Command::new("wrk");
     let seconds = setup.window.as_secs().max(1);
     command.args(["-t1", &format!("-c{conns}"), &format!("-d{seconds}s")]);
     if !keep_alive {
         command.args(["-H", "Connection: close"]);
     }
-    command.arg(format!("http://{}/", server.address));
+    command.arg(format!("http://{}/", server.address()));
     figure_after(&output_of(setup, &mut command)?, "Requests/sec:")
 }
 
 /// `ab`, with `-k` or without.
 pub fn ab(setup: &Setup, conns: usize, keep_alive: bool) -> Result<Score, String> {
-    let server = Nginx::start(setup)?;
+    let server = setup.start_http()?;
     let requests = (20_000.0 * setup.window.as_secs_f64()) as usize;
     let mut command = Command::new("ab");
     command.args([
@@ -141,7 +141,7 @@ pub fn ab(setup: &Setup, conns: usize, keep_alive: bool) -> Result<Score, String
     if keep_alive {
         command.arg("-k");
     }
-    command.arg(format!("http://{}/", server.address));
+    command.arg(format!("http://{}/", server.address()));
     figure_after(&output_of(setup, &mut command)?, "Requests per second:")
 }
 
@@ -153,15 +153,15 @@ fn figure_after(text: &str, label: &str) -> Result<Score, String> {
         .ok_or_else(|| format!("no `{label}` in {text:?}"))
 }
 
-/// nginx with one worker on the server's CPU: the HTTP responder for all.
-struct Nginx {
+/// nginx with one worker on the server's CPU.
+pub struct Nginx {
     child: Child,
-    address: SocketAddr,
+    pub address: SocketAddr,
     directory: PathBuf,
 }
 
 impl Nginx {
-    fn start(setup: &Setup) -> Result<Self, String> {
+    pub fn start(setup: &Setup) -> Result<Self, String> {
         let said = |error: std::io::Error| format!("nginx: {error}");
         let port = TcpListener::bind("127.0.0.1:0")
             .and_then(|listener| listener.local_addr())

@@ -168,7 +168,7 @@ impl Worker {
         );
         match state {
             State::Connecting if age_ns > load.connect_timeout_ns => self.connect_timed_out(slot),
-            State::Closing if age_ns > load.request_timeout_ns => self.server_never_closed(slot),
+            State::Closing if age_ns > load.response_limit_ns() => self.server_never_closed(slot),
             State::Open if self.oldest_is_late(slot) => self.request_timed_out(slot),
             State::Open if self.running && self.has_served_its_time(slot, age_ns) => {
                 self.close_as_planned(slot)
@@ -181,7 +181,7 @@ impl Worker {
         let connection = &self.connections[slot as usize];
         let oldest = self.in_flight[self.ring_index(slot, connection.answered)];
         let waited_ns = self.now_ns.saturating_sub(oldest.sent_ns);
-        connection.in_flight() > 0 && waited_ns > self.plan.load.request_timeout_ns
+        connection.in_flight() > 0 && waited_ns > self.plan.load.response_limit_ns()
     }
 
     /// Whether `--conn-lifetime` or `--reconnect-rate` ends this connection now.
