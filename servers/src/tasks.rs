@@ -1,6 +1,6 @@
 //! A connection served by an async task. It reads like
 //! [`blocking`](crate::blocking), and waits like
-//! [`nonblocking`](crate::nonblocking): at each `.await` the thread serves
+//! [`nonblocking`]: at each `.await` the thread serves
 //! others.
 
 use std::cell::RefCell;

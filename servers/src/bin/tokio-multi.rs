@@ -5,6 +5,9 @@
 //! no home and no thread is idle while tasks wait. The price is waking threads
 //! and moving tasks between CPUs. Compare with `reuseport`, which never moves
 //! anything, and `epoll-oneshot`.
+//!
+//! A handler that computes (`--work-iters`) holds one thread, from which others
+//! steal; one that waits (`--block`) gets a thread of its own.
 
 use std::io;
 use std::process::ExitCode;

@@ -5,6 +5,9 @@
 //! same epoll that `epoll-et` drives by hand. So this is that model with the
 //! state machine made by the compiler, at the price of a scheduler between the
 //! event and its handler. Compare with `epoll-et` and `tokio-multi`.
+//!
+//! A handler that computes (`--work-iters`) stalls every task; one that waits
+//! (`--block`) is sent to a thread kept for such.
 
 use std::io;
 use std::process::ExitCode;
