@@ -183,7 +183,7 @@ impl Worker {
 
     fn oldest_is_late(&self, slot: u32) -> bool {
         let connection = &self.connections[slot as usize];
-        let oldest = self.in_flight[self.ring_index(slot, connection.answered)];
+        let oldest = self.in_flight(slot, connection.answered);
         let waited_ns = self.now_ns.saturating_sub(oldest.sent_ns);
         connection.in_flight() > 0 && waited_ns > self.plan.load.response_limit_ns()
     }
