@@ -144,7 +144,7 @@ impl Worker {
         let connection = &self.connections[slot as usize];
         let (answered, begun) = (connection.answered, connection.begun);
         for sequence in answered..begun {
-            let entry = self.in_flight[self.ring_index(slot, sequence)];
+            let entry = self.in_flight(slot, sequence);
             let phase = entry.phase;
             let late =
                 self.now_ns.saturating_sub(entry.sent_ns) > self.plan.load.response_limit_ns();
@@ -251,7 +251,7 @@ impl Worker {
     fn settle_requests(&mut self, slot: u32) {
         let connection = &self.connections[slot as usize];
         for sequence in connection.answered..connection.begun {
-            let entry = self.in_flight[self.ring_index(slot, sequence)];
+            let entry = self.in_flight(slot, sequence);
             let phase = entry.phase;
             self.tally.phases[phase as usize].unanswered_at_end += 1;
             self.censor(phase, entry.due_ns, entry.sent_ns);

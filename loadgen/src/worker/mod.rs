@@ -114,7 +114,8 @@ pub struct Worker {
     timer: TimerFd,
     timer_at_ns: u64,
     connections: Vec<Connection>,
-    in_flight: Vec<InFlight>,
+    /// The requests in flight of pipelines, a ring for each slot.
+    rings: Vec<InFlight>,
     read_buffer: Vec<u8>,
     write_buffer: Vec<u8>,
 
@@ -175,7 +176,14 @@ impl Worker {
             .collect();
         let pipeline = plan.load.pipeline as usize;
         let mut worker = Self {
-            in_flight: vec![InFlight::default(); connections.len() * pipeline],
+            rings: vec![
+                InFlight::default();
+                if pipeline > 1 {
+                    connections.len() * pipeline
+                } else {
+                    0
+                }
+            ],
             waiting: (0..share.slots.min(share.descriptors)).collect(),
             epoll,
             timer,
@@ -252,10 +260,6 @@ impl Worker {
         let slot = events.get(index).map(|event| event.data() as u32 as usize);
         if let Some(connection) = slot.and_then(|slot| self.connections.get(slot)) {
             prefetch(connection);
-        }
-        let ring = slot.map(|slot| slot * self.plan.load.pipeline as usize);
-        if let Some(entry) = ring.and_then(|ring| self.in_flight.get(ring)) {
-            prefetch(entry);
         }
     }
 
