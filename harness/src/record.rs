@@ -179,10 +179,14 @@ impl Record {
 
     /// The charts and the final state of the files.
     pub fn finish(&self, complete: bool) -> Result<(), Failure> {
-        let charts = chart::all(&self.rows, &self.histograms, &self.workers)
-            .map_err(|e| Failure::failed(format!("cannot draw the charts: {e}")))?;
-        for chart in charts {
-            self.write(&format!("charts/{}", chart.name), chart.svg.as_bytes())?;
+        for chart in chart::all(&chart::Evidence {
+            rows: &self.rows,
+            histograms: &self.histograms,
+            timeline: &self.timeline,
+            workers: &self.workers,
+        }) {
+            let svg = chart.svg().map_err(Failure::failed)?;
+            self.write(&format!("charts/{}.svg", chart.name), svg.as_bytes())?;
         }
         self.save(complete)
     }
