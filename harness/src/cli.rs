@@ -5,11 +5,13 @@ use crate::export::Export;
 use crate::run::say;
 use crate::threshold::Threshold;
 use crate::trial::probe::Service;
+use clap::builder::PossibleValuesParser;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use ipnet::IpNet;
 use loadgen::flags::{CpuList, LoadFlags, PayloadSize};
 use loadgen::units::{parse_count, parse_duration, parse_rate};
+use servers::models;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -267,7 +269,10 @@ fn command() -> clap::Command {
 /// Prints the completions for a shell.
 pub fn completions(shell: Shell) -> Result<u8, Failure> {
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut command(), "harness", &mut script);
+    let models = models::MODELS.iter().map(|model| model.name);
+    let names = PossibleValuesParser::new(models.chain(["all"]));
+    let mut command = command().mut_arg("model", |arg| arg.value_parser(names));
+    clap_complete::generate(shell, &mut command, "harness", &mut script);
     say(&String::from_utf8_lossy(&script)).map(|()| 0)
 }
 

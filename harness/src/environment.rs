@@ -77,7 +77,7 @@ impl Environment {
             command: std::env::args().collect(),
             kernel: kernel.unwrap_or_default(),
             cpu_model: value_of("/proc/cpuinfo", "model name"),
-            cpus: std::thread::available_parallelism().map_or(1, usize::from),
+            cpus: crate::judge::machine_cpus() as usize,
             memory_kib: value_of("/proc/meminfo", "MemTotal")
                 .and_then(|v| v.split(' ').next()?.parse().ok()),
             nofile_hard: nofile_hard(),

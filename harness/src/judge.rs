@@ -188,7 +188,8 @@ fn server_figures(row: &mut Row, plan: &Plan, evidence: &Evidence) {
     }
 }
 
-fn machine_cpus() -> f64 {
+/// CPUs online, whatever this process is pinned to.
+pub fn machine_cpus() -> f64 {
     use nix::unistd::{SysconfVar, sysconf};
     match sysconf(SysconfVar::_NPROCESSORS_ONLN) {
         Ok(Some(cpus)) => cpus as f64,
@@ -414,6 +415,7 @@ mod tests {
     use crate::trial::Window;
     use crate::trial::cgroup::CpuTime;
     use clap::Parser;
+    use loadgen::load::Load;
     use loadgen::outcome::{Fairness, Generator, Latencies, SCHEMA, WholeRun};
     use servers::ledger::Tally;
 

@@ -332,9 +332,14 @@ mod tests {
     use crate::row::{Bottleneck, Reason, Reasons, Row};
     use crate::stats::ranking::rankings;
     use crate::summary::summarise;
+    use loadgen::control::Sum;
     use loadgen::flags::{LoadFlags, RunFlags, ShapeFlags};
+    use loadgen::link::Link;
     use loadgen::load::Load;
-    use loadgen::outcome::{Outcome, SCHEMA};
+    use loadgen::null_server::NullServer;
+    use loadgen::outcome::{Outcome, Second};
+    use loadgen::run::Listener;
+    use std::time::Duration;
 
     fn committed(name: &str) -> Value {
         serde_json::from_str(&fs::read_to_string(schema_file(name)).unwrap()).unwrap()
@@ -442,39 +447,43 @@ mod tests {
         assert!(is_valid(&schema, &shortened).is_err());
     }
 
-    /// An outcome of nothing, every part of it there: what serde writes of the defaults.
-    fn sample_outcome() -> Value {
+    /// A tenth of a second against a null server: what loadgen really returns.
+    fn sample_outcome() -> Outcome {
+        struct Nobody;
+        impl Listener for Nobody {
+            fn notice(&mut self, _: &str) {}
+            fn second(&mut self, _: &Second, _: Sum) {}
+        }
+        let server = NullServer::start(None).unwrap();
+        let times = RunFlags {
+            warmup: Duration::ZERO,
+            duration: Duration::from_millis(100),
+            ..RunFlags::default()
+        };
+        let target = server.address().to_string();
         let load = Load::new(
-            "127.0.0.1:9000",
+            &target,
             &ShapeFlags::default(),
             &LoadFlags::default(),
-            &RunFlags::default(),
-        );
-        json!({
-            "schema": SCHEMA, "target": "127.0.0.1:9000", "load": load.unwrap(), "complete": true,
-            "window_start_unix_ns": null, "window_s": 3.0, "ramp_s": 0.1,
-            "connections": loadgen::outcome::Connections {
-                connect_failed: BTreeMap::from([("EHOSTUNREACH".into(), 2)]), ..Default::default()
-            },
-            "requests": loadgen::outcome::Requests::default(),
-            "whole_run": loadgen::outcome::WholeRun::default(),
-            "latency_ns": loadgen::outcome::Latencies::default(),
-            "schedule_slip_ns": loadgen::outcome::Quantiles::default(),
-            "generator": loadgen::outcome::Generator::default(),
-            "fairness": loadgen::outcome::Fairness::default(),
-            "verdict": "valid", "reasons": [], "failures": [], "series": [], "floor": null, "histograms": {},
-        })
+            &times,
+        )
+        .unwrap();
+        loadgen::run::run(load, &mut Link::new(None).unwrap(), &mut Nobody)
+            .unwrap()
+            .outcome
     }
 
     #[test]
     fn an_outcome_is_valid_and_a_spoilt_one_is_not() {
         let schema = committed("outcome.schema.json");
-        let sample = sample_outcome();
-        let outcome: Outcome = serde_json::from_value(sample.clone()).unwrap();
-        assert_eq!(
-            is_valid(&schema, &serde_json::to_value(&outcome).unwrap()),
-            Ok(())
-        );
+        let mut outcome = sample_outcome();
+        assert!(!outcome.histograms.is_empty());
+        outcome
+            .connections
+            .connect_failed
+            .insert("EHOSTUNREACH".into(), 2);
+        let sample = serde_json::to_value(&outcome).unwrap();
+        assert_eq!(is_valid(&schema, &sample), Ok(()));
         for (pointer, value) in [
             ("/schema", json!("tenk.outcome/2")),
             ("/load/protocol", json!("smtp")),

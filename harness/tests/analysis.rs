@@ -129,3 +129,84 @@ fn a_reader_that_has_gone_is_no_error() {
     let output = child.wait_with_output().expect("harness ends");
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
 }
+
+/// One short run: what it writes is valid by its schema, is read back, reported and exported again, and a file of
+/// it that was cut off is named with its line.
+#[test]
+fn a_real_run_is_valid_saved_and_reported_again() {
+    let results = tempfile::tempdir().expect("a folder");
+    let place = results.path().display().to_string();
+    let output = Command::new(env!("CARGO_BIN_EXE_harness"))
+        .env("CARGO", env!("CARGO"))
+        .args([
+            "--model",
+            "epoll,poll",
+            "--conns",
+            "4",
+            "--repeat",
+            "1",
+            "--duration",
+            "200ms",
+        ])
+        .args([
+            "--warmup",
+            "100ms",
+            "--format",
+            "json",
+            "--quiet",
+            "--results",
+            &place,
+        ])
+        .stdin(Stdio::null())
+        .output()
+        .expect("harness runs");
+    let run: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one JSON object");
+    assert_valid(&run, "run.schema.json");
+    assert!(!run["ranking"].as_array().expect("a list").is_empty());
+
+    let folder = run["run_dir"].as_str().expect("a path").to_string();
+    let again = harness(&["report", &folder, "--format", "json"]);
+    assert_eq!(again.stdout, output.stdout, "{}", stderr(&again));
+    let benchfmt = results.path().join("out.txt");
+    let export = format!("benchfmt={}", benchfmt.display());
+    let missed = harness(&[
+        "report",
+        &folder,
+        "--export",
+        &export,
+        "--threshold",
+        "conns<4",
+    ]);
+    assert_eq!(missed.status.code(), Some(99), "{}", stderr(&missed));
+    assert!(stderr(&missed).contains("conns<4"));
+    assert!(
+        std::fs::read_to_string(benchfmt)
+            .expect("the export")
+            .starts_with("Unit req/s better=higher\n")
+    );
+
+    let csv = std::path::Path::new(&folder).join("trials.csv");
+    let text = std::fs::read(&csv).expect("the rows");
+    std::fs::write(&csv, &text[..text.len() - 2]).expect("written");
+    let cut = harness(&["report", &folder]);
+    assert_eq!(cut.status.code(), Some(1));
+    assert!(
+        stderr(&cut).contains("trials.csv:3: the file ends inside this line"),
+        "{}",
+        stderr(&cut)
+    );
+}
+
+fn assert_valid(document: &serde_json::Value, schema: &str) {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("schemas")
+        .join(schema);
+    let schema =
+        serde_json::from_str(&std::fs::read_to_string(path).expect("the schema")).expect("JSON");
+    let validator = jsonschema::validator_for(&schema).expect("a schema");
+    let errors: Vec<String> = validator
+        .iter_errors(document)
+        .map(|e| e.to_string())
+        .collect();
+    assert!(errors.is_empty(), "{errors:?}");
+}

@@ -1,5 +1,5 @@
 //! One connection's life: a slot of the load that is opened, used, closed and
-//! opened again. About 130 bytes, the socket's kernel memory not counted.
+//! opened again. 192 bytes, the socket's kernel memory not counted.
 
 use std::os::fd::OwnedFd;
 
@@ -23,59 +23,61 @@ pub enum State {
     Dead,
 }
 
-/// One slot.
+/// One slot. What every request touches stands first, in the first two cache
+/// lines: with ten thousand connections each line is a miss.
 #[derive(Debug, Default)]
+#[repr(C, align(64))]
 pub struct Connection {
     /// The socket, while there is one.
     pub fd: Option<OwnedFd>,
     /// Counts the sockets of this slot, so that late events of an old one are known.
     pub generation: u32,
-    /// Where it is.
-    pub state: State,
-    /// Whether it carries load now; idle connections do not.
-    pub active: bool,
-    /// Whether this socket's first exchange was verified.
-    pub served: bool,
-    /// Whether any socket of this slot was ever served.
-    pub ever_served: bool,
-    /// Whether the slot's first attempt has ended.
-    pub settled: bool,
-    /// Whether it holds one of the places of `--connect-inflight`.
-    pub opening: bool,
-    /// Whether a byte has come back on this socket.
-    pub heard: bool,
-    /// Whether it stands in the queue of due times.
-    pub queued: bool,
-    /// Whether it is to be closed as soon as nothing is in flight.
-    pub retire: bool,
-    /// Failed attempts in a row, for the pause before the next.
-    pub failures: u8,
-    /// connect(2) was called, then: established; nanoseconds.
-    pub since_ns: u64,
-    /// Which schedule it follows: its own number, unless the active set has moved.
-    pub stream: u32,
-    /// How often `--reconnect-rate` has called it.
-    pub reconnects: u32,
-    /// When the next request is due.
-    pub next_due_ns: u64,
-    /// Which event of its schedule that is.
-    pub index: u64,
-    /// When it could last have sent: the previous answer or the establishment.
-    pub free_ns: u64,
     /// Requests begun on this slot.
     pub begun: u64,
     /// Requests answered, in order; the others are in flight.
     pub answered: u64,
     /// Requests whose bytes are all written.
     pub written: u64,
-    /// Bytes of the next one already written.
+    /// When the next request is due.
+    pub next_due_ns: u64,
+    /// When it could last have sent: the previous answer or the establishment.
+    pub free_ns: u64,
+    /// Bytes of the next request already written.
     pub written_bytes: u32,
-    /// Requests completed in the window.
-    pub completed_in_window: u32,
+    /// Where it is.
+    pub state: State,
+    /// Whether it carries load now; idle connections do not.
+    pub active: bool,
+    /// Whether this socket's first exchange was verified.
+    pub served: bool,
+    /// Whether a byte has come back on this socket.
+    pub heard: bool,
+    /// Whether it is to be closed as soon as nothing is in flight.
+    pub retire: bool,
+    /// Whether it stands in the queue of due times.
+    pub queued: bool,
+    /// Whether it holds one of the places of `--connect-inflight`.
+    pub opening: bool,
+    /// Whether any socket of this slot was ever served.
+    pub ever_served: bool,
     /// Value of `begun` at which the socket has done its work.
     pub limit: u64,
+    /// Requests completed in the window.
+    pub completed_in_window: u32,
+    /// Which schedule it follows: its own number, unless the active set has moved.
+    pub stream: u32,
+    /// Which event of its schedule is due next.
+    pub index: u64,
     /// What is known of the answer being read.
     pub framing: Framing,
+    /// connect(2) was called, then: established; nanoseconds.
+    pub since_ns: u64,
+    /// How often `--reconnect-rate` has called it.
+    pub reconnects: u32,
+    /// Failed attempts in a row, for the pause before the next.
+    pub failures: u8,
+    /// Whether the slot's first attempt has ended.
+    pub settled: bool,
 }
 
 impl Connection {
@@ -142,5 +144,20 @@ impl Default for InFlight {
             sent_ns: 0,
             phase: Phase::Ramp,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_stays_small() {
+        assert!(
+            size_of::<Connection>() <= 192,
+            "{}",
+            size_of::<Connection>()
+        );
+        assert!(std::mem::offset_of!(Connection, framing) < 128);
     }
 }

@@ -82,9 +82,10 @@ pub struct LoadFlags {
     /// Longest wait for a connect to complete
     #[arg(long, value_name = "TIME", default_value = "3s", value_parser = parse_duration, help_heading = "Connections")]
     pub connect_timeout: Duration,
-    /// Longest wait for all connections to be served; then the run goes on with those there are
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration, help_heading = "Connections")]
-    pub ramp_timeout: Duration,
+    /// Longest wait for all connections to be served; then the run goes on with those there are, as it does
+    /// when nothing more was served for 5 s [default: 30s, and 100us for every connection]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, help_heading = "Connections")]
+    pub ramp_timeout: Option<Duration>,
     /// Who ends a connection, and how: client (FIN), server (wait for its FIN), reset (RST)
     #[arg(long, value_enum, default_value_t, help_heading = "Connections")]
     pub close: Close,
@@ -120,7 +121,7 @@ impl Default for LoadFlags {
             connect_arrival: None,
             connect_inflight: 256,
             connect_timeout: Duration::from_secs(3),
-            ramp_timeout: Duration::from_secs(30),
+            ramp_timeout: None,
             close: Close::Client,
             conn_lifetime: None,
             reconnect_rate: None,

@@ -123,7 +123,7 @@ impl Load {
             connect_arrival: flags.connect_arrival.unwrap_or_default(),
             connect_inflight: flags.connect_inflight,
             connect_timeout_ns: as_ns(flags.connect_timeout),
-            ramp_timeout_ns: as_ns(flags.ramp_timeout),
+            ramp_timeout_ns: as_ns(flags.ramp_timeout.unwrap_or_else(|| ramp_timeout(shape))),
             close: flags.close,
             conn_lifetime_ns: flags.conn_lifetime.map(as_ns),
             reconnect_rate_per_s: flags.reconnect_rate,
@@ -317,7 +317,7 @@ fn check_run(flags: &LoadFlags, run: &RunFlags) -> Result<(), LoadError> {
     within("threads", run.threads, 0, 1024)?;
     above_zero("request-timeout", Some(flags.request_timeout))?;
     above_zero("connect-timeout", Some(flags.connect_timeout))?;
-    above_zero("ramp-timeout", Some(flags.ramp_timeout))?;
+    above_zero("ramp-timeout", flags.ramp_timeout)?;
     above_zero("conn-lifetime", flags.conn_lifetime)?;
     above_zero("rotate", flags.rotate)?;
     above_zero("duration", Some(run.duration))?;
@@ -383,6 +383,12 @@ fn check_path(path: Option<&str>) -> Result<(), LoadError> {
         }
         _ => Ok(()),
     }
+}
+
+/// A bare loop connects a million in about 35 s, so this leaves three times as long, and half a minute for anything.
+fn ramp_timeout(shape: &ShapeFlags) -> Duration {
+    let connections = shape.conns.saturating_add(shape.idle);
+    Duration::from_secs(30).saturating_add(Duration::from_micros(connections.saturating_mul(100)))
 }
 
 fn payload_of(protocol: ProtocolName, asked: Option<PayloadSize>) -> Option<PayloadSize> {
@@ -555,7 +561,7 @@ mod tests {
         fn flag_sets()(
             http in any::<bool>(), think in proptest::option::of(durations()), pipeline in 1u64..=MAX_PIPELINE,
             request_timeout in durations(), connect_rate in proptest::option::of(rates()), poisson in any::<bool>(),
-            connect_inflight in 1u64..1000, connect_timeout in durations(), ramp_timeout in durations(),
+            connect_inflight in 1u64..1000, connect_timeout in durations(), ramp_timeout in proptest::option::of(durations()),
             reset in any::<bool>(), conn_lifetime in proptest::option::of(durations()),
             rotate in proptest::option::of(durations()), sources in prop_oneof![
                 Just(Sources::Auto), Just(Sources::Network("127.0.4.0/22".parse().expect("a network"))),

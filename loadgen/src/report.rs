@@ -3,6 +3,7 @@
 use comfy_table::{CellAlignment, Table, presets};
 
 use crate::control::Sum;
+use crate::flags::Segment;
 use crate::load::Load;
 use crate::outcome::{Floor, Outcome, Quantiles, Second};
 use crate::search::Found;
@@ -116,13 +117,19 @@ fn headline(outcome: &Outcome) -> String {
     } else {
         String::new()
     };
+    let segment = outcome.load.segment;
+    let part = if segment == Segment::WHOLE {
+        String::new()
+    } else {
+        format!(" (segment {segment} of the load)")
+    };
     let partial = if outcome.complete {
         ""
     } else {
         " (INTERRUPTED: partial figures)"
     };
     format!(
-        "{} of {} connections served{missing} by {} in {}{partial}",
+        "{} of {} connections served{missing} by {} in {}{part}{partial}",
         format_count(served),
         format_count(requested),
         outcome.target,

@@ -79,6 +79,13 @@ pub fn run(load: Load, link: &mut Link, listener: &mut dyn Listener) -> io::Resu
     })
 }
 
+/// How long the ramp goes on without one more connection served: longer than the kernel's gap between a SYN's
+/// second and third retry (3 s to 7 s), and than a slow `--connect-rate` leaves between two.
+fn stall_ns(load: &Load) -> u64 {
+    let gap_s = load.connect_rate_per_s.map_or(0.0, |rate| 3.0 / rate);
+    ((5.0 + gap_s) * 1e9) as u64
+}
+
 /// The workers and what this thread knows of them.
 struct Crew {
     plan: Arc<Plan>,
@@ -150,15 +157,13 @@ impl Crew {
         let agreed_ns = link
             .announce("warmup")?
             .or(planned_start_ns(&self.plan.load)?);
-        let warmup_ns = agreed_ns.unwrap_or(0).max(now_ns() + LEAD_NS);
+        let warmup_ns = agreed_ns.unwrap_or(0).max(now_ns() + 2 * LEAD_NS);
         self.plan.control.start_warmup(warmup_ns);
-        self.watch(
-            link,
-            warmup_ns.saturating_add(self.plan.load.warmup_ns),
-            listener,
-        )?;
+        // Announced early enough that without a supervisor the window opens when planned.
+        let planned_ns = warmup_ns.saturating_add(self.plan.load.warmup_ns);
+        self.watch(link, planned_ns - 2 * LEAD_NS, listener)?;
         let agreed_ns = link.announce("window")?;
-        let window_ns = agreed_ns.unwrap_or_else(|| now_ns() + LEAD_NS);
+        let window_ns = agreed_ns.unwrap_or(planned_ns).max(now_ns() + LEAD_NS);
         self.window_start_unix_ns = Some(unix_now_ns() + window_ns.saturating_sub(now_ns()));
         let end_ns = window_ns.saturating_add(self.plan.load.duration_ns);
         self.plan.control.set_window(window_ns, end_ns);
@@ -181,8 +186,15 @@ impl Crew {
         let timeout_ns = start_ns.saturating_add(self.plan.load.ramp_timeout_ns);
         let deadline_ns = planned_start_ns(&self.plan.load)?
             .map_or(timeout_ns, |planned_ns| planned_ns.min(timeout_ns));
-        while self.sum().settled < self.slots && now_ns() < deadline_ns {
+        let stall_ns = stall_ns(&self.plan.load);
+        let (mut settled, mut progress_ns) = (0, start_ns);
+        while settled < self.slots
+            && now_ns() < deadline_ns.min(progress_ns.saturating_add(stall_ns))
+        {
             link.rest(1_000_000)?;
+            if self.sum().settled > settled {
+                (settled, progress_ns) = (self.sum().settled, now_ns());
+            }
         }
         self.ramp_ns = now_ns() - start_ns;
         self.served_at_barrier = self.sum().served;

@@ -203,17 +203,44 @@ impl Door {
                         return Ok(guest);
                     }
                 }
-                Err(error) => match classify(&error) {
-                    Fault::Empty => return Ok(None),
-                    Fault::Fatal => return Err(error),
-                    Fault::Retry if self.retries < RETRIES => self.retries += 1,
-                    Fault::Retry | Fault::Resource => {
-                        self.pause();
+                Err(error) => {
+                    if !self.fault(error)? {
                         return Ok(None);
                     }
-                },
+                }
             }
         }
+    }
+
+    /// What to do about an error of accept: true to try again at once, false to
+    /// wait for a connection or for the end of a pause.
+    ///
+    /// # Errors
+    /// The error itself, if the listener is unusable.
+    pub fn fault(&mut self, error: io::Error) -> io::Result<bool> {
+        match classify(&error) {
+            Fault::Empty => return Ok(false),
+            Fault::Fatal => return Err(error),
+            Fault::Retry if self.retries < RETRIES => {
+                self.retries += 1;
+                return Ok(true);
+            }
+            Fault::Retry | Fault::Resource => self.pause(),
+        }
+        Ok(false)
+    }
+
+    /// Lets in a connection that the system has accepted by other means than
+    /// the calls above; none if a limit is reached.
+    pub fn admit(&mut self, stream: TcpStream) -> Option<Guest> {
+        self.backoff.succeed();
+        self.retries = 0;
+        // Who it is costs a system call, made only where someone asks.
+        let peer = match self.rules.limits.is_some() || self.rules.trace.is_some() {
+            true => stream.peer_addr().unwrap_or(NOBODY),
+            false => NOBODY,
+        };
+        self.welcome(stream, peer)
     }
 
     fn pause(&mut self) {

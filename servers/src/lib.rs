@@ -16,6 +16,7 @@
 //! - [`blocking`] — a connection served by blocking calls.
 //! - [`nonblocking`] — the same as a state machine, and a loop's set of them.
 //! - [`keyboard`] — standard input as one more descriptor.
+//! - [`completion`] — the same driven by io_uring's completions.
 //! - [`shared`] — a set of them that several threads serve.
 //! - [`tasks`] — a connection served by an async task.
 //! - [`crew`] — worker processes forked beforehand.
@@ -25,6 +26,7 @@
 
 pub mod accept;
 pub mod blocking;
+pub mod completion;
 pub mod crew;
 pub mod http;
 pub mod keyboard;

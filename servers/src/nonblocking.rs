@@ -7,9 +7,8 @@
 //! given to a new one finds nothing to read, and does no harm.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashSet};
 use std::io::{self, ErrorKind::Interrupted, ErrorKind::WouldBlock, Write};
-use std::mem;
 use std::net::TcpStream;
 use std::os::fd::{AsRawFd, RawFd};
 use std::time::{Duration, Instant};
@@ -255,18 +254,9 @@ fn send(guest: &Guest, bytes: &[u8]) -> io::Result<usize> {
 
 /// The connections of one loop, found by descriptor, with their deadlines.
 pub struct Connections {
-    seats: Vec<Seat>,
+    seats: Vec<Option<Connection>>,
     bench: Workbench,
-    /// When to look at which seat again: at most one entry each, not one per
-    /// request or per connection. A connection found busy is put off.
-    deadlines: BinaryHeap<Reverse<(Instant, RawFd)>>,
-}
-
-/// The place of one descriptor number.
-#[derive(Default)]
-struct Seat {
-    connection: Option<Connection>,
-    has_deadline: bool,
+    deadlines: Deadlines,
 }
 
 impl Connections {
@@ -275,7 +265,7 @@ impl Connections {
         Connections {
             seats: Vec::new(),
             bench: Workbench::new(service),
-            deadlines: BinaryHeap::new(),
+            deadlines: Deadlines::default(),
         }
     }
 
@@ -288,15 +278,12 @@ impl Connections {
         let fd = guest.stream.as_raw_fd();
         let index = index(fd);
         if self.seats.len() <= index {
-            self.seats.resize_with(index + 1, Seat::default);
+            self.seats.resize_with(index + 1, || None);
         }
-        let seat = &mut self.seats[index];
         let service = &self.bench.service;
-        let connection = seat.connection.insert(Connection::new(guest, service));
-        if let Some(deadline) = connection.deadline(service)
-            && !mem::replace(&mut seat.has_deadline, true)
-        {
-            self.deadlines.push(Reverse((deadline, fd)));
+        let connection = self.seats[index].insert(Connection::new(guest, service));
+        if let Some(deadline) = connection.deadline(service) {
+            self.deadlines.watch(fd, deadline);
         }
     }
 
@@ -338,7 +325,7 @@ impl Connections {
         let Some(seat) = self.seats.get_mut(index(fd)) else {
             return (Want::Close, false);
         };
-        let Some(connection) = &mut seat.connection else {
+        let Some(connection) = seat else {
             return (Want::Close, false);
         };
         let before = connection.want;
@@ -347,7 +334,7 @@ impl Connections {
             return (want, unfinished);
         }
         if want == Want::Close || rearm(&connection.guest.stream, want).is_err() {
-            seat.connection = None;
+            *seat = None;
             return (Want::Close, false);
         }
         (want, unfinished)
@@ -360,46 +347,65 @@ impl Connections {
 
     /// Closes the connections that have been idle for too long and names them.
     pub fn expire(&mut self) -> Vec<RawFd> {
-        let mut closed = Vec::new();
-        if self.deadlines.is_empty() {
-            return closed;
+        let (seats, service) = (&self.seats, &self.bench.service);
+        let expired = self
+            .deadlines
+            .expired(|fd| seats.get(index(fd))?.as_ref()?.deadline(service));
+        for &fd in &expired {
+            self.seats[index(fd)] = None;
         }
-        let now = Instant::now();
-        while let Some(&Reverse((due, fd))) = self.deadlines.peek()
-            && due <= now
-        {
-            self.deadlines.pop();
-            let seat = &mut self.seats[index(fd)];
-            seat.has_deadline = false;
-            let service = &self.bench.service;
-            match seat
-                .connection
-                .as_ref()
-                .and_then(|connection| connection.deadline(service))
-            {
-                Some(later) if later > now => {
-                    seat.has_deadline = true;
-                    self.deadlines.push(Reverse((later, fd)));
-                }
-                Some(_) => {
-                    seat.connection = None;
-                    closed.push(fd);
-                }
-                None => {}
-            }
-        }
-        closed
+        expired
     }
 
     /// How long to wait at most: until the next deadline, or until the door
     /// opens again after a pause.
     pub fn timeout(&self, door: &Door) -> PollTimeout {
-        let deadline = self
-            .deadlines
-            .peek()
-            .map(|Reverse((due, _))| due.saturating_duration_since(Instant::now()));
-        let wait = deadline.into_iter().chain(door.paused()).min();
+        let wait = self.deadlines.next().into_iter().chain(door.paused()).min();
         wait.map_or(PollTimeout::NONE, round_up)
+    }
+}
+
+/// When to look at which connection again: at most one entry for each
+/// descriptor, not one per request. A connection found busy is put off.
+#[derive(Debug, Default)]
+pub struct Deadlines {
+    queue: BinaryHeap<Reverse<(Instant, RawFd)>>,
+    queued: HashSet<RawFd>,
+}
+
+impl Deadlines {
+    /// Has a descriptor looked at then, or earlier if it already is.
+    pub fn watch(&mut self, fd: RawFd, due: Instant) {
+        if self.queued.insert(fd) {
+            self.queue.push(Reverse((due, fd)));
+        }
+    }
+
+    /// How long until one has to be looked at.
+    pub fn next(&self) -> Option<Duration> {
+        let Reverse((due, _)) = self.queue.peek()?;
+        Some(due.saturating_duration_since(Instant::now()))
+    }
+
+    /// Those whose deadline, which `deadline` tells, has passed.
+    pub fn expired(&mut self, deadline: impl Fn(RawFd) -> Option<Instant>) -> Vec<RawFd> {
+        let mut expired = Vec::new();
+        if self.queue.is_empty() {
+            return expired;
+        }
+        let now = Instant::now();
+        while let Some(&Reverse((due, fd))) = self.queue.peek()
+            && due <= now
+        {
+            self.queue.pop();
+            self.queued.remove(&fd);
+            match deadline(fd) {
+                Some(later) if later > now => self.watch(fd, later),
+                Some(_) => expired.push(fd),
+                None => {}
+            }
+        }
+        expired
     }
 }
 

@@ -91,13 +91,7 @@ pub fn main(name: &str, serve: fn(Server) -> io::Result<()>) -> ExitCode {
         }
         Ok(server) => match server.and_then(|server| run(server, serve)) {
             Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                let _ = writeln!(io::stderr(), "{name}: {error}");
-                match error.kind() {
-                    io::ErrorKind::Unsupported => ExitCode::from(UNAVAILABLE),
-                    _ => ExitCode::FAILURE,
-                }
-            }
+            Err(error) => ExitCode::from(report(name, &error)),
         },
     }
 }
@@ -110,6 +104,21 @@ fn run(server: Server, serve: fn(Server) -> io::Result<()>) -> io::Result<()> {
             service::ns_per_iteration()
         ),
         false => serve(server),
+    }
+}
+
+/// Ends the program with what one of its threads has come to, for threads whose
+/// failure leaves nothing worth going on with.
+pub fn end(name: &str, result: io::Result<()>) -> ! {
+    std::process::exit(result.err().map_or(0, |error| report(name, &error).into()))
+}
+
+/// Says what went wrong, and returns the exit code for it.
+fn report(name: &str, error: &io::Error) -> u8 {
+    let _ = writeln!(io::stderr(), "{name}: {error}");
+    match error.kind() {
+        io::ErrorKind::Unsupported => UNAVAILABLE,
+        _ => 1,
     }
 }
 

@@ -1,6 +1,8 @@
 //! The crate's only `unsafe`: thin, sound wrappers over what neither std nor
 //! nix offers safely. Each block says why it is sound.
 
+pub mod uring;
+
 use std::fs::File;
 use std::io;
 use std::mem::MaybeUninit;

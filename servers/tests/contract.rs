@@ -8,13 +8,24 @@ use std::net::TcpStream;
 use std::thread;
 use std::time::Duration;
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use servers::ledger::PROFILE;
 use servers::models::MODELS;
 use socket2::SockRef;
 use support::*;
 
+#[path = "contract/foreign.rs"]
+mod foreign;
+#[path = "contract/hardship.rs"]
+mod hardship;
+#[path = "contract/injection.rs"]
+mod injection;
 mod support;
+
+use foreign::*;
+use hardship::*;
+use injection::*;
 
 /// Gives every model a module with every case of the suite as a test.
 macro_rules! contract {
@@ -23,7 +34,8 @@ macro_rules! contract {
 
         #[test]
         fn the_suite_covers_every_model() {
-            let covered: &[&str] = contract!(@names $models);
+            let arms: &[&str] = contract!(@names $models);
+            let covered: Vec<_> = arms.iter().copied().filter(|arm| !arm.contains(':')).collect();
             let all: Vec<_> = MODELS.iter().map(|model| model.name).collect();
             assert_eq!(covered, all);
         }
@@ -42,6 +54,8 @@ contract! {
         iterative = "iterative",
         process = "process",
         prefork = "prefork",
+        prefork_mutex = "prefork:accept=mutex",
+        prefork_pass_fd = "prefork:accept=pass-fd",
         thread = "thread",
         thread_pool = "thread-pool",
         nonblocking = "nonblocking",
@@ -51,6 +65,10 @@ contract! {
         epoll_et = "epoll-et",
         epoll_oneshot = "epoll-oneshot",
         reuseport = "reuseport",
+        reuseport_shared = "reuseport:listen-mode=shared",
+        reuseport_exclusive = "reuseport:listen-mode=exclusive",
+        io_uring = "io-uring",
+        io_uring_plain = "io-uring:ops=plain",
         tokio = "tokio",
         tokio_multi = "tokio-multi",
     ]
@@ -70,13 +88,23 @@ contract! {
         trace_tells_every_event,
         port_taken,
         wrong_usage,
+        http_is_spoken,
+        handler_cost_is_paid,
+        limit_on_connections,
+        limit_per_address,
+        idle_clients_are_closed,
+        reset_storm,
+        clients_that_never_read,
+        idle_connections_hold_no_buffer,
+        failing_system_calls,
+        foreign_clients,
     ]
 }
 
 /// A server with room for so many clients at a time: a pool of blocking workers
 /// needs one for each.
 fn spawn_for(model: &str, clients: usize) -> Spawn {
-    match model {
+    match base(model) {
         "prefork" | "thread-pool" => spawn(model).arg("--workers").arg(clients),
         _ => spawn(model),
     }
@@ -90,7 +118,10 @@ fn concurrent(model: &str) -> bool {
 fn echo(model: &str) {
     let mut server = spawn(model).start();
     let header = server.ledger.header();
-    assert_eq!((header.model.as_str(), header.profile), (model, PROFILE));
+    assert_eq!(
+        (header.model.as_str(), header.profile),
+        (base(model), PROFILE)
+    );
     let mut client = server.connect();
     for length in [1, 2, 64, 1000, 65_535, 65_536, 65_537, 200_000] {
         assert_echo(&mut client, &pattern(length));
@@ -264,11 +295,11 @@ fn a_thousand_connections(model: &str) {
 /// limit, which is each process's own, is never reached; `iterative` holds one
 /// client at a time.
 fn descriptor_limit_reached_and_recovered(model: &str) {
-    if ["iterative", "process", "prefork"].contains(&model) {
+    if ["iterative", "process", "prefork"].contains(&base(model)) {
         let mut server = spawn(model).nofile(64).start();
         return (0..200).for_each(|_| server.assert_well());
     }
-    let spawn = match model {
+    let spawn = match base(model) {
         "reuseport" => spawn(model).arg("--workers").arg(1),
         _ => spawn_for(model, 100),
     };
@@ -348,6 +379,7 @@ fn trace_tells_every_event(model: &str) {
 fn port_taken(model: &str) {
     let server = spawn(model).start();
     let addr = server.addr.to_string();
+    let model = base(model);
     let output = match model {
         "reuseport" => run(model, &["--listen", &addr, "--listen-mode", "shared"]),
         _ => run(model, &["--listen", &addr]),
@@ -359,6 +391,7 @@ fn port_taken(model: &str) {
 }
 
 fn wrong_usage(model: &str) {
+    let model = base(model);
     for args in [
         &["--conns", "5"][..],
         &["--listen", "here"],
@@ -414,14 +447,12 @@ fn select_outlives_its_keyboard() {
 #[test]
 fn ended_children_are_reaped() {
     let mut server = spawn("process").start();
-    for _ in 0..500 {
+    for _ in 0..5000 {
         assert_echo(&mut server.connect(), b"short");
     }
     server.assert_well();
-    wait_until(
-        || server.child_pids().is_empty(),
-        || format!("{:?} are left", server.child_pids()),
-    );
+    let alone = || server.family().len() == 1;
+    wait_until(alone, || format!("{:?} are left", server.family()));
 }
 
 #[test]
@@ -436,12 +467,72 @@ fn children_die_with_their_parent() {
 }
 
 #[test]
-fn descriptors_return_to_the_baseline() {
-    for model in MODELS {
-        let mut server = spawn(model.name).start();
+fn killed_workers_are_replaced() {
+    for model in [
+        "prefork",
+        "prefork:accept=mutex",
+        "prefork:accept=pass-fd",
+        "reuseport",
+    ] {
+        let mut server = spawn(model).arg("--workers").arg(2).start();
         server.assert_well();
-        let baseline = server.descriptors();
-        (0..50).for_each(|_| server.assert_well());
-        assert_eq!(server.descriptors(), baseline, "{}", model.name);
+        for victim in server.family().into_iter().skip(1) {
+            kill(Pid::from_raw(victim.parse().unwrap()), Signal::SIGKILL).unwrap();
+            let replaced = || server.family().len() > 2 && !server.family().contains(&victim);
+            wait_until(replaced, || format!("{victim} in {:?}", server.family()));
+        }
+        (0..5).for_each(|_| server.assert_well());
+        assert!(
+            server.said().contains("was killed by SIGKILL"),
+            "{}",
+            server.said()
+        );
     }
+}
+
+#[test]
+fn workers_have_a_slot_each() {
+    for model in [
+        "prefork",
+        "thread-pool",
+        "epoll-oneshot",
+        "reuseport",
+        "tokio-multi",
+    ] {
+        let mut server = spawn(model).arg("--workers").arg(3).start();
+        assert_eq!(server.ledger.workers().len(), 3, "{model}");
+        (0..30).for_each(|_| server.assert_well());
+        assert_eq!(server.tally().accepted, 30);
+    }
+}
+
+#[test]
+fn ballast_is_touched() {
+    let server = spawn("process").arg("--ballast").arg("32MiB").start();
+    assert!(server.memory() >= 32 << 20, "{} bytes", server.memory());
+}
+
+#[test]
+fn io_uring_denied_is_said() {
+    let Some(strace) = tool("strace") else { return };
+    let words = [
+        strace,
+        "-qq",
+        "-o",
+        "/dev/null",
+        "-e",
+        "inject=io_uring_setup:error=EPERM",
+    ];
+    let said = spawn("io-uring").under(&words).try_start().err().unwrap();
+    assert!(
+        said.contains("io_uring is not available here") && said.contains("io_uring_disabled"),
+        "{said}"
+    );
+    let mut command = std::process::Command::new(strace);
+    let status = command
+        .args(&words[1..])
+        .arg(binary("io-uring"))
+        .status()
+        .unwrap();
+    assert_eq!(status.code(), Some(4));
 }

@@ -19,12 +19,12 @@ pub fn for_people(rows: &[Row]) -> String {
 fn ranking(ranking: &Ranking) -> String {
     let (name, title, blocks) = (printable(&ranking.name), ranking.title, ranking.blocks);
     let mut text = format!("\n{name} by {title}, {blocks} block{}", plural(blocks));
-    match too_short(ranking) {
-        Some(needed) => text.push_str(&format!(
-            ": too few to rank {} arms; --repeat {needed} would do if they differ clearly\n",
-            ranking.places.len()
+    match (ranking.places.len(), too_short(ranking)) {
+        (0, _) => text.push_str(": no arm can be ranked\n"),
+        (arms, Some(needed)) => text.push_str(&format!(
+            ": too few to rank {arms} arms; --repeat {needed} would do if they differ clearly\n"
         )),
-        None => {
+        (_, None) => {
             let percent = ranking.margin * 100.0;
             text.push_str(&format!(
                 " (differences within {percent:.0} % count as none):\n"
@@ -115,7 +115,7 @@ fn growth(growth: &Growth) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::row::Status;
+    use crate::row::{Status, Verdict};
 
     fn rows(blocks: u32) -> Vec<Row> {
         let row = |arm: &str, block: u32, per_s: f64| Row {
@@ -157,6 +157,19 @@ mod tests {
         let expected = "\nc50/echo64 by requests/s, 3 blocks: too few to rank 2 arms; --repeat 6 would do if they differ \
             clearly\n  select[1m        apart: limited\n";
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn an_empty_ranking_says_why() {
+        let mut rows = rows(2);
+        for row in &mut rows {
+            row.verdict = Verdict::Invalid;
+        }
+        let text = for_people(&rows);
+        assert!(
+            text.starts_with("\nc50/echo64 by requests/s, 0 blocks: no arm can be ranked\n  "),
+            "{text}"
+        );
     }
 
     #[test]

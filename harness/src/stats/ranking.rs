@@ -7,7 +7,7 @@
 //! in 13 % of the simulated runs, correcting for all in 2 % (`simulation.rs`).
 
 use super::{ALPHA, Interval, equivalence, holm, power, signed_rank, walsh};
-use crate::row::{Row, Status, Verdict, Workload};
+use crate::row::{Row, Status, Verdict};
 use crate::summary::{Cell, Figure, cells, median};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -36,6 +36,15 @@ pub const THROUGHPUT: Criterion = Criterion {
     of: |row| row.requests_per_s,
 };
 
+/// Bytes per second, where nothing is answered; 5 % do not matter.
+pub const BYTES: Criterion = Criterion {
+    column: "bytes_per_s",
+    title: "bytes/s",
+    more_is_better: true,
+    margin: 0.05,
+    of: |row| row.bytes_per_s,
+};
+
 /// Server CPU per request; 3 % do not matter.
 pub const CPU_PER_REQUEST: Criterion = Criterion {
     column: "server_cpu_us_per_request",
@@ -48,9 +57,6 @@ pub const CPU_PER_REQUEST: Criterion = Criterion {
 /// The arms of one workload, ranked by one criterion.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Ranking {
-    /// The workload.
-    #[serde(skip)]
-    pub workload: Workload,
     /// The workload in words, as in `bmf` and `gha` exports.
     pub name: String,
     /// The column ranked by.
@@ -117,52 +123,68 @@ pub struct Apart {
     pub why: String,
 }
 
-/// Ranks the arms of every workload that several arms ran, by throughput and by CPU per request.
+/// Ranks the arms of every workload that several arms ran, by throughput and by CPU per request where measured.
 pub fn rankings(rows: &[Row]) -> Vec<Ranking> {
     let cells = cells(rows);
     cells
         .chunk_by(|a, b| a.workload == b.workload)
         .filter(|arms| arms.len() > 1)
-        .flat_map(|arms| [THROUGHPUT, CPU_PER_REQUEST].map(|criterion| rank(arms, &criterion)))
-        .flatten()
+        .flat_map(|arms| {
+            criteria(arms)
+                .into_iter()
+                .filter_map(|criterion| rank(arms, &criterion))
+        })
         .collect()
 }
 
-/// Ranks the arms of one workload, a cell each; `None` if no block holds a figure of every arm that may be ranked,
-/// or there is none.
+fn criteria(arms: &[Cell]) -> Vec<Criterion> {
+    let throughput = match arms[0].workload.service.as_str() {
+        "discard" => BYTES,
+        _ => THROUGHPUT,
+    };
+    let rows = || arms.iter().flat_map(|arm| &arm.rows);
+    let mut criteria = vec![throughput, CPU_PER_REQUEST];
+    criteria.retain(|criterion| rows().any(|row| (criterion.of)(row).is_some()));
+    criteria
+}
+
+/// Ranks the arms of one workload, a cell each; `None` of none. There are no places if no arm may be ranked, or if
+/// no block holds all those that may.
 pub fn rank(arms: &[Cell], criterion: &Criterion) -> Option<Ranking> {
-    let workload = &arms.first()?.workload;
+    let first = arms.first()?.rows.first()?;
     let (ranked, apart): (Vec<_>, Vec<_>) = arms
         .iter()
         .map(|arm| (arm, why_apart(arm, criterion)))
         .partition(|(_, why)| why.is_none());
     let ranked: Vec<&Cell> = ranked.into_iter().map(|(arm, _)| arm).collect();
     let costs = costs(&ranked, criterion);
-    let blocks = costs.first().map_or(0, Vec::len);
-    if blocks == 0 {
-        return None;
-    }
-    let best = best_of(&costs)?;
-    let adjusted = adjusted_pairs(&costs);
-    let mut places: Vec<Place> = (0..ranked.len())
-        .filter_map(|i| place(i, best, ranked[i].arm, &costs, &adjusted, criterion))
-        .collect();
-    places.sort_by(|a, b| worseness(a, criterion).total_cmp(&worseness(b, criterion)));
     let apart = apart.into_iter().filter_map(|(arm, why)| {
         let arm = arm.arm.to_string();
         Some(Apart { arm, why: why? })
     });
     Some(Ranking {
-        workload: workload.clone(),
-        name: workload_name(arms[0].rows[0]),
+        name: workload_name(first),
         column: criterion.column,
         title: criterion.title,
         more_is_better: criterion.more_is_better,
         margin: criterion.margin,
-        blocks,
-        places,
+        blocks: costs.first().map_or(0, Vec::len),
+        places: places(&ranked, &costs, criterion),
         apart: apart.collect(),
     })
+}
+
+/// The places in their order; none without a block to compare in.
+fn places(arms: &[&Cell], costs: &[Vec<f64>], criterion: &Criterion) -> Vec<Place> {
+    let Some(best) = best_of(costs) else {
+        return Vec::new();
+    };
+    let adjusted = adjusted_pairs(costs);
+    let mut places: Vec<Place> = (0..arms.len())
+        .filter_map(|i| place(i, best, arms[i].arm, costs, &adjusted, criterion))
+        .collect();
+    places.sort_by(|a, b| worseness(a, criterion).total_cmp(&worseness(b, criterion)));
+    places
 }
 
 /// A workload in one word: `c10000/echo64`, and what else makes it differ from others.
@@ -238,6 +260,9 @@ fn costs<'a>(arms: &[&Cell<'a>], criterion: &Criterion) -> Vec<Vec<f64>> {
 /// The arm whose cost lies lowest beside the others of the same block, by the median over blocks.
 fn best_of(costs: &[Vec<f64>]) -> Option<usize> {
     let blocks = costs.first()?.len();
+    if blocks == 0 {
+        return None;
+    }
     let mean_of_block: Vec<f64> = (0..blocks)
         .map(|b| costs.iter().map(|arm| arm[b]).sum::<f64>() / costs.len() as f64)
         .collect();
@@ -483,6 +508,35 @@ mod tests {
             Some(1)
         );
         assert_eq!(rank(&[], &THROUGHPUT), None);
+        // Of an interrupted first block there is nothing to compare.
+        let mut apart_in_time = rows[..2].to_vec();
+        apart_in_time[1].block = 2;
+        assert!(ranked(&apart_in_time).places.is_empty());
+    }
+
+    #[test]
+    fn when_nobody_may_be_ranked_it_says_why() {
+        let mut rows = rows(&[("epoll", 1.0), ("poll", 0.5)], 6, 0.01);
+        for row in &mut rows {
+            row.verdict = Verdict::Invalid;
+        }
+        let ranking = ranked(&rows);
+        assert_eq!(
+            (ranking.places.len(), ranking.apart.len(), ranking.blocks),
+            (0, 2, 0)
+        );
+    }
+
+    #[test]
+    fn a_server_that_never_answers_is_ranked_by_bytes() {
+        let mut rows = rows(&[("epoll", 1.0), ("poll", 0.5)], 8, 0.01);
+        for row in &mut rows {
+            row.service = "discard".into();
+            row.bytes_per_s = row.requests_per_s.take();
+        }
+        let rankings = rankings(&rows);
+        assert_eq!(rankings[0].column, "bytes_per_s");
+        assert_eq!(standings(&rankings[0])[1], ("poll", Standing::Worse));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -23,6 +23,8 @@ pub enum Behaviour {
     Discard,
     /// Returns every message after a pause.
     Delay(Duration),
+    /// Returns every message, but nothing for the first `stall` of every `period`.
+    Stall { period: Duration, stall: Duration },
     /// Returns every message, every `n`-th with one bit changed.
     WrongEvery(u64),
     /// Answers with the message before, whoever sent it.
@@ -49,6 +51,8 @@ pub struct Books {
     pub answered: AtomicU64,
     pub faults: AtomicU64,
     pub bytes_in: AtomicU64,
+    /// How long each answer was held back, in nanoseconds.
+    pub held_ns: Mutex<Vec<u64>>,
 }
 
 impl Books {
@@ -180,7 +184,11 @@ fn answer(
     let mut reply = message.to_vec();
     match behaviour {
         Behaviour::Discard | Behaviour::Silent => return true,
-        Behaviour::Delay(pause) => std::thread::sleep(pause),
+        Behaviour::Delay(pause) => hold(pause, books),
+        Behaviour::Stall { period, stall } => {
+            let into = Duration::from_nanos(loadgen::sys::now_ns() % period.as_nanos() as u64);
+            std::thread::sleep(stall.saturating_sub(into));
+        }
         Behaviour::WrongEvery(every) if fault(every) => reply[MESSAGE / 2] ^= 1,
         Behaviour::Swap => {
             reply = std::mem::replace(&mut *last.lock().expect("last"), *message).to_vec()
@@ -202,13 +210,53 @@ fn answer(
     written && !done
 }
 
+fn hold(pause: Duration, books: &Books) {
+    let start = loadgen::sys::now_ns();
+    std::thread::sleep(pause);
+    books
+        .held_ns
+        .lock()
+        .expect("held")
+        .push(loadgen::sys::now_ns() - start);
+}
+
+/// A child that does not outlive its test.
+pub struct Guard(pub Child);
+
+impl Guard {
+    /// Everything it prints to its end.
+    pub fn printed(&mut self) -> String {
+        let mut text = String::new();
+        self.0
+            .stdout
+            .take()
+            .expect("piped")
+            .read_to_string(&mut text)
+            .expect("read");
+        text
+    }
+
+    /// Its exit code, once it has ended.
+    pub fn code(&mut self) -> Option<i32> {
+        self.0.wait().expect("ended").code()
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// The program, with a target and quiet short phases; more arguments follow.
 pub fn loadgen(target: SocketAddr, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_loadgen"));
     command.args(["--target", &target.to_string(), "--format", "json"]);
     let defaults = [
         ("--warmup", "50ms"),
-        ("--duration", "300ms"),
+        ("--duration", "600ms"),
         ("--seed", "7"),
         ("--threads", "1"),
         ("--poll", "sleep"),

@@ -3,4 +3,6 @@
 
 mod common;
 mod faults;
+mod loads;
 mod program;
+mod targets;

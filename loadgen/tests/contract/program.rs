@@ -3,40 +3,11 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::common::{Behaviour, Fixture, loadgen, run};
+use crate::common::{Behaviour, Books, Fixture, Guard, loadgen, outcome_of, run};
 use loadgen::outcome::Outcome;
-
-/// A child that does not outlive its test.
-struct Guard(Child);
-
-impl Guard {
-    /// Everything it prints to its end.
-    fn printed(&mut self) -> String {
-        let mut text = String::new();
-        self.0
-            .stdout
-            .take()
-            .expect("piped")
-            .read_to_string(&mut text)
-            .expect("read");
-        text
-    }
-
-    fn code(&mut self) -> Option<i32> {
-        self.0.wait().expect("ended").code()
-    }
-}
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_loadgen"));
@@ -310,4 +281,278 @@ fn talk_holds_the_tutorials_conversation() {
         format!("connect {target} success\n>>hello\n>>你好\n>>")
     );
     assert_eq!(child.code(), Some(0));
+}
+
+#[test]
+fn several_processes_are_one_run() {
+    let fixture = Fixture::start(Behaviour::Echo);
+    let outcome = run(
+        &fixture,
+        &["--conns", "7", "--idle", "4", "--processes", "3"],
+    );
+    assert_eq!(outcome.connections.requested, 11);
+    assert_eq!(outcome.connections.served_at_barrier, 11);
+    assert_eq!(Books::get(&fixture.books.accepted), 11);
+    assert_eq!(
+        (outcome.generator.processes, outcome.generator.threads),
+        (3, 3)
+    );
+    assert_eq!(outcome.fairness.connections, 7);
+    assert_eq!(
+        outcome.whole_run.bytes_sent,
+        Books::get(&fixture.books.bytes_in)
+    );
+    assert_eq!(
+        outcome.latency_ns.response.count,
+        outcome.requests.completed
+    );
+    assert!(outcome.failures.is_empty(), "{:?}", outcome.failures);
+}
+
+#[test]
+fn an_interrupted_fleet_reports_and_leaves_nobody() {
+    let fixture = Fixture::start(Behaviour::Echo);
+    let mut command = loadgen(
+        fixture.address,
+        &["--conns", "6", "--processes", "2", "--duration", "60s"],
+    );
+    let mut child = Guard(
+        command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("starts"),
+    );
+    while Books::get(&fixture.books.messages) < 500 {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    nix::sys::signal::kill(
+        nix::unistd::Pid::from_raw(child.0.id() as i32),
+        nix::sys::signal::Signal::SIGTERM,
+    )
+    .expect("delivered");
+    // The pipe ends only when no process of the fleet holds it any more.
+    let outcome: Outcome = serde_json::from_str(&child.printed()).expect("an outcome");
+    assert_eq!(child.code(), Some(143));
+    assert!(!outcome.complete && outcome.whole_run.completed > 0);
+    assert_eq!(outcome.connections.served_at_barrier, 6);
+}
+
+#[test]
+fn segments_merge_to_the_whole() {
+    let fixture = Fixture::start(Behaviour::Echo);
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = |index: u32| {
+        directory
+            .path()
+            .join(format!("{index}.json"))
+            .to_string_lossy()
+            .into_owned()
+    };
+    let parts: Vec<Outcome> = (0..3)
+        .map(|index| {
+            let segment = format!("{index}/3");
+            run(
+                &fixture,
+                &[
+                    "--conns",
+                    "8",
+                    "--duration",
+                    "300ms",
+                    "--rate",
+                    "900",
+                    "--segment",
+                    &segment,
+                    "--save",
+                    &path(index),
+                ],
+            )
+        })
+        .collect();
+    let output = program()
+        .args(["merge", &path(2), &path(0), &path(1), "--format", "json"])
+        .output()
+        .expect("starts");
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let merged: Outcome = serde_json::from_slice(&output.stdout).expect("an outcome");
+    assert_eq!(merged.connections.requested, 8);
+    let offered: Vec<u64> = parts.iter().map(|part| part.requests.offered).collect();
+    // 900/s for 300 ms, whatever the division: fixed arrivals are exact to one per connection.
+    assert!(
+        (262..=278).contains(&merged.requests.offered),
+        "{offered:?}"
+    );
+    assert_eq!(
+        merged.requests.completed,
+        parts
+            .iter()
+            .map(|part| part.requests.completed)
+            .sum::<u64>()
+    );
+    assert_eq!(
+        merged.latency_ns.response.count,
+        parts
+            .iter()
+            .map(|part| part.latency_ns.response.count)
+            .sum::<u64>()
+    );
+    assert_eq!(
+        merged.latency_ns.response.max,
+        parts
+            .iter()
+            .filter_map(|part| part.latency_ns.response.max)
+            .max()
+    );
+}
+
+#[test]
+fn bad_outcome_files_end_with_2_and_a_sentence() {
+    let fixture = Fixture::start(Behaviour::Echo);
+    let directory = tempfile::tempdir().expect("a directory");
+    let write = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, text).expect("written");
+        path.to_string_lossy().into_owned()
+    };
+    let segment = |index: &str, seed: &str| {
+        let outcome = run(
+            &fixture,
+            &["--conns", "4", "--segment", index, "--seed", seed],
+        );
+        serde_json::to_string(&outcome).expect("JSON")
+    };
+    let (first, second) = (segment("0/2", "7"), segment("1/2", "7"));
+    let good = write("first", &first);
+    let blob = first
+        .split("\"response\":\"")
+        .nth(1)
+        .and_then(|rest| rest.split('"').next())
+        .expect("a blob");
+    // A header that claims a gigabyte and 5 digits.
+    let hostile = "HISTE0AAAAAAAAAAAAAABQAAAAAAAAAB//////////8AAAAAAAAAAA==";
+    let table = [
+        (
+            vec![good.clone(), write("cut", &second[..second.len() / 2])],
+            "EOF",
+        ),
+        (vec![good.clone(), write("empty", "")], "EOF"),
+        (vec![good.clone(), write("array", "[]")], "invalid"),
+        (
+            vec![
+                good.clone(),
+                write("field", &second.replacen("\"schema\"", "\"scheme\"", 1)),
+            ],
+            "unknown field",
+        ),
+        (
+            vec![
+                good.clone(),
+                write(
+                    "schema",
+                    &second.replacen("tenk.outcome/1", "tenk.outcome/9", 1),
+                ),
+            ],
+            "schema",
+        ),
+        (
+            vec![good.clone(), write("seed", &segment("1/2", "8"))],
+            "another load",
+        ),
+        (vec![good.clone(), good.clone()], "twice"),
+        (
+            vec![good.clone(), write("division", &segment("1/3", "7"))],
+            "another division",
+        ),
+        (
+            vec![
+                write("hostile", &first.replace(blob, hostile)),
+                write("second", &second),
+            ],
+            "histogram",
+        ),
+        (
+            vec![
+                write("base64", &first.replace(blob, "%%%")),
+                write("second2", &second),
+            ],
+            "base64",
+        ),
+        (vec!["/nonexistent".into()], "/nonexistent"),
+    ];
+    for (files, expected) in table {
+        let output = program()
+            .arg("merge")
+            .args(&files)
+            .output()
+            .expect("starts");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{files:?}: {said}");
+        assert!(said.contains(expected), "{files:?}: {said}");
+    }
+}
+
+#[test]
+fn a_start_that_has_passed_is_refused() {
+    let fixture = Fixture::start(Behaviour::Echo);
+    let output = loadgen(fixture.address, &["--start-at", "2001-01-01T00:00:00Z"])
+        .output()
+        .expect("starts");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("--start-at had passed"));
+    let soon =
+        humantime::format_rfc3339_nanos(std::time::SystemTime::now() + Duration::from_millis(800))
+            .to_string();
+    let (outcome, _) = outcome_of(&mut loadgen(fixture.address, &["--start-at", &soon]));
+    let planned = outcome.load.start_at_unix_ns.expect("recorded") + outcome.load.warmup_ns;
+    let started = outcome.window_start_unix_ns.expect("a window");
+    assert!(started >= planned - 1_000_000, "{started} before {planned}");
+}
+
+#[test]
+fn a_search_ends_below_what_the_server_can_do() {
+    // Every answer takes 10 ms, so 4 connections carry 400 requests a second at most.
+    let fixture = Fixture::start(Behaviour::Delay(Duration::from_millis(10)));
+    let target = fixture.address.to_string();
+    let output = program()
+        .args([
+            "search",
+            "--slo",
+            "errors<1",
+            "--target",
+            &target,
+            "--conns",
+            "4",
+            "--rate",
+            "100",
+            "--threads",
+            "1",
+        ])
+        .args([
+            "--warmup",
+            "0",
+            "--duration",
+            "300ms",
+            "--request-timeout",
+            "50ms",
+            "--format",
+            "json",
+        ])
+        .output()
+        .expect("starts");
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let found: loadgen::search::Found = serde_json::from_slice(&output.stdout).expect("a result");
+    let broken = found.broken_per_s.expect("it cannot do everything");
+    assert!(
+        found.held_per_s.is_none_or(|held| held < broken),
+        "{found:?}"
+    );
+    assert!(broken <= 1600.0 && found.steps.len() > 1, "{found:?}");
 }

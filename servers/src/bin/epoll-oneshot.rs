@@ -16,7 +16,7 @@ use std::thread;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use servers::accept::Door;
 use servers::ledger::Slot;
-use servers::nonblocking::{Want, round_up, woken};
+use servers::nonblocking::{Ready, Want, round_up, woken};
 use servers::program::{self, Server};
 use servers::service::{Service, Workbench};
 use servers::shared::{SharedConnections, lock};
@@ -28,7 +28,6 @@ fn main() -> ExitCode {
     program::main("epoll-oneshot", serve)
 }
 
-/// What the threads share.
 struct Hall {
     epoll: Epoll,
     door: Mutex<Door>,
@@ -41,11 +40,12 @@ fn serve(server: Server) -> io::Result<()> {
         door: Mutex::new(server.listen_nonblocking()?),
         connections: SharedConnections::new(server.service)?,
     });
-    hall.epoll.add(&*lock(&hall.door), listener())?;
+    let listener = once(Want::Read, LISTENER);
+    hall.epoll.add(&*lock(&hall.door), listener)?;
     for worker in 1..server.workers() {
         let (hall, slot) = (Arc::clone(&hall), server.ledger.slot(worker));
-        // With fewer threads than asked for it still serves.
-        let _ = thread::Builder::new().spawn(move || hall.work(slot, server.service));
+        let work = move || program::end("epoll-oneshot", hall.work(slot, server.service));
+        let _ = thread::Builder::new().spawn(work);
     }
     hall.work(server.slot(), server.service)
 }
@@ -68,11 +68,11 @@ impl Hall {
                     pause = self.accept(slot)?;
                     continue;
                 }
-                let rearm = |socket: &TcpStream, want| {
-                    self.epoll.modify(socket, &mut interest(socket, want))
-                };
+                let (fd, ready) = (data as RawFd, Ready::from(flags));
                 self.connections
-                    .on_ready(data as RawFd, flags.into(), &mut bench, rearm);
+                    .on_ready(fd, ready, &mut bench, |socket, want| {
+                        self.epoll.modify(socket, &mut once(want, data))
+                    });
             }
         }
     }
@@ -83,24 +83,18 @@ impl Hall {
         let mut door = lock(&self.door);
         while let Some(mut guest) = door.try_accept()? {
             guest.hand_over(slot);
-            let arm = |socket: &TcpStream| self.epoll.add(socket, interest(socket, Want::Read));
+            let data = guest.as_raw_fd() as u64;
+            let arm = |socket: &TcpStream| self.epoll.add(socket, once(Want::Read, data));
             self.connections.insert(guest, arm);
         }
         if let Some(pause) = door.paused() {
             return Ok(round_up(pause));
         }
-        self.epoll.modify(&*door, &mut listener())?;
+        self.epoll.modify(&*door, &mut once(Want::Read, LISTENER))?;
         Ok(EpollTimeout::NONE)
     }
 }
 
-fn listener() -> EpollEvent {
-    EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLONESHOT, LISTENER)
-}
-
-fn interest(socket: &TcpStream, want: Want) -> EpollEvent {
-    EpollEvent::new(
-        EpollFlags::EPOLLONESHOT | want.into(),
-        socket.as_raw_fd() as u64,
-    )
+fn once(want: Want, data: u64) -> EpollEvent {
+    EpollEvent::new(EpollFlags::EPOLLONESHOT | want.into(), data)
 }

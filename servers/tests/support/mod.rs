@@ -3,6 +3,7 @@
 //! `spawn("epoll").arg("--trace").start()` gives a server that listens on a port
 //! of its own, writes a ledger, and is killed and reaped when dropped.
 
+use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::path::PathBuf;
@@ -12,11 +13,17 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use servers::ledger::{Reader, Tally};
+use servers::models::find;
 use socket2::SockRef;
 use tempfile::TempDir;
 
 /// Long enough for a loaded machine; nothing waits for it when all is well.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The model in `model:variant`.
+pub fn base(arm: &str) -> &str {
+    arm.split(':').next().unwrap_or(arm)
+}
 
 /// The binary of a model.
 pub fn binary(model: &str) -> PathBuf {
@@ -41,14 +48,18 @@ pub struct Spawn {
     model: String,
     args: Vec<String>,
     nofile: u64,
+    under: Vec<String>,
 }
 
-/// A server of this model, with default flags.
-pub fn spawn(model: &str) -> Spawn {
+/// A server of this `model` or `model:variant`.
+pub fn spawn(arm: &str) -> Spawn {
+    let (model, words) = arm.split_once(':').unwrap_or((arm, ""));
+    let args = find(model).unwrap().flags(words).unwrap();
     Spawn {
         model: model.to_owned(),
-        args: Vec::new(),
+        args,
         nofile: 8192,
+        under: Vec::new(),
     }
 }
 
@@ -65,42 +76,58 @@ impl Spawn {
         self
     }
 
-    /// Starts it and waits for its ready line. setpriv has the kernel kill it
+    /// Runs the server under another program, which is given its command line.
+    pub fn under(mut self, words: &[&str]) -> Spawn {
+        self.under = words.iter().map(|word| (*word).to_owned()).collect();
+        self
+    }
+
+    /// Starts it and waits for its ready line.
+    pub fn start(self) -> Server {
+        let model = self.model.clone();
+        self.try_start()
+            .unwrap_or_else(|said| panic!("{model}: no ready line but {said:?}"))
+    }
+
+    /// The same, or what it said instead. setpriv has the kernel kill it
     /// should this test die first; prlimit sets its limit. Both exec, so the
     /// process started is the server.
-    pub fn start(self) -> Server {
+    pub fn try_start(self) -> Result<Server, String> {
         let dir = tempfile::tempdir().unwrap();
         let ledger = dir.path().join("ledger");
-        let mut child = Command::new("setpriv")
-            .args([
-                "--pdeathsig",
-                "KILL",
-                "prlimit",
-                &format!("--nofile={0}:{0}", self.nofile),
-            ])
+        let limit = format!("--nofile={0}:{0}", self.nofile);
+        let mut words = self.under;
+        words.extend(["setpriv", "--pdeathsig", "KILL", "prlimit", &limit].map(str::to_owned));
+        let mut child = Command::new(&words[0])
+            .args(&words[1..])
             .arg(binary(&self.model))
             .args(["--listen", "127.0.0.1:0", "--ledger"])
             .arg(&ledger)
             .args(&self.args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            .stderr(File::create(dir.path().join("stderr")).unwrap())
             .spawn()
             .expect("setpriv and prlimit, of util-linux, are needed");
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         stdout.read_line(&mut line).unwrap();
-        let addr = line
+        let Some(addr) = line
             .strip_prefix("listening ")
             .and_then(|addr| addr.trim_end().parse().ok())
-            .unwrap_or_else(|| panic!("{}: no ready line but {line:?}", self.model));
+        else {
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(line + &std::fs::read_to_string(dir.path().join("stderr")).unwrap());
+        };
         let ledger = Reader::open(&ledger).unwrap();
-        Server {
+        Ok(Server {
             addr,
             ledger,
             stdout,
             child,
-            _dir: dir,
-        }
+            dir,
+        })
     }
 }
 
@@ -113,7 +140,7 @@ pub struct Server {
     /// What it prints after the ready line.
     pub stdout: BufReader<ChildStdout>,
     child: Child,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Server {
@@ -126,14 +153,42 @@ impl Server {
         client
     }
 
-    /// Sends a signal to the server.
+    /// Sends a signal to the server and its children.
     pub fn signal(&self, signal: Signal) {
-        kill(self.pid(), signal).unwrap();
+        for pid in self.family() {
+            // A child may have ended meanwhile.
+            let _ = kill(Pid::from_raw(pid.parse().unwrap()), signal);
+        }
     }
 
-    /// Its process id.
+    /// Waits until all workers have been started: until nothing changes for a
+    /// while.
+    pub fn settle(&self) {
+        let look = || (self.descriptors(), self.tasks());
+        let mut before = look();
+        for _ in 0..100 {
+            std::thread::sleep(Duration::from_millis(100));
+            let now = look();
+            if now == before {
+                return;
+            }
+            before = now;
+        }
+    }
+
+    /// Its process id, which is not the child's if it runs under another program.
     pub fn pid(&self) -> Pid {
-        Pid::from_raw(i32::try_from(self.child.id()).unwrap())
+        Pid::from_raw(i32::try_from(self.ledger.header().pid).unwrap())
+    }
+
+    /// What it has said on stderr.
+    pub fn said(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("stderr")).unwrap()
+    }
+
+    /// Its exit code, if it has ended.
+    pub fn ended(&mut self) -> Option<Option<i32>> {
+        self.child.try_wait().unwrap().map(|status| status.code())
     }
 
     /// What it has counted.
@@ -154,7 +209,7 @@ impl Server {
     pub fn assert_well(&mut self) {
         assert_echo(&mut self.connect(), b"still there?");
         self.wait_for("no connection is left open", |tally| tally.open() == 0);
-        assert_eq!(self.child.try_wait().unwrap(), None, "the server has ended");
+        assert_eq!(self.ended(), None, "the server has ended: {}", self.said());
     }
 
     /// Closes its standard input, after writing to it.
@@ -163,26 +218,64 @@ impl Server {
         stdin.write_all(text.as_bytes()).unwrap();
     }
 
+    /// Ends the server, and waits for the program it runs under.
+    pub fn end(&mut self) {
+        self.signal(Signal::SIGTERM);
+        let _ = self.child.wait();
+    }
+
     /// Waits for its end, and returns its exit code.
     pub fn exit_code(&mut self) -> Option<i32> {
         self.child.wait().unwrap().code()
     }
 
-    /// CPU time used so far by the server and its running children, in clock
-    /// ticks of 10 ms (proc_pid_stat(5), fields 14 and 15).
-    pub fn cpu_ticks(&self) -> u64 {
-        let family = self
-            .child_pids()
-            .into_iter()
-            .chain([self.child.id().to_string()]);
-        family
-            .filter_map(|pid| std::fs::read_to_string(format!("/proc/{pid}/stat")).ok())
-            .map(|stat| {
-                let after_name = stat.rsplit_once(')').unwrap().1;
-                let fields: Vec<_> = after_name.split_whitespace().collect();
-                fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
-            })
+    /// The server's process id and those of its children, ended and unreaped
+    /// ones included.
+    pub fn family(&self) -> Vec<String> {
+        let pid = self.pid();
+        let children =
+            std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        let children = children.split_whitespace().map(str::to_owned);
+        [pid.to_string()].into_iter().chain(children).collect()
+    }
+
+    /// Adds up something about each process of the family; one that has just
+    /// ended counts nothing.
+    fn sum(&self, of: impl Fn(&str) -> Option<u64>) -> u64 {
+        self.family()
+            .iter()
+            .filter_map(|pid| of(&format!("/proc/{pid}")))
             .sum()
+    }
+
+    /// CPU time used so far by the running family, in clock ticks of 10 ms
+    /// (proc_pid_stat(5), fields 14 and 15).
+    pub fn cpu_ticks(&self) -> u64 {
+        self.sum(|dir| {
+            let stat = std::fs::read_to_string(format!("{dir}/stat")).ok()?;
+            let fields: Vec<_> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+            Some(fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?)
+        })
+    }
+
+    /// How many descriptors the family has open.
+    pub fn descriptors(&self) -> u64 {
+        self.sum(|dir| Some(std::fs::read_dir(format!("{dir}/fd")).ok()?.count() as u64))
+    }
+
+    /// How many threads and processes the family has.
+    pub fn tasks(&self) -> u64 {
+        self.sum(|dir| Some(std::fs::read_dir(format!("{dir}/task")).ok()?.count() as u64))
+    }
+
+    /// The memory the family has filled, in bytes (`Anonymous` in smaps_rollup,
+    /// proc_pid_smaps(5)): neither its programs' pages nor the kernel's buffers.
+    pub fn memory(&self) -> u64 {
+        self.sum(|dir| {
+            let rollup = std::fs::read_to_string(format!("{dir}/smaps_rollup")).ok()?;
+            let line = rollup.lines().find(|line| line.starts_with("Anonymous:"))?;
+            Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? * 1024)
+        })
     }
 
     /// Checks that the server uses less than half a CPU for a while.
@@ -192,24 +285,13 @@ impl Server {
         let share = (self.cpu_ticks() - before) as f64 * 0.01 / start.elapsed().as_secs_f64();
         assert!(share < 0.5, "it uses {share} of a CPU");
     }
-
-    /// How many descriptors it has open.
-    pub fn descriptors(&self) -> usize {
-        std::fs::read_dir(format!("/proc/{}/fd", self.child.id()))
-            .unwrap()
-            .count()
-    }
-
-    /// Its child processes, ended and unreaped ones included.
-    pub fn child_pids(&self) -> Vec<String> {
-        let path = format!("/proc/{0}/task/{0}/children", self.child.id());
-        let children = std::fs::read_to_string(path).unwrap_or_default();
-        children.split_whitespace().map(str::to_owned).collect()
-    }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
+        if self.child.try_wait().is_ok_and(|ended| ended.is_none()) {
+            let _ = kill(self.pid(), Signal::SIGKILL);
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -245,6 +327,14 @@ pub fn assert_received(client: &mut TcpStream, expected: &[u8]) {
 pub fn is_served(client: &mut TcpStream) -> bool {
     let mut answer = [0; 2];
     client.write_all(b"hi").is_ok() && client.read_exact(&mut answer).is_ok() && &answer == b"hi"
+}
+
+/// Whether this client is served soon.
+pub fn echo_soon(client: &mut TcpStream) -> bool {
+    client
+        .set_read_timeout(Some(Duration::from_millis(500)))
+        .unwrap();
+    is_served(client)
 }
 
 /// Checks that the server has closed this connection, by FIN or by RST.

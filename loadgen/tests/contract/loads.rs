@@ -1,0 +1,269 @@
+//! Open loop, populations and pacers: what is offered is what was asked for, and
+//! what the server did is what is shown.
+
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use loadgen::blob;
+use loadgen::outcome::Outcome;
+
+use crate::common::{Behaviour, Books, Fixture, Guard, loadgen, run};
+
+fn responses(outcome: &Outcome) -> Histogram<u64> {
+    blob::decode(&outcome.histograms["response"]).expect("our own histogram")
+}
+
+fn share_above(histogram: &Histogram<u64>, ms: u64) -> f64 {
+    let above = histogram.count_between(ms * 1_000_000, histogram.high());
+    above as f64 / histogram.len() as f64
+}
+
+/// Runs something and, at the same time, a light load against a server that does
+/// nothing. What that load sees is the machine's doing; on a busy machine latencies
+/// can only be too high, and upper bounds are not asserted.
+fn with_control(measure: impl FnOnce() -> Outcome, args: &[&str]) -> (Outcome, bool) {
+    let steady = Fixture::start(Behaviour::Echo);
+    let (outcome, control) = std::thread::scope(|scope| {
+        let control = scope.spawn(|| run(&steady, &[args, &["--rate", "300"]].concat()));
+        (measure(), control.join().expect("the control runs"))
+    });
+    let busy = share_above(&responses(&control), 1) > 0.01;
+    if busy {
+        println!("the machine is busy: no upper bound is checked");
+    }
+    (outcome, busy)
+}
+
+#[test]
+fn a_constant_delay_is_measured() {
+    let fixture = Fixture::start(Behaviour::Delay(Duration::from_millis(50)));
+    let common = ["--conns", "20", "--duration", "1s"];
+    let (outcome, busy) = with_control(|| run(&fixture, &common), &common);
+    let p50 = outcome.latency_ns.response.p50.expect("enough samples") as f64;
+    let mut held = fixture.books.held_ns.lock().expect("held").clone();
+    held.sort_unstable();
+    // A sleep takes longer than asked for; the fixture knows by how much.
+    let delay = held[held.len() / 2] as f64;
+    let tolerance = 0.01 * delay + 50_000.0;
+    assert!(p50 >= delay - tolerance, "p50 {p50}, delay {delay}");
+    assert!(busy || p50 <= delay + tolerance, "p50 {p50}, delay {delay}");
+    assert_eq!(outcome.latency_ns.response, outcome.latency_ns.service);
+}
+
+/// A server that stalls P of every T delays a request by more than x with
+/// probability (P - x) / T, if requests come when they are due. A closed loop
+/// sends nothing while it waits, and sees each stall once per connection.
+#[test]
+fn stalls_show_in_an_open_loop_and_hide_in_a_closed_one() {
+    let (period, stall) = (Duration::from_secs(2), Duration::from_millis(200));
+    let fixture = Fixture::start(Behaviour::Stall { period, stall });
+    let common = ["--conns", "20", "--duration", "8s", "--warmup", "200ms"];
+    let args = [&common[..], &["--rate", "1k", "--poll", "auto"]].concat();
+    let (open, busy) = with_control(|| run(&fixture, &args), &common);
+    let histogram = responses(&open);
+    for ms in [20, 60, 100, 140] {
+        let (seen, expected) = (share_above(&histogram, ms), (200 - ms) as f64 / 2000.0);
+        assert!(
+            seen >= expected - 0.05 * 0.1,
+            "above {ms} ms: {seen}, expected {expected}"
+        );
+        assert!(
+            busy || seen <= expected + 0.05 * 0.1,
+            "above {ms} ms: {seen}, expected {expected}"
+        );
+    }
+    assert_eq!(
+        (
+            open.requests.offered,
+            open.requests.sent,
+            open.requests.completed
+        ),
+        (8000, 8000, 8000)
+    );
+
+    let closed = run(&fixture, &[&common[..], &["--think", "20ms"]].concat());
+    let histogram = responses(&closed);
+    assert!(histogram.len() > 3000, "{}", histogram.len());
+    assert!(
+        share_above(&histogram, 100) < 0.02,
+        "{}",
+        share_above(&histogram, 100)
+    );
+    assert!(histogram.value_at_quantile(0.95) < 20_000_000);
+}
+
+#[test]
+fn what_is_never_sent_is_offered_dropped_and_censored() {
+    let fixture = Fixture::start(Behaviour::Silent);
+    let args = [
+        "--conns",
+        "2",
+        "--rate",
+        "100",
+        "--ramp-timeout",
+        "50ms",
+        "--request-timeout",
+        "10s",
+    ];
+    let mut command = loadgen(
+        fixture.address,
+        &[&args[..], &["--duration", "500ms"]].concat(),
+    );
+    let (outcome, _) = interrupted_in_drain(&mut command);
+    let requests = &outcome.requests;
+    assert_eq!(requests.offered, requests.sent + requests.dropped);
+    assert_eq!((requests.offered, requests.completed), (50, 0));
+    let response = &outcome.latency_ns.response;
+    assert_eq!((response.count, response.censored), (50, 50));
+    assert!(
+        outcome.reasons.iter().any(|reason| reason.code == "W02"),
+        "{:?}",
+        outcome.reasons
+    );
+}
+
+/// Runs until the drain, in which nothing would be answered for ten seconds, and
+/// ends it there.
+fn interrupted_in_drain(command: &mut std::process::Command) -> (Outcome, Option<i32>) {
+    let mut child = Guard(
+        command
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .expect("starts"),
+    );
+    std::thread::sleep(Duration::from_secs(3));
+    let pid = nix::unistd::Pid::from_raw(child.0.id() as i32);
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).expect("delivered");
+    let text = child.printed();
+    (
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}")),
+        child.code(),
+    )
+}
+
+#[test]
+fn offered_is_the_same_for_any_number_of_threads() {
+    let fixture = Fixture::start(Behaviour::Echo);
+    let offered: Vec<u64> = ["1", "3"]
+        .iter()
+        .map(|threads| {
+            let args = [
+                "--conns",
+                "10",
+                "--rate",
+                "2k",
+                "--arrival",
+                "poisson",
+                "--warmup",
+                "0",
+                "--threads",
+                threads,
+            ];
+            let requests = run(&fixture, &args).requests;
+            assert_eq!(requests.offered, requests.completed);
+            requests.offered
+        })
+        .collect();
+    assert_eq!(offered[0], offered[1]);
+}
+
+#[test]
+fn idle_connections_are_served_once_and_left_alone() {
+    let fixture = Fixture::start(Behaviour::Echo);
+    let outcome = run(&fixture, &["--conns", "2", "--idle", "30"]);
+    assert_eq!(outcome.connections.requested, 32);
+    assert_eq!(outcome.connections.served_at_barrier, 32);
+    assert_eq!(outcome.fairness.connections, 2);
+}
+
+#[test]
+fn the_active_set_moves_over_all_connections() {
+    let fixture = Fixture::start(Behaviour::Echo);
+    let outcome = run(
+        &fixture,
+        &[
+            "--conns",
+            "2",
+            "--idle",
+            "10",
+            "--rotate",
+            "20ms",
+            "--duration",
+            "500ms",
+        ],
+    );
+    // Those active at the end, and those that completed something in the window.
+    assert_eq!(outcome.fairness.connections, 12);
+    assert!(outcome.failures.is_empty(), "{:?}", outcome.failures);
+}
+
+#[test]
+fn connections_are_paced() {
+    let fixture = Fixture::start(Behaviour::Echo);
+    let outcome = run(
+        &fixture,
+        &[
+            "--conns",
+            "50",
+            "--connect-rate",
+            "100",
+            "--duration",
+            "50ms",
+        ],
+    );
+    // The fiftieth is due 490 ms after the first; how much later all are served is the machine's affair.
+    assert!(outcome.ramp_s >= 0.489, "{}", outcome.ramp_s);
+    assert_eq!(outcome.connections.attempts, 50);
+}
+
+#[test]
+fn connections_are_replaced_by_age_and_by_rate() {
+    let fixture = Fixture::start(Behaviour::Echo);
+    let by_age = run(
+        &fixture,
+        &[
+            "--conns",
+            "5",
+            "--conn-lifetime",
+            "50ms",
+            "--duration",
+            "500ms",
+        ],
+    );
+    let c = &by_age.connections;
+    assert!(c.attempts > 10 && c.attempts == c.established, "{c:?}");
+    let by_rate = run(
+        &fixture,
+        &[
+            "--conns",
+            "5",
+            "--reconnect-rate",
+            "100",
+            "--duration",
+            "1s",
+        ],
+    );
+    let replaced = by_rate.connections.closed_by_us;
+    assert!((20..=120).contains(&replaced), "{replaced}");
+    assert!(by_age.failures.is_empty() && by_rate.failures.is_empty());
+}
+
+#[test]
+fn a_pipeline_keeps_its_depth() {
+    let fixture = Fixture::start(Behaviour::Delay(Duration::from_millis(2)));
+    let outcome = run(&fixture, &["--conns", "3", "--pipeline", "4"]);
+    assert_eq!(
+        outcome.whole_run.bytes_sent,
+        Books::get(&fixture.books.bytes_in)
+    );
+    // Four deep, a request waits for three others: close to 8 ms, far from 2.
+    assert!(
+        outcome
+            .latency_ns
+            .response
+            .mean
+            .is_some_and(|mean| mean > 6_000_000),
+        "{:?}",
+        outcome.latency_ns.response
+    );
+}
