@@ -62,7 +62,8 @@ impl Axis {
         let usable = values.filter(|v| v.is_finite() && (*v > 0.0 || scale == Scale::Linear));
         let (low, high) = usable.fold((f64::INFINITY, 0.0f64), |(l, h), v| (l.min(v), h.max(v)));
         let (range, ticks) = match scale {
-            Scale::Linear => linear_ticks(if high > 0.0 { high } else { 1.0 }),
+            Scale::Linear => linear_ticks(if high > 0.0 { high } else { 1.0 }, unit.steps()),
+            Scale::Log if low.is_finite() && unit == Unit::Bytes => binary_ticks(low, high),
             Scale::Log if low.is_finite() => log_ticks(low, high),
             Scale::Log => log_ticks(1.0, 10.0),
         };
@@ -89,15 +90,15 @@ impl Axis {
     }
 }
 
-/// Zero to a little above `high`, in about five round steps.
-fn linear_ticks(high: f64) -> ((f64, f64), Vec<f64>) {
+/// Zero to a little above `high`, in about five round steps: multiples of a power of the base.
+fn linear_ticks(high: f64, (base, multiples): (f64, &[f64])) -> ((f64, f64), Vec<f64>) {
     let rough = high / 4.0;
-    let decade = 10f64.powf(rough.log10().floor());
-    let step = [1.0, 2.0, 2.5, 5.0, 10.0]
+    let power = base.powf(rough.log(base).floor());
+    let step = multiples
         .iter()
-        .map(|m| m * decade)
+        .map(|m| m * power)
         .find(|s| *s >= rough)
-        .unwrap_or(10.0 * decade);
+        .unwrap_or(base * power);
     let count = (high / step).ceil() as usize;
     let ticks: Vec<f64> = (0..=count).map(|i| i as f64 * step).collect();
     ((0.0, (count as f64 * step).max(high) * 1.02), ticks)
@@ -126,6 +127,22 @@ fn log_ticks(low: f64, high: f64) -> ((f64, f64), Vec<f64>) {
         .unwrap_or_else(|| steps(&[1.0]));
     let range = (ticks[0], ticks[ticks.len() - 1]);
     (range, ticks)
+}
+
+/// Powers of 2, 4, 16 or 256 around both ends, the finest that are not too many.
+fn binary_ticks(low: f64, high: f64) -> ((f64, f64), Vec<f64>) {
+    let steps = |bits: f64| {
+        let first = (low.log2() / bits).floor() as i32;
+        let last = ((high.log2() / bits).ceil() as i32).max(first + 1);
+        let ticks = (first..=last).map(|n| (bits * f64::from(n)).exp2());
+        ticks.collect::<Vec<f64>>()
+    };
+    let finest = [1.0, 2.0, 4.0]
+        .map(steps)
+        .into_iter()
+        .find(|ticks| ticks.len() <= 8);
+    let ticks = finest.unwrap_or_else(|| steps(8.0));
+    ((ticks[0], ticks[ticks.len() - 1]), ticks)
 }
 
 /// A figure at one place, with the spread over its trials.
@@ -203,9 +220,12 @@ pub fn lines(texts: &Texts, x: &Axis, y: &Axis, series: &[Series], marked: usize
         };
         frame.texts(texts)?;
         frame.grid()?;
-        for s in series {
+        let mut notes = Vec::new();
+        for (i, s) in series.iter().enumerate() {
             frame.line(s)?;
-            frame.marks(s, marked)?;
+            // Neighbours' ranges stand beside each other, not on each other.
+            let aside = i as i32 * 2 - series.len() as i32 + 1;
+            frame.marks(s, marked, aside, &mut notes)?;
         }
         frame.legend(series)
     })
@@ -426,14 +446,14 @@ impl Frame<'_, '_> {
         Ok(())
     }
 
-    fn marks(&self, series: &Series, every: usize) -> Drawn {
+    fn marks(&self, series: &Series, every: usize, aside: i32, notes: &mut Vec<Area>) -> Drawn {
         for point in series.points.iter().step_by(every) {
             let Some(at) = self.at(point) else { continue };
             if let Some((low, high)) = point.range
                 && let (Some(low), Some(high)) = (self.py(low), self.py(high))
             {
                 self.path(
-                    &[(at.0, low), (at.0, high)],
+                    &[(at.0 + aside, low), (at.0 + aside, high)],
                     series.look.colour.stroke_width(1),
                 )?;
             }
@@ -441,9 +461,11 @@ impl Frame<'_, '_> {
             if point.failed {
                 self.cross(at)?;
             }
-            if let Some(note) = &point.note {
-                let style = font(11.0, series.look.colour, HPos::Right, VPos::Bottom);
-                self.text(note, (at.0 - 6, at.1 - 6), style)?;
+            if let Some(note) = &point.note
+                && let Some(end) = free_place(note, at, notes)
+            {
+                let style = font(11.0, series.look.colour, HPos::Right, VPos::Center);
+                self.text(note, end, style)?;
             }
         }
         Ok(())
@@ -559,10 +581,29 @@ impl Frame<'_, '_> {
     }
 }
 
+/// A rectangle of words: left, top, right, bottom.
+type Area = (i32, i32, i32, i32);
+
+/// Where words end that stand to the left of a mark: above it, below it or beside it, wherever no others are yet; a
+/// mark among too many has no words, and its table has them.
+fn free_place(words: &str, (x, y): (i32, i32), taken: &mut Vec<Area>) -> Option<(i32, i32)> {
+    let width = words.chars().count() as i32 * 6 + 4;
+    let places = [(x - 7, y - 11), (x - 7, y + 12), (x - 11, y)];
+    let area = |(right, middle): (i32, i32)| (right - width, middle - 7, right, middle + 7);
+    let apart = |a: Area, b: &Area| a.2 <= b.0 || b.2 <= a.0 || a.3 <= b.1 || b.3 <= a.1;
+    let free = places
+        .into_iter()
+        .find(|place| taken.iter().all(|other| apart(area(*place), other)))?;
+    taken.push(area(free));
+    Some(free)
+}
+
 /// What stands after a bar.
 fn bar_words(axis: &Axis, point: &Point) -> String {
-    let note = point.note.as_deref().unwrap_or_default();
-    format!("{}  {note}", axis.unit.words(point.y))
+    match &point.note {
+        Some(note) => format!("{}, {note}", axis.unit.words(point.y)),
+        None => axis.unit.words(point.y),
+    }
 }
 
 /// A closed outline of the marker around `at`.
@@ -600,7 +641,7 @@ mod tests {
 
     #[test]
     fn linear_axes_start_at_zero() {
-        let ((low, high), ticks) = linear_ticks(134_000.0);
+        let ((low, high), ticks) = linear_ticks(134_000.0, Unit::Count.steps());
         assert_eq!((low, ticks[0]), (0.0, 0.0));
         assert!(high >= 134_000.0 && (3..=7).contains(&ticks.len()));
     }
@@ -612,6 +653,29 @@ mod tests {
         assert_eq!(axis.fraction(f64::NAN), None);
         assert_eq!(axis.fraction(1000.0), None);
         assert_eq!(axis.fraction(10.0), Some(0.5));
+    }
+
+    #[test]
+    fn bytes_have_binary_ticks() {
+        let axis = Axis::over("v", Scale::Log, [700.0, 150_000.0].into_iter(), Unit::Bytes);
+        let words: Vec<&str> = axis.ticks.iter().map(|(_, words)| words.as_str()).collect();
+        assert_eq!(
+            words,
+            ["256 B", "1 KiB", "4 KiB", "16 KiB", "64 KiB", "256 KiB"]
+        );
+        let axis = Axis::over("v", Scale::Linear, [4500.0].into_iter(), Unit::Bytes);
+        let words: Vec<&str> = axis.ticks.iter().map(|(_, words)| words.as_str()).collect();
+        assert_eq!(words, ["0", "2 KiB", "4 KiB", "6 KiB"]);
+    }
+
+    #[test]
+    fn words_never_stand_on_words() {
+        let mut taken = Vec::new();
+        let places: Vec<Option<(i32, i32)>> = (0..5)
+            .map(|_| free_place("starved", (100, 100), &mut taken))
+            .collect();
+        assert_eq!(places.iter().flatten().count(), 2, "{places:?}");
+        assert!(free_place("starved", (300, 100), &mut taken).is_some());
     }
 
     #[test]

@@ -39,14 +39,9 @@ pub fn draw(panel: &Panel) -> Option<Chart> {
             series: all,
         },
         _ => Plot::Lines {
-            x: Axis::over(
-                "connections asked for",
-                Scale::Log,
-                values.iter().copied(),
-                Unit::Count,
-            ),
+            x: Axis::over("connections asked for", Scale::Log, asked(), Unit::Count),
             y: axis(Scale::Log),
-            series: fallen_short(all, &mut texts.caption, &values),
+            series: fallen_short(all, &mut texts.caption, &asked().collect::<Vec<_>>()),
             marked: 1,
         },
     };

@@ -23,7 +23,7 @@ use crate::row::Row;
 use crate::timeline::TimelineRow;
 use crate::workers::WorkerRow;
 use hdrhistogram::Histogram;
-use panel::{Along, panels};
+use panel::panels;
 pub use plot::{Chart, Measure, Plot};
 use std::collections::BTreeMap;
 
@@ -54,31 +54,13 @@ pub fn all(evidence: &Evidence) -> Vec<Chart> {
         charts.extend(connections_per_second::draw(&panel));
         charts.extend(cpu::draw(&panel));
         charts.extend(memory::draw(&panel));
-        charts.extend(by_workload(&panel).iter().filter_map(cpu::draw_split));
+        let workloads = panel.cells.chunk_by(|a, b| a.workload == b.workload);
+        charts.extend(workloads.filter_map(|cells| cpu::draw_split(&panel.single(cells))));
     }
     charts.extend(accepts::draw(rows, evidence.workers));
     charts.extend(latency::draw(rows, evidence.histograms));
     charts.extend(timeline::draw(rows, evidence.timeline));
     charts
-}
-
-/// The workloads of a panel one by one.
-fn by_workload<'a>(panel: &panel::Panel<'a>) -> Vec<panel::Panel<'a>> {
-    let workloads = panel.cells.chunk_by(|a, b| a.workload == b.workload);
-    let single = |cells: &[crate::summary::Cell<'a>]| {
-        let workload = &cells[0].workload;
-        let own = match panel.along {
-            Along::Connections => format!("-c{}", workload.conns),
-            Along::Idle => format!("-idle{}", workload.idle),
-            Along::Nothing => String::new(),
-        };
-        panel::Panel {
-            along: Along::Nothing,
-            cells: cells.to_vec(),
-            suffix: format!("{own}{}", panel.suffix),
-        }
-    };
-    workloads.map(single).collect()
 }
 
 /// Text from a command line or a server, with everything written out that a reader would obey instead of showing.

@@ -6,7 +6,7 @@ use super::{look, shown};
 use crate::row::{Row, Status, Verdict, Workload};
 use crate::stats::order_statistic::median_interval;
 use crate::stats::ranking::workload_name;
-use crate::summary::{Cell, Figure, cells};
+use crate::summary::{Cell, Figure, arms, cells};
 
 /// The number in which the workloads of a panel differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub struct Panel<'a> {
     pub along: Along,
     /// The cells, workloads in rising order.
     pub cells: Vec<Cell<'a>>,
+    /// All arms of the run in the registry's order, which is the order of every legend.
+    arms: Vec<&'a str>,
     /// What tells this panel's file from those of the other panels: `-idle100`; empty if there is only one.
     pub suffix: String,
 }
@@ -42,9 +44,13 @@ pub fn panels(rows: &[Row]) -> Vec<Panel<'_>> {
             .map(|cells| Panel {
                 along: Along::Nothing,
                 cells: cells.to_vec(),
+                arms: Vec::new(),
                 suffix: String::new(),
             }),
     );
+    for panel in &mut panels {
+        panel.arms = arms(rows);
+    }
     if panels.len() > 1 {
         for panel in &mut panels {
             panel.suffix = format!("-{}", panel.name());
@@ -78,6 +84,7 @@ fn sweeps(cells: Vec<Cell<'_>>, along: Along) -> (Vec<Panel<'_>>, Vec<Cell<'_>>)
     let panels = swept.into_iter().map(|(_, cells)| Panel {
         along,
         cells,
+        arms: Vec::new(),
         suffix: String::new(),
     });
     (
@@ -140,7 +147,25 @@ impl<'a> Panel<'a> {
                 }),
             }
         }
+        let order = |s: &Series| self.arms.iter().position(|arm| shown(arm) == s.label);
+        series.sort_by_cached_key(order);
         series
+    }
+
+    /// Some of the panel's cells as a panel of one workload.
+    pub fn single(&self, cells: &[Cell<'a>]) -> Panel<'a> {
+        let workload = &cells[0].workload;
+        let own = match self.along {
+            Along::Connections => format!("-c{}", workload.conns),
+            Along::Idle => format!("-idle{}", workload.idle),
+            Along::Nothing => String::new(),
+        };
+        Panel {
+            along: Along::Nothing,
+            cells: cells.to_vec(),
+            arms: self.arms.clone(),
+            suffix: format!("{own}{}", self.suffix),
+        }
     }
 
     /// A cell's point of a column: the median of its believable trials, and its interval.

@@ -21,6 +21,17 @@ pub enum Unit {
 }
 
 impl Unit {
+    /// Round steps: multiples of powers of a base.
+    pub fn steps(self) -> (f64, &'static [f64]) {
+        match self {
+            Unit::Bytes => (
+                1024.0,
+                &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0],
+            ),
+            _ => (10.0, &[1.0, 2.0, 2.5, 5.0]),
+        }
+    }
+
     /// A value in words.
     pub fn words(self, value: f64) -> String {
         match self {
@@ -80,7 +91,8 @@ fn ratio(value: f64) -> String {
 
 /// One decimal where it says something.
 fn shortened(value: f64) -> String {
-    let digits = usize::from(value.fract().abs() >= 0.05 && value < 100.0);
+    let rounded = (value * 10.0).round() / 10.0;
+    let digits = usize::from(rounded.fract() != 0.0 && value < 100.0);
     format!("{value:.digits$}")
 }
 
@@ -104,7 +116,7 @@ mod tests {
             (Unit::Seconds, 2.5, "2.5 s"),
             (Unit::Ratio, 0.974, "0.97"),
             (Unit::Ratio, 0.0451, "0.045"),
-            (Unit::Ratio, 3.14159, "3.1"),
+            (Unit::Ratio, 3.17, "3.2"),
         ] {
             assert_eq!(unit.words(value), words);
         }

@@ -9,7 +9,7 @@
 
   // ---- words -------------------------------------------------------------------------------------------------
 
-  const short = (v) => v.toFixed(Math.abs(v % 1) >= 0.05 && v < 100 ? 1 : 0);
+  const short = (v) => v.toFixed(Number.isInteger(Math.round(v * 10) / 10) || v >= 100 ? 0 : 1);
   const scaled = (v, steps) => {
     const [size, unit] = steps.find(([size]) => v >= size) || steps[steps.length - 1];
     return short(v / size) + unit;
@@ -59,10 +59,12 @@
 
   // ---- axes --------------------------------------------------------------------------------------------------
 
-  const linearTicks = (high) => {
+  const linearTicks = (high, bytes) => {
     const rough = (high || 1) / 4;
-    const decade = 10 ** Math.floor(Math.log10(rough));
-    const step = [1, 2, 2.5, 5, 10].map((m) => m * decade).find((s) => s >= rough) || 10 * decade;
+    const base = bytes ? 1024 : 10;
+    const power = base ** Math.floor(Math.log(rough) / Math.log(base) + 1e-12);
+    const multiples = bytes ? [1, 2, 4, 8, 16, 32, 64, 128, 256, 512] : [1, 2, 2.5, 5];
+    const step = multiples.map((m) => m * power).find((s) => s >= rough) || base * power;
     const count = Math.ceil((high || 1) / step - 1e-9);
     return Array.from({ length: count + 1 }, (_, i) => Number((i * step).toPrecision(12)));
   };
@@ -81,12 +83,23 @@
     }
     return [low, high];
   };
+  const binaryTicks = (low, high) => {
+    for (const bits of [1, 2, 4, 8]) {
+      const first = Math.floor(Math.log2(low) / bits);
+      const last = Math.max(Math.ceil(Math.log2(high) / bits), first + 1);
+      if (last - first < 8 || bits === 8) return Array.from({ length: last - first + 1 }, (_, i) => 2 ** (bits * (first + i)));
+    }
+    return [low, high];
+  };
   /// The axis on another scale, or over other values; null when a scale has no place for any of them.
   const axisOver = (axis, scale, values) => {
     const usable = values.filter((v) => Number.isFinite(v) && (scale === "linear" || v > 0));
     if (!usable.length) return null;
-    const high = Math.max(...usable);
-    const at = scale === "log" ? logTicks(Math.min(...usable), high) : linearTicks(high);
+    const high = usable.reduce((a, b) => Math.max(a, b));
+    const low = usable.reduce((a, b) => Math.min(a, b));
+    const bytes = axis.unit === "bytes";
+    const logarithmic = bytes ? binaryTicks : logTicks;
+    const at = scale === "log" ? logarithmic(low, high) : linearTicks(high, bytes);
     return { ...axis, scale, range: [at[0], Math.max(at[at.length - 1], high)], ticks: at.map((t) => [t, words(axis, t)]) };
   };
   const place = (axis, from, to) => {
@@ -139,6 +152,18 @@
     Math.min(Math.max(least, beside + 7 * Math.max(0, ...labels.map((l) => [...l].length))), most);
   const ends = (series) => series.flatMap((s) => s.points.flatMap((p) => [p.y, ...(p.range || [])]));
 
+  /// Where words end that stand to the left of a mark, wherever no others are yet; null among too many.
+  const freePlace = (words, x, y, taken) => {
+    const width = [...words].length * 6 + 4;
+    for (const [right, middle] of [[x - 7, y - 11], [x - 7, y + 12], [x - 11, y]]) {
+      const area = [right - width, middle - 7, right, middle + 7];
+      if (taken.every((b) => area[2] <= b[0] || b[2] <= area[0] || area[3] <= b[1] || b[3] <= area[1])) {
+        taken.push(area);
+        return [right, middle];
+      }
+    }
+    return null;
+  };
   const lines = (parent, plot, scale, title) => {
     const series = plot.series.filter((s) => !off.has(s.label));
     const y = axisOver(plot.y, scale, ends(series));
@@ -168,8 +193,10 @@
     write(svg, x.label, (left + width - right) / 2, height - 12, { "text-anchor": "middle" });
     write(svg, y.label, 0, 0, { "text-anchor": "middle", transform: `translate(16 ${(top + bottom) / 2}) rotate(-90)` });
     const spots = [];
+    const taken = [];
     series.forEach((s, n) => {
       const group = make("g", { "data-arm": s.label }, svg);
+      const aside = n * 2 - series.length + 1;
       const at = s.points.map((p) => [px(p.x), py(p.y)]);
       let d = "";
       let pen = "M";
@@ -187,11 +214,12 @@
         if (i % plot.marked) return;
         if (p.range) {
           const [low, high] = p.range.map(py);
-          if (low !== null && high !== null) paint(make("path", { d: `M${ax} ${low}V${high}` }, group), "none", hue(s.look), 1);
+          if (low !== null && high !== null) paint(make("path", { d: `M${ax + aside} ${low}V${high}` }, group), "none", hue(s.look), 1);
         }
         marker(group, s.look, ax, ay, p.suspect);
         if (p.failed) paint(make("path", { d: `M${ax - 8} ${ay - 8}l16 16m0-16l-16 16` }, group), "none", "var(--failed)");
-        if (p.note && !p.failed) write(group, p.note, ax - 8, ay - 8, { "text-anchor": "end", class: "quiet" });
+        const free = p.note && freePlace(p.note, ax, ay, taken);
+        if (free) write(group, p.note, free[0], free[1] + 4, { "text-anchor": "end", class: "quiet" });
       });
       const ly = top + 10 + 20 * n;
       const lx = width - right + 22;
@@ -233,7 +261,7 @@
     const series = plot.series.filter((s) => !off.has(s.label));
     const axis = axisOver(plot.value, "linear", ends(series));
     if (!axis) return empty(parent);
-    const after = series.map((s) => `${words(axis, s.points[0].y)}  ${s.points[0].note || ""}`);
+    const after = series.map((s) => words(axis, s.points[0].y) + (s.points[0].note ? `, ${s.points[0].note}` : ""));
     rows(parent, series.map((s) => s.label), axis, title, after, (svg, i, y, px, left, spots) => {
       const s = series[i];
       const p = s.points[0];
