@@ -61,7 +61,7 @@ pub enum Command {
         /// The shell
         shell: Shell,
     },
-    /// Print a saved run again, export it, check it against thresholds
+    /// Make the charts and reports of a saved run again; print it, export it, check it against thresholds
     Report(ReportFlags),
     /// Enter the namespace, groups and CPUs of a measured process and become it
     #[command(hide = true)]

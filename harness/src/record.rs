@@ -9,6 +9,7 @@ use crate::judge::judge;
 use crate::load_rows;
 use crate::plan::{Plan, TrialPlan};
 use crate::report::table;
+use crate::report::write::{Report, write};
 use crate::row::{COLUMNS, Row, csv_of, to_csv};
 use crate::run::{eprintln, say};
 use crate::stats::ranking::rankings;
@@ -177,13 +178,22 @@ impl Record {
             .map_err(|e| Failure::failed(format!("run.json: {e}")))
     }
 
-    /// The charts and the final state of the files.
+    /// The charts, the reports and the final state of the files.
     pub fn finish(&self, complete: bool) -> Result<(), Failure> {
-        let charts = chart::all(&self.rows, &self.histograms, &self.workers)
-            .map_err(|e| Failure::failed(format!("cannot draw the charts: {e}")))?;
-        for chart in charts {
-            self.write(&format!("charts/{}", chart.name), chart.svg.as_bytes())?;
-        }
+        let environment = serde_json::to_value(&self.environment)
+            .map_err(|e| Failure::failed(format!("run.json: {e}")))?;
+        let report = Report {
+            evidence: chart::Evidence {
+                rows: &self.rows,
+                histograms: &self.histograms,
+                timeline: &self.timeline,
+                workers: &self.workers,
+            },
+            environment: &environment,
+            complete,
+            notes: Vec::new(),
+        };
+        write(&self.folder, &report)?;
         self.save(complete)
     }
 

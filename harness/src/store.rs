@@ -28,6 +28,11 @@ impl RunFolder {
         Ok(folder)
     }
 
+    /// The folder of a run that was saved.
+    pub fn open(path: &Path) -> RunFolder {
+        RunFolder { path: path.into() }
+    }
+
     /// Removes the folder with everything in it.
     pub fn discard(&self) {
         let _ = fs::remove_dir_all(&self.path);

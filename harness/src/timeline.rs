@@ -2,18 +2,25 @@
 
 use crate::row::Row;
 use loadgen::outcome::{Outcome, Second};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// One second of one trial's window.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TimelineRow {
-    run_id: String,
-    trial: u32,
-    arm: String,
-    conns: u64,
-    second: u64,
-    requests_completed: u64,
-    errors: u64,
+    /// Run.
+    pub run_id: String,
+    /// Trial.
+    pub trial: u32,
+    /// Arm.
+    pub arm: String,
+    /// Connections asked for.
+    pub conns: u64,
+    /// Second of the window, from 0.
+    pub second: u64,
+    /// Requests completed in it.
+    pub requests_completed: u64,
+    /// Requests asked for and not given in it.
+    pub errors: u64,
     response_p50_ns: Option<u64>,
     response_p99_ns: Option<u64>,
     response_max_ns: Option<u64>,

@@ -1,13 +1,14 @@
 //! What each worker of a server did: what `workers.csv` holds.
 
 use crate::row::Row;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use servers::ledger::Tally;
 
 /// One worker in one trial, from the server's own ledger; probes are in it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct WorkerRow {
-    run_id: String,
+    /// Run.
+    pub run_id: String,
     /// Trial.
     pub trial: u32,
     /// Arm.

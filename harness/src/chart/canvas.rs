@@ -2,27 +2,38 @@
 //! bars. plotters supplies the SVG and its primitives; the layout is ours, because its log axes thin their ticks
 //! to one and draw what is out of range at the edge.
 
+mod heat;
+
+pub use heat::heat;
+
 use super::look::{Look, Marker};
+use super::unit::Unit;
 use plotters::coord::Shift;
 use plotters::element::DashedPathElement;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
+use serde::Serialize;
 
-/// Width and height of every chart, px.
-pub const SIZE: (u32, u32) = (960, 540);
-/// Room for the legend, or for the words after the bars.
+/// Width and least height of a chart, px; one with many arms is higher.
+const SIZE: (i32, i32) = (960, 540);
+/// The least room for the legend, or for the words after the bars.
 const RIGHT: i32 = 210;
+/// Height of a line of the legend, and of a bar with its gap, at least.
+const LEGEND_LINE: i32 = 22;
+const BAR_LINE: i32 = 18;
 const TOP: i32 = 72;
 const BOTTOM: i32 = 92;
 const INK: RGBColor = RGBColor(34, 34, 34);
 const FAINT: RGBColor = RGBColor(110, 110, 110);
 const GRID: RGBColor = RGBColor(228, 228, 228);
+const FAILED: RGBColor = RGBColor(200, 0, 0);
 
 /// A drawing error, in words.
 pub type Drawn<T = ()> = Result<T, String>;
 
 /// How values become positions along an axis.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Scale {
     /// From zero.
     Linear,
@@ -31,10 +42,12 @@ pub enum Scale {
 }
 
 /// One axis: its scale, its range and its words.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Axis {
-    /// What is shown, with its unit.
+    /// What is shown.
     pub label: String,
+    /// What its values are.
+    pub unit: Unit,
     /// Linear or logarithmic.
     pub scale: Scale,
     /// The first and the last value shown.
@@ -45,23 +58,20 @@ pub struct Axis {
 
 impl Axis {
     /// An axis that holds all values, with ticks at 1, 2 and 5 times powers of ten.
-    pub fn over(
-        label: &str,
-        scale: Scale,
-        values: impl Iterator<Item = f64>,
-        format: impl Fn(f64) -> String,
-    ) -> Axis {
+    pub fn over(label: &str, scale: Scale, values: impl Iterator<Item = f64>, unit: Unit) -> Axis {
         let usable = values.filter(|v| v.is_finite() && (*v > 0.0 || scale == Scale::Linear));
         let (low, high) = usable.fold((f64::INFINITY, 0.0f64), |(l, h), v| (l.min(v), h.max(v)));
         let (range, ticks) = match scale {
-            Scale::Linear => linear_ticks(if high > 0.0 { high } else { 1.0 }),
+            Scale::Linear => linear_ticks(if high > 0.0 { high } else { 1.0 }, unit.steps()),
+            Scale::Log if low.is_finite() && unit == Unit::Bytes => binary_ticks(low, high),
             Scale::Log if low.is_finite() => log_ticks(low, high),
             Scale::Log => log_ticks(1.0, 10.0),
         };
-        let words = |t: f64| if t == 0.0 { "0".into() } else { format(t) };
+        let words = |t: f64| if t == 0.0 { "0".into() } else { unit.words(t) };
         let ticks = ticks.into_iter().map(|t| (t, words(t))).collect();
         Axis {
             label: label.to_string(),
+            unit,
             scale,
             range,
             ticks,
@@ -80,15 +90,15 @@ impl Axis {
     }
 }
 
-/// Zero to a little above `high`, in about five round steps.
-fn linear_ticks(high: f64) -> ((f64, f64), Vec<f64>) {
+/// Zero to a little above `high`, in about five round steps: multiples of a power of the base.
+fn linear_ticks(high: f64, (base, multiples): (f64, &[f64])) -> ((f64, f64), Vec<f64>) {
     let rough = high / 4.0;
-    let decade = 10f64.powf(rough.log10().floor());
-    let step = [1.0, 2.0, 2.5, 5.0, 10.0]
+    let power = base.powf(rough.log(base).floor());
+    let step = multiples
         .iter()
-        .map(|m| m * decade)
+        .map(|m| m * power)
         .find(|s| *s >= rough)
-        .unwrap_or(10.0 * decade);
+        .unwrap_or(base * power);
     let count = (high / step).ceil() as usize;
     let ticks: Vec<f64> = (0..=count).map(|i| i as f64 * step).collect();
     ((0.0, (count as f64 * step).max(high) * 1.02), ticks)
@@ -119,36 +129,72 @@ fn log_ticks(low: f64, high: f64) -> ((f64, f64), Vec<f64>) {
     (range, ticks)
 }
 
-/// A figure at one place, with the range over its trials.
-#[derive(Debug, Clone)]
+/// Powers of 2, 4, 16 or 256 around both ends, the finest that are not too many.
+fn binary_ticks(low: f64, high: f64) -> ((f64, f64), Vec<f64>) {
+    let steps = |bits: f64| {
+        let first = (low.log2() / bits).floor() as i32;
+        let last = ((high.log2() / bits).ceil() as i32).max(first + 1);
+        let ticks = (first..=last).map(|n| (bits * f64::from(n)).exp2());
+        ticks.collect::<Vec<f64>>()
+    };
+    let finest = [1.0, 2.0, 4.0]
+        .map(steps)
+        .into_iter()
+        .find(|ticks| ticks.len() <= 8);
+    let ticks = finest.unwrap_or_else(|| steps(8.0));
+    ((ticks[0], ticks[ticks.len() - 1]), ticks)
+}
+
+/// A figure at one place, with the spread over its trials.
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct Point {
     /// Along the horizontal axis.
     pub x: f64,
     /// The median.
     pub y: f64,
-    /// The smallest and the largest trial.
+    /// The interval of the median, or the smallest and the largest trial.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub range: Option<(f64, f64)>,
-    /// The median in words.
-    pub value: String,
+    /// The part of a bar that is drawn stronger than the rest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub part: Option<f64>,
     /// Drawn hollow: some trial was suspect.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub suspect: bool,
+    /// Crossed out: something failed here.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub failed: bool,
     /// Words beside the mark.
-    pub note: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
 }
 
 /// The points of one arm.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Series {
-    /// The arm.
+    /// The arm, in words that can be shown.
     pub label: String,
+    /// What is said of the arm in the legend, beside its name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remark: Option<String>,
     /// Its look.
     pub look: Look,
     /// In the order of `x`.
     pub points: Vec<Point>,
 }
 
+impl Series {
+    /// What the legend says.
+    fn legend(&self) -> String {
+        match &self.remark {
+            Some(remark) => format!("{}  {remark}", self.label),
+            None => self.label.clone(),
+        }
+    }
+}
+
 /// The texts around a chart.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct Texts {
     /// What the chart shows.
     pub title: String,
@@ -160,27 +206,37 @@ pub struct Texts {
 
 /// Draws one line per series, with a marker at every `marked`-th point.
 pub fn lines(texts: &Texts, x: &Axis, y: &Axis, series: &[Series], marked: usize) -> Drawn<String> {
-    to_svg(|area| {
+    let legend: Vec<String> = series.iter().map(Series::legend).collect();
+    let right = room_for(legend.iter().map(String::as_str), 76, RIGHT);
+    let height = SIZE.1.max(TOP + BOTTOM + LEGEND_LINE * series.len() as i32);
+    to_svg((SIZE.0, height), |area| {
         let frame = Frame {
             area,
             x,
             y,
+            size: (SIZE.0, height),
             left: 92,
+            right,
         };
         frame.texts(texts)?;
         frame.grid()?;
-        for s in series {
+        let mut notes = Vec::new();
+        for (i, s) in series.iter().enumerate() {
             frame.line(s)?;
-            frame.marks(s, marked)?;
+            // Neighbours' ranges stand beside each other, not on each other.
+            let aside = i as i32 * 2 - series.len() as i32 + 1;
+            frame.marks(s, marked, aside, &mut notes)?;
         }
         frame.legend(series)
     })
 }
 
 /// A bar divided among several shares.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Stack {
     /// Whose bar it is.
+    pub arm: String,
+    /// What stands before it.
     pub label: String,
     /// Its look.
     pub look: Look,
@@ -193,12 +249,15 @@ pub struct Stack {
 /// Draws one divided bar per stack.
 pub fn stacks(texts: &Texts, share: &Axis, stacks: &[Stack]) -> Drawn<String> {
     let rows = rows_axis(stacks.len());
-    to_svg(|area| {
+    let size = size_of_bars(stacks.len());
+    to_svg(size, |area| {
         let frame = Frame {
             area,
             x: share,
             y: &rows,
-            left: room_for(stacks.iter().map(|s| s.label.as_str())),
+            size,
+            left: room_for(stacks.iter().map(|s| s.label.as_str()), 32, 92),
+            right: room_for(stacks.iter().map(|s| s.note.as_str()), 20, RIGHT),
         };
         frame.texts(texts)?;
         frame.grid()?;
@@ -213,27 +272,37 @@ pub fn stacks(texts: &Texts, share: &Axis, stacks: &[Stack]) -> Drawn<String> {
 fn rows_axis(bars: usize) -> Axis {
     Axis {
         label: String::new(),
+        unit: Unit::Count,
         scale: Scale::Linear,
         range: (0.0, bars.max(1) as f64),
         ticks: Vec::new(),
     }
 }
 
-/// Room for labels to the left of bars, at about 7 px a character.
-fn room_for<'a>(labels: impl Iterator<Item = &'a str>) -> i32 {
-    let longest = labels.map(|label| label.chars().count()).max();
-    (longest.unwrap_or(0) as i32 * 7 + 32).clamp(92, 380)
+/// Room for words and what stands beside them, at about 7 px a character.
+fn room_for<'a>(words: impl Iterator<Item = &'a str>, beside: i32, least: i32) -> i32 {
+    let longest = words.map(|words| words.chars().count()).max();
+    (longest.unwrap_or(0) as i32 * 7 + beside).clamp(least, 420)
+}
+
+fn size_of_bars(bars: usize) -> (i32, i32) {
+    (SIZE.0, SIZE.1.max(TOP + BOTTOM + BAR_LINE * bars as i32))
 }
 
 /// Draws one horizontal bar per series, for figures at a single place.
 pub fn bars(texts: &Texts, value: &Axis, series: &[Series]) -> Drawn<String> {
     let rows = rows_axis(series.len());
-    to_svg(|area| {
+    let size = size_of_bars(series.len());
+    let first = series.iter().filter_map(|s| s.points.first());
+    let words: Vec<String> = first.map(|point| bar_words(value, point)).collect();
+    to_svg(size, |area| {
         let frame = Frame {
             area,
             x: value,
             y: &rows,
-            left: room_for(series.iter().map(|s| s.label.as_str())),
+            size,
+            left: room_for(series.iter().map(|s| s.label.as_str()), 32, 92),
+            right: room_for(words.iter().map(String::as_str), 20, RIGHT),
         };
         frame.texts(texts)?;
         frame.grid()?;
@@ -246,10 +315,14 @@ pub fn bars(texts: &Texts, value: &Axis, series: &[Series]) -> Drawn<String> {
     })
 }
 
-fn to_svg(draw: impl FnOnce(&DrawingArea<SVGBackend, Shift>) -> Drawn) -> Drawn<String> {
+fn to_svg(
+    size: (i32, i32),
+    draw: impl FnOnce(&DrawingArea<SVGBackend, Shift>) -> Drawn,
+) -> Drawn<String> {
     let mut svg = String::new();
     {
-        let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
+        let size = (size.0 as u32, size.1 as u32);
+        let area = SVGBackend::with_string(&mut svg, size).into_drawing_area();
         area.fill(&WHITE).map_err(|e| e.to_string())?;
         draw(&area)?;
         area.present().map_err(|e| e.to_string())?;
@@ -269,16 +342,18 @@ struct Frame<'a, 'b> {
     area: &'a DrawingArea<SVGBackend<'b>, Shift>,
     x: &'a Axis,
     y: &'a Axis,
+    size: (i32, i32),
     left: i32,
+    right: i32,
 }
 
 impl Frame<'_, '_> {
     fn width(&self) -> i32 {
-        SIZE.0 as i32 - self.left - RIGHT
+        self.size.0 - self.left - self.right
     }
 
     fn height(&self) -> i32 {
-        SIZE.1 as i32 - TOP - BOTTOM
+        self.size.1 - TOP - BOTTOM
     }
 
     fn px(&self, x: f64) -> Option<i32> {
@@ -311,7 +386,7 @@ impl Frame<'_, '_> {
         let left = |px, colour| font(px, colour, HPos::Left, VPos::Top);
         self.text(&texts.title, (24, 16), left(19.0, INK))?;
         self.text(&texts.subtitle, (24, 43), left(13.0, FAINT))?;
-        let bottom = SIZE.1 as i32 - 38;
+        let bottom = self.size.1 - 38;
         for (i, line) in texts.caption.iter().take(2).enumerate() {
             self.text(line, (24, bottom + 16 * i as i32), left(11.5, FAINT))?;
         }
@@ -371,21 +446,26 @@ impl Frame<'_, '_> {
         Ok(())
     }
 
-    fn marks(&self, series: &Series, every: usize) -> Drawn {
+    fn marks(&self, series: &Series, every: usize, aside: i32, notes: &mut Vec<Area>) -> Drawn {
         for point in series.points.iter().step_by(every) {
             let Some(at) = self.at(point) else { continue };
             if let Some((low, high)) = point.range
                 && let (Some(low), Some(high)) = (self.py(low), self.py(high))
             {
                 self.path(
-                    &[(at.0, low), (at.0, high)],
+                    &[(at.0 + aside, low), (at.0 + aside, high)],
                     series.look.colour.stroke_width(1),
                 )?;
             }
             self.marker(at, &series.look, point.suspect)?;
-            if let Some(note) = point.note {
-                let style = font(11.0, series.look.colour, HPos::Right, VPos::Bottom);
-                self.text(note, (at.0 - 6, at.1 - 6), style)?;
+            if point.failed {
+                self.cross(at)?;
+            }
+            if let Some(note) = &point.note
+                && let Some(end) = free_place(note, at, notes)
+            {
+                let style = font(11.0, series.look.colour, HPos::Right, VPos::Center);
+                self.text(note, end, style)?;
             }
         }
         Ok(())
@@ -405,10 +485,18 @@ impl Frame<'_, '_> {
         Ok(())
     }
 
+    fn cross(&self, (x, y): (i32, i32)) -> Drawn {
+        for slope in [-1, 1] {
+            let ends = [(x - 8, y - 8 * slope), (x + 8, y + 8 * slope)];
+            self.path(&ends, FAILED.stroke_width(2))?;
+        }
+        Ok(())
+    }
+
     fn legend(&self, series: &[Series]) -> Drawn {
         let left = self.left + self.width() + 22;
         for (i, s) in series.iter().enumerate() {
-            let y = TOP + 10 + 22 * i as i32;
+            let y = TOP + 10 + LEGEND_LINE * i as i32;
             let sample = [(left, y), (left + 34, y)];
             if s.look.dashed {
                 let dashes = DashedPathElement::new(sample, 6, 4, s.look.colour.stroke_width(2));
@@ -418,7 +506,7 @@ impl Frame<'_, '_> {
             }
             self.marker((left + 17, y), &s.look, false)?;
             self.text(
-                &s.label,
+                &s.legend(),
                 (left + 44, y),
                 font(12.5, INK, HPos::Left, VPos::Center),
             )?;
@@ -463,16 +551,23 @@ impl Frame<'_, '_> {
             return Ok(());
         };
         let half = self.half_bar();
-        let corners = [(self.left, y - half), (x, y + half)];
-        let inside = if point.suspect {
-            WHITE
-        } else {
-            series.look.colour
+        let colour = series.look.colour;
+        let part = point.part.and_then(|part| self.px(part));
+        let inside = match (point.suspect, part) {
+            (true, _) => WHITE.to_rgba(),
+            (false, Some(_)) => colour.mix(0.35),
+            (false, None) => colour.to_rgba(),
         };
-        for style in [inside.filled(), series.look.colour.stroke_width(2)] {
-            let bar = Rectangle::new(corners, style);
-            self.area.draw(&bar).map_err(|e| e.to_string())?;
+        let rectangle = |from, to, style: ShapeStyle| {
+            let bar = Rectangle::new([(from, y - half), (to, y + half)], style);
+            self.area.draw(&bar).map_err(|e| e.to_string())
+        };
+        rectangle(self.left, x, inside.filled())?;
+        if let Some(part) = part {
+            let strength = if point.suspect { 0.35 } else { 1.0 };
+            rectangle(self.left, part, colour.mix(strength).filled())?;
         }
+        rectangle(self.left, x, colour.stroke_width(2))?;
         let mut end = x;
         if let Some((low, high)) = point.range
             && let (Some(low), Some(high)) = (self.px(low), self.px(high))
@@ -480,9 +575,34 @@ impl Frame<'_, '_> {
             self.path(&[(low, y), (high, y)], INK.stroke_width(1))?;
             end = end.max(high);
         }
-        let words = format!("{}  {}", point.value, point.note.unwrap_or_default());
+        let words = bar_words(self.x, point);
         let style = font(11.5, FAINT, HPos::Left, VPos::Center);
         self.text(&words, (end + 8, y), style)
+    }
+}
+
+/// A rectangle of words: left, top, right, bottom.
+type Area = (i32, i32, i32, i32);
+
+/// Where words end that stand to the left of a mark: above it, below it or beside it, wherever no others are yet; a
+/// mark among too many has no words, and its table has them.
+fn free_place(words: &str, (x, y): (i32, i32), taken: &mut Vec<Area>) -> Option<(i32, i32)> {
+    let width = words.chars().count() as i32 * 6 + 4;
+    let places = [(x - 7, y - 11), (x - 7, y + 12), (x - 11, y)];
+    let area = |(right, middle): (i32, i32)| (right - width, middle - 7, right, middle + 7);
+    let apart = |a: Area, b: &Area| a.2 <= b.0 || b.2 <= a.0 || a.3 <= b.1 || b.3 <= a.1;
+    let free = places
+        .into_iter()
+        .find(|place| taken.iter().all(|other| apart(area(*place), other)))?;
+    taken.push(area(free));
+    Some(free)
+}
+
+/// What stands after a bar.
+fn bar_words(axis: &Axis, point: &Point) -> String {
+    match &point.note {
+        Some(note) => format!("{}, {note}", axis.unit.words(point.y)),
+        None => axis.unit.words(point.y),
     }
 }
 
@@ -521,18 +641,41 @@ mod tests {
 
     #[test]
     fn linear_axes_start_at_zero() {
-        let ((low, high), ticks) = linear_ticks(134_000.0);
+        let ((low, high), ticks) = linear_ticks(134_000.0, Unit::Count.steps());
         assert_eq!((low, ticks[0]), (0.0, 0.0));
         assert!(high >= 134_000.0 && (3..=7).contains(&ticks.len()));
     }
 
     #[test]
     fn what_cannot_be_placed_has_no_place() {
-        let axis = Axis::over("x", Scale::Log, [1.0, 100.0].into_iter(), |v| v.to_string());
+        let axis = Axis::over("x", Scale::Log, [1.0, 100.0].into_iter(), Unit::Count);
         assert_eq!(axis.fraction(0.0), None);
         assert_eq!(axis.fraction(f64::NAN), None);
         assert_eq!(axis.fraction(1000.0), None);
         assert_eq!(axis.fraction(10.0), Some(0.5));
+    }
+
+    #[test]
+    fn bytes_have_binary_ticks() {
+        let axis = Axis::over("v", Scale::Log, [700.0, 150_000.0].into_iter(), Unit::Bytes);
+        let words: Vec<&str> = axis.ticks.iter().map(|(_, words)| words.as_str()).collect();
+        assert_eq!(
+            words,
+            ["256 B", "1 KiB", "4 KiB", "16 KiB", "64 KiB", "256 KiB"]
+        );
+        let axis = Axis::over("v", Scale::Linear, [4500.0].into_iter(), Unit::Bytes);
+        let words: Vec<&str> = axis.ticks.iter().map(|(_, words)| words.as_str()).collect();
+        assert_eq!(words, ["0", "2 KiB", "4 KiB", "6 KiB"]);
+    }
+
+    #[test]
+    fn words_never_stand_on_words() {
+        let mut taken = Vec::new();
+        let places: Vec<Option<(i32, i32)>> = (0..5)
+            .map(|_| free_place("starved", (100, 100), &mut taken))
+            .collect();
+        assert_eq!(places.iter().flatten().count(), 2, "{places:?}");
+        assert!(free_place("starved", (300, 100), &mut taken).is_some());
     }
 
     #[test]
@@ -541,17 +684,16 @@ mod tests {
             x,
             y,
             range: Some((y, f64::NAN)),
-            value: String::new(),
             suspect: true,
-            note: None,
+            ..Point::default()
         };
         let series = vec![Series {
             label: "a<b>&c".into(),
+            remark: None,
             look: super::super::look::of("epoll"),
             points: vec![point(1.0, 2.0), point(2.0, f64::NAN), point(0.0, 1.0)],
         }];
-        let axis =
-            |values: [f64; 2]| Axis::over("v", Scale::Log, values.into_iter(), |v| v.to_string());
+        let axis = |values: [f64; 2]| Axis::over("v", Scale::Log, values.into_iter(), Unit::Count);
         let svg = lines(
             &Texts::default(),
             &axis([1.0, 2.0]),

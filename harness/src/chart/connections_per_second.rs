@@ -1,28 +1,26 @@
 //! Connections served per second: over the ramp when they are long-lived, over the window when they are short-lived.
 
-use super::canvas::{Drawn, Texts};
-use super::{Chart, by_connections, conditions, count, trials_caption};
-use crate::row::Row;
+use super::canvas::{Scale, Texts};
+use super::panel::Panel;
+use super::unit::Unit;
+use super::{Chart, Measure};
 
-pub fn draw(rows: &[Row]) -> Drawn<Option<Chart>> {
-    let Some(first) = rows.first() else {
-        return Ok(None);
-    };
-    let when = match first.requests_per_conn {
+pub fn draw(panel: &Panel) -> Option<Chart> {
+    let when = match panel.row().requests_per_conn {
         Some(_) => "Connected, served and closed, over the window.",
         None => "From the first connect to the last first reply: how fast the ramp went.",
     };
     let texts = Texts {
         title: "Connections served per second".into(),
-        subtitle: conditions(first, None),
-        caption: vec![format!("{when} {}", trials_caption(rows))],
+        subtitle: panel.conditions(),
+        caption: panel.captions(when),
     };
-    by_connections(
-        "connections-per-second",
-        rows,
-        texts,
-        "connections/s",
-        |row| row.conns_per_s,
-        count,
-    )
+    let measure = Measure {
+        name: "connections-per-second",
+        label: "connections/s",
+        unit: Unit::Count,
+        scale: Scale::Linear,
+        of: |row| row.conns_per_s,
+    };
+    measure.draw(panel, texts)
 }

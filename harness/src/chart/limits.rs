@@ -1,71 +1,119 @@
-//! Connections served against connections asked for: where each model meets its wall.
+//! Connections served against connections asked for: where each model meets its wall, and which.
 
-use super::canvas::{self, Axis, Drawn, Point, Scale, Series, Texts};
-use super::{Chart, conditions, connections_axis, count, look, series_of, sizes, trials_caption};
-use crate::row::Row;
-use crate::summary::cells;
+use super::canvas::{Axis, Point, Scale, Series, Texts};
+use super::panel::{Along, Panel};
+use super::unit::Unit;
+use super::{Chart, Plot, look, shown};
+use crate::row::Status;
+use crate::summary::Cell;
 
-pub fn draw(rows: &[Row]) -> Drawn<Option<Chart>> {
-    let Some(first) = rows.first() else {
-        return Ok(None);
-    };
-    let cells = cells(rows);
-    // Counts are results even where a trial's other figures are not to be believed.
-    let all = series_of(
-        rows,
-        &cells,
-        |cell| cell.count(|row| row.conns_served),
-        count,
-    );
+/// More words than this beside a mark would cover its neighbours.
+const LONGEST_WALL: usize = 40;
+
+pub fn draw(panel: &Panel) -> Option<Chart> {
+    let all = panel.series(|cell| served(panel, cell));
     if all.is_empty() {
-        return Ok(None);
+        return None;
     }
     let mut texts = Texts {
         title: "Connections served, of those asked for".into(),
-        subtitle: conditions(first, None),
-        caption: vec![trials_caption(rows)],
+        subtitle: panel.conditions(),
+        caption: panel.captions("Idle ones included."),
     };
-    let asked = sizes(&cells).into_iter().map(|n| n as f64);
+    // Counts are results even where a trial's other figures are not to be believed.
+    texts.caption.truncate(1);
+    let asked = || panel.cells.iter().map(|cell| asked_for(cell) as f64);
     let served = all.iter().flat_map(|s| s.points.iter().map(|p| p.y));
-    let values: Vec<f64> = asked.chain(served).collect();
-    let svg = if sizes(&cells).len() > 1 {
-        // Whoever served everything would lie on the diagonal with all the others: their names say as much.
-        let everything = |s: &Series| s.points.iter().all(|p| p.y >= p.x);
-        let (whole, mut short): (Vec<Series>, Vec<Series>) = all.into_iter().partition(everything);
-        let names: Vec<&str> = whole.iter().map(|s| s.label.as_str()).collect();
-        if !names.is_empty() {
-            texts.caption.push(format!(
-                "Everything asked for was served by: {}",
-                names.join(", ")
-            ));
-        }
-        short.push(everything_asked(&values));
-        let y = Axis::over(
+    let values: Vec<f64> = asked().chain(served).collect();
+    let axis = |scale| {
+        Axis::over(
             "connections served",
-            Scale::Log,
+            scale,
             values.iter().copied(),
-            count,
-        );
-        canvas::lines(
-            &texts,
-            &connections_axis(values.iter().copied()),
-            &y,
-            &short,
-            1,
-        )?
-    } else {
-        let axis = Axis::over(
-            "connections served",
-            Scale::Linear,
-            values.into_iter(),
-            count,
-        );
-        canvas::bars(&texts, &axis, &all)?
+            Unit::Count,
+        )
     };
-    Ok(Some(Chart {
-        name: "connections-served.svg".into(),
-        svg,
-    }))
+    let plot = match panel.along {
+        Along::Nothing => Plot::Bars {
+            value: axis(Scale::Linear),
+            series: all,
+        },
+        _ => Plot::Lines {
+            x: Axis::over("connections asked for", Scale::Log, asked(), Unit::Count),
+            y: axis(Scale::Log),
+            series: fallen_short(all, &mut texts.caption, &asked().collect::<Vec<_>>()),
+            marked: 1,
+        },
+    };
+    Some(Chart {
+        name: format!("connections-served{}", panel.suffix),
+        texts,
+        plot,
+        table: None,
+    })
+}
+
+fn asked_for(cell: &Cell) -> u64 {
+    cell.workload.conns + cell.workload.idle
+}
+
+fn served(panel: &Panel, cell: &Cell) -> Option<Point> {
+    let counts: Vec<f64> = cell
+        .rows
+        .iter()
+        .filter_map(|row| row.conns_served)
+        .map(|n| n as f64)
+        .collect();
+    let mut point = panel.point_of(cell, &counts)?;
+    point.x = asked_for(cell) as f64;
+    point.note = match cell.status().0 {
+        Status::Limited => wall(cell).or(point.note),
+        _ => point.note,
+    };
+    Some(point)
+}
+
+/// Which wall it was: the reason without a code is the server's own word for it.
+fn wall(cell: &Cell) -> Option<String> {
+    let limited = cell.rows.iter().filter(|row| row.status == Status::Limited);
+    let reason = limited
+        .flat_map(|row| &row.reasons.0)
+        .find(|reason| reason.code.is_empty())?;
+    let words = shown(&reason.text);
+    let short: String = words.chars().take(LONGEST_WALL).collect();
+    Some(if short.len() < words.len() {
+        short + "…"
+    } else {
+        words
+    })
+}
+
+/// The arms that did not serve everything, and the diagonal; the others would all lie on it, so they are named.
+fn fallen_short(all: Vec<Series>, caption: &mut Vec<String>, values: &[f64]) -> Vec<Series> {
+    let everything = |s: &Series| s.points.iter().all(|p| p.y >= p.x);
+    let (whole, mut short): (Vec<Series>, Vec<Series>) = all.into_iter().partition(everything);
+    let names: Vec<&str> = whole.iter().map(|s| s.label.as_str()).collect();
+    if !names.is_empty() {
+        caption.push(format!(
+            "Everything asked for was served by: {}",
+            names.join(", ")
+        ));
+    }
+    label_walls_once(&mut short);
+    short.push(everything_asked(values));
+    short
+}
+
+/// A wall is labelled where it is first met: further on it is the same.
+fn label_walls_once(short: &mut [Series]) {
+    for series in short {
+        let mut met = false;
+        for point in &mut series.points {
+            if point.note.is_some() && std::mem::replace(&mut met, true) {
+                point.note = None;
+            }
+        }
+    }
 }
 
 /// The diagonal on which everything asked for was served.
@@ -79,18 +127,54 @@ fn everything_asked(values: &[f64]) -> Series {
     let point = |v: f64| Point {
         x: v,
         y: v,
-        range: None,
-        value: String::new(),
         suspect: true,
-        note: None,
+        ..Point::default()
     };
     Series {
         label: "asked for".into(),
+        remark: None,
         look: look::Look {
             colour: plotters::style::RGBColor(170, 170, 170),
             marker: look::Marker::Circle,
             dashed: true,
         },
         points: vec![point(low), point(high)],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::panel::panels;
+    use super::*;
+    use crate::row::{Reason, Reasons, Row};
+
+    #[test]
+    fn a_wall_is_labelled_with_its_own_words_and_once() {
+        let row = |conns: u64| Row {
+            arm: "select".into(),
+            model: "select".into(),
+            conns,
+            conns_served: Some(conns.min(1020)),
+            requests_completed: Some(1),
+            status: if conns > 1020 {
+                Status::Limited
+            } else {
+                Status::Ok
+            },
+            reasons: Reasons(vec![Reason {
+                code: String::new(),
+                text: "FD_SETSIZE at 1020".into(),
+            }]),
+            ..Row::blank()
+        };
+        let rows: Vec<Row> = [100, 2000, 5000].map(row).into();
+        let chart = draw(&panels(&rows)[0]).unwrap();
+        let svg = chart.svg().unwrap();
+        assert_eq!(svg.matches("FD_SETSIZE at 1020").count(), 1);
+        let Plot::Lines { series, .. } = chart.plot else {
+            panic!()
+        };
+        let notes: Vec<Option<&str>> = series[0].points.iter().map(|p| p.note.as_deref()).collect();
+        assert_eq!(notes, [None, Some("FD_SETSIZE at 1020"), None]);
     }
 }

@@ -2,11 +2,13 @@
 //! tell apart do not exist, so colour is never the only difference. The hues are Okabe and Ito's.
 
 use plotters::style::RGBColor;
+use serde::{Serialize, Serializer};
 
 /// How one model is drawn in every chart.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Look {
     /// The family's hue.
+    #[serde(serialize_with = "as_hex")]
     pub colour: RGBColor,
     /// The marker at each point.
     pub marker: Marker,
@@ -15,7 +17,8 @@ pub struct Look {
 }
 
 /// The shape of a marker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Marker {
     /// ●
     Circle,
@@ -25,6 +28,12 @@ pub enum Marker {
     Triangle,
     /// ◆
     Diamond,
+}
+
+/// As CSS writes it: `#3c3c3c`.
+fn as_hex<S: Serializer>(colour: &RGBColor, serializer: S) -> Result<S::Ok, S::Error> {
+    let RGBColor(r, g, b) = colour;
+    serializer.serialize_str(&format!("#{r:02x}{g:02x}{b:02x}"))
 }
 
 const BLACK: RGBColor = RGBColor(60, 60, 60);

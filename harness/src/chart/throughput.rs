@@ -1,24 +1,22 @@
 //! Requests completed per second by connections.
 
-use super::canvas::{Drawn, Texts};
-use super::{Chart, by_connections, conditions, count, trials_caption};
-use crate::row::Row;
+use super::canvas::{Scale, Texts};
+use super::panel::Panel;
+use super::unit::Unit;
+use super::{Chart, Measure};
 
-pub fn draw(rows: &[Row]) -> Drawn<Option<Chart>> {
-    let Some(first) = rows.first() else {
-        return Ok(None);
-    };
+pub fn draw(panel: &Panel) -> Option<Chart> {
     let texts = Texts {
         title: "Requests completed per second".into(),
-        subtitle: conditions(first, None),
-        caption: vec![trials_caption(rows)],
+        subtitle: panel.conditions(),
+        caption: panel.captions(""),
     };
-    by_connections(
-        "requests-per-second",
-        rows,
-        texts,
-        "requests/s",
-        |row| row.requests_per_s,
-        count,
-    )
+    let measure = Measure {
+        name: "requests-per-second",
+        label: "requests/s",
+        unit: Unit::Count,
+        scale: Scale::Linear,
+        of: |row| row.requests_per_s,
+    };
+    measure.draw(panel, texts)
 }

@@ -21,7 +21,8 @@ fn escaped_row(row: &Row) -> Row {
     row
 }
 
-fn escaped(text: &str) -> String {
+/// Text without anything that Markdown or HTML would obey.
+pub fn escaped(text: &str) -> String {
     let mut escaped = String::new();
     for c in visible(text).chars() {
         match c {

@@ -8,7 +8,7 @@ mod bmf;
 mod csv;
 mod gha;
 mod json;
-mod md;
+pub mod md;
 
 use crate::error::Failure;
 use crate::row::Row;
@@ -33,7 +33,7 @@ pub struct Source<'a> {
 
 impl Source<'_> {
     /// The `environment` of `run.json`; null if there is none.
-    fn environment(&self) -> Value {
+    pub fn environment(&self) -> Value {
         let run: Value = serde_json::from_str(self.run_json).unwrap_or_default();
         run.get("environment").cloned().unwrap_or_default()
     }

@@ -4,6 +4,7 @@ use super::table::printable;
 use crate::row::Row;
 use crate::stats::growth::{Growth, over_idle};
 use crate::stats::ranking::{Difference, Place, Ranking, Standing, rankings};
+use loadgen::units::{format_count, format_ns};
 
 /// Everything that comparing the rows has to say; empty when there is nothing to compare.
 pub fn for_people(rows: &[Row]) -> String {
@@ -69,7 +70,7 @@ fn too_short(ranking: &Ranking) -> Option<u64> {
 }
 
 /// What may be said of an arm: `worse by 33.0 % (31.2 to 35.1 %)`.
-fn standing(place: &Place, more_is_better: bool) -> String {
+pub fn standing(place: &Place, more_is_better: bool) -> String {
     let Some(difference) = place.difference else {
         return "best".into();
     };
@@ -81,6 +82,21 @@ fn standing(place: &Place, more_is_better: bool) -> String {
         Standing::NeedsBlocks(Some(n)) => format!("needs {n} blocks: {change}"),
         Standing::NeedsBlocks(None) => format!("more blocks than could be run: {change}"),
     }
+}
+
+/// The figure of a place: `123 456 (120 000 to 125 000)`.
+pub fn figure_in_words(ranking: &Ranking, place: &Place) -> String {
+    let words = |v: f64| match ranking.more_is_better {
+        true => format_count(v.round() as u64),
+        false => format_ns((v * 1e3).round() as u64),
+    };
+    let figure = &place.figure;
+    format!(
+        "{} ({} to {})",
+        words(figure.median),
+        words(figure.min),
+        words(figure.max)
+    )
 }
 
 fn worse_by(difference: &Difference, more_is_better: bool) -> String {

@@ -1,5 +1,10 @@
 //! Results for people: tables and pages.
 
+pub mod answer;
 pub mod comparison;
+pub mod page;
+pub mod pull_request;
+pub mod read_back;
 pub mod saved;
 pub mod table;
+pub mod write;

@@ -1,25 +1,28 @@
-//! `harness report DIR`: what a run said at its end, said again from its saved rows.
+//! `harness report DIR`: what a run said at its end, said again from its saved files: the text on stdout, and in its
+//! folder the charts, `report.md` and `report.html`.
 
+use super::read_back;
 use super::table;
+use super::write::{Report, write};
+use crate::chart::Evidence;
 use crate::cli::{Format, ReportFlags};
 use crate::error::Failure;
 use crate::export::{self, Source};
 use crate::load_rows::{SavedRun, load};
 use crate::row::to_csv;
 use crate::run::{eprintln, say};
+use crate::store::RunFolder;
 use crate::threshold;
 
 /// Prints the run again, makes the exports, checks the thresholds; returns the exit code.
 pub fn report(flags: &ReportFlags) -> Result<u8, Failure> {
     let run = load(&flags.dir).map_err(|e| Failure::failed(e.to_string()))?;
-    if let Some(note) = &run.note {
-        eprintln(&format!("note: {note}"));
-    }
-    say(&text(&run, flags)?)?;
     let source = Source {
         rows: &run.rows,
         run_json: &run.run_json,
     };
+    make_again(&run, &source, flags)?;
+    say(&text(&run, flags)?)?;
     export::write_all(&flags.export, &source)?;
     let misses = threshold::misses(&flags.threshold, &run.rows);
     if misses.is_empty() {
@@ -27,6 +30,32 @@ pub fn report(flags: &ReportFlags) -> Result<u8, Failure> {
     }
     eprintln(threshold::table(&misses).trim_end());
     Ok(threshold::MISSED)
+}
+
+/// Charts, `report.md` and `report.html`, from the saved files alone.
+fn make_again(run: &SavedRun, source: &Source, flags: &ReportFlags) -> Result<(), Failure> {
+    let beside =
+        read_back::read(&flags.dir, &run.rows).map_err(|e| Failure::failed(e.to_string()))?;
+    let missing = beside
+        .missing
+        .iter()
+        .map(|name| format!("{name} is not there: its charts are left out"));
+    let notes: Vec<String> = run.note.iter().cloned().chain(missing).collect();
+    for note in &notes {
+        eprintln(&format!("note: {note}"));
+    }
+    let report = Report {
+        evidence: Evidence {
+            rows: &run.rows,
+            histograms: &beside.histograms,
+            timeline: &beside.timeline,
+            workers: &beside.workers,
+        },
+        environment: &source.environment(),
+        complete: run.complete,
+        notes,
+    };
+    write(&RunFolder::open(&flags.dir), &report)
 }
 
 fn text(run: &SavedRun, flags: &ReportFlags) -> Result<String, Failure> {

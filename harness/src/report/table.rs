@@ -9,7 +9,8 @@ use loadgen::units::{format_bytes, format_count, format_ns};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-const COLUMNS: [&str; 13] = [
+/// The columns of the table.
+pub const COLUMNS: [&str; 13] = [
     "model",
     "conns",
     "served",
@@ -92,7 +93,8 @@ fn table(cells: &[Cell], style: TableStyle) -> String {
     table.trim_fmt() + "\n"
 }
 
-fn line(cell: &Cell) -> Vec<String> {
+/// A cell in words, one per column.
+pub fn line(cell: &Cell) -> Vec<String> {
     let whole = |figure: Option<Figure>| shown(figure, |v| format_count(v.round() as u64));
     let time = |figure: Option<Figure>| shown(figure, |v| format_ns(v.round() as u64));
     let ns = |column: Option<u64>| column.map(|ns| ns as f64);
@@ -164,7 +166,7 @@ fn notes(cells: &[Cell], rows: &[Row]) -> String {
 }
 
 /// What must be known to read the figures rightly.
-fn caveats(rows: &[Row]) -> String {
+pub fn caveats(rows: &[Row]) -> String {
     let any = |test: &dyn Fn(&Row) -> bool| rows.iter().any(test);
     let mut text = String::new();
     if any(&|row| row.rate_per_s.is_none() && row.response_p50_ns.is_some()) {

@@ -1,0 +1,22 @@
+//! Memory of the server per connection.
+
+use super::canvas::{Scale, Texts};
+use super::panel::Panel;
+use super::unit::Unit;
+use super::{Chart, Measure};
+
+pub fn draw(panel: &Panel) -> Option<Chart> {
+    let texts = Texts {
+        title: "Server memory per connection".into(),
+        subtitle: panel.conditions(),
+        caption: panel.captions("What the server has more than when it was ready, its children and the kernel's part included."),
+    };
+    let measure = Measure {
+        name: "memory-per-connection",
+        label: "memory per connection",
+        unit: Unit::Bytes,
+        scale: Scale::Log,
+        of: |row| row.server_memory_per_conn_bytes,
+    };
+    measure.draw(panel, texts)
+}

@@ -1,0 +1,270 @@
+//! `harness report` on saved runs: every file made again, and the page in a real browser.
+
+mod browser;
+mod saved_run;
+
+use browser::Browser;
+use saved_run::{HOSTILE, MANY_WORKLOADS, MODELS};
+use serde_json::json;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+use std::time::Instant;
+
+fn report(folder: &Path) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_harness"))
+        .arg("report")
+        .arg(folder)
+        .output()
+        .unwrap()
+}
+
+fn made(folder: &Path) {
+    let output = report(folder);
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// All files of a folder with their contents, by name.
+fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
+    let read = |dir: &Path| {
+        fs::read_dir(dir)
+            .unwrap()
+            .map(|e| e.unwrap().path())
+            .collect::<Vec<_>>()
+    };
+    let paths = read(folder)
+        .into_iter()
+        .flat_map(|p| if p.is_dir() { read(&p) } else { vec![p] });
+    let mut files: Vec<(String, Vec<u8>)> = paths
+        .map(|p| {
+            (
+                p.strip_prefix(folder).unwrap().display().to_string(),
+                fs::read(&p).unwrap(),
+            )
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn everything_is_made_again_and_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    saved_run::write(
+        folder.path(),
+        &["epoll", "poll", "prefork", HOSTILE],
+        &[(50, 0), (50, 100), (50, 1000)],
+        6,
+    );
+    made(folder.path());
+    let first = files(folder.path());
+    let names: Vec<&str> = first.iter().map(|(name, _)| name.as_str()).collect();
+    for expected in [
+        "report.html",
+        "report.md",
+        "charts/heat-requests.svg",
+        "charts/response-p99-by-idle.svg",
+        "charts/memory-per-connection.svg",
+        "charts/cpu-user-system-idle100.svg",
+        "charts/connections-served.svg",
+        "charts/accepts-per-worker.svg",
+        "charts/timeline-c50_echo64.svg",
+        "charts/latency-by-percentile-c50_echo64_idle100.svg",
+    ] {
+        assert!(
+            names.contains(&expected),
+            "{expected} is not among {names:?}"
+        );
+    }
+    for (name, _) in first
+        .iter()
+        .filter(|(name, _)| name.starts_with("charts/") || name.starts_with("report"))
+    {
+        fs::remove_file(folder.path().join(name)).unwrap();
+    }
+    made(folder.path());
+    assert!(
+        files(folder.path()) == first,
+        "a second report differs from the first"
+    );
+    let md = fs::read_to_string(folder.path().join("report.md")).unwrap();
+    assert!(!md.contains('\u{1b}') && md.len() < 900 * 1024);
+    // Between fences text is only shown.
+    assert!(
+        md.split("```")
+            .step_by(2)
+            .all(|text| !text.contains("<img")),
+        "{md}"
+    );
+}
+
+#[test]
+fn a_damaged_file_beside_the_rows_is_named_with_its_line() {
+    let folder = tempfile::tempdir().unwrap();
+    saved_run::write(folder.path(), &["epoll", "poll"], &[(50, 0)], 2);
+    let file = folder.path().join("latency.hlog");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replacen("HISTFAAA", "HISTFZZZ", 1)).unwrap();
+    let output = report(folder.path());
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        errors.contains("latency.hlog:") && !errors.contains("panicked"),
+        "{errors}"
+    );
+    fs::remove_file(&file).unwrap();
+    let output = report(folder.path());
+    assert!(output.status.success());
+    assert!(String::from_utf8_lossy(&output.stderr).contains("latency.hlog is not there"));
+    assert!(
+        fs::read_to_string(folder.path().join("report.html"))
+            .unwrap()
+            .contains("latency.hlog is not there")
+    );
+}
+
+#[test]
+fn two_thousand_rows_make_a_report() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows = saved_run::write(folder.path(), &MODELS, &MANY_WORKLOADS, 13);
+    assert!(rows > 2000);
+    let started = Instant::now();
+    made(folder.path());
+    let took = started.elapsed();
+    println!("{rows} rows: {:.2} s", took.as_secs_f64());
+    // The figure is the bench's; this is a debug build on a machine that may be busy.
+    assert!(took.as_secs() < 120, "{took:?}");
+    assert!(fs::metadata(folder.path().join("report.md")).unwrap().len() < 900 * 1024);
+}
+
+#[test]
+fn the_page_works_in_a_browser_and_fetches_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    saved_run::write(
+        folder.path(),
+        &["epoll", "poll", "select", "prefork", "process", HOSTILE],
+        &[(50, 0), (50, 100), (50, 1000), (50, 5000)],
+        6,
+    );
+    made(folder.path());
+    let Some(mut browser) = Browser::start() else {
+        return;
+    };
+    let page = folder.path().join("report.html");
+    browser.open(&page);
+    assert_eq!(browser.fetched(), [format!("file://{}", page.display())]);
+
+    let drawn = "[...document.querySelectorAll('figure')].filter(f => f.querySelector('.plot svg path, .plot svg rect')).length";
+    let figures = browser.value("document.querySelectorAll('figure').length");
+    assert!(figures.as_u64().unwrap() > 15);
+    assert_eq!(browser.value(drawn), figures, "every chart is drawn");
+    assert_eq!(
+        browser.value("document.querySelectorAll('figure details table').length"),
+        figures,
+        "and is a table"
+    );
+    assert_eq!(
+        browser.value("document.querySelectorAll('#answer p').length"),
+        json!(3)
+    );
+
+    arms_are_switched_off_everywhere(&mut browser);
+    scales_are_switched(&mut browser);
+    values_are_shown_under_the_pointer(&mut browser);
+    light_and_dark(&mut browser);
+
+    let title = browser.value("document.title").to_string();
+    assert!(title.contains("made-up"), "a label was obeyed: {title}");
+    assert_eq!(browser.value("document.images.length"), json!(0));
+    // What a label could do at worst is refused by the policy; its complaint is looked for last.
+    assert!(browser.console().is_empty(), "{:?}", browser.console());
+    browser.value("fetch('http://127.0.0.1:9/').catch(() => 0); 1");
+    assert!(
+        browser
+            .value("document.querySelector('meta[http-equiv]').content")
+            .as_str()
+            .unwrap()
+            .starts_with("default-src 'none'")
+    );
+    assert_eq!(
+        browser.fetched().len(),
+        1,
+        "the policy let a request through"
+    );
+}
+
+fn arms_are_switched_off_everywhere(browser: &mut Browser) {
+    let poll = "document.querySelectorAll('.plot g[data-arm=\"poll\"]').length";
+    let before = browser.value(poll).as_u64().unwrap();
+    let click =
+        "[...document.querySelectorAll('#legend input')].find(b => b.value === 'poll').click()";
+    browser.value(click);
+    assert!(before > 10);
+    assert_eq!(browser.value(poll), json!(0));
+    let visible = "[...document.querySelectorAll('figure tr[data-arm=\"poll\"]')].filter(r => !r.hidden).length";
+    assert_eq!(browser.value(visible), json!(0));
+    browser.value(click);
+    assert_eq!(browser.value(poll), json!(before));
+    browser.value("document.getElementById('none').click()");
+    assert_eq!(
+        browser.value(
+            "document.querySelectorAll('.plot g[data-arm]:not([data-arm=\"asked for\"])').length"
+        ),
+        json!(0)
+    );
+    browser.value("document.getElementById('all').click()");
+    assert_eq!(browser.value(poll), json!(before));
+}
+
+fn scales_are_switched(browser: &mut Browser) {
+    let ticks = "[...document.querySelectorAll('#requests-per-second .plot text')].map(t => t.textContent).join()";
+    let linear = browser.value(ticks);
+    browser.value("document.querySelector('#requests-per-second .switch').click()");
+    assert_eq!(
+        browser.value("document.getElementById('requests-per-second').dataset.scale"),
+        json!("log")
+    );
+    assert_ne!(browser.value(ticks), linear);
+    browser.value("document.querySelector('#requests-per-second .switch').click()");
+    assert_eq!(browser.value(ticks), linear);
+}
+
+fn values_are_shown_under_the_pointer(browser: &mut Browser) {
+    let text = browser.value(
+        "(() => { const m = document.querySelector('#requests-per-second g[data-arm=\"epoll\"] path[transform]'); \
+         m.scrollIntoView({ block: 'center' }); const b = m.getBoundingClientRect(); \
+         m.ownerSVGElement.dispatchEvent(new PointerEvent('pointermove', \
+         { clientX: b.x + b.width / 2, clientY: b.y + b.height / 2 })); \
+         const h = document.getElementById('hover'); return h.hidden ? '' : h.textContent; })()",
+    );
+    let text = text.as_str().unwrap();
+    assert!(
+        text.contains(" to ") && text.contains("idle connections"),
+        "{text:?}"
+    );
+}
+
+fn light_and_dark(browser: &mut Browser) {
+    let paper = "getComputedStyle(document.body).backgroundColor";
+    let prefer = |browser: &mut Browser, scheme: &str| {
+        let features = json!([{"name": "prefers-color-scheme", "value": scheme}]);
+        browser.call("Emulation.setEmulatedMedia", json!({"features": features}));
+    };
+    prefer(browser, "light");
+    let light = browser.value(paper);
+    prefer(browser, "dark");
+    let dark = browser.value(paper);
+    assert_ne!(light, dark, "the page follows what its reader prefers");
+    let click = "document.getElementById('theme').click()";
+    browser.value(click);
+    assert_eq!(browser.value(paper), light, "auto → light");
+    browser.value(click);
+    assert_eq!(browser.value(paper), dark, "light → dark");
+    browser.value(click);
+    prefer(browser, "light");
+    assert_eq!(browser.value(paper), light, "dark → auto");
+}

@@ -1,0 +1,222 @@
+//! A run folder made up for tests and benches: rows with every column that results/README.md names, their
+//! histograms, seconds and workers. Same arguments, same files.
+
+use hdrhistogram::Histogram;
+use loadgen::files::{Interval, interval_log};
+use loadgen::tally::{DIGITS, LATENCY_MAX_NS};
+use serde_json::{Map, Value, json};
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+/// A label that would be obeyed by a careless page.
+pub const HOSTILE: &str = "epoll:x=</script><img src=x onerror=document.title='owned'>\u{1b}[31m";
+
+/// Connections and idle connections of a large run: with 15 models and 13 blocks over 2 000 rows.
+pub const MANY_WORKLOADS: [(u64, u64); 11] = [
+    (50, 0),
+    (200, 0),
+    (1000, 0),
+    (5000, 0),
+    (10_000, 0),
+    (50, 100),
+    (50, 1000),
+    (50, 10_000),
+    (100, 10),
+    (100, 100),
+    (100, 1000),
+];
+
+/// Names of the models whose rows are made up.
+pub const MODELS: [&str; 15] = [
+    "iterative",
+    "process",
+    "prefork",
+    "thread",
+    "thread-pool",
+    "nonblocking",
+    "select",
+    "poll",
+    "epoll",
+    "epoll-et",
+    "epoll-oneshot",
+    "reuseport",
+    "io-uring",
+    "tokio",
+    "tokio-multi",
+];
+
+/// Writes a run of these arms under these (connections, idle) workloads, so many times each; returns its rows.
+pub fn write(folder: &Path, arms: &[&str], workloads: &[(u64, u64)], blocks: u64) -> usize {
+    let mut random = fastrand::Rng::with_seed(7);
+    let mut rows = Vec::new();
+    for block in 1..=blocks {
+        for workload in workloads {
+            for arm in arms {
+                let trial = rows.len() as u64 + 1;
+                rows.push(row(trial, block, arm, *workload, &mut random));
+            }
+        }
+    }
+    let run = json!({
+        "schema": "tenk.run/1", "run_dir": "results/made-up", "complete": true, "trials": rows, "summary": [],
+        "environment": {
+            "version": "0.1.0", "command": ["harness", "--model", "all", "--server", "a 'server' {port}"],
+            "kernel": "Linux 6.18 x86_64", "cpus": 2, "seed": 7, "host_sysctls": {"net.core.somaxconn": "4096"},
+        },
+    });
+    let put = |name: &str, bytes: &[u8]| fs::write(folder.join(name), bytes).unwrap();
+    put(
+        "run.json",
+        (serde_json::to_string_pretty(&run).unwrap() + "\n").as_bytes(),
+    );
+    put("trials.csv", &csv(&columns(), &rows));
+    let seconds: Vec<Map<String, Value>> = rows.iter().flat_map(seconds).collect();
+    let names = "run_id trial arm conns second requests_completed errors response_p50_ns response_p99_ns response_max_ns";
+    put("timeline.csv", &csv(&words(names), &seconds));
+    let workers: Vec<Map<String, Value>> = rows.iter().flat_map(workers).collect();
+    put(
+        "workers.csv",
+        &csv(
+            &words("run_id trial arm conns worker accepted shed closed bytes_in bytes_out wakeups"),
+            &workers,
+        ),
+    );
+    put("latency.hlog", &histograms(&rows, &mut random));
+    rows.len()
+}
+
+fn words(text: &str) -> Vec<String> {
+    text.split(' ').map(String::from).collect()
+}
+
+/// The columns of a row, as the README of the results lists them.
+fn columns() -> Vec<String> {
+    let readme = include_str!("../../../results/README.md");
+    let names = readme
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split_once("` |"));
+    names
+        .map(|(name, _)| name.to_string())
+        .skip_while(|name| name != "run_id")
+        .collect()
+}
+
+fn row(
+    trial: u64,
+    block: u64,
+    arm: &str,
+    (conns, idle): (u64, u64),
+    random: &mut fastrand::Rng,
+) -> Map<String, Value> {
+    let model = arm.split(':').next().unwrap_or(arm);
+    let rank = MODELS.iter().position(|m| *m == model).unwrap_or(0) as f64;
+    let noise = 1.0 + 0.02 * random.f64();
+    let asked = conns + idle;
+    let limited = model == "select" && asked > 1020;
+    let crosses = if ["poll", "select"].contains(&model) {
+        1.0 + idle as f64 / 100.0
+    } else {
+        1.0
+    };
+    let p50 = (90_000.0 + 2_000.0 * rank) * crosses * noise;
+    let mut row: Map<String, Value> = columns()
+        .into_iter()
+        .map(|name| (name, Value::Null))
+        .collect();
+    let filled = json!({
+        "run_id": "made-up", "block": block, "trial": trial, "seed": trial, "arm": arm, "model": model,
+        "service": "echo", "protocol": "echo", "conns": conns, "idle": idle, "payload_bytes": 64, "arrival": "closed",
+        "think_ns": 0, "pipeline": 1, "server_cpus": "0", "client_cpus": "1", "duration_s": 3.0,
+        "status": if limited { "limited" } else { "ok" },
+        "verdict": if model == "process" && block == 1 { "suspect" } else if model == "iterative" { "invalid" } else { "valid" },
+        "reasons": if limited { format!("FD_SETSIZE at 1020 of {asked}") } else { String::new() },
+        "conns_established": asked, "conns_served": if limited { 1020 } else { asked }, "conns_per_s": 20_000.0 * noise,
+        "requests_offered": 300_000, "requests_completed": 300_000, "errors": 0,
+        "requests_per_s": 1e5 * (0.4 + rank / 20.0) * noise / crosses,
+        "response_p50_ns": p50 as u64, "response_p99_ns": (p50 * 4.0) as u64, "response_p999_ns": (p50 * 9.0) as u64,
+        "server_cpu_us_per_request": 20.0 / (1.0 + rank) * noise, "server_user_s": 0.5, "server_system_s": 1.5 + rank / 20.0,
+        "server_memory_per_conn_bytes": 150_000.0 / (1.0 + rank).powi(2) * noise,
+    });
+    for (key, value) in filled.as_object().unwrap() {
+        *row.get_mut(key).unwrap() = value.clone();
+    }
+    row
+}
+
+fn seconds(row: &Map<String, Value>) -> Vec<Map<String, Value>> {
+    let second = |n: u64| {
+        let errors = u64::from(row["model"] == "poll" && n == 1);
+        let line = json!({
+            "run_id": row["run_id"], "trial": row["trial"], "arm": row["arm"], "conns": row["conns"], "second": n,
+            "requests_completed": row["requests_per_s"].as_f64().unwrap() as u64 + n * 1000, "errors": errors,
+            "response_p50_ns": 90_000, "response_p99_ns": null, "response_max_ns": 900_000,
+        });
+        line.as_object().unwrap().clone()
+    };
+    (0..3).map(second).collect()
+}
+
+fn workers(row: &Map<String, Value>) -> Vec<Map<String, Value>> {
+    if row["model"] != "prefork" {
+        return Vec::new();
+    }
+    let worker = |n: u64| {
+        let line = json!({
+            "run_id": row["run_id"], "trial": row["trial"], "arm": row["arm"], "conns": row["conns"], "worker": n,
+            "accepted": 10 + n, "shed": 0, "closed": 10, "bytes_in": 1, "bytes_out": 1, "wakeups": 2,
+        });
+        line.as_object().unwrap().clone()
+    };
+    (0..8).map(worker).collect()
+}
+
+fn csv(columns: &[String], lines: &[Map<String, Value>]) -> Vec<u8> {
+    let cell = |line: &Map<String, Value>, name: &String| match &line[name] {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record(columns).unwrap();
+    for line in lines {
+        writer
+            .write_record(columns.iter().map(|name| cell(line, name)))
+            .unwrap();
+    }
+    writer.into_inner().unwrap()
+}
+
+/// Twenty different histograms in turn: encoding takes longer than reading back.
+fn histograms(rows: &[Map<String, Value>], random: &mut fastrand::Rng) -> Vec<u8> {
+    let made: Vec<Histogram<u64>> = (0..20).map(|_| histogram(random)).collect();
+    let name = |row: &Map<String, Value>| {
+        format!(
+            "{}-c{}-t{}",
+            row["arm"].as_str().unwrap(),
+            row["conns"],
+            row["trial"]
+        )
+    };
+    let tags: Vec<String> = rows.iter().map(name).collect();
+    let intervals: Vec<Interval> = tags
+        .iter()
+        .enumerate()
+        .map(|(i, tag)| Interval {
+            start: Duration::from_secs(1_700_000_000 + 5 * i as u64),
+            length: Duration::from_secs(3),
+            tag,
+            histogram: made[i % made.len()].clone(),
+        })
+        .collect();
+    interval_log(&intervals).unwrap()
+}
+
+fn histogram(random: &mut fastrand::Rng) -> Histogram<u64> {
+    let mut histogram = Histogram::new_with_bounds(1, LATENCY_MAX_NS, DIGITS).unwrap();
+    for _ in 0..30_000 {
+        let tail = 1.0 / (1.0 - random.f64()).powf(0.7);
+        histogram.record((90_000.0 * tail) as u64).unwrap();
+    }
+    histogram
+}
