@@ -358,6 +358,7 @@ fn check_run(flags: &LoadFlags, run: &RunFlags) -> Result<(), LoadError> {
 fn check_combinations(shape: &ShapeFlags, flags: &LoadFlags) -> Result<(), LoadError> {
     let http = flags.protocol == ProtocolName::Http;
     let churns = shape.requests_per_conn.is_some();
+    let thinks = flags.think.is_some_and(|pause| !pause.is_zero());
     let conflicts = [
         (
             flags.path.is_some() && !http,
@@ -376,8 +377,12 @@ fn check_combinations(shape: &ShapeFlags, flags: &LoadFlags) -> Result<(), LoadE
             "--connect-arrival needs --connect-rate",
         ),
         (
-            flags.think.is_some_and(|t| !t.is_zero()) && shape.rate.is_some(),
+            thinks && shape.rate.is_some(),
             "--think belongs to the closed loop: drop it or --rate",
+        ),
+        (
+            thinks && flags.pipeline > 1,
+            "--think needs --pipeline 1: a pause follows one answer",
         ),
         (
             flags.rotate.is_some() && shape.idle == 0,
@@ -498,6 +503,7 @@ mod tests {
             ),
             (&["--arrival", "poisson"], "needs --rate"),
             (&["--rate", "5", "--think", "1ms"], "closed loop"),
+            (&["--think", "1ms", "--pipeline", "2"], "--pipeline 1"),
             (&["--rotate", "1s"], "needs --idle"),
             (&["--close", "server"], "needs --requests-per-conn"),
             (&["--path", "/x"], "--protocol http"),
@@ -633,6 +639,9 @@ mod tests {
             match shape.rate {
                 Some(_) => flags.think = None,
                 None => flags.arrival = None,
+            }
+            if flags.think.is_some() {
+                flags.pipeline = 1;
             }
             if flags.protocol == ProtocolName::Http {
                 shape.payload = None;

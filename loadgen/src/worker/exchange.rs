@@ -365,6 +365,7 @@ impl Worker {
         let connection = &mut self.connections[slot as usize];
         connection.served = true;
         connection.ever_served = true;
+        connection.failures = 0;
         self.tally.connections.served += 1;
         if self.phase(self.now_ns) == Phase::Window {
             self.tally.connections.served_in_window += 1;
