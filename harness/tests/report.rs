@@ -4,12 +4,15 @@ mod browser;
 mod saved_run;
 
 use browser::Browser;
-use saved_run::{HOSTILE, MANY_WORKLOADS, MODELS};
+use saved_run::{MANY_WORKLOADS, MODELS};
 use serde_json::json;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Instant;
+
+/// A label that would be obeyed by a careless page.
+const HOSTILE: &str = "epoll:x=</script><img src=x onerror=document.title='owned'>\u{1b}[31m";
 
 fn report(folder: &Path) -> Output {
     Command::new(env!("CARGO_BIN_EXE_harness"))

@@ -462,7 +462,7 @@ impl Frame<'_, '_> {
                 self.cross(at)?;
             }
             if let Some(note) = &point.note
-                && let Some(end) = free_place(note, at, notes)
+                && let Some(end) = free_place(note, at, self.left, notes)
             {
                 let style = font(11.0, series.look.colour, HPos::Right, VPos::Center);
                 self.text(note, end, style)?;
@@ -584,11 +584,25 @@ impl Frame<'_, '_> {
 /// A rectangle of words: left, top, right, bottom.
 type Area = (i32, i32, i32, i32);
 
-/// Where words end that stand to the left of a mark: above it, below it or beside it, wherever no others are yet; a
-/// mark among too many has no words, and its table has them.
-fn free_place(words: &str, (x, y): (i32, i32), taken: &mut Vec<Area>) -> Option<(i32, i32)> {
+/// Where words end that stand beside a mark: below it, above it or level with it, to its left or, at the `edge`, to
+/// its right, wherever no others are yet; a mark among too many has no words, and its table has them.
+fn free_place(
+    words: &str,
+    (x, y): (i32, i32),
+    edge: i32,
+    taken: &mut Vec<Area>,
+) -> Option<(i32, i32)> {
     let width = words.chars().count() as i32 * 6 + 4;
-    let places = [(x - 7, y - 11), (x - 7, y + 12), (x - 11, y)];
+    let beside = if x - 11 - width >= edge {
+        x - 7
+    } else {
+        x + 7 + width
+    };
+    let places = [
+        (beside, y + 12),
+        (beside, y - 11),
+        (beside + (beside - x).signum() * 4, y),
+    ];
     let area = |(right, middle): (i32, i32)| (right - width, middle - 7, right, middle + 7);
     let apart = |a: Area, b: &Area| a.2 <= b.0 || b.2 <= a.0 || a.3 <= b.1 || b.3 <= a.1;
     let free = places
@@ -672,10 +686,11 @@ mod tests {
     fn words_never_stand_on_words() {
         let mut taken = Vec::new();
         let places: Vec<Option<(i32, i32)>> = (0..5)
-            .map(|_| free_place("starved", (100, 100), &mut taken))
+            .map(|_| free_place("starved", (100, 100), 0, &mut taken))
             .collect();
         assert_eq!(places.iter().flatten().count(), 2, "{places:?}");
-        assert!(free_place("starved", (300, 100), &mut taken).is_some());
+        assert!(free_place("starved", (10, 100), 0, &mut taken).is_some_and(|at| at.0 > 50));
+        assert!(free_place("starved", (300, 100), 0, &mut taken).is_some());
     }
 
     #[test]

@@ -35,6 +35,7 @@ fn which(rows: &[Row], rankings: &[Ranking]) -> String {
         }
         (Some(t), None) => format!("By requests/s, {t}."),
         (None, Some(c)) => format!("By CPU per request, {c}."),
+        (Some(t), Some(c)) if t == c => format!("By requests/s and by CPU per request, {t}."),
         (Some(t), Some(c)) => format!("By requests/s, {t}; by CPU per request, {c}."),
     }
 }
@@ -179,7 +180,7 @@ fn first_wall(cell: &Cell) -> Option<String> {
 
 fn undecided(rows: &[Row], rankings: &[Ranking]) -> String {
     if arms(rows).len() < 2 {
-        return "A second --model, or `harness compare` with another run, would compare something."
+        return "A second --model, or harness compare with another run, would compare something."
             .into();
     }
     let compared: usize = rankings
@@ -209,9 +210,9 @@ fn undecided(rows: &[Row], rankings: &[Ranking]) -> String {
     );
     if let (Some(least), Some(most)) = (known.iter().min(), known.iter().max()) {
         text.push_str(&match least == most {
-            true => format!("; they need about {most} blocks (`--repeat {most}`)"),
+            true => format!("; they need about {most} blocks (--repeat {most})"),
             false => format!(
-                "; they need about {least} to {most} blocks (`--repeat {most}` for all of these)"
+                "; they need about {least} to {most} blocks (--repeat {most} for all of these)"
             ),
         });
     }

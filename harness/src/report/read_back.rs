@@ -26,7 +26,7 @@ const MOST_UNPACKED: u64 = 512 * 1024;
 const PACKED_COOKIE: u32 = 0x1c84_9304 | 0x10;
 
 /// What stood beside the rows.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Beside {
     /// Response times by trial.
     pub histograms: Histograms,
@@ -44,35 +44,43 @@ type Fault = (Option<u64>, String);
 /// Reads everything beside the rows of the run in this folder.
 pub fn read(folder: &Path, rows: &[Row]) -> Result<Beside, LoadError> {
     let trials: BTreeMap<u32, &Row> = rows.iter().map(|row| (row.trial, row)).collect();
-    let mut beside = Beside::default();
-    let mut part =
-        |name: &'static str, parse: &mut dyn FnMut(&mut Beside, &[u8]) -> Result<(), Fault>| {
-            let file = folder.join(name);
-            let read = match contents(&file) {
-                Ok(Some(bytes)) => parse(&mut beside, &bytes),
-                Ok(None) => {
-                    beside.missing.push(name);
-                    Ok(())
-                }
-                Err(what) => Err((None, what)),
-            };
-            read.map_err(|(line, what)| LoadError { file, line, what })
-        };
-    part("timeline.csv", &mut |beside, bytes| {
+    let mut missing = Vec::new();
+    let timeline = part(folder, "timeline.csv", &mut missing, |bytes| {
         let known = |line: &TimelineRow| belongs(&trials, line.trial, &line.run_id, &line.arm);
-        beside.timeline = lines(bytes, &timeline::COLUMNS, known)?;
-        Ok(())
+        lines(bytes, &timeline::COLUMNS, known)
     })?;
-    part("workers.csv", &mut |beside, bytes| {
+    let workers = part(folder, "workers.csv", &mut missing, |bytes| {
         let known = |line: &WorkerRow| belongs(&trials, line.trial, &line.run_id, &line.arm);
-        beside.workers = lines(bytes, &workers::COLUMNS, known)?;
-        Ok(())
+        lines(bytes, &workers::COLUMNS, known)
     })?;
-    part("latency.hlog", &mut |beside, bytes| {
-        beside.histograms = histograms(bytes, &trials)?;
-        Ok(())
+    let histograms = part(folder, "latency.hlog", &mut missing, |bytes| {
+        histograms(bytes, &trials)
     })?;
-    Ok(beside)
+    Ok(Beside {
+        histograms,
+        timeline,
+        workers,
+        missing,
+    })
+}
+
+/// One file: what is in it, or nothing if it is not there.
+fn part<T: Default>(
+    folder: &Path,
+    name: &'static str,
+    missing: &mut Vec<&'static str>,
+    parse: impl FnOnce(&[u8]) -> Result<T, Fault>,
+) -> Result<T, LoadError> {
+    let file = folder.join(name);
+    let parsed = match contents(&file) {
+        Ok(Some(bytes)) => parse(&bytes),
+        Ok(None) => {
+            missing.push(name);
+            Ok(T::default())
+        }
+        Err(what) => Err((None, what)),
+    };
+    parsed.map_err(|(line, what)| LoadError { file, line, what })
 }
 
 /// The bytes of a file; none if it is not there.

@@ -9,9 +9,6 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-/// A label that would be obeyed by a careless page.
-pub const HOSTILE: &str = "epoll:x=</script><img src=x onerror=document.title='owned'>\u{1b}[31m";
-
 /// Connections and idle connections of a large run: with 15 models and 13 blocks over 2 000 rows.
 pub const MANY_WORKLOADS: [(u64, u64); 11] = [
     (50, 0),

@@ -152,10 +152,11 @@
     Math.min(Math.max(least, beside + 7 * Math.max(0, ...labels.map((l) => [...l].length))), most);
   const ends = (series) => series.flatMap((s) => s.points.flatMap((p) => [p.y, ...(p.range || [])]));
 
-  /// Where words end that stand to the left of a mark, wherever no others are yet; null among too many.
-  const freePlace = (words, x, y, taken) => {
+  /// Where words end that stand beside a mark, wherever no others are yet; null among too many.
+  const freePlace = (words, x, y, edge, taken) => {
     const width = [...words].length * 6 + 4;
-    for (const [right, middle] of [[x - 7, y - 11], [x - 7, y + 12], [x - 11, y]]) {
+    const beside = x - 11 - width >= edge ? x - 7 : x + 7 + width;
+    for (const [right, middle] of [[beside, y + 12], [beside, y - 11], [beside + 4 * Math.sign(beside - x), y]]) {
       const area = [right - width, middle - 7, right, middle + 7];
       if (taken.every((b) => area[2] <= b[0] || b[2] <= area[0] || area[3] <= b[1] || b[3] <= area[1])) {
         taken.push(area);
@@ -218,7 +219,7 @@
         }
         marker(group, s.look, ax, ay, p.suspect);
         if (p.failed) paint(make("path", { d: `M${ax - 8} ${ay - 8}l16 16m0-16l-16 16` }, group), "none", "var(--failed)");
-        const free = p.note && freePlace(p.note, ax, ay, taken);
+        const free = p.note && freePlace(p.note, ax, ay, left, taken);
         if (free) write(group, p.note, free[0], free[1] + 4, { "text-anchor": "end", class: "quiet" });
       });
       const ly = top + 10 + 20 * n;
@@ -315,12 +316,9 @@
     const upright = longest * 7 > wide;
     const top = upright ? longest * 7 + 10 : 24;
     const width = Math.max(960, left + wide * plot.columns.length + 20);
-    const wrap = document.createElement("div");
-    wrap.className = "wrap";
-    parent.appendChild(wrap);
-    const svg = canvas(wrap, width, top + 25 * all.length + 8);
+    const svg = canvas(parent, width, top + 25 * all.length + 8);
     svg.setAttribute("aria-label", title);
-    if (width > 960) svg.style.width = width + "px";
+    if (width > 960) svg.style.minWidth = width + "px";
     plot.columns.forEach((column, i) => {
       const x = left + wide * (i + 0.5);
       if (upright) write(svg, column, 0, 0, { transform: `translate(${x + 4} ${top - 6}) rotate(-90)` });
