@@ -506,7 +506,7 @@ fn installed_with_liars() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     fs::copy(env!("CARGO_BIN_EXE_harness"), folder.path().join("harness")).unwrap();
     fs::copy(loadgen, folder.path().join("loadgen")).unwrap();
-    for role in ["select", "poll", "epoll", "thread", "process"] {
+    for role in ["select", "poll", "epoll", "thread", "process", "epoll-et"] {
         fs::copy(&liar, folder.path().join(role)).unwrap();
     }
     folder
@@ -519,6 +519,19 @@ fn executable(messages: &[u8], name: &str) -> PathBuf {
         .filter(|message| message["target"]["name"] == name)
         .find_map(|message| message["executable"].as_str().map(PathBuf::from))
         .unwrap()
+}
+
+#[test]
+fn a_server_left_behind_on_the_same_port_is_noticed() {
+    let installed = installed_with_liars();
+    let words = format!("--model epoll-et --conns 40 {SHORT}");
+    let mut run = with_program(&installed.path().join("harness"), &words);
+    run.command.env_remove("CARGO");
+    let (code, value) = run.json();
+    assert_eq!(code, Some(1), "{value:#}");
+    let row = &trials(&value)[0];
+    assert_eq!(row["verdict"], "invalid", "{row:#}");
+    assert!(row["reasons"].as_str().unwrap().contains("W10"), "{row:#}");
 }
 
 #[test]

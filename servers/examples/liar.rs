@@ -2,11 +2,13 @@
 //! `crashed`, `hung` or `wrong`, whatever model it pretends to be.
 //!
 //! `select` answers wrong bytes, `poll` ends in the middle of the load, `epoll` falls silent in the middle of the
-//! load, `thread` never says that it is ready, `process` ends before it is.
+//! load, `thread` never says that it is ready, `process` ends before it is, `epoll-et` shares its port with a server
+//! that somebody left behind.
 
 use servers::ledger::{Ledger, Slot};
+use socket2::{Domain, Socket, Type};
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -35,8 +37,12 @@ fn main() {
     let file = file.map(|pair| PathBuf::from(&pair[1]));
     let ledger =
         Ledger::create(file.as_deref(), &role, 1).expect("the harness's folder is writable");
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    println!("listening {}", listener.local_addr().expect("it is bound"));
+    let listener = listen("127.0.0.1:0".parse().expect("an address"));
+    let addr = listener.local_addr().expect("it is bound");
+    if role == "epoll-et" {
+        leave_behind(listen(addr));
+    }
+    println!("listening {addr}");
     for stream in listener.incoming().flatten() {
         let (role, slot) = (role.clone(), ledger.slot(0));
         slot.accepted(1);
@@ -47,12 +53,32 @@ fn main() {
     }
 }
 
+fn listen(addr: SocketAddr) -> TcpListener {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket.set_reuse_port(true).expect("SO_REUSEPORT");
+    socket.bind(&addr.into()).expect("a port");
+    socket.listen(1024).expect("a listener");
+    socket.into()
+}
+
+/// The kernel gives it about half of the connections, of which our ledger knows nothing.
+fn leave_behind(listener: TcpListener) {
+    let unseen = Ledger::create(None, "left behind", 1).expect("memory");
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let slot = unseen.slot(0);
+            std::thread::spawn(move || serve(stream, "left behind", slot));
+        }
+    });
+}
+
 fn serve(mut stream: TcpStream, role: &str, slot: Slot) {
     let mut buffer = [0; 4096];
     while let Ok(n @ 1..) = stream.read(&mut buffer) {
         slot.bytes_in(n as u64);
         if REPLIES.fetch_add(1, Ordering::Relaxed) >= GOOD_REPLIES {
             match role {
+                "epoll-et" | "left behind" => {}
                 "select" => buffer[n - 1] ^= 1,
                 "poll" => std::process::exit(9),
                 _ => std::thread::sleep(Duration::from_secs(60)),
