@@ -11,7 +11,11 @@ use loadgen::protocol::{Framing, Received, RequestId};
 fuzz_target!(|input: (u8, bool, &[u8])| {
     let (size, with_payload, bytes) = input;
     let resp = Resp::new(with_payload.then(|| Payload::new(PayloadSize { min: 1, max: 100 }, 7)));
-    let id = RequestId { connection: 1, sequence: 2, last: false };
+    let id = RequestId {
+        connection: 1,
+        sequence: 2,
+        last: false,
+    };
     let mut framing = Framing::default();
     for piece in bytes.chunks(usize::from(size).max(1)) {
         match resp.receive(&mut framing, id, piece) {
