@@ -201,7 +201,7 @@ impl<'a> Panel<'a> {
                 .trim()
                 .to_string(),
         ];
-        captions.extend(left_out(&self.cells));
+        captions.extend(left_out(&self.cells, self.along));
         captions
     }
 }
@@ -249,7 +249,11 @@ fn trials_caption(cells: &[Cell]) -> String {
 }
 
 /// Which cells are missing from a chart of figures, and why.
-pub fn left_out(cells: &[Cell]) -> Option<String> {
+pub fn left_out(cells: &[Cell], along: Along) -> Option<String> {
+    let at = |cell: &Cell| match along {
+        Along::Idle => format!("{} idle", count(cell.workload.idle as f64)),
+        _ => count(cell.workload.conns as f64),
+    };
     let missing = |cell: &&Cell| !cell.rows.iter().any(|row| row.is_usable());
     let named: Vec<String> = cells
         .iter()
@@ -259,11 +263,7 @@ pub fn left_out(cells: &[Cell]) -> Option<String> {
                 Status::Ok => "invalid".into(),
                 status => status.to_string(),
             };
-            format!(
-                "{} at {} ({why})",
-                shown(cell.arm),
-                count(cell.workload.conns as f64)
-            )
+            format!("{} at {} ({why})", shown(cell.arm), at(cell))
         })
         .collect();
     const MOST: usize = 5;
@@ -362,7 +362,7 @@ mod tests {
     fn what_is_missing_is_named_up_to_a_point() {
         let mut rows: Vec<Row> = (1..=9).map(|n| row("epoll\x1b", n, 0)).collect();
         rows[0].status = Status::Skipped;
-        let text = left_out(&cells(&rows)).unwrap();
+        let text = left_out(&cells(&rows), Along::Connections).unwrap();
         assert!(
             text.starts_with("Left out: epoll\\u{1b} at 1 (skipped), "),
             "{text}"
