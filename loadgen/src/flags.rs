@@ -67,7 +67,8 @@ pub struct LoadFlags {
     /// Requests in flight on each connection
     #[arg(long, value_name = "COUNT", default_value = "1", value_parser = parse_count, help_heading = "Requests")]
     pub pipeline: u64,
-    /// A request unanswered this long after it was sent is counted and its connection replaced
+    /// A request unanswered this long after it was sent is counted and its connection replaced; in a
+    /// closed loop 100 us more for each request in flight
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_duration, help_heading = "Requests")]
     pub request_timeout: Duration,
     /// Connections opened per second; absent: as fast as --connect-inflight allows
@@ -82,10 +83,10 @@ pub struct LoadFlags {
     /// Longest wait for a connect to complete
     #[arg(long, value_name = "TIME", default_value = "3s", value_parser = parse_duration, help_heading = "Connections")]
     pub connect_timeout: Duration,
-    /// Longest wait for all connections to be served; then the run goes on with those there are, as it does
-    /// when nothing more was served for 5 s [default: 30s, and 100us for every connection]
-    #[arg(long, value_name = "TIME", value_parser = parse_duration, help_heading = "Connections")]
-    pub ramp_timeout: Option<Duration>,
+    /// Longest wait for all connections to be served, plus 100 us for each; then the run goes on with
+    /// those there are, as it does when nothing more was served for 10 s
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration, help_heading = "Connections")]
+    pub ramp_timeout: Duration,
     /// Who ends a connection, and how: client (FIN), server (wait for its FIN), reset (RST)
     #[arg(long, value_enum, default_value_t, help_heading = "Connections")]
     pub close: Close,
@@ -121,7 +122,7 @@ impl Default for LoadFlags {
             connect_arrival: None,
             connect_inflight: 256,
             connect_timeout: Duration::from_secs(3),
-            ramp_timeout: None,
+            ramp_timeout: Duration::from_secs(30),
             close: Close::Client,
             conn_lifetime: None,
             reconnect_rate: None,

@@ -14,7 +14,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 
-use crate::flags::{CpuList, Processes, Segment};
+use crate::flags::{CpuList, Poll, Processes, Segment};
 use crate::limits::{connections_possible, worker_cpus};
 use crate::link::{Interruption, Link};
 use crate::load::Load;
@@ -142,6 +142,7 @@ impl Fleet {
         outcome.generator.cpus = distinct_cpus(load);
         outcome.load.processes = load.processes;
         outcome.load.threads = load.threads;
+        outcome.load.poll = load.poll;
         outcome.load.cpus.clone_from(&load.cpus);
         derive(&mut outcome);
         outcome.reasons = crate::verdict::judge(&outcome, supervised);
@@ -183,10 +184,14 @@ fn share_of(load: &Load, index: u64, processes: u64, pins: &[Option<usize>]) -> 
     } else {
         Some(CpuList(own))
     };
+    // Processes that share a CPU would only keep each other from it by polling.
+    let crowded = load.poll == Poll::Auto && processes > distinct_cpus(load);
+    let poll = if crowded { Poll::Sleep } else { load.poll };
     Load {
         segment,
         threads,
         cpus,
+        poll,
         processes: Processes::Count(1),
         ..load.clone()
     }

@@ -40,6 +40,13 @@ pub fn own_cpus() -> Vec<usize> {
         .collect()
 }
 
+/// CPUs of the machine, whether this process may use them or not; 1 if unknown.
+#[must_use]
+pub fn online_cpus() -> u64 {
+    let count = nix::unistd::sysconf(nix::unistd::SysconfVar::_NPROCESSORS_ONLN);
+    count.ok().flatten().map_or(1, |count| count.max(1) as u64)
+}
+
 /// The CPU of each worker thread. Without `--cpus` the last of this process's
 /// CPUs are taken; without `--threads` there is one thread for each CPU of
 /// `--cpus`, or for half of this process's: on one machine the server needs the rest.

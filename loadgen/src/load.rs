@@ -19,6 +19,10 @@ use crate::units::as_ns;
 /// The most connections one load may ask for, active and idle together.
 pub const MAX_CONNECTIONS: u64 = 16_000_000;
 
+/// What each connection adds to the time-outs of the whole: at 10 000 a second
+/// even a slow server has served it.
+pub const PER_CONNECTION_NS: u64 = 100_000;
+
 /// The most requests in flight on one connection.
 pub const MAX_PIPELINE: u64 = 1024;
 
@@ -123,7 +127,7 @@ impl Load {
             connect_arrival: flags.connect_arrival.unwrap_or_default(),
             connect_inflight: flags.connect_inflight,
             connect_timeout_ns: as_ns(flags.connect_timeout),
-            ramp_timeout_ns: as_ns(flags.ramp_timeout.unwrap_or_else(|| ramp_timeout(shape))),
+            ramp_timeout_ns: as_ns(flags.ramp_timeout),
             close: flags.close,
             conn_lifetime_ns: flags.conn_lifetime.map(as_ns),
             reconnect_rate_per_s: flags.reconnect_rate,
@@ -172,6 +176,28 @@ impl Load {
         self.requests_per_conn.is_some()
             || self.conn_lifetime_ns.is_some()
             || self.reconnect_rate_per_s.is_some()
+    }
+
+    /// How long the ramp may take: `--ramp-timeout`, and [`PER_CONNECTION_NS`] for
+    /// each connection, since a million of them take more than half a minute.
+    #[must_use]
+    pub fn ramp_limit_ns(&self) -> u64 {
+        self.ramp_timeout_ns
+            .saturating_add(self.population() * PER_CONNECTION_NS)
+    }
+
+    /// How long a response may take: `--request-timeout`, and in a closed loop
+    /// [`PER_CONNECTION_NS`] for each request in flight, since there each waits for
+    /// all others and a million of them are answered one after the other.
+    #[must_use]
+    pub fn response_limit_ns(&self) -> u64 {
+        let together = if self.is_open_loop() {
+            0
+        } else {
+            self.conns * self.pipeline
+        };
+        self.request_timeout_ns
+            .saturating_add(together * PER_CONNECTION_NS)
     }
 
     /// Whether requests follow a schedule of their own instead of the responses.
@@ -317,7 +343,7 @@ fn check_run(flags: &LoadFlags, run: &RunFlags) -> Result<(), LoadError> {
     within("threads", run.threads, 0, 1024)?;
     above_zero("request-timeout", Some(flags.request_timeout))?;
     above_zero("connect-timeout", Some(flags.connect_timeout))?;
-    above_zero("ramp-timeout", flags.ramp_timeout)?;
+    above_zero("ramp-timeout", Some(flags.ramp_timeout))?;
     above_zero("conn-lifetime", flags.conn_lifetime)?;
     above_zero("rotate", flags.rotate)?;
     above_zero("duration", Some(run.duration))?;
@@ -332,6 +358,7 @@ fn check_run(flags: &LoadFlags, run: &RunFlags) -> Result<(), LoadError> {
 fn check_combinations(shape: &ShapeFlags, flags: &LoadFlags) -> Result<(), LoadError> {
     let http = flags.protocol == ProtocolName::Http;
     let churns = shape.requests_per_conn.is_some();
+    let thinks = flags.think.is_some_and(|pause| !pause.is_zero());
     let conflicts = [
         (
             flags.path.is_some() && !http,
@@ -350,8 +377,12 @@ fn check_combinations(shape: &ShapeFlags, flags: &LoadFlags) -> Result<(), LoadE
             "--connect-arrival needs --connect-rate",
         ),
         (
-            flags.think.is_some_and(|t| !t.is_zero()) && shape.rate.is_some(),
+            thinks && shape.rate.is_some(),
             "--think belongs to the closed loop: drop it or --rate",
+        ),
+        (
+            thinks && flags.pipeline > 1,
+            "--think needs --pipeline 1: a pause follows one answer",
         ),
         (
             flags.rotate.is_some() && shape.idle == 0,
@@ -383,12 +414,6 @@ fn check_path(path: Option<&str>) -> Result<(), LoadError> {
         }
         _ => Ok(()),
     }
-}
-
-/// A bare loop connects a million in about 35 s, so this leaves three times as long, and half a minute for anything.
-fn ramp_timeout(shape: &ShapeFlags) -> Duration {
-    let connections = shape.conns.saturating_add(shape.idle);
-    Duration::from_secs(30).saturating_add(Duration::from_micros(connections.saturating_mul(100)))
 }
 
 fn payload_of(protocol: ProtocolName, asked: Option<PayloadSize>) -> Option<PayloadSize> {
@@ -478,6 +503,7 @@ mod tests {
             ),
             (&["--arrival", "poisson"], "needs --rate"),
             (&["--rate", "5", "--think", "1ms"], "closed loop"),
+            (&["--think", "1ms", "--pipeline", "2"], "--pipeline 1"),
             (&["--rotate", "1s"], "needs --idle"),
             (&["--close", "server"], "needs --requests-per-conn"),
             (&["--path", "/x"], "--protocol http"),
@@ -489,6 +515,15 @@ mod tests {
             let error = parse(args).expect_err(&format!("{args:?} was accepted"));
             assert!(error.contains(expected), "{args:?}: {error}");
         }
+    }
+
+    #[test]
+    fn time_outs_grow_with_what_waits_for_each_other() {
+        let closed = parse(&["--conns", "1m"]).expect("valid");
+        assert_eq!(closed.response_limit_ns(), as_ns(Duration::from_secs(105)));
+        assert_eq!(closed.ramp_limit_ns(), as_ns(Duration::from_secs(130)));
+        let open = parse(&["--conns", "1m", "--rate", "10k"]).expect("valid");
+        assert_eq!(open.response_limit_ns(), as_ns(Duration::from_secs(5)));
     }
 
     #[test]
@@ -561,7 +596,7 @@ mod tests {
         fn flag_sets()(
             http in any::<bool>(), think in proptest::option::of(durations()), pipeline in 1u64..=MAX_PIPELINE,
             request_timeout in durations(), connect_rate in proptest::option::of(rates()), poisson in any::<bool>(),
-            connect_inflight in 1u64..1000, connect_timeout in durations(), ramp_timeout in proptest::option::of(durations()),
+            connect_inflight in 1u64..1000, connect_timeout in durations(), ramp_timeout in durations(),
             reset in any::<bool>(), conn_lifetime in proptest::option::of(durations()),
             rotate in proptest::option::of(durations()), sources in prop_oneof![
                 Just(Sources::Auto), Just(Sources::Network("127.0.4.0/22".parse().expect("a network"))),
@@ -604,6 +639,9 @@ mod tests {
             match shape.rate {
                 Some(_) => flags.think = None,
                 None => flags.arrival = None,
+            }
+            if flags.think.is_some() {
+                flags.pipeline = 1;
             }
             if flags.protocol == ProtocolName::Http {
                 shape.payload = None;

@@ -31,6 +31,14 @@ pub fn merge(outcomes: &[Outcome], supervised: bool) -> Result<Outcome, String> 
     merge_latencies(&mut merged, outcomes)?;
     merged.series = merge_series(outcomes)?;
     derive(&mut merged);
+    let broken = [
+        merged.connections.broken_laws(),
+        merged.requests.broken_laws("window"),
+    ]
+    .concat();
+    if let Some(law) = broken.first() {
+        return Err(format!("the counts do not add up: {law}"));
+    }
     merged.reasons = verdict::judge(&merged, supervised);
     merged.verdict = verdict::of_reasons(&merged.reasons);
     Ok(merged)

@@ -83,7 +83,7 @@ pub fn run(load: Load, link: &mut Link, listener: &mut dyn Listener) -> io::Resu
 /// second and third retry (3 s to 7 s), and than a slow `--connect-rate` leaves between two.
 fn stall_ns(load: &Load) -> u64 {
     let gap_s = load.connect_rate_per_s.map_or(0.0, |rate| 3.0 / rate);
-    ((5.0 + gap_s) * 1e9) as u64
+    ((10.0 + gap_s) * 1e9) as u64
 }
 
 /// The workers and what this thread knows of them.
@@ -171,7 +171,7 @@ impl Crew {
         link.announce("drain")?;
         self.drain(
             link,
-            end_ns.saturating_add(self.plan.load.request_timeout_ns),
+            end_ns.saturating_add(self.plan.load.response_limit_ns()),
         )
     }
 
@@ -183,7 +183,7 @@ impl Crew {
             // Without its thread a worker's connections are missing; the barrier and the laws show it.
             self.handles.extend(thread.spawn(move || worker.run()));
         }
-        let timeout_ns = start_ns.saturating_add(self.plan.load.ramp_timeout_ns);
+        let timeout_ns = start_ns.saturating_add(self.plan.load.ramp_limit_ns());
         let deadline_ns = planned_start_ns(&self.plan.load)?
             .map_or(timeout_ns, |planned_ns| planned_ns.min(timeout_ns));
         let stall_ns = stall_ns(&self.plan.load);

@@ -12,10 +12,10 @@ use std::os::fd::OwnedFd;
 use nix::errno::Errno;
 use nix::sys::socket::{SockaddrStorage, bind, setsockopt, sockopt};
 
-use crate::flags::Sources;
+use crate::flags::{Close, Sources};
 use crate::load::Load;
 
-/// Addresses for connections that are replaced all the time: TIME_WAIT lasts a
+/// Addresses for connections that this side closes and replaces all the time: TIME_WAIT lasts a
 /// minute, and at 40 000 connections a second each of these waits for 160 a second.
 const CHURN_ADDRESSES: u64 = 250;
 
@@ -74,7 +74,8 @@ impl SourcePool {
 /// How many addresses a load needs, given how many ports each offers.
 fn needed(load: &Load, ports: u64) -> u64 {
     let at_once = load.population().div_ceil((ports / 2).max(1));
-    if load.churns() {
+    // Only who closes first, and with FIN, keeps a port in TIME_WAIT.
+    if load.churns() && load.close == Close::Client {
         at_once.max(CHURN_ADDRESSES)
     } else {
         at_once

@@ -86,7 +86,8 @@ fn schedule_slip(outcome: &Outcome) -> Option<Reason> {
 }
 
 /// Little's law, N = X·(R + Z), in a closed loop. Requests cut by the window's
-/// edges disturb it by about R / window, so it is asked only of windows of 40 R and more.
+/// edges disturb it by about R / window, so it is asked only of windows of 40 R and more, and
+/// one stall of all connections by as much as its share of the window.
 fn little(outcome: &Outcome) -> Option<Reason> {
     let load = &outcome.load;
     let failed = outcome.requests.timed_out
@@ -109,7 +110,8 @@ fn little(outcome: &Outcome) -> Option<Reason> {
     }
     let asked = (load.segment.share_of(load.conns) * load.pipeline) as f64;
     let seen = outcome.requests.per_s * cycle_s;
-    if (seen - asked).abs() <= 0.05 * asked {
+    let stall = outcome.latency_ns.service.max? as f64 / 1e9 / outcome.window_s;
+    if (seen - asked).abs() <= (0.05 + stall) * asked {
         return None;
     }
     reason(

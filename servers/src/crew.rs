@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io::{self, Write};
 
-use nix::sys::wait::{WaitStatus, wait};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use crate::accept::Backoff;
@@ -28,6 +28,7 @@ pub fn run(
     let mut running: HashMap<Pid, usize> = HashMap::new();
     let mut missing: Vec<usize> = (0..workers).rev().collect();
     let mut backoff = Backoff::default();
+    let mut complained = false;
     loop {
         while let Some(&worker) = missing.last() {
             match parent.fork() {
@@ -39,16 +40,18 @@ pub fn run(
                 }
                 Err(error) => {
                     slot.accept_errors(1);
-                    let pause = backoff.fail();
-                    say(&format!(
-                        "{} of {workers} workers run, no more can be started: {error}",
-                        running.len()
-                    ));
-                    std::thread::sleep(pause);
+                    if !std::mem::replace(&mut complained, true) {
+                        let count = running.len();
+                        say(&format!("only {count} of {workers} workers run: {error}"));
+                    }
+                    std::thread::sleep(backoff.fail());
+                    break;
                 }
             }
         }
-        match wait() {
+        // Waits for a child to end; in a shortage only looks whether one has.
+        let how = (!missing.is_empty()).then_some(WaitPidFlag::WNOHANG);
+        match waitpid(None, how) {
             Ok(WaitStatus::Signaled(pid, signal, _)) => {
                 if let Some(worker) = running.remove(&pid) {
                     say(&format!(
@@ -63,6 +66,8 @@ pub fn run(
                 )));
             }
             Ok(_) | Err(nix::Error::EINTR) => {}
+            // No worker could be started yet.
+            Err(nix::Error::ECHILD) if !missing.is_empty() => {}
             Err(error) => return Err(error.into()),
         }
     }

@@ -236,8 +236,11 @@ impl Connection {
     }
 }
 
-/// Sends what the socket has room for.
-fn send(guest: &Guest, bytes: &[u8]) -> io::Result<usize> {
+/// Sends what the socket has room for, which may be nothing.
+///
+/// # Errors
+/// What the system says, a lack of room aside.
+pub fn send(guest: &Guest, bytes: &[u8]) -> io::Result<usize> {
     if bytes.is_empty() {
         return Ok(0);
     }

@@ -1,16 +1,17 @@
 //! A connection served by an async task. It reads like
 //! [`blocking`](crate::blocking), and waits like
-//! [`nonblocking`](crate::nonblocking): at each `.await` the thread serves
+//! [`nonblocking`]: at each `.await` the thread serves
 //! others.
 
 use std::cell::RefCell;
-use std::io::{self, ErrorKind::WouldBlock, Write};
+use std::io::{self, ErrorKind::WouldBlock};
 
 use tokio::io::unix::AsyncFd;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::accept::{Door, Guest};
+use crate::nonblocking;
 use crate::service::{Service, Session, Workbench};
 use crate::sys::{READ_SIZE, register};
 
@@ -32,19 +33,19 @@ pub async fn accept(door: &mut AsyncFd<Door>) -> io::Result<Guest> {
 
 /// Serves one connection until either side closes it. An error is this client's
 /// own: it ends the connection and nothing else.
-pub async fn serve(guest: Guest, service: Service) {
+pub async fn serve(guest: Guest, service: &'static Service) {
     if let Ok(mut guest) = register(guest) {
         let _ = converse(&mut guest, service).await;
     }
 }
 
-async fn converse(guest: &mut AsyncFd<Guest>, service: Service) -> io::Result<()> {
+async fn converse(guest: &mut AsyncFd<Guest>, service: &'static Service) -> io::Result<()> {
     let mut session = Session::default();
     let mut last_request = Instant::now();
     loop {
         let mut ready = within(service, last_request, guest.readable_mut()).await?;
         let mut loan = Loan::new();
-        let Workbench { scratch, out, .. } = loan.bench(service);
+        let Workbench { scratch, out, .. } = loan.bench(*service);
         let input = match scratch.receive(&ready.get_inner().stream) {
             Err(error) if error.kind() == WouldBlock => {
                 ready.clear_ready();
@@ -73,35 +74,37 @@ async fn converse(guest: &mut AsyncFd<Guest>, service: Service) -> io::Result<()
         if answer.requests > 0 {
             last_request = Instant::now();
         }
-        send(guest, answer.bytes, service).await?;
+        let sent = nonblocking::send(guest.get_ref(), answer.bytes)?;
+        if sent < answer.bytes.len() {
+            // Boxed, so that a connection has no room for what is rare.
+            Box::pin(send(guest, &answer.bytes[sent..], service)).await?;
+        }
         if answer.last {
             return Ok(());
         }
     }
 }
 
-async fn send(guest: &mut AsyncFd<Guest>, mut bytes: &[u8], service: Service) -> io::Result<()> {
+async fn send(guest: &mut AsyncFd<Guest>, mut bytes: &[u8], service: &Service) -> io::Result<()> {
     while !bytes.is_empty() {
-        let mut ready = within(service, Instant::now(), guest.writable_mut()).await?;
-        let Ok(sent) = ready.try_io(|guest| (&guest.get_ref().stream).write(bytes)) else {
-            continue;
-        };
-        let sent = sent?;
-        guest.get_ref().slot.bytes_out(sent as u64);
-        bytes = &bytes[sent..];
+        within(service, Instant::now(), guest.writable_mut())
+            .await?
+            .clear_ready();
+        bytes = &bytes[nonblocking::send(guest.get_ref(), bytes)?..];
     }
     Ok(())
 }
 
 /// Waits for something, but not longer than a connection may be idle.
 async fn within<T>(
-    service: Service,
+    service: &Service,
     since: Instant,
     event: impl Future<Output = io::Result<T>>,
 ) -> io::Result<T> {
     match service.idle_timeout {
         None => event.await,
-        Some(limit) => timeout_at(since + limit, event).await?,
+        // Boxed, so that a connection without a deadline has no room for one.
+        Some(limit) => Box::pin(timeout_at(since + limit, event)).await?,
     }
 }
 

@@ -246,7 +246,7 @@ fn slow_reader(model: &str) {
     let message = pattern(4 << 20);
     let mut slow = server.connect();
     SockRef::from(&slow)
-        .set_recv_buffer_size(16 * 1024)
+        .set_recv_buffer_size(64 * 1024)
         .unwrap();
     let mut writer = slow.try_clone().unwrap();
     thread::scope(|scope| {

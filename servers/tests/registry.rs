@@ -32,7 +32,27 @@ fn a_page_fits_on_a_page_and_says_what_it_is() {
             text.contains(&format!("program::main(\"{}\"", model.name)),
             "{path} runs under another name"
         );
+        assert!(
+            text.contains("--work-iters"),
+            "{path} must say what a handler's cost means there"
+        );
         assert!(!text.contains("unsafe"), "{path}: unsafe belongs in sys.rs");
+    }
+}
+
+/// The README belongs to the workspace, and is not there in a packaged crate.
+#[test]
+fn the_readme_names_every_model() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
+    let Ok(text) = std::fs::read_to_string(path) else {
+        return eprintln!("skipped: there is no README here");
+    };
+    for model in MODELS {
+        assert!(
+            text.contains(&format!("`{}`", model.name)),
+            "README.md does not name {}",
+            model.name
+        );
     }
 }
 

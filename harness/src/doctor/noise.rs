@@ -53,7 +53,7 @@ pub fn checks(duration: Duration) -> Vec<Check> {
     let stolen_s = before
         .zip(MachineCpu::read())
         .map(|(a, b)| b.steal_s - a.steal_s);
-    let online = thread::available_parallelism().map_or(1, usize::from) as f64;
+    let online = crate::judge::machine_cpus();
     vec![
         steal(stolen_s.map(|s| s / (elapsed_s * online))),
         noise(gaps),

@@ -22,6 +22,11 @@ fn ranking(ranking: &Ranking) -> String {
     let mut text = format!("\n{name} by {title}, {blocks} block{}", plural(blocks));
     match (ranking.places.len(), too_short(ranking)) {
         (0, _) => text.push_str(": no arm can be ranked\n"),
+        // The best of one is no finding.
+        (1, _) => text.push_str(&format!(
+            ": only {} can be ranked\n",
+            printable(&ranking.places[0].arm)
+        )),
         (arms, Some(needed)) => text.push_str(&format!(
             ": too few to rank {arms} arms; --repeat {needed} would do if they differ clearly\n"
         )),
@@ -184,6 +189,19 @@ mod tests {
         let text = for_people(&rows);
         assert!(
             text.starts_with("\nc50/echo64 by requests/s, 0 blocks: no arm can be ranked\n  "),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn the_best_of_one_is_no_finding() {
+        let mut rows = rows(8);
+        rows.retain(|row| row.arm != "poll");
+        let text = for_people(&rows);
+        assert!(
+            text.starts_with(
+                "\nc50/echo64 by requests/s, 8 blocks: only epoll can be ranked\n  select"
+            ),
             "{text}"
         );
     }

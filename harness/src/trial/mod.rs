@@ -35,9 +35,9 @@ use tokio::time::{sleep, timeout};
 /// The prefix of everything a harness leaves in a shared place, followed by its process id.
 pub const PREFIX: &str = "tenk-";
 /// How long one exchange with a ready server may take.
-const PROBE_LIMIT: Duration = Duration::from_secs(5);
+const PROBE_LIMIT: Duration = Duration::from_secs(10);
 /// How long the server may go on counting after its last client has gone.
-const SETTLE_LIMIT: Duration = Duration::from_secs(3);
+const SETTLE_LIMIT: Duration = Duration::from_secs(10);
 /// What the generator may need beyond its own deadlines, for its drain and its merging.
 const GENERATOR_SLACK: Duration = Duration::from_secs(30);
 
@@ -335,7 +335,7 @@ async fn first_exchange(
     trial: &TrialPlan,
     server: &mut Server,
 ) -> Result<(), String> {
-    let deadline = Instant::now() + PROBE_LIMIT * 2;
+    let deadline = Instant::now() + PROBE_LIMIT;
     loop {
         let answer = probe(context, trial, server).await;
         let is_command = matches!(trial.arm.subject, Subject::Command(_));
@@ -382,11 +382,11 @@ fn network_of(server: &Server) -> Network {
 fn generator_limit(trial: &TrialPlan) -> Duration {
     let load = &trial.load;
     let own = [
-        load.ramp_timeout_ns,
+        load.ramp_limit_ns(),
         load.connect_timeout_ns,
         load.warmup_ns,
         load.duration_ns,
-        load.request_timeout_ns.saturating_mul(2),
+        load.response_limit_ns().saturating_mul(2),
     ];
     let own = own.iter().fold(0u64, |sum, ns| sum.saturating_add(*ns));
     Duration::from_nanos(own).saturating_add(GENERATOR_SLACK)

@@ -35,6 +35,8 @@ pub struct Contest {
     /// What is compared.
     pub title: String,
     unit: &'static str,
+    /// The figure of ours that must not be exceeded, where it is absolute.
+    limit: Option<f64>,
     ours: Option<Turn>,
     peers: Vec<(&'static str, Option<f64>, Turn)>,
 }
@@ -44,6 +46,7 @@ impl Contest {
         Self {
             title,
             unit,
+            limit: None,
             ours: None,
             peers: Vec::new(),
         }
@@ -51,6 +54,12 @@ impl Contest {
 
     pub fn ours(mut self, turn: impl Fn(&Setup) -> Result<Score, String> + 'static) -> Self {
         self.ours = Some(Box::new(turn));
+        self
+    }
+
+    /// What our figure must not exceed.
+    pub fn at_most(mut self, limit: f64) -> Self {
+        self.limit = Some(limit);
         self
     }
 
@@ -86,7 +95,7 @@ impl Contest {
                 }
             }
         }
-        println!("  {:<38} {}", "loadgen", spread(&own));
+        println!("  {:<38} {}{}", "loadgen", spread(&own), self.judge(&own));
         for (index, (name, wanted, _)) in self.peers.iter().enumerate() {
             match &absent[index] {
                 Some(reason) => println!("  {name:<38} skipped: {reason}"),
@@ -96,6 +105,19 @@ impl Contest {
                     ratios(&own, &theirs[index], *wanted)
                 ),
             }
+        }
+    }
+}
+
+impl Contest {
+    fn judge(&self, own: &[Score]) -> String {
+        let figures: Vec<f64> = own.iter().map(|score| score.figure).collect();
+        match self.limit {
+            Some(limit) if median(&figures) <= limit => {
+                format!("; wanted at most {limit:.0}: reached")
+            }
+            Some(limit) => format!("; wanted at most {limit:.0}: MISSED"),
+            None => String::new(),
         }
     }
 }
@@ -199,13 +221,25 @@ impl Setup {
 
     /// A fresh echo server on its CPU.
     pub fn start_server(&self) -> Result<Server, String> {
-        let Some(program) = &self.server else {
-            return NullServer::start(Some(self.server_cpu))
+        match &self.server {
+            Some(program) => self.start_program(program, "echo"),
+            None => NullServer::start(Some(self.server_cpu))
                 .map(Server::Null)
-                .map_err(|error| error.to_string());
-        };
+                .map_err(|error| error.to_string()),
+        }
+    }
+
+    /// A fresh HTTP responder on its CPU: the same server, or nginx where there is none.
+    pub fn start_http(&self) -> Result<Server, String> {
+        match &self.server {
+            Some(program) => self.start_program(program, "http"),
+            None => crate::tools::Nginx::start(self).map(Server::Nginx),
+        }
+    }
+
+    fn start_program(&self, program: &str, service: &str) -> Result<Server, String> {
         let mut command = Command::new(program);
-        command.args(["--listen", "127.0.0.1:0"]);
+        command.args(["--listen", "127.0.0.1:0", "--service", service]);
         let child = self
             .spawn_on(self.server_cpu, &mut command)
             .map_err(|error| format!("{program}: {error}"))?;
@@ -263,6 +297,7 @@ fn built_server() -> Option<String> {
 pub enum Server {
     Null(NullServer),
     Program(Child, SocketAddr),
+    Nginx(crate::tools::Nginx),
 }
 
 impl Server {
@@ -291,6 +326,7 @@ impl Server {
         match self {
             Self::Null(server) => server.address(),
             Self::Program(_, address) => *address,
+            Self::Nginx(server) => server.address,
         }
     }
 }
@@ -303,7 +339,8 @@ impl Drop for Server {
     }
 }
 
-fn end(child: &mut Child) {
+/// Ends a program.
+pub fn end(child: &mut Child) {
     // Already gone is as good as killed.
     let _ = child.kill();
     let _ = child.wait();

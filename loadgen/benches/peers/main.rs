@@ -67,7 +67,47 @@ fn contests() -> Vec<Contest> {
     );
     contests.push(
         Contest::new("memory beyond the base".into(), "bytes/connection")
+            .at_most(600.0)
             .ours(|setup| tools::memory(setup, 10_000)),
     );
+    contests.extend(slip_contests());
+    contests.extend(http_contests());
     contests
+}
+
+/// How late requests leave at half the closed-loop maximum, with a CPU of its own.
+fn slip_contests() -> [Contest; 2] {
+    let slip = |title: &str, limit_us, quantile| {
+        Contest::new(
+            format!("open loop at half the maximum, 100 connections: slip {title}"),
+            "µs",
+        )
+        .at_most(limit_us)
+        .ours(move |setup| tools::slip(setup, 100, 0.5, quantile))
+    };
+    [
+        slip("p99", 50.0, |slip| slip.p99),
+        slip("p99.9", 200.0, |slip| slip.p999),
+    ]
+}
+
+/// Against one HTTP responder, with keep-alive and without.
+fn http_contests() -> Vec<Contest> {
+    let cases = [(50, true, 1.2), (10_000, true, 1.5), (50, false, 1.1)];
+    let contest = |(conns, keep_alive, ratio): (usize, bool, f64)| {
+        let mode = if keep_alive {
+            "keep-alive"
+        } else {
+            "a connection per request"
+        };
+        Contest::new(format!("http, {mode}, {conns} connections"), "requests/s")
+            .ours(move |setup| tools::http(setup, conns, keep_alive))
+            .peer("wrk", Some(ratio), move |setup| {
+                tools::wrk(setup, conns, keep_alive)
+            })
+            .peer("ab", (!keep_alive).then_some(ratio), move |setup| {
+                tools::ab(setup, conns, keep_alive)
+            })
+    };
+    cases.into_iter().map(contest).collect()
 }

@@ -1,9 +1,12 @@
 //! Programs: loadgen itself and the tools people use.
 
 use std::io::Read;
-use std::process::Command;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command};
+use std::time::Duration;
 
-use loadgen::outcome::Outcome;
+use loadgen::outcome::{Outcome, Quantiles};
 
 use crate::contest::{Score, Setup};
 
@@ -70,9 +73,150 @@ pub fn memory(setup: &Setup, conns: usize) -> Result<Score, String> {
     ))
 }
 
+/// How late loadgen sends in an open loop, in the share of its closed-loop maximum given.
+pub fn slip(
+    setup: &Setup,
+    conns: usize,
+    share: f64,
+    quantile: fn(&Quantiles) -> Option<u64>,
+) -> Result<Score, String> {
+    let conns = conns.to_string();
+    let most = loadgen(setup, &["--conns", &conns])?.requests.per_s;
+    let rate = format!("{:.0}", most * share);
+    let outcome = loadgen(
+        setup,
+        &["--conns", &conns, "--rate", &rate, "--arrival", "poisson"],
+    )?;
+    let delivered = outcome.requests.sent as f64 / outcome.requests.offered as f64;
+    if delivered < 0.999 {
+        return Err(format!(
+            "only {delivered:.5} of what was offered at {rate}/s was sent"
+        ));
+    }
+    let slip_ns =
+        quantile(&outcome.schedule_slip_ns).ok_or("too few samples: make the window longer")?;
+    Ok(Score::of(slip_ns as f64 / 1000.0))
+}
+
+/// Loadgen as an HTTP client.
+pub fn http(setup: &Setup, conns: usize, keep_alive: bool) -> Result<Score, String> {
+    let server = setup.start_http()?;
+    let conns = conns.to_string();
+    let mut args = vec!["--protocol", "http", "--conns", &conns];
+    if !keep_alive {
+        args.extend(["--requests-per-conn", "1", "--close", "server"]);
+    }
+    let outcome = loadgen_against(setup, server.address(), &args)?;
+    Ok(Score {
+        figure: outcome.requests.per_s,
+        cpu_us: outcome.generator.cpu_us_per_request,
+    })
+}
+
+/// `wrk`, one thread.
+pub fn wrk(setup: &Setup, conns: usize, keep_alive: bool) -> Result<Score, String> {
+    let server = setup.start_http()?;
+    let mut command = Command::new("wrk");
+    let seconds = setup.window.as_secs().max(1);
+    command.args(["-t1", &format!("-c{conns}"), &format!("-d{seconds}s")]);
+    if !keep_alive {
+        command.args(["-H", "Connection: close"]);
+    }
+    command.arg(format!("http://{}/", server.address()));
+    figure_after(&output_of(setup, &mut command)?, "Requests/sec:")
+}
+
+/// `ab`, with `-k` or without.
+pub fn ab(setup: &Setup, conns: usize, keep_alive: bool) -> Result<Score, String> {
+    let server = setup.start_http()?;
+    let requests = (20_000.0 * setup.window.as_secs_f64()) as usize;
+    let mut command = Command::new("ab");
+    command.args([
+        "-q",
+        "-c",
+        &conns.to_string(),
+        "-n",
+        &requests.max(conns * 4).to_string(),
+    ]);
+    if keep_alive {
+        command.arg("-k");
+    }
+    command.arg(format!("http://{}/", server.address()));
+    figure_after(&output_of(setup, &mut command)?, "Requests per second:")
+}
+
+fn figure_after(text: &str, label: &str) -> Result<Score, String> {
+    let rest = text.split_once(label).map(|(_, rest)| rest.trim_start());
+    let figure = rest.and_then(|rest| rest.split_whitespace().next()?.parse().ok());
+    figure
+        .map(Score::of)
+        .ok_or_else(|| format!("no `{label}` in {text:?}"))
+}
+
+/// nginx with one worker on the server's CPU.
+pub struct Nginx {
+    child: Child,
+    pub address: SocketAddr,
+    directory: PathBuf,
+}
+
+impl Nginx {
+    pub fn start(setup: &Setup) -> Result<Self, String> {
+        let said = |error: std::io::Error| format!("nginx: {error}");
+        let port = TcpListener::bind("127.0.0.1:0")
+            .and_then(|listener| listener.local_addr())
+            .map_err(said)?
+            .port();
+        let directory =
+            std::env::temp_dir().join(format!("tenk-bench-{}-{port}", std::process::id()));
+        std::fs::create_dir_all(&directory).map_err(said)?;
+        std::fs::write(directory.join("index.html"), "hello, world\n").map_err(said)?;
+        let config = format!(
+            "daemon off; master_process off; pid nginx.pid; worker_rlimit_nofile 19000;\n\
+             events {{ worker_connections 18000; }}\n\
+             http {{ access_log off; keepalive_requests 1000000000; \
+             server {{ listen 127.0.0.1:{port} backlog=4096; root {}; }} }}\n",
+            directory.display()
+        );
+        std::fs::write(directory.join("nginx.conf"), config).map_err(said)?;
+        let mut command = Command::new("nginx");
+        command
+            .arg("-p")
+            .arg(&directory)
+            .args(["-c", "nginx.conf", "-e", "error.log"]);
+        let child = setup
+            .spawn_on(setup.server_cpu, &mut command)
+            .map_err(said)?;
+        let server = Self {
+            child,
+            address: SocketAddr::from(([127, 0, 0, 1], port)),
+            directory,
+        };
+        for _ in 0..500 {
+            if TcpStream::connect(server.address).is_ok() {
+                return Ok(server);
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Err("nginx does not listen".into())
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        crate::contest::end(&mut self.child);
+        // A directory that stays behind is small and in the place for such things.
+        let _ = std::fs::remove_dir_all(&self.directory);
+    }
+}
+
 fn loadgen(setup: &Setup, args: &[&str]) -> Result<Outcome, String> {
     let server = setup.start_server()?;
-    let target = server.address().to_string();
+    loadgen_against(setup, server.address(), args)
+}
+
+fn loadgen_against(setup: &Setup, target: SocketAddr, args: &[&str]) -> Result<Outcome, String> {
+    let target = target.to_string();
     let cpu = setup.client_cpu.to_string();
     let window = format!("{}ms", setup.window.as_millis());
     let mut command = Command::new(env!("CARGO_BIN_EXE_loadgen"));

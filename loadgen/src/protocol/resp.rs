@@ -1,6 +1,8 @@
 //! Redis' protocol (RESP2): PING, answered by `+PONG`, or PING with a message
 //! that comes back as a bulk string, so that its bytes can be verified.
 
+use std::io::Write;
+
 use super::echo::Payload;
 use super::{Framing, Received, RequestId, copy_from, match_piece};
 
@@ -30,7 +32,7 @@ impl Resp {
         match self.payload {
             None => PING.len() as u32,
             Some(payload) => {
-                request_head(payload.len(id)).len() as u32 + payload.len(id) + CRLF.len() as u32
+                request_head(payload.len(id)).length as u32 + payload.len(id) + CRLF.len() as u32
             }
         }
     }
@@ -41,7 +43,7 @@ impl Resp {
             None => copy_from(PING, offset, out),
             Some(payload) => {
                 let length = payload.len(id);
-                fill_framed(payload, id, &request_head(length), offset, out)
+                fill_framed(payload, id, request_head(length).as_bytes(), offset, out)
             }
         }
     }
@@ -60,8 +62,29 @@ impl Resp {
     }
 }
 
-fn request_head(length: u32) -> Vec<u8> {
-    format!("*2\r\n$4\r\nPING\r\n${length}\r\n").into_bytes()
+/// The bytes before a payload, built for every request without allocating.
+struct Head {
+    bytes: [u8; 40],
+    length: usize,
+}
+
+impl Head {
+    fn new(text: std::fmt::Arguments<'_>) -> Self {
+        let mut bytes = [0; 40];
+        let mut rest = &mut bytes[..];
+        // 40 bytes hold the longest of them, with a length of ten digits.
+        let _ = rest.write_fmt(text);
+        let length = 40 - rest.len();
+        Self { bytes, length }
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+}
+
+fn request_head(length: u32) -> Head {
+    Head::new(format_args!("*2\r\n$4\r\nPING\r\n${length}\r\n"))
 }
 
 fn fill_framed(payload: Payload, id: RequestId, head: &[u8], offset: u32, out: &mut [u8]) -> usize {
@@ -86,8 +109,8 @@ fn fill_framed(payload: Payload, id: RequestId, head: &[u8], offset: u32, out: &
 
 fn bulk(framing: &mut Framing, payload: Payload, id: RequestId, input: &[u8]) -> Received {
     let length = payload.len(id);
-    let head = format!("${length}\r\n").into_bytes();
-    let total = head.len() + length as usize + CRLF.len();
+    let head = Head::new(format_args!("${length}\r\n"));
+    let total = head.length + length as usize + CRLF.len();
     match_piece(framing, total, input, |from, piece| {
         let mut expected = [0; 256];
         let mut done = 0;
@@ -95,7 +118,7 @@ fn bulk(framing: &mut Framing, payload: Payload, id: RequestId, input: &[u8]) ->
             let filled = fill_framed(
                 payload,
                 id,
-                &head,
+                head.as_bytes(),
                 (from + done) as u32,
                 &mut expected[..chunk.len()],
             );

@@ -99,7 +99,7 @@ impl Worker {
     }
 
     pub(super) fn request_timed_out(&mut self, slot: u32) {
-        let limit = format_ns(self.plan.load.request_timeout_ns);
+        let limit = format_ns(self.plan.load.response_limit_ns());
         self.note_failure(slot, "request", "TIMEOUT", || {
             format!("no answer within {limit} (--request-timeout)")
         });
@@ -111,7 +111,7 @@ impl Worker {
     }
 
     pub(super) fn server_never_closed(&mut self, slot: u32) {
-        let limit = format_ns(self.plan.load.request_timeout_ns);
+        let limit = format_ns(self.plan.load.response_limit_ns());
         self.note_failure(slot, "connection", "TIMEOUT", || {
             format!("the server did not close within {limit}")
         });
@@ -144,10 +144,10 @@ impl Worker {
         let connection = &self.connections[slot as usize];
         let (answered, begun) = (connection.answered, connection.begun);
         for sequence in answered..begun {
-            let entry = self.in_flight[self.ring_index(slot, sequence)];
+            let entry = self.in_flight(slot, sequence);
             let phase = entry.phase;
             let late =
-                self.now_ns.saturating_sub(entry.sent_ns) > self.plan.load.request_timeout_ns;
+                self.now_ns.saturating_sub(entry.sent_ns) > self.plan.load.response_limit_ns();
             let tally = &mut self.tally.phases[phase as usize];
             match why {
                 Lost::TimedOut if late || sequence == answered => {
@@ -251,7 +251,7 @@ impl Worker {
     fn settle_requests(&mut self, slot: u32) {
         let connection = &self.connections[slot as usize];
         for sequence in connection.answered..connection.begun {
-            let entry = self.in_flight[self.ring_index(slot, sequence)];
+            let entry = self.in_flight(slot, sequence);
             let phase = entry.phase;
             self.tally.phases[phase as usize].unanswered_at_end += 1;
             self.censor(phase, entry.due_ns, entry.sent_ns);

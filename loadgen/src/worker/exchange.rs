@@ -103,13 +103,16 @@ impl Worker {
     /// Puts a request in flight; its bytes follow in [`Worker::write`].
     fn begin(&mut self, slot: u32, due_ns: u64) {
         let begun = self.connections[slot as usize].begun;
-        let ring = self.ring_index(slot, begun);
         let phase = self.phase(due_ns);
-        self.in_flight[ring] = InFlight {
+        let entry = InFlight {
             due_ns,
             sent_ns: self.now_ns,
             phase,
         };
+        match self.ring_index(slot, begun) {
+            Some(index) => self.rings[index] = entry,
+            None => self.connections[slot as usize].in_flight_alone = entry,
+        }
         self.connections[slot as usize].begun += 1;
         self.outstanding += 1;
         let counts = &mut self.tally.phases[phase as usize];
@@ -119,14 +122,18 @@ impl Worker {
         }
     }
 
-    pub(super) fn ring_index(&self, slot: u32, sequence: u64) -> usize {
+    /// The request in flight of this number.
+    pub(super) fn in_flight(&self, slot: u32, sequence: u64) -> InFlight {
+        match self.ring_index(slot, sequence) {
+            Some(index) => self.rings[index],
+            None => self.connections[slot as usize].in_flight_alone,
+        }
+    }
+
+    /// Where a pipeline keeps it; without one the connection does.
+    fn ring_index(&self, slot: u32, sequence: u64) -> Option<usize> {
         let pipeline = self.plan.load.pipeline;
-        (u64::from(slot) * pipeline
-            + if pipeline == 1 {
-                0
-            } else {
-                sequence % pipeline
-            }) as usize
+        (pipeline > 1).then(|| (u64::from(slot) * pipeline + sequence % pipeline) as usize)
     }
 
     fn request_id(&self, slot: u32, sequence: u64) -> RequestId {
@@ -309,12 +316,12 @@ impl Worker {
 
     /// Counts and times the answer to the oldest request in flight.
     pub(super) fn complete(&mut self, slot: u32, ok: bool) {
-        let ring = self.ring_index(slot, self.connections[slot as usize].answered);
+        let answered = self.connections[slot as usize].answered;
         let InFlight {
             due_ns,
             sent_ns,
             phase,
-        } = self.in_flight[ring];
+        } = self.in_flight(slot, answered);
         let now_ns = self.now_ns;
         let connection = &mut self.connections[slot as usize];
         connection.answered += 1;
@@ -358,6 +365,7 @@ impl Worker {
         let connection = &mut self.connections[slot as usize];
         connection.served = true;
         connection.ever_served = true;
+        connection.failures = 0;
         self.tally.connections.served += 1;
         if self.phase(self.now_ns) == Phase::Window {
             self.tally.connections.served_in_window += 1;

@@ -26,6 +26,7 @@ use nix::sys::timerfd::{ClockId, TimerFd, TimerFlags};
 use crate::connection::{Connection, InFlight, State};
 use crate::control::{Control, Edges, NEVER, Progress};
 use crate::flags::Poll;
+use crate::limits::online_cpus;
 use crate::load::Load;
 use crate::protocol::Protocol;
 use crate::schedule::Schedule;
@@ -84,6 +85,13 @@ pub struct Share {
     pub cpu: Option<usize>,
 }
 
+impl Share {
+    /// The number of a slot's connection within the whole load.
+    fn number(&self, slot: u32) -> u64 {
+        self.first + u64::from(slot) * self.stride
+    }
+}
+
 /// One second's responses of one worker.
 #[derive(Debug)]
 pub struct Interval {
@@ -106,7 +114,8 @@ pub struct Worker {
     timer: TimerFd,
     timer_at_ns: u64,
     connections: Vec<Connection>,
-    in_flight: Vec<InFlight>,
+    /// The requests in flight of pipelines, a ring for each slot.
+    rings: Vec<InFlight>,
     read_buffer: Vec<u8>,
     write_buffer: Vec<u8>,
 
@@ -160,22 +169,21 @@ impl Worker {
         progress: Arc<Progress>,
         intervals: Sender<Interval>,
     ) -> io::Result<Self> {
-        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-        let timer = TimerFd::new(
-            ClockId::CLOCK_MONOTONIC,
-            TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC,
-        )?;
-        epoll.add(
-            &timer,
-            EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, TIMER),
-        )?;
-        let number = |slot: u32| share.first + u64::from(slot) * share.stride;
+        let (epoll, timer) = epoll_and_timer()?;
+        let connection = |number: u64| Connection::new(number as u32, number < plan.load.conns);
         let connections: Vec<_> = (0..share.slots)
-            .map(|slot| Connection::new(number(slot) as u32, number(slot) < plan.load.conns))
+            .map(|slot| connection(share.number(slot)))
             .collect();
         let pipeline = plan.load.pipeline as usize;
         let mut worker = Self {
-            in_flight: vec![InFlight::default(); connections.len() * pipeline],
+            rings: vec![
+                InFlight::default();
+                if pipeline > 1 {
+                    connections.len() * pipeline
+                } else {
+                    0
+                }
+            ],
             waiting: (0..share.slots.min(share.descriptors)).collect(),
             epoll,
             timer,
@@ -253,10 +261,6 @@ impl Worker {
         if let Some(connection) = slot.and_then(|slot| self.connections.get(slot)) {
             prefetch(connection);
         }
-        let ring = slot.map(|slot| slot * self.plan.load.pipeline as usize);
-        if let Some(entry) = ring.and_then(|ring| self.in_flight.get(ring)) {
-            prefetch(entry);
-        }
     }
 
     fn pin(&self) {
@@ -268,17 +272,15 @@ impl Worker {
         }
     }
 
-    /// A sleeping generator adds its own wake-up to sparse latencies (its share is
-    /// measured in the README), so few connections are polled for without sleeping.
+    /// A sleeping generator adds its own wake-up to sparse latencies, so few
+    /// connections are polled for without sleeping, where the server need not
+    /// share the CPU for it.
     fn should_spin(&self) -> bool {
         let load = &self.plan.load;
         let in_flight = self.connections.iter().filter(|c| c.active).count() as u64 * load.pipeline;
-        let sparse = load.rate_per_s.is_none()
-            && load.think_ns == 0
-            && load.requests_per_conn.is_none()
-            && in_flight < 10;
-        load.poll == Poll::Spin
-            || (load.poll == Poll::Auto && sparse && self.plan.protocol.answers())
+        let paced = load.is_open_loop() || load.think_ns > 0 || load.requests_per_conn.is_some();
+        let sparse = in_flight < 10 && !paced && self.plan.protocol.answers();
+        load.poll == Poll::Spin || (load.poll == Poll::Auto && sparse && online_cpus() > 1)
     }
 
     fn handle(&mut self, event: EpollEvent) {
@@ -347,7 +349,7 @@ impl Worker {
 
     /// The connection's number within the whole load.
     fn number(&self, slot: u32) -> u64 {
-        self.share.first + u64::from(slot) * self.share.stride
+        self.share.number(slot)
     }
 
     fn wait(&mut self, events: &mut [EpollEvent], worked: bool) -> usize {
@@ -359,6 +361,19 @@ impl Worker {
             Err(errno) => unreachable!("epoll_wait: {errno}"),
         }
     }
+}
+
+fn epoll_and_timer() -> io::Result<(Epoll, TimerFd)> {
+    let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+    let timer = TimerFd::new(
+        ClockId::CLOCK_MONOTONIC,
+        TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC,
+    )?;
+    epoll.add(
+        &timer,
+        EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, TIMER),
+    )?;
+    Ok((epoll, timer))
 }
 
 /// An interval that nothing was recorded in yet.

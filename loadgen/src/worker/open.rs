@@ -148,7 +148,6 @@ impl Worker {
         connection.state = State::Open;
         connection.since_ns = now_ns;
         connection.free_ns = now_ns;
-        connection.failures = 0;
         self.connecting -= 1;
         self.open += 1;
         self.tally.connections.established += 1;

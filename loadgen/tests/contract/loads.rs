@@ -81,15 +81,17 @@ fn stalls_show_in_an_open_loop_and_hide_in_a_closed_one() {
         (8000, 8000, 8000)
     );
 
-    let closed = run(&fixture, &[&common[..], &["--think", "20ms"]].concat());
+    let args = [&common[..], &["--think", "20ms"]].concat();
+    let (closed, busy) = with_control(|| run(&fixture, &args), &common);
     let histogram = responses(&closed);
-    assert!(histogram.len() > 3000, "{}", histogram.len());
+    // Eight seconds hold at most five stalls, each seen once by each of 20 connections.
+    let above = histogram.count_between(100_000_000, histogram.high());
+    assert!(busy || above <= 5 * 20, "{above} of {}", histogram.len());
     assert!(
-        share_above(&histogram, 100) < 0.02,
+        busy || histogram.value_at_quantile(0.95) < 20_000_000,
         "{}",
-        share_above(&histogram, 100)
+        histogram.value_at_quantile(0.95)
     );
-    assert!(histogram.value_at_quantile(0.95) < 20_000_000);
 }
 
 #[test]

@@ -6,6 +6,9 @@
 //! a peer that sends without pause would never let go of the loop, a turn has a
 //! budget of bytes, and whoever exceeds it is remembered and gets another turn
 //! (epoll(7), "Possible pitfalls"). Compare with `epoll`.
+//!
+//! A handler that computes or waits (`--work-iters`, `--block`) stalls every
+//! connection.
 
 use std::io;
 use std::net::TcpStream;

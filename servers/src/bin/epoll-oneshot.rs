@@ -1,10 +1,9 @@
 //! One epoll, many threads: EPOLLONESHOT gives each event to one thread alone.
 //!
-//! An event disarms its descriptor; the thread that has got and served it arms
-//! it again, at the price of a system call per event, and whichever thread is
-//! free gets the next one. A slow request holds up its own client alone. Compare
-//! with `reuseport`, where a connection stays with one loop for life, and with
-//! `tokio-multi`, which moves tasks instead.
+//! An event disarms its descriptor; the thread that has served it arms it again,
+//! at the price of a system call, and any free thread gets the next one. A handler
+//! that computes or waits (`--work-iters`, `--block`) holds one of the threads.
+//! Compare with `reuseport`, where a connection stays with one loop for life.
 
 use std::io;
 use std::net::TcpStream;
@@ -96,5 +95,6 @@ impl Hall {
 }
 
 fn once(want: Want, data: u64) -> EpollEvent {
-    EpollEvent::new(EpollFlags::EPOLLONESHOT | want.into(), data)
+    let once = EpollFlags::EPOLLET | EpollFlags::EPOLLONESHOT;
+    EpollEvent::new(once | want.into(), data)
 }

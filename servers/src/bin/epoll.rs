@@ -5,6 +5,9 @@
 //! triggered means that an event is repeated for as long as its cause lasts: one
 //! read per event is enough, and what it leaves is reported again. Compare with
 //! `epoll-et`, which is told once.
+//!
+//! A handler that computes or waits (`--work-iters`, `--block`) stalls every
+//! connection: one loop is one thread.
 
 use std::io;
 use std::net::TcpStream;

@@ -8,6 +8,9 @@
 //! has such operations, receiving into buffers that connections share; each ends
 //! sooner or later, and is then asked for again. `--ops plain` does without.
 //! Compare with `epoll`.
+//!
+//! A handler that computes or waits (`--work-iters`, `--block`) stalls the
+//! loop, while the kernel goes on with what it was asked for.
 
 use std::io;
 use std::os::fd::AsRawFd;

@@ -5,6 +5,9 @@
 //! simplest server there is, and the baseline to subtract from the others: it
 //! spends nothing on concurrency. Compare with `process` and `thread`, which
 //! differ in one line each.
+//!
+//! A handler that computes (`--work-iters`) or waits (`--block`) holds up
+//! everybody else.
 
 use std::io;
 use std::process::ExitCode;

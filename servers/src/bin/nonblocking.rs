@@ -5,6 +5,9 @@
 //! system call per connection, whether or not it has anything to say, and an
 //! idle server burns a whole CPU. Compare with `select`, which asks the kernel
 //! about all of them in one call, and sleeps.
+//!
+//! A handler that computes or waits (`--work-iters`, `--block`) stalls every
+//! connection.
 
 use std::io;
 use std::process::ExitCode;

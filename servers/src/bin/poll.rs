@@ -5,6 +5,9 @@
 //! turn, so one busy connection among 10 000 idle ones pays for all of them.
 //! With most connections busy that is no loss, and `poll` may beat `epoll`,
 //! which tells the kernel about changes one system call at a time.
+//!
+//! A handler that computes or waits (`--work-iters`, `--block`) stalls every
+//! connection.
 
 use std::io;
 use std::os::fd::AsRawFd;

@@ -8,6 +8,9 @@
 //! kernels that woke all of them once made advisable; `pass-fd`, one process
 //! accepts and sends the descriptors to the others. Compare with `process` and
 //! `thread-pool`.
+//!
+//! A handler that computes or waits (`--work-iters`, `--block`) holds a worker,
+//! of which there are so many.
 
 use std::io;
 use std::os::fd::OwnedFd;

@@ -6,6 +6,9 @@
 //! memory (`--ballast`), and a process with its page tables for each client,
 //! idle or not. Compare with `thread`, and with `prefork`, which pays for its
 //! processes beforehand.
+//!
+//! A handler that computes or waits (`--work-iters`, `--block`) holds up its
+//! own client.
 
 use std::io;
 use std::process::ExitCode;

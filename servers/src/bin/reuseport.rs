@@ -8,6 +8,9 @@
 //! wake several workers of which one gets it; `exclusive`, the same with
 //! EPOLLEXCLUSIVE, which wakes few, and mostly the same one. With as many
 //! workers as CPUs it uses all of them; with one it is `epoll`.
+//!
+//! A handler that computes or waits (`--work-iters`, `--block`) stalls its
+//! worker's clients.
 
 use std::io;
 use std::net::TcpStream;

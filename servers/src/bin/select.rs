@@ -1,11 +1,11 @@
 //! select(2): one loop sleeps until a bitmap of descriptors has a ready one.
 //!
 //! The bitmaps are copied in and out, and scanned bit by bit by both sides, on
-//! every turn, so a turn costs in proportion to the highest descriptor, however
-//! few are ready. Its wall is hard: a bitmap holds the numbers 0 to 1023
-//! (FD_SETSIZE), and a connection beyond must be turned away. Compare with
-//! `poll`, which has no such wall, and `epoll`, which has no such scan. With
-//! `--stdin` the keyboard is one more descriptor: the line `quit` ends the server.
+//! every turn, so a turn costs in proportion to the highest descriptor. Its wall:
+//! a bitmap holds the numbers 0 to 1023 (FD_SETSIZE), and a connection beyond must
+//! be turned away. A handler that computes or waits (`--work-iters`, `--block`)
+//! stalls every connection. With `--stdin` the keyboard is one more descriptor:
+//! the line `quit` ends the server. Compare with `poll` and `epoll`.
 
 use std::io;
 use std::net::TcpStream;

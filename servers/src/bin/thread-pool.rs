@@ -6,6 +6,9 @@
 //! main thread stops accepting, and further clients wait in the listen queue.
 //! Since a worker belongs to a client until that one leaves, clients who stay
 //! connected keep everybody else out. Compare with `prefork` and `epoll-oneshot`.
+//!
+//! A handler that computes or waits (`--work-iters`, `--block`) holds one of
+//! the workers.
 
 use std::io;
 use std::process::ExitCode;

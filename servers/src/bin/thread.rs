@@ -4,6 +4,9 @@
 //! and none has to be reaped. Each has a stack of its own (`--stack-size`), of
 //! which only the touched pages cost memory; the kernel adds its own stack and
 //! a scheduling entity. Compare with `thread-pool`, which bounds their number.
+//!
+//! A handler that computes or waits (`--work-iters`, `--block`) holds up its
+//! own client alone.
 
 use std::io;
 use std::process::ExitCode;

@@ -5,6 +5,9 @@
 //! no home and no thread is idle while tasks wait. The price is waking threads
 //! and moving tasks between CPUs. Compare with `reuseport`, which never moves
 //! anything, and `epoll-oneshot`.
+//!
+//! A handler that computes (`--work-iters`) holds one thread, from which others
+//! steal; one that waits (`--block`) gets a thread of its own.
 
 use std::io;
 use std::process::ExitCode;
@@ -19,6 +22,7 @@ fn main() -> ExitCode {
 
 fn serve(server: Server) -> io::Result<()> {
     let door = server.listen_nonblocking()?;
+    let service = Box::leak(Box::new(server.service));
     let runtime = Builder::new_multi_thread()
         .worker_threads(server.workers())
         .enable_all()
@@ -27,7 +31,7 @@ fn serve(server: Server) -> io::Result<()> {
         let mut door = sys::register(door)?;
         loop {
             let guest = tasks::accept(&mut door).await?;
-            tokio::spawn(tasks::serve(guest, server.service));
+            tokio::spawn(tasks::serve(guest, service));
         }
     })
 }

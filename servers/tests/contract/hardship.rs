@@ -209,7 +209,7 @@ pub fn reset_storm(model: &str) {
 /// Each sends until nobody takes any more, up to 64 MiB, and reads nothing: what
 /// the server keeps for it must stay small, and others must be served.
 pub fn clients_that_never_read(model: &str) {
-    const CLIENTS: usize = 8;
+    const CLIENTS: usize = 4;
     let mut server = spawn(model).start();
     server.settle();
     // So that what all connections share is in use.
@@ -248,7 +248,8 @@ pub fn clients_that_never_read(model: &str) {
     server.assert_well();
 }
 
-/// In the models that serve many connections by one loop: under 700 bytes each.
+/// In the models that serve many connections by one loop: under 700 bytes each,
+/// and 2 KiB for a task.
 pub fn idle_connections_hold_no_buffer(model: &str) {
     let loops = [
         "nonblocking",
@@ -280,10 +281,10 @@ pub fn idle_connections_hold_no_buffer(model: &str) {
         let each = server.memory().saturating_sub(before) / round;
         drop(clients);
         server.assert_well();
-        // io_uring's shared buffers are touched in turn, a page of each.
-        let shared = if base(model) == "io-uring" { 4096 } else { 0 };
+        // Of a task the runtime keeps an account besides.
+        let most = if base(model) == "tokio" { 2048 } else { 700 };
         assert!(
-            round < CONNECTIONS || each < 700 + shared,
+            round < CONNECTIONS || each < most,
             "{each} bytes per idle connection"
         );
     }

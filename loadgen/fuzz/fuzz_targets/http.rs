@@ -1,0 +1,22 @@
+//! Whatever a server says, in whatever pieces: no panic, no input consumed that
+//! was not there, bounded memory. `cargo +nightly fuzz run http` in `loadgen/`.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use loadgen::protocol::http::Http;
+use loadgen::protocol::{Framing, Received};
+
+fuzz_target!(|input: (u8, &[u8])| {
+    let (size, bytes) = input;
+    let http = Http::new(([127, 0, 0, 1], 80).into(), "/");
+    let mut framing = Framing::default();
+    for piece in bytes.chunks(usize::from(size).max(1)) {
+        match http.receive(&mut framing, piece) {
+            Received::Done { consumed, .. } => assert!(consumed <= piece.len()),
+            Received::Garbage => return,
+            Received::More | Received::Mismatch => {}
+        }
+        assert!(framing.held.capacity() <= 64 * 1024);
+    }
+});

@@ -1,0 +1,19 @@
+//! Outcome files and the histograms in them. `cargo +nightly fuzz run outcome` in `loadgen/`.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use loadgen::outcome::Outcome;
+use loadgen::{blob, merge};
+
+fuzz_target!(|bytes: &[u8]| {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        // Damage is an error; what decodes has the layout that everything here relies on.
+        if let Ok(histogram) = blob::decode(text) {
+            assert_eq!(histogram.sigfig(), loadgen::tally::DIGITS);
+        }
+    }
+    if let Ok(outcome) = serde_json::from_slice::<Outcome>(bytes) {
+        let _ = merge::merge(&[outcome.clone(), outcome], false);
+    }
+});
