@@ -23,6 +23,8 @@ const LEGEND_LINE: i32 = 22;
 const BAR_LINE: i32 = 18;
 const TOP: i32 = 72;
 const BOTTOM: i32 = 92;
+/// Characters of a caption in one line.
+const CAPTION_WIDTH: usize = 145;
 const INK: RGBColor = RGBColor(34, 34, 34);
 const FAINT: RGBColor = RGBColor(110, 110, 110);
 const GRID: RGBColor = RGBColor(228, 228, 228);
@@ -386,9 +388,13 @@ impl Frame<'_, '_> {
         let left = |px, colour| font(px, colour, HPos::Left, VPos::Top);
         self.text(&texts.title, (24, 16), left(19.0, INK))?;
         self.text(&texts.subtitle, (24, 43), left(13.0, FAINT))?;
-        let bottom = self.size.1 - 38;
-        for (i, line) in texts.caption.iter().take(2).enumerate() {
-            self.text(line, (24, bottom + 16 * i as i32), left(11.5, FAINT))?;
+        let bottom = self.size.1 - 42;
+        let lines = texts
+            .caption
+            .iter()
+            .flat_map(|line| wrapped(line, CAPTION_WIDTH));
+        for (i, line) in lines.take(3).enumerate() {
+            self.text(&line, (24, bottom + 14 * i as i32), left(11.5, FAINT))?;
         }
         Ok(())
     }
@@ -447,6 +453,7 @@ impl Frame<'_, '_> {
     }
 
     fn marks(&self, series: &Series, every: usize, aside: i32, notes: &mut Vec<Area>) -> Drawn {
+        let edges = (self.left, TOP + self.height());
         for point in series.points.iter().step_by(every) {
             let Some(at) = self.at(point) else { continue };
             if let Some((low, high)) = point.range
@@ -462,7 +469,7 @@ impl Frame<'_, '_> {
                 self.cross(at)?;
             }
             if let Some(note) = &point.note
-                && let Some(end) = free_place(note, at, self.left, notes)
+                && let Some(end) = free_place(note, at, edges, notes)
             {
                 let style = font(11.0, series.look.colour, HPos::Right, VPos::Center);
                 self.text(note, end, style)?;
@@ -581,6 +588,21 @@ impl Frame<'_, '_> {
     }
 }
 
+/// A text in lines of so many characters at most, broken between words.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + word.chars().count() < width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_string()),
+        }
+    }
+    lines
+}
+
 /// A rectangle of words: left, top, right, bottom.
 type Area = (i32, i32, i32, i32);
 
@@ -589,7 +611,7 @@ type Area = (i32, i32, i32, i32);
 fn free_place(
     words: &str,
     (x, y): (i32, i32),
-    edge: i32,
+    (edge, bottom): (i32, i32),
     taken: &mut Vec<Area>,
 ) -> Option<(i32, i32)> {
     let width = words.chars().count() as i32 * 6 + 4;
@@ -607,6 +629,7 @@ fn free_place(
     let apart = |a: Area, b: &Area| a.2 <= b.0 || b.2 <= a.0 || a.3 <= b.1 || b.3 <= a.1;
     let free = places
         .into_iter()
+        .filter(|(_, middle)| middle + 7 <= bottom)
         .find(|place| taken.iter().all(|other| apart(area(*place), other)))?;
     taken.push(area(free));
     Some(free)
@@ -683,14 +706,20 @@ mod tests {
     }
 
     #[test]
+    fn long_captions_are_broken_between_words() {
+        assert_eq!(wrapped("a caption of words", 10), ["a caption", "of words"]);
+        assert_eq!(wrapped("unbreakable", 3), ["unbreakable"]);
+    }
+
+    #[test]
     fn words_never_stand_on_words() {
         let mut taken = Vec::new();
         let places: Vec<Option<(i32, i32)>> = (0..5)
-            .map(|_| free_place("starved", (100, 100), 0, &mut taken))
+            .map(|_| free_place("starved", (100, 100), (0, 400), &mut taken))
             .collect();
         assert_eq!(places.iter().flatten().count(), 2, "{places:?}");
-        assert!(free_place("starved", (10, 100), 0, &mut taken).is_some_and(|at| at.0 > 50));
-        assert!(free_place("starved", (300, 100), 0, &mut taken).is_some());
+        assert!(free_place("starved", (10, 300), (0, 400), &mut taken).is_some_and(|at| at.0 > 50));
+        assert!(free_place("starved", (300, 100), (0, 400), &mut taken).is_some());
     }
 
     #[test]

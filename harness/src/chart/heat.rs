@@ -88,7 +88,7 @@ fn draw_criterion(rows: &[Row], criterion: &Criterion, name: &str) -> Option<Cha
         texts: Texts {
             title: format!("{} relative to {REFERENCE}", capitalised(criterion.title)),
             subtitle: format!(
-                "Hodges–Lehmann ratio over the blocks that both ran; blue is {}, red is {} than {REFERENCE}",
+                "Hodges–Lehmann ratio over the blocks that both ran; blue is {}, orange is {} than {REFERENCE}",
                 if criterion.more_is_better { "more" } else { "less" },
                 if criterion.more_is_better { "less" } else { "more" },
             ),

@@ -101,13 +101,15 @@ fn draw_percentile(panel: &Panel, percentile: &Percentile) -> Option<Chart> {
 
 /// `∝ idle^0.98 (0.95 to 1.02)`.
 fn exponent(growth: &Growth) -> String {
+    // What rounds to nothing has no sign.
+    let two = |v: f64| format!("{:.2}", (v * 100.0).round() / 100.0 + 0.0);
     let interval = growth
         .fit
         .interval
-        .map(|i| format!(" ({:.2} to {:.2})", i.low, i.high));
+        .map(|i| format!(" ({} to {})", two(i.low), two(i.high)));
     format!(
-        "∝ idle^{:.2}{}",
-        growth.fit.exponent,
+        "∝ idle^{}{}",
+        two(growth.fit.exponent),
         interval.unwrap_or_default()
     )
 }

@@ -52,7 +52,7 @@ fn draw_workload(name: &str, cells: &[Cell], histograms: &Histograms) -> Option<
             .to_string(),
         Some(_) => "Measured from when each request was due.".to_string(),
     }];
-    caption.extend(left_out(cells));
+    caption.extend(left_out(cells, Along::Nothing));
     let texts = Texts {
         title: "Response time by percentile".into(),
         subtitle: conditions(row, Along::Nothing),

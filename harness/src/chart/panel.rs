@@ -201,7 +201,7 @@ impl<'a> Panel<'a> {
                 .trim()
                 .to_string(),
         ];
-        captions.extend(left_out(&self.cells));
+        captions.extend(left_out(&self.cells, self.along));
         captions
     }
 }
@@ -249,23 +249,27 @@ fn trials_caption(cells: &[Cell]) -> String {
 }
 
 /// Which cells are missing from a chart of figures, and why.
-pub fn left_out(cells: &[Cell]) -> Option<String> {
+pub fn left_out(cells: &[Cell], along: Along) -> Option<String> {
+    let at = |cell: &Cell| match along {
+        Along::Idle => format!("{} idle", count(cell.workload.idle as f64)),
+        _ => count(cell.workload.conns as f64),
+    };
     let missing = |cell: &&Cell| !cell.rows.iter().any(|row| row.is_usable());
-    let named: Vec<String> = cells
-        .iter()
-        .filter(missing)
-        .map(|cell| {
-            let why = match cell.status().0 {
-                Status::Ok => "invalid".into(),
-                status => status.to_string(),
-            };
-            format!(
-                "{} at {} ({why})",
-                shown(cell.arm),
-                count(cell.workload.conns as f64)
-            )
-        })
-        .collect();
+    let everywhere = |arm: &str| cells.iter().filter(|c| c.arm == arm).all(|c| missing(&c));
+    let mut named: Vec<String> = Vec::new();
+    for cell in cells.iter().filter(missing) {
+        let why = match cell.status().0 {
+            Status::Ok => "invalid".into(),
+            status => status.to_string(),
+        };
+        let words = match everywhere(cell.arm) {
+            true => format!("{} everywhere ({why})", shown(cell.arm)),
+            false => format!("{} at {} ({why})", shown(cell.arm), at(cell)),
+        };
+        if !named.contains(&words) {
+            named.push(words);
+        }
+    }
     const MOST: usize = 5;
     let more = named.len().saturating_sub(MOST);
     let tail = if more > 0 {
@@ -362,7 +366,11 @@ mod tests {
     fn what_is_missing_is_named_up_to_a_point() {
         let mut rows: Vec<Row> = (1..=9).map(|n| row("epoll\x1b", n, 0)).collect();
         rows[0].status = Status::Skipped;
-        let text = left_out(&cells(&rows)).unwrap();
+        rows.push(Row {
+            requests_completed: Some(1),
+            ..row("epoll\x1b", 10, 0)
+        });
+        let text = left_out(&cells(&rows), Along::Connections).unwrap();
         assert!(
             text.starts_with("Left out: epoll\\u{1b} at 1 (skipped), "),
             "{text}"

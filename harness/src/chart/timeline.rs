@@ -39,7 +39,7 @@ fn draw_workload(cells: &[Cell], by_trial: &BTreeMap<u32, Vec<&TimelineRow>>) ->
         "Median over the trials at every second of the window, vertical: their range. Cross: requests failed in that second."
             .to_string(),
     ];
-    caption.extend(super::panel::left_out(cells));
+    caption.extend(super::panel::left_out(cells, Along::Nothing));
     let y = points().flat_map(|p| [p.y, p.range.map_or(p.y, |(_, high)| high)]);
     Some(Chart {
         name: format!("timeline-{}", file_name(&workload_name(row))),

@@ -153,12 +153,12 @@
   const ends = (series) => series.flatMap((s) => s.points.flatMap((p) => [p.y, ...(p.range || [])]));
 
   /// Where words end that stand beside a mark, wherever no others are yet; null among too many.
-  const freePlace = (words, x, y, edge, taken) => {
+  const freePlace = (words, x, y, edge, bottom, taken) => {
     const width = [...words].length * 6 + 4;
     const beside = x - 11 - width >= edge ? x - 7 : x + 7 + width;
     for (const [right, middle] of [[beside, y + 12], [beside, y - 11], [beside + 4 * Math.sign(beside - x), y]]) {
       const area = [right - width, middle - 7, right, middle + 7];
-      if (taken.every((b) => area[2] <= b[0] || b[2] <= area[0] || area[3] <= b[1] || b[3] <= area[1])) {
+      if (middle + 7 <= bottom && taken.every((b) => area[2] <= b[0] || b[2] <= area[0] || area[3] <= b[1] || b[3] <= area[1])) {
         taken.push(area);
         return [right, middle];
       }
@@ -219,7 +219,7 @@
         }
         marker(group, s.look, ax, ay, p.suspect);
         if (p.failed) paint(make("path", { d: `M${ax - 8} ${ay - 8}l16 16m0-16l-16 16` }, group), "none", "var(--failed)");
-        const free = p.note && freePlace(p.note, ax, ay, left, taken);
+        const free = p.note && freePlace(p.note, ax, ay, left, bottom, taken);
         if (free) write(group, p.note, free[0], free[1] + 4, { "text-anchor": "end", class: "quiet" });
       });
       const ly = top + 10 + 20 * n;
