@@ -77,13 +77,17 @@ async fn build(
     if quiet {
         command.arg("--quiet");
     }
-    let output = command
+    // Not `output()`, which would take cargo's progress and its errors away from the user.
+    let child = command
         .stdin(Stdio::null())
-        .stderr(Stdio::inherit())
+        .stdout(Stdio::piped())
         .kill_on_drop(true)
-        .output()
-        .await
+        .spawn()
         .map_err(|e| Failure::failed(format!("cannot start {}: {e}", cargo.display())))?;
+    let output = child
+        .wait_with_output()
+        .await
+        .map_err(|e| Failure::failed(format!("cannot read what cargo says: {e}")))?;
     if !output.status.success() {
         return Err(Failure::failed(
             "the release build of the servers and the load generator failed; cargo's messages are above",
