@@ -435,7 +435,7 @@ mod tests {
     }
 
     /// 100 connections, 100 000 requests/s for 2 s at 1 ms: a trial with nothing wrong.
-    fn sound(load: &Load) -> Evidence {
+    fn sound_outcome(load: &Load) -> Outcome {
         let latency = Quantiles {
             count: 200_000,
             p50: Some(900_000),
@@ -443,7 +443,7 @@ mod tests {
             max: Some(2_000_000),
             ..Quantiles::default()
         };
-        let outcome = Outcome {
+        Outcome {
             schema: SCHEMA.into(),
             target: "127.0.0.1:1".into(),
             load: load.clone(),
@@ -495,7 +495,11 @@ mod tests {
             series: Vec::new(),
             floor: None,
             histograms: BTreeMap::new(),
-        };
+        }
+    }
+
+    fn sound(load: &Load) -> Evidence {
+        let outcome = sound_outcome(load);
         let probes = 2;
         let bytes_in = 300_000 * 64 + probes * crate::trial::probe::PROBE_BYTES.len() as u64;
         Evidence {

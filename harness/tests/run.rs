@@ -473,36 +473,8 @@ fn a_server_killed_in_the_middle_has_crashed() {
 
 /// A harness installed beside programs of its own, some of which are not what they seem.
 fn installed_with_liars() -> TempDir {
-    let output = Command::new(env!("CARGO"))
-        .args([
-            "build",
-            "--release",
-            "--quiet",
-            "-p",
-            "servers",
-            "--example",
-            "liar",
-        ])
-        .args(["--message-format", "json-render-diagnostics"])
-        .stderr(Stdio::inherit())
-        .output()
-        .unwrap();
-    let liar = executable(&output.stdout, "liar");
-    let output = Command::new(env!("CARGO"))
-        .args([
-            "build",
-            "--release",
-            "--quiet",
-            "-p",
-            "loadgen",
-            "--bin",
-            "loadgen",
-        ])
-        .args(["--message-format", "json-render-diagnostics"])
-        .stderr(Stdio::inherit())
-        .output()
-        .unwrap();
-    let loadgen = executable(&output.stdout, "loadgen");
+    let liar = built("servers", ["--example", "liar"]);
+    let loadgen = built("loadgen", ["--bin", "loadgen"]);
     let folder = tempfile::tempdir().unwrap();
     fs::copy(env!("CARGO_BIN_EXE_harness"), folder.path().join("harness")).unwrap();
     fs::copy(loadgen, folder.path().join("loadgen")).unwrap();
@@ -510,6 +482,17 @@ fn installed_with_liars() -> TempDir {
         fs::copy(&liar, folder.path().join(role)).unwrap();
     }
     folder
+}
+
+/// A program of this workspace, built in release.
+fn built(package: &str, [kind, name]: [&str; 2]) -> PathBuf {
+    let output = Command::new(env!("CARGO"))
+        .args(["build", "--release", "--quiet", "-p", package, kind, name])
+        .args(["--message-format", "json-render-diagnostics"])
+        .stderr(Stdio::inherit())
+        .output()
+        .unwrap();
+    executable(&output.stdout, name)
 }
 
 fn executable(messages: &[u8], name: &str) -> PathBuf {
