@@ -1,21 +1,20 @@
 //! Everything that is kept of a run: saved again after every trial, so that nothing is lost to what comes later.
 
 use crate::chart::{self, Histograms};
-use crate::cli::{Format, RunFlags};
+use crate::cli::RunFlags;
 use crate::environment::Environment;
 use crate::error::Failure;
-use crate::export::{self, Source};
+use crate::export::Source;
 use crate::judge::judge;
 use crate::load_rows;
 use crate::plan::{Plan, TrialPlan};
-use crate::report::table;
+use crate::report::hand_over::{hand_over, text};
 use crate::report::write::{Report, write};
-use crate::row::{COLUMNS, Row, csv_of, to_csv};
-use crate::run::{eprintln, say};
+use crate::row::{COLUMNS, Row, csv_of};
+use crate::run::say;
 use crate::stats::ranking::rankings;
 use crate::store::RunFolder;
 use crate::summary::summarise;
-use crate::threshold;
 use crate::timeline::{self, TimelineRow};
 use crate::trial::Evidence;
 use crate::workers::{self, WorkerRow};
@@ -197,31 +196,14 @@ impl Record {
         self.save(complete)
     }
 
-    /// Writes the exports and says which thresholds were missed; returns whether any was.
+    /// Prints the result, writes the exports and checks the thresholds; returns whether any was missed.
     pub fn hand_over(&self, flags: &RunFlags, complete: bool) -> Result<bool, Failure> {
         let source = Source {
             rows: &self.rows,
             run_json: &self.json(complete)?,
         };
-        export::write_all(&flags.export, &source)?;
-        let misses = threshold::misses(&flags.threshold, &self.rows);
-        if !misses.is_empty() {
-            eprintln(threshold::table(&misses).trim_end());
-        }
-        Ok(!misses.is_empty())
-    }
-
-    /// Prints the result.
-    pub fn show(&self, format: Format, complete: bool) -> Result<(), Failure> {
-        match format {
-            Format::Table => say(&table::for_people(&self.rows, self.folder.path(), complete)),
-            Format::Md => say(&table::markdown(&self.rows)),
-            Format::Json => say(&self.json(complete)?),
-            Format::Csv => {
-                let csv = to_csv(&self.rows).map_err(|e| Failure::failed(e.to_string()))?;
-                say(&String::from_utf8_lossy(&csv))
-            }
-        }
+        say(&text(&source, self.folder.path(), complete, flags.format)?)?;
+        hand_over(&source, &flags.export, &flags.threshold)
     }
 }
 

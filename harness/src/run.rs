@@ -59,7 +59,6 @@ pub async fn run(flags: &RunFlags) -> Result<u8, Failure> {
     };
     let interrupted = run_trials(&context, &mut record, &mut signals, flags.quiet).await?;
     record.finish(interrupted.is_none())?;
-    record.show(flags.format, interrupted.is_none())?;
     let missed = record.hand_over(flags, interrupted.is_none())?;
     Ok(
         interrupted.unwrap_or_else(|| match exit_code(&plan, &record.rows) {

@@ -2,6 +2,7 @@
 
 pub mod answer;
 pub mod comparison;
+pub mod hand_over;
 pub mod page;
 pub mod pull_request;
 pub mod read_back;

@@ -1,15 +1,14 @@
 //! `harness report DIR`: what a run said at its end, said again from its saved files: the text on stdout, and in its
 //! folder the charts, `report.md` and `report.html`.
 
+use super::hand_over::{hand_over, text};
 use super::read_back;
-use super::table;
 use super::write::{Report, write};
 use crate::chart::Evidence;
-use crate::cli::{Format, ReportFlags};
+use crate::cli::ReportFlags;
 use crate::error::Failure;
-use crate::export::{self, Source};
+use crate::export::Source;
 use crate::load_rows::{SavedRun, load};
-use crate::row::to_csv;
 use crate::run::{eprintln, say};
 use crate::store::RunFolder;
 use crate::threshold;
@@ -22,14 +21,11 @@ pub fn report(flags: &ReportFlags) -> Result<u8, Failure> {
         run_json: &run.run_json,
     };
     make_again(&run, &source, flags)?;
-    say(&text(&run, flags)?)?;
-    export::write_all(&flags.export, &source)?;
-    let misses = threshold::misses(&flags.threshold, &run.rows);
-    if misses.is_empty() {
-        return Ok(0);
+    say(&text(&source, &flags.dir, run.complete, flags.format)?)?;
+    match hand_over(&source, &flags.export, &flags.threshold)? {
+        true => Ok(threshold::MISSED),
+        false => Ok(0),
     }
-    eprintln(threshold::table(&misses).trim_end());
-    Ok(threshold::MISSED)
 }
 
 /// Charts, `report.md` and `report.html`, from the saved files alone.
@@ -58,22 +54,12 @@ fn make_again(run: &SavedRun, source: &Source, flags: &ReportFlags) -> Result<()
     write(&RunFolder::open(&flags.dir), &report)
 }
 
-fn text(run: &SavedRun, flags: &ReportFlags) -> Result<String, Failure> {
-    Ok(match flags.format {
-        Format::Table => table::for_people(&run.rows, &flags.dir, run.complete),
-        Format::Md => table::markdown(&run.rows),
-        Format::Json => run.run_json.clone(),
-        Format::Csv => {
-            let csv = to_csv(&run.rows).map_err(|e| Failure::failed(e.to_string()))?;
-            String::from_utf8_lossy(&csv).into_owned()
-        }
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::Format;
     use crate::load_rows::tests::{folder, json, rows};
+    use crate::row::to_csv;
     use tempfile::TempDir;
 
     fn saved() -> TempDir {
@@ -93,7 +79,11 @@ mod tests {
     fn every_format_is_made_of_the_saved_rows() {
         let run = saved();
         let loaded = load(run.path()).unwrap();
-        let text = |format| text(&loaded, &flags(&run, format)).unwrap();
+        let source = Source {
+            rows: &loaded.rows,
+            run_json: &loaded.run_json,
+        };
+        let text = |format| text(&source, run.path(), loaded.complete, format).unwrap();
         assert!(text(Format::Table).contains("prefork:accept=mutex"));
         assert!(text(Format::Md).contains("|--"));
         assert_eq!(text(Format::Csv).into_bytes(), to_csv(&rows(7)).unwrap());
