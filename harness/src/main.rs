@@ -1,70 +1,7 @@
-//! Which TCP server concurrency model should I use on this machine, and how far does it go?
-//!
-//! Data flows one way: flags → [`plan`] → [`trial`] → [`judge`] → [`row`] → [`summary`] → tables and charts.
+//! The `harness` program; everything is in the library, so that benches can use it too.
 
-mod chart;
-mod cli;
-mod doctor;
-mod environment;
-mod error;
-mod export;
-mod judge;
-mod list;
-mod load_rows;
-mod plan;
-mod progress;
-mod record;
-mod report;
-mod row;
-mod run;
-#[cfg(test)]
-mod schemas;
-mod stats;
-mod store;
-mod summary;
-mod sys;
-mod threshold;
-mod timeline;
-mod trial;
-mod workers;
-
-use cli::{Cli, Command};
-use error::Failure;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let cli = Cli::read();
-    let result = match &cli.command {
-        Some(Command::List { long }) => run::say(&list::list(*long)).map(|()| 0),
-        Some(Command::Doctor(flags)) => doctor::doctor(flags),
-        Some(Command::Completions { shell }) => cli::completions(*shell),
-        Some(Command::Report(flags)) => report::saved::report(flags),
-        Some(Command::Launch { spec }) => launch(spec),
-        None => supervise(&cli),
-    };
-    match result {
-        Ok(code) => ExitCode::from(code),
-        Err(failure) => {
-            run::eprintln(&format!("error: {failure}"));
-            ExitCode::from(failure.exit)
-        }
-    }
-}
-
-fn launch(spec: &str) -> Result<u8, Failure> {
-    trial::launch::main(spec)
-        .map(|()| 0)
-        .map_err(|e| Failure::failed(e.to_string()))
-}
-
-/// Children are killed when the *thread* that started them ends (PR_SET_PDEATHSIG), so the runtime is the main thread.
-fn supervise(cli: &Cli) -> Result<u8, Failure> {
-    let failed = |e: std::io::Error| Failure::failed(format!("cannot start: {e}"));
-    // Orphans of killed servers come to us, so that they can be waited for.
-    nix::sys::prctl::set_child_subreaper(true).map_err(|e| failed(e.into()))?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(failed)?;
-    runtime.block_on(run::run(&cli.run))
+    harness::main()
 }
