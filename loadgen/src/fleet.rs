@@ -109,12 +109,13 @@ impl Fleet {
     /// Waits until every member has reached a phase. One that is gone ends the run.
     fn await_all(&mut self, phase: &str, link: &mut Link) -> Result<(), Interruption> {
         let expected = format!("phase {phase}\n");
+        let start_ns = now_ns();
         for member in &mut self.members {
             while !member.received.starts_with(expected.as_bytes()) {
                 if !member.hear() {
                     return Err(Interruption::SupervisorGone);
                 }
-                link.rest(1_000_000)?;
+                link.rest_in_proportion(start_ns)?;
             }
             member.received.drain(..expected.len());
         }

@@ -191,7 +191,7 @@ impl Crew {
         while settled < self.slots
             && now_ns() < deadline_ns.min(progress_ns.saturating_add(stall_ns))
         {
-            link.rest(1_000_000)?;
+            link.rest_in_proportion(start_ns)?;
             if self.sum().settled > settled {
                 (settled, progress_ns) = (self.sum().settled, now_ns());
             }
@@ -220,13 +220,14 @@ impl Crew {
 
     /// Waits until nothing is in flight, or the deadline.
     fn drain(&self, link: &mut Link, deadline_ns: u64) -> Result<(), Interruption> {
+        let start_ns = now_ns();
         while !self
             .progress
             .iter()
             .all(|progress| progress.drained.load(Relaxed))
             && now_ns() < deadline_ns
         {
-            link.rest(1_000_000)?;
+            link.rest_in_proportion(start_ns)?;
         }
         Ok(())
     }

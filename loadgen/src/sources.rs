@@ -73,7 +73,7 @@ impl SourcePool {
 
 /// How many addresses a load needs, given how many ports each offers.
 fn needed(load: &Load, ports: u64) -> u64 {
-    let at_once = load.population().div_ceil((ports / 2).max(1));
+    let at_once = load.population().div_ceil((ports / 4).max(1));
     // Only who closes first, and with FIN, keeps a port in TIME_WAIT.
     if load.churns() && load.close == Close::Client {
         at_once.max(CHURN_ADDRESSES)

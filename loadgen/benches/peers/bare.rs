@@ -2,8 +2,10 @@
 //! request, no histogram, no time-outs. It registers its sockets the way loadgen
 //! does (once, edge-triggered), so that what differs is only what loadgen adds.
 
+use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -74,6 +76,71 @@ pub fn connect_all(setup: &Setup, conns: usize) -> Result<Score, String> {
     })
 }
 
+/// The first argument of a process of a bare fleet; then come the server's address, its number and its connections.
+pub const MEMBER: &str = "bare-member";
+
+/// Connections established and served, per second, by as many processes as their descriptors need.
+pub fn connect_fleet(setup: &Setup, conns: usize) -> Result<Score, String> {
+    let said = |error: std::io::Error| format!("bare fleet: {error}");
+    let server = setup.start_many_processes()?;
+    let processes = conns.div_ceil(loadgen::limits::connections_possible(1) as usize);
+    let start = Instant::now();
+    let mut members = Vec::new();
+    for number in 0..processes {
+        let share = (conns + number) / processes;
+        let mut command = Command::new(std::env::current_exe().map_err(said)?);
+        command.arg(MEMBER).arg(server.address().to_string());
+        command.args([number, processes, share].map(|n| n.to_string()));
+        command.stdin(Stdio::piped());
+        let child = setup.spawn_on(setup.client_cpu, &mut command);
+        members.push(Member(child.map_err(said)?));
+    }
+    let mut took = Duration::ZERO;
+    for Member(child) in &mut members {
+        let mut line = String::new();
+        if let Some(stdout) = child.stdout.as_mut() {
+            BufReader::new(stdout).read_line(&mut line).map_err(said)?;
+        }
+        if line != "served\n" {
+            return Err(format!("bare fleet: a process said {line:?}"));
+        }
+        took = start.elapsed();
+    }
+    Ok(Score::of(conns as f64 / took.as_secs_f64()))
+}
+
+/// A process of a bare fleet; it ends when dropped.
+struct Member(Child);
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        crate::contest::end(&mut self.0);
+    }
+}
+
+/// What a process of a bare fleet does: connect its share, say so, and hold it until its input ends.
+pub fn be_member(args: &[String]) -> Result<(), String> {
+    let [address, number, processes, conns] = args else {
+        return Err(format!("{MEMBER} ADDRESS NUMBER PROCESSES CONNECTIONS"));
+    };
+    let count = |text: &String| text.parse::<usize>().map_err(|e| e.to_string());
+    let address: SocketAddr = address.parse().map_err(|e| format!("{address}: {e}"))?;
+    let (number, processes, conns) = (count(number)?, count(processes)?, count(conns)?);
+    let _ = loadgen::limits::connections_possible(1);
+    let said = |errno: Errno| format!("bare loop: {errno}");
+    let mut client = Client::new(address).map_err(said)?;
+    client.spread = true;
+    client.opened = (number * conns) as u32;
+    client.in_flight = IN_FLIGHT.div_ceil(processes);
+    client.connect_all(conns).map_err(said)?;
+    println!("served");
+    let mut nothing = String::new();
+    std::io::stdin()
+        .read_line(&mut nothing)
+        .map(|_| ())
+        .map_err(|e| e.to_string())
+}
+
 fn on_client_cpu(
     setup: &Setup,
     body: impl FnOnce(SocketAddr, Duration) -> Result<Score, Errno> + Send,
@@ -103,6 +170,7 @@ struct Client {
     /// Whether to spread connections over source addresses, as ports in TIME_WAIT make necessary.
     spread: bool,
     opened: u32,
+    in_flight: usize,
     done: u64,
     buffer: Vec<u8>,
 }
@@ -116,6 +184,7 @@ impl Client {
             connected: Vec::new(),
             spread: false,
             opened: 0,
+            in_flight: IN_FLIGHT,
             done: 0,
             buffer: vec![0; 64 * 1024],
         })
@@ -190,7 +259,7 @@ impl Client {
 
     /// Opens connections, each served once before its place is given on.
     fn connect_all(&mut self, conns: usize) -> Result<(), Errno> {
-        let (mut opened, mut served) = (conns.min(IN_FLIGHT), 0);
+        let (mut opened, mut served) = (conns.min(self.in_flight), 0);
         for slot in 0..opened {
             self.open(slot)?;
         }

@@ -37,6 +37,8 @@ pub struct Contest {
     unit: &'static str,
     /// The figure of ours that must not be exceeded, where it is absolute.
     limit: Option<f64>,
+    /// How many rounds it may take, where one takes minutes.
+    rounds_at_most: usize,
     ours: Option<Turn>,
     peers: Vec<(&'static str, Option<f64>, Turn)>,
 }
@@ -47,6 +49,7 @@ impl Contest {
             title,
             unit,
             limit: None,
+            rounds_at_most: usize::MAX,
             ours: None,
             peers: Vec::new(),
         }
@@ -60,6 +63,12 @@ impl Contest {
     /// What our figure must not exceed.
     pub fn at_most(mut self, limit: f64) -> Self {
         self.limit = Some(limit);
+        self
+    }
+
+    /// For turns that take minutes.
+    pub fn rounds_at_most(mut self, rounds: usize) -> Self {
+        self.rounds_at_most = rounds;
         self
     }
 
@@ -81,7 +90,7 @@ impl Contest {
         let mut own = Vec::new();
         let mut theirs: Vec<Vec<Score>> = self.peers.iter().map(|_| Vec::new()).collect();
         let mut absent: Vec<Option<String>> = self.peers.iter().map(|_| None).collect();
-        for _ in 0..setup.rounds {
+        for _ in 0..setup.rounds.min(self.rounds_at_most) {
             match ours(setup) {
                 Ok(score) => own.push(score),
                 Err(reason) => return println!("  loadgen FAILED: {reason}"),
@@ -151,10 +160,28 @@ fn ratios(own: &[Score], theirs: &[Score], wanted: Option<f64>) -> String {
         None => String::new(),
     };
     format!(
-        "; ours ÷ theirs {middle:.3} ({:.3} to {:.3}){verdict}",
+        "; ours ÷ theirs {middle:.3} ({:.3} to {:.3}){verdict}{}",
         least(&ratios),
-        most(&ratios)
+        most(&ratios),
+        cpu_ratio(own, theirs)
     )
+}
+
+/// Client CPU per operation beside the peer's, where both are known.
+fn cpu_ratio(own: &[Score], theirs: &[Score]) -> String {
+    let pairs = own.iter().zip(theirs);
+    let ratios: Vec<f64> = pairs
+        .filter_map(|(a, b)| Some(a.cpu_us? / b.cpu_us?))
+        .collect();
+    match ratios.is_empty() {
+        true => String::new(),
+        false => format!(
+            "; CPU each {:.3} × ({:.3} to {:.3})",
+            median(&ratios),
+            least(&ratios),
+            most(&ratios)
+        ),
+    }
 }
 
 fn median(values: &[f64]) -> f64 {
@@ -199,7 +226,9 @@ impl Setup {
             window: Duration::from_secs_f64(number("TENK_BENCH_SECONDS", 2.0)),
             client_cpu: cpus.last().copied().unwrap_or(0),
             server_cpu: cpus.first().copied().unwrap_or(0),
-            server: std::env::var("TENK_SERVER").ok().or_else(built_server),
+            server: std::env::var("TENK_SERVER")
+                .ok()
+                .or_else(|| built_server("epoll")),
         }
     }
 
@@ -222,7 +251,7 @@ impl Setup {
     /// A fresh echo server on its CPU.
     pub fn start_server(&self) -> Result<Server, String> {
         match &self.server {
-            Some(program) => self.start_program(program, "echo"),
+            Some(program) => self.start_program(program, &["--service", "echo"]),
             None => NullServer::start(Some(self.server_cpu))
                 .map(Server::Null)
                 .map_err(|error| error.to_string()),
@@ -232,14 +261,20 @@ impl Setup {
     /// A fresh HTTP responder on its CPU: the same server, or nginx where there is none.
     pub fn start_http(&self) -> Result<Server, String> {
         match &self.server {
-            Some(program) => self.start_program(program, "http"),
+            Some(program) => self.start_program(program, &["--service", "http"]),
             None => crate::tools::Nginx::start(self).map(Server::Nginx),
         }
     }
 
-    fn start_program(&self, program: &str, service: &str) -> Result<Server, String> {
+    /// A server of so many processes that a million connections find descriptors, on the server's CPU.
+    pub fn start_many_processes(&self) -> Result<Server, String> {
+        let program = built_server("reuseport").ok_or("no `reuseport` server could be built")?;
+        self.start_program(&program, &["--workers", "60"])
+    }
+
+    fn start_program(&self, program: &str, args: &[&str]) -> Result<Server, String> {
         let mut command = Command::new(program);
-        command.args(["--listen", "127.0.0.1:0", "--service", service]);
+        command.args(["--listen", "127.0.0.1:0"]).args(args);
         let child = self
             .spawn_on(self.server_cpu, &mut command)
             .map_err(|error| format!("{program}: {error}"))?;
@@ -267,8 +302,8 @@ pub fn pin(cpus: &[usize]) {
     }
 }
 
-/// The `epoll` server of this workspace, built through the cargo that runs the bench.
-fn built_server() -> Option<String> {
+/// A server of this workspace, built through the cargo that runs the bench.
+fn built_server(name: &str) -> Option<String> {
     let cargo = std::env::var("CARGO").ok()?;
     let args = [
         "build",
@@ -276,7 +311,7 @@ fn built_server() -> Option<String> {
         "-p",
         "servers",
         "--bin",
-        "epoll",
+        name,
         "--message-format=json-render-diagnostics",
     ];
     let output = Command::new(cargo)

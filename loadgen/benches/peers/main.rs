@@ -12,9 +12,16 @@ mod tools;
 use contest::{Contest, Setup};
 
 fn main() {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    if args.first().is_some_and(|word| word == bare::MEMBER) {
+        if let Err(complaint) = bare::be_member(&args[1..]) {
+            println!("{complaint}");
+        }
+        return;
+    }
     // cargo passes --bench; whatever else is given selects contests by their title.
-    let filter = std::env::args()
-        .skip(1)
+    let filter = args
+        .into_iter()
         .find(|word| !word.starts_with("--"))
         .unwrap_or_default();
     let setup = Setup::from_env();
@@ -64,6 +71,17 @@ fn contests() -> Vec<Contest> {
             Some(0.93),
             |setup| bare::churn(setup, 50),
         ),
+    );
+    contests.push(
+        Contest::new(
+            "1 000 000 connections established and served, processes on both sides".into(),
+            "connections/s",
+        )
+        .rounds_at_most(3)
+        .ours(|setup| tools::ramp_of_processes(setup, 1_000_000))
+        .peer("bare connect loops", Some(1.0 / 1.5), |setup| {
+            bare::connect_fleet(setup, 1_000_000)
+        }),
     );
     contests.push(
         Contest::new("memory beyond the base".into(), "bytes/connection")

@@ -52,6 +52,27 @@ pub fn ramp(setup: &Setup, conns: usize) -> Result<Score, String> {
     Ok(Score::of(conns as f64 / outcome.ramp_s))
 }
 
+/// How fast loadgen's ramp goes in as many processes as the connections need.
+pub fn ramp_of_processes(setup: &Setup, conns: usize) -> Result<Score, String> {
+    let server = setup.start_many_processes()?;
+    let conns_text = conns.to_string();
+    let args = [
+        "--conns",
+        &conns_text,
+        "--duration",
+        "100ms",
+        "--warmup",
+        "0",
+    ];
+    let outcome = loadgen_against(setup, server.address(), &args)?;
+    let bytes = outcome.generator.max_rss_kib as f64 * 1024.0 / conns as f64;
+    println!(
+        "  loadgen: {} processes, {bytes:.0} bytes of memory per connection, all included",
+        outcome.generator.processes
+    );
+    Ok(Score::of(conns as f64 / outcome.ramp_s))
+}
+
 /// What loadgen's resident memory grows by with every connection.
 pub fn memory(setup: &Setup, conns: usize) -> Result<Score, String> {
     let rss_bytes = |conns: usize| -> Result<f64, String> {

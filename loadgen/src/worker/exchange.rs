@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 
 use nix::errno::Errno;
 
-use super::{PASS, Worker};
+use super::Worker;
 use crate::connection::{InFlight, State};
 use crate::flags::Close;
 use crate::protocol::{Received, RequestId};
@@ -15,11 +15,11 @@ use crate::tally::Phase;
 const READS: usize = 4;
 
 impl Worker {
-    /// Sends what is due, at most a pass of it.
-    pub(super) fn issue_due(&mut self) -> bool {
+    /// Sends what is due, at most `limit` of it; true if there was any.
+    pub(super) fn issue_due(&mut self, limit: usize) -> bool {
         let mut issued = 0;
         while let Some(Reverse((at_ns, slot))) = self.due.peek().copied() {
-            if at_ns > self.now_ns || issued == PASS {
+            if at_ns > self.now_ns || issued == limit {
                 break;
             }
             self.due.pop();

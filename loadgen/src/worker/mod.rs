@@ -236,18 +236,20 @@ impl Worker {
         let mut events = [EpollEvent::empty(); BATCH];
         while !self.plan.control.finished() {
             self.turn_clock();
-            let worked = self.open_waiting() | self.issue_due() | self.resume();
+            let worked = self.open_waiting() | self.issue_due(PASS) | self.resume();
             let count = self.wait(&mut events, worked);
             self.idle_pass = count == 0 && !worked;
             for index in 0..count {
                 self.prefetch(&events[..count], index + PREFETCH);
                 self.handle(events[index]);
+                // One between two events: what is due does not wait for the end of a batch, and a backlog of it
+                // (a million connections at the start of a load) does not keep the answers waiting.
                 if self
                     .due
                     .peek()
                     .is_some_and(|Reverse((at_ns, _))| *at_ns <= self.now_ns)
                 {
-                    self.issue_due();
+                    self.issue_due(1);
                 }
             }
         }
@@ -290,12 +292,13 @@ impl Worker {
             return;
         }
         let (slot, generation) = (token as u32, (token >> 32) as u32);
+        let flags = event.events();
         let connection = &self.connections[slot as usize];
         if connection.generation != generation || connection.fd.is_none() {
             return;
         }
-        let flags = event.events();
-        if connection.state == State::Connecting && !self.finish_connect(slot) {
+        let failed = flags.intersects(EpollFlags::EPOLLERR | EpollFlags::EPOLLHUP);
+        if connection.state == State::Connecting && !self.finish_connect(slot, failed) {
             return;
         }
         if flags.intersects(

@@ -125,13 +125,18 @@ impl Worker {
         Ok(established)
     }
 
-    /// Reads how a connect ended (SO_ERROR, connect(2)); true if the connection stands.
-    pub(super) fn finish_connect(&mut self, slot: u32) -> bool {
+    /// Takes note of how a connect ended; true if the connection stands. A socket with an error is reported as
+    /// such by epoll (`tcp_poll`, net/ipv4/tcp.c), so SO_ERROR (connect(2)) is only read of those.
+    pub(super) fn finish_connect(&mut self, slot: u32, failed: bool) -> bool {
         let Some(fd) = &self.connections[slot as usize].fd else {
             return false;
         };
-        let errno =
-            getsockopt(fd, sockopt::SocketError).map_or_else(|errno| errno, Errno::from_raw);
+        let errno = match failed {
+            true => {
+                getsockopt(fd, sockopt::SocketError).map_or_else(|errno| errno, Errno::from_raw)
+            }
+            false => Errno::UnknownErrno,
+        };
         if errno == Errno::UnknownErrno {
             self.now_ns = now_ns();
             self.established(slot);
