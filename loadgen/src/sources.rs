@@ -2,8 +2,9 @@
 //!
 //! One address offers the ports of ip_local_port_range towards one server. The
 //! kernel searches them at every connect(2), first the half with the parity of
-//! the range's start (commit 07f4c90062f8), so connects slow down beyond half of
-//! them; and a port in TIME_WAIT is not free. Loopback has 16 million addresses.
+//! the range's start (commit 07f4c90062f8). A half that is nearly full is searched
+//! for long, so where one address is not enough, each is given half of a half.
+//! A port in TIME_WAIT is not free. Loopback has 16 million addresses.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -73,7 +74,12 @@ impl SourcePool {
 
 /// How many addresses a load needs, given how many ports each offers.
 fn needed(load: &Load, ports: u64) -> u64 {
-    let at_once = load.population().div_ceil((ports / 4).max(1));
+    let (half, quarter) = ((ports / 2).max(1), (ports / 4).max(1));
+    let at_once = match load.population() {
+        // Every address but the kernel's own choice costs two more system calls a connection.
+        few if few <= half => 1,
+        many => many.div_ceil(quarter),
+    };
     // Only who closes first, and with FIN, keeps a port in TIME_WAIT.
     if load.churns() && load.close == Close::Client {
         at_once.max(CHURN_ADDRESSES)
@@ -125,9 +131,9 @@ mod tests {
 
     #[test]
     fn addresses_are_added_when_half_the_ports_are_used() {
-        assert_eq!(needed(&load(10_000, None, "127.0.0.1:1"), 28_232), 1);
-        assert_eq!(needed(&load(14_117, None, "127.0.0.1:1"), 28_232), 2);
-        assert_eq!(needed(&load(1_000_000, None, "127.0.0.1:1"), 28_232), 71);
+        assert_eq!(needed(&load(14_116, None, "127.0.0.1:1"), 28_232), 1);
+        assert_eq!(needed(&load(14_117, None, "127.0.0.1:1"), 28_232), 3);
+        assert_eq!(needed(&load(1_000_000, None, "127.0.0.1:1"), 28_232), 142);
         assert_eq!(
             needed(&load(50, Some(1), "127.0.0.1:1"), 28_232),
             CHURN_ADDRESSES
