@@ -1,8 +1,10 @@
 //! Requests and responses: what is due is sent, what comes back is verified and timed.
 
 use std::cmp::Reverse;
+use std::os::fd::AsRawFd;
 
 use nix::errno::Errno;
+use nix::sys::socket::{MsgFlags, recv, send};
 
 use super::Worker;
 use crate::connection::{InFlight, State};
@@ -154,7 +156,7 @@ impl Worker {
             let filled = self.fill(slot);
             let connection = &self.connections[slot as usize];
             let Some(fd) = &connection.fd else { return };
-            match nix::unistd::write(fd, &self.write_buffer[..filled]) {
+            match send(fd.as_raw_fd(), &self.write_buffer[..filled], MsgFlags::MSG_NOSIGNAL) {
                 Ok(written) => {
                     self.tally.bytes_sent += written as u64;
                     self.advance(slot, written);
@@ -237,7 +239,7 @@ impl Worker {
             let Some(fd) = &self.connections[slot as usize].fd else {
                 return false;
             };
-            match nix::unistd::read(fd, buffer) {
+            match recv(fd.as_raw_fd(), buffer, MsgFlags::empty()) {
                 Ok(0) => {
                     self.now_ns = now_ns();
                     self.closed_by_peer(slot);
