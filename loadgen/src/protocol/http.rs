@@ -1,7 +1,10 @@
 //! HTTP/1.1 GET over persistent connections (RFC 9112): heads are parsed by
 //! httparse, bodies are counted and thrown away.
 
+use std::mem::MaybeUninit;
 use std::net::SocketAddr;
+
+use httparse::ParserConfig;
 
 use super::{Framing, Received, RequestId};
 
@@ -163,9 +166,12 @@ fn head(framing: &mut Framing, input: &[u8]) -> Step {
 
 /// `None` while the head is incomplete.
 fn parse_head(framing: &mut Framing, bytes: &[u8]) -> Option<Step> {
-    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
-    let mut response = httparse::Response::new(&mut headers);
-    let length = match response.parse(bytes) {
+    // Filling 2 KiB of empty headers first would cost as much as the parsing.
+    let mut headers = [const { MaybeUninit::uninit() }; MAX_HEADERS];
+    let mut response = httparse::Response::new(&mut []);
+    let parser = ParserConfig::default();
+    let length = match parser.parse_response_with_uninit_headers(&mut response, bytes, &mut headers)
+    {
         Ok(httparse::Status::Complete(length)) => length,
         Ok(httparse::Status::Partial) => return None,
         Err(_) => return Some(Step::Garbage),
@@ -189,21 +195,19 @@ fn parse_head(framing: &mut Framing, bytes: &[u8]) -> Option<Step> {
 fn stage_of(status: u16, version_1_1: bool, headers: &[httparse::Header<'_>]) -> Option<Stage> {
     let (mut length, mut chunked, mut closes) = (None, false, !version_1_1);
     for header in headers {
-        let value = std::str::from_utf8(header.value).ok()?.trim();
+        let value = header.value.trim_ascii();
         if header.name.eq_ignore_ascii_case("content-length") {
-            let parsed = value
-                .bytes()
-                .all(|byte| byte.is_ascii_digit())
-                .then(|| value.parse::<u64>().ok())??;
+            let digits = value.iter().all(u8::is_ascii_digit).then_some(value)?;
+            let parsed = std::str::from_utf8(digits).ok()?.parse::<u64>().ok()?;
             if length.is_some_and(|earlier| earlier != parsed) {
                 return None;
             }
             length = Some(parsed);
         } else if header.name.eq_ignore_ascii_case("transfer-encoding") {
-            chunked = value.to_ascii_lowercase().ends_with("chunked");
+            chunked = value.to_ascii_lowercase().ends_with(b"chunked");
         } else if header.name.eq_ignore_ascii_case("connection") {
-            closes = value.eq_ignore_ascii_case("close")
-                || (closes && !value.eq_ignore_ascii_case("keep-alive"));
+            closes = value.eq_ignore_ascii_case(b"close")
+                || (closes && !value.eq_ignore_ascii_case(b"keep-alive"));
         }
     }
     let place = match (chunked, length) {
