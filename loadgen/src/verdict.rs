@@ -31,7 +31,7 @@ pub fn judge(outcome: &Outcome, supervised: bool) -> Vec<Reason> {
         schedule_slip(outcome),
         little(outcome),
         local_limits(outcome),
-        not_steady(outcome),
+        window_too_short(outcome).or_else(|| not_steady(outcome)),
         queue_overflow(outcome),
     ];
     checks.into_iter().flatten().collect()
@@ -137,6 +137,27 @@ fn local_limits(outcome: &Outcome) -> Option<Reason> {
     )
 }
 
+/// All connections of a closed loop begin at once; a window in which not even one request of each was answered
+/// shows a part of that first wave, whatever its halves are.
+fn window_too_short(outcome: &Outcome) -> Option<Reason> {
+    let load = &outcome.load;
+    let answered: u64 = outcome.requests.completed_halves.iter().sum();
+    let active = load
+        .segment
+        .share_of(load.conns)
+        .min(outcome.connections.served_at_barrier);
+    if load.is_open_loop() || load.churns() || answered == 0 || answered >= active {
+        return None;
+    }
+    let text = format!(
+        "{} requests were answered in the window, less than one for each of {} connections: a longer --warmup and \
+         --duration would show more than their first",
+        format_count(answered),
+        format_count(active)
+    );
+    reason("W06", text)
+}
+
 /// The halves of the window must agree to 10 %, chance (4 standard errors of a
 /// count) allowed for.
 fn not_steady(outcome: &Outcome) -> Option<Reason> {
@@ -170,4 +191,142 @@ fn queue_overflow(outcome: &Outcome) -> Option<Reason> {
         format_count(retries)
     );
     reason("W08", text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::assemble::{Facts, assemble};
+    use crate::control::Control;
+    use crate::flags::{LoadFlags, RunFlags, ShapeFlags};
+    use crate::load::Load;
+    use crate::outcome::Quantiles;
+    use crate::protocol::Protocol;
+    use crate::sources::SourcePool;
+    use crate::tally::Tally;
+    use crate::worker::Plan;
+
+    /// Ten long-lived connections: 10 000 requests of 1 ms in a window of a second.
+    fn outcome(rate: Option<f64>) -> Outcome {
+        let shape = ShapeFlags {
+            conns: 10,
+            rate,
+            ..ShapeFlags::default()
+        };
+        let (flags, times) = (LoadFlags::default(), RunFlags::default());
+        let load = Load::new("127.0.0.1:1", &shape, &flags, &times).expect("a valid load");
+        let plan = Plan {
+            protocol: Protocol::of(&load),
+            schedule: None,
+            reconnects: None,
+            sources: SourcePool::default(),
+            control: Control::default(),
+            load,
+        };
+        let mut outcome = assemble(Facts {
+            plan: &plan,
+            tally: Tally::default(),
+            seconds: Vec::new(),
+            complete: true,
+            supervised: false,
+            ramp_ns: 1,
+            served_at_barrier: 10,
+            window_start_unix_ns: None,
+            window_ns: 1_000_000_000,
+            threads: 1,
+            cpus: 1,
+            listen_overflows: Some(0),
+        });
+        outcome.requests.completed_halves = [5000, 5000];
+        outcome.requests.per_s = 10_000.0;
+        (outcome.requests.offered, outcome.requests.sent) = (10_000, 10_000);
+        outcome.fairness.connections = 10;
+        outcome.latency_ns.service = all_at(1_000_000);
+        outcome.latency_ns.response = all_at(1_000_000);
+        outcome
+    }
+
+    fn all_at(ns: u64) -> Quantiles {
+        Quantiles {
+            count: 10_000,
+            p50: Some(ns),
+            p99: Some(ns),
+            max: Some(ns),
+            mean: Some(ns),
+            ..Quantiles::default()
+        }
+    }
+
+    /// The codes that an outcome earns once it is changed.
+    fn codes(rate: Option<f64>, change: impl Fn(&mut Outcome)) -> Vec<String> {
+        let mut outcome = outcome(rate);
+        change(&mut outcome);
+        let reasons = judge(&outcome, false);
+        reasons.into_iter().map(|reason| reason.code).collect()
+    }
+
+    const CLOSED: Option<f64> = None;
+    const OPEN: Option<f64> = Some(10_000.0);
+
+    #[test]
+    fn an_undisturbed_run_is_valid() {
+        assert!(codes(CLOSED, |_| ()).is_empty());
+        assert!(codes(OPEN, |_| ()).is_empty());
+        assert_eq!(of_reasons(&[]), Verdict::Valid);
+    }
+
+    #[test]
+    fn each_code_begins_where_its_rule_says() {
+        let busy = |used| move |o: &mut Outcome| o.generator.cpu_utilisation = used;
+        assert!(codes(CLOSED, busy(0.94)).is_empty());
+        assert_eq!(codes(CLOSED, busy(0.95)), ["W01"]);
+        assert!(codes(OPEN, busy(1.0)).is_empty());
+
+        let sent = |sent| move |o: &mut Outcome| o.requests.sent = sent;
+        assert!(codes(OPEN, sent(9900)).is_empty());
+        assert_eq!(codes(OPEN, sent(9899)), ["W02"]);
+
+        let slip = |ns| move |o: &mut Outcome| o.schedule_slip_ns = all_at(ns);
+        assert!(codes(OPEN, slip(100_000)).is_empty());
+        assert_eq!(codes(OPEN, slip(100_001)), ["W03"]);
+
+        let mean = |ns| move |o: &mut Outcome| o.latency_ns.service.mean = Some(ns);
+        assert!(codes(CLOSED, mean(950_000)).is_empty());
+        assert_eq!(codes(CLOSED, mean(940_000)), ["W04"]);
+
+        let halves = |halves| move |o: &mut Outcome| o.requests.completed_halves = halves;
+        assert!(codes(CLOSED, halves([5250, 4750])).is_empty());
+        assert_eq!(codes(CLOSED, halves([5300, 4700])), ["W06"]);
+    }
+
+    #[test]
+    fn a_closed_loop_must_answer_everybody_once() {
+        let answered = |halves| move |o: &mut Outcome| o.requests.completed_halves = halves;
+        assert!(codes(CLOSED, answered([5, 5])).is_empty());
+        assert_eq!(codes(CLOSED, answered([5, 4])), ["W06"]);
+        assert!(codes(OPEN, answered([5, 4])).is_empty());
+    }
+
+    #[test]
+    fn limits_and_queues_are_named() {
+        let met = codes(CLOSED, |o| {
+            o.connections.local_failures.insert("EMFILE".into(), 3);
+        });
+        assert_eq!(met, ["W05"]);
+        assert_eq!(codes(CLOSED, |o| o.connections.syn_retries = 1), ["W08"]);
+        assert_eq!(
+            codes(CLOSED, |o| o.connections.listen_overflows = Some(1)),
+            ["W08"]
+        );
+    }
+
+    #[test]
+    fn the_worst_reason_decides() {
+        let of = |codes: &[&str]| {
+            let reasons = codes.iter().filter_map(|code| reason(code, String::new()));
+            of_reasons(&reasons.collect::<Vec<_>>())
+        };
+        assert_eq!(of(&["W06", "W08"]), Verdict::Suspect);
+        assert_eq!(of(&["W06", "W02"]), Verdict::Invalid);
+    }
 }

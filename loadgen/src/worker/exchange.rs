@@ -156,7 +156,11 @@ impl Worker {
             let filled = self.fill(slot);
             let connection = &self.connections[slot as usize];
             let Some(fd) = &connection.fd else { return };
-            match send(fd.as_raw_fd(), &self.write_buffer[..filled], MsgFlags::MSG_NOSIGNAL) {
+            match send(
+                fd.as_raw_fd(),
+                &self.write_buffer[..filled],
+                MsgFlags::MSG_NOSIGNAL,
+            ) {
                 Ok(written) => {
                     self.tally.bytes_sent += written as u64;
                     self.advance(slot, written);
