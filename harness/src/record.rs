@@ -23,7 +23,7 @@ use loadgen::files::{self, Interval};
 use loadgen::outcome::Outcome;
 use serde::Serialize;
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// When a trial's window was, for the interval log.
 struct TrialWindow {
@@ -38,6 +38,7 @@ pub struct Record {
     run_id: String,
     folder: RunFolder,
     environment: Environment,
+    started: Instant,
     /// One per trial that is over.
     pub rows: Vec<Row>,
     histograms: Histograms,
@@ -53,6 +54,7 @@ impl Record {
             run_id,
             folder,
             environment,
+            started: Instant::now(),
             rows: Vec::new(),
             histograms: Histograms::new(),
             windows: Vec::new(),
@@ -178,7 +180,8 @@ impl Record {
     }
 
     /// The charts, the reports and the final state of the files.
-    pub fn finish(&self, complete: bool) -> Result<(), Failure> {
+    pub fn finish(&mut self, complete: bool) -> Result<(), Failure> {
+        self.environment.took_s = Some(self.started.elapsed().as_secs_f64());
         let environment = serde_json::to_value(&self.environment)
             .map_err(|e| Failure::failed(format!("run.json: {e}")))?;
         let report = Report {
