@@ -8,7 +8,6 @@ use clap::Parser;
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 use servers::models::{MODELS, Model};
-use std::time::Duration;
 
 /// All models, a line each, or with everything that the registry says of them.
 pub fn list(long: bool) -> String {

@@ -55,7 +55,7 @@ pub async fn run(flags: &RunFlags) -> Result<u8, Failure> {
     }
     let mut environment = Environment::read(&plan, &binaries);
     environment.prepare_s = Some(started.elapsed().as_secs_f64());
-    let mut record = Record::new(run_id, folder, environment);
+    let mut record = Record::new(run_id, folder, environment)?;
     let context = Context {
         plan: &plan,
         binaries: &binaries,
