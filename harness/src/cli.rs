@@ -87,8 +87,8 @@ pub enum Command {
 /// What to run, how often, where, and what to do with the result.
 #[derive(Args, Debug, Clone)]
 pub struct RunFlags {
-    /// Read flags from this TOML file: each key is a long flag without its dashes (conns = [50, 1000]), at the
-    /// top level or in a table [scenario.NAME]
+    /// Read flags from this TOML file: each key is a long flag without the dashes in front (requests-per-conn = 1,
+    /// conns = [50, 1000]), at the top level or in a table [scenario.NAME]
     #[arg(long, value_name = "FILE", help_heading = "What to compare")]
     pub config: Option<PathBuf>,
     /// Take the flags of a scenario: one of the file's, or one of those named below

@@ -143,8 +143,11 @@ async fn run_trials(
     let mut interrupted = None;
     for trial in &trials {
         let started = Instant::now();
-        progress.left(remaining.left());
-        let say = |phase: &str| progress.phase(trial, phase);
+        let left = remaining.left();
+        let say = |phase: &str| {
+            progress.left(left.saturating_sub(started.elapsed()));
+            progress.phase(trial, phase);
+        };
         // When the signal wins, the trial is dropped, and with it every process it started.
         tokio::select! {
             evidence = trial::run(context, trial, &say) => record.add(context.plan, trial, &evidence?)?,
