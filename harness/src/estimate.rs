@@ -20,6 +20,10 @@ const BLOCKING_WORKERS: u64 = 64;
 const RAMP_STALL_S: f64 = 10.0;
 /// Looking for the listener among the thousands of TIME_WAITs that short-lived connections leave, s.
 const TIME_WAITS_S: f64 = 0.35;
+/// Connections that select(2) can watch: FD_SETSIZE less the descriptors that the server has anyway.
+const SELECT_WALL: u64 = 1020;
+/// A connection that is turned away there, µs.
+const US_PER_SHED: f64 = 40.0;
 /// Charts and reports, whatever the run, s.
 const REPORTS_S: f64 = 0.5;
 /// The same for each of its trials, s.
@@ -30,9 +34,20 @@ fn us_per_connection(arm: &Arm) -> f64 {
     match arm.subject.model().map(|model| model.unit) {
         // Forked, read one by one at both edges of the window, killed and waited for.
         Some("process") => 500.0,
-        Some("thread") => 250.0,
+        Some("thread") => 400.0,
         _ => 100.0,
     }
+}
+
+/// What so many connections cost outside the window, those that a wall turns away included; s.
+fn served_s(arm: &Arm, connections: u64) -> f64 {
+    let wall = match arm.subject.model().map(|model| model.name) {
+        Some("select") => SELECT_WALL,
+        _ => u64::MAX,
+    };
+    let shed = connections.saturating_sub(wall);
+    let served = (connections - shed) as f64;
+    (served * us_per_connection(arm) + shed as f64 * US_PER_SHED) / 1e6
 }
 
 /// How long one trial takes, about.
@@ -44,7 +59,6 @@ pub fn trial(plan: &Plan, arm: &Arm, load: &Load) -> Duration {
         true => 0,
         false => population.saturating_sub(served_at_once(plan, arm)),
     };
-    let per_connection_s = us_per_connection(arm) / 1e6;
     let ramp_s = ramp_s(load, waiting).max(connect_s(load));
     let steady_s = (load.warmup_ns.saturating_add(load.duration_ns)) as f64 / 1e9;
     let drain_s = match waiting {
@@ -55,7 +69,7 @@ pub fn trial(plan: &Plan, arm: &Arm, load: &Load) -> Duration {
         true => TIME_WAITS_S,
         false => 0.0,
     };
-    let served_s = (population - waiting) as f64 * per_connection_s;
+    let served_s = served_s(arm, population - waiting);
     seconds(AROUND_S + ramp_s + steady_s + drain_s + time_waits_s + served_s)
 }
 
@@ -201,6 +215,7 @@ mod tests {
         let at_10k = |model: &str| trial_s(&format!("--model {model} --conns 10k"));
         assert!(at_10k("epoll") > short && at_10k("epoll") < at_10k("thread"));
         assert!(at_10k("thread") < at_10k("process"));
+        assert!(at_10k("select") < at_10k("poll"));
         let idle = trial_s("--model epoll --conns 1 --idle 9999");
         assert!((idle - at_10k("epoll")).abs() < 1e-6);
         assert!(trial_s("--model epoll --conns 100 --connect-rate 10") > 14.0);
