@@ -1,30 +1,44 @@
 //! The command line as it was typed. What it means is decided in [`crate::plan`], once.
 
+use crate::config;
 use crate::error::Failure;
 use crate::export::Export;
 use crate::run::say;
 use crate::threshold::Threshold;
 use crate::trial::probe::Service;
 use clap::builder::PossibleValuesParser;
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{
+    ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
+};
 use clap_complete::Shell;
 use ipnet::IpNet;
 use loadgen::flags::{CpuList, LoadFlags, PayloadSize};
 use loadgen::units::{parse_count, parse_duration, parse_rate};
 use servers::models;
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-const EXAMPLES: &str = "\
+const AFTER_HELP: &str = "\
+Scenarios (`harness list` says how long each takes, `harness --scenario NAME --dry-run` shows all):
+  quick         the main models at 50 and 1 000 connections
+  idle-scaling  one active connection among 100 to 5 000 silent ones, at a rate that all can bear
+  churn         a new connection for every request
+  full          every model from 1 to 10 000 connections
+
 Examples:
   harness --model epoll --conns 10000
   harness --model all --conns 50,1000 --repeat 6
   harness --model process,thread,epoll --conns 50 --requests-per-conn 1
   harness --server 'redis-server --port {port}' --protocol resp
+  harness --scenario quick --dry-run
+  harness --config tenk.toml --scenario mine --conns 500
   harness list
 
-Every flag can also be set as an environment variable: --client-cpus as TENK_CLIENT_CPUS.";
+Every flag can also be set as an environment variable (--client-cpus as TENK_CLIENT_CPUS) and, for
+a run, as a key of the --config file (client-cpus = \"0\"). What is typed wins over the environment,
+that over the scenario, that over the top level of the file.";
 
 /// Which TCP server concurrency model should I use on this machine, and how far does it go?
 #[derive(Parser, Debug)]
@@ -32,9 +46,8 @@ Every flag can also be set as an environment variable: --client-cpus as TENK_CLI
     name = "harness",
     version,
     args_conflicts_with_subcommands = true,
-    subcommand_negates_reqs = true,
     max_term_width = 100,
-    after_help = EXAMPLES
+    after_help = AFTER_HELP
 )]
 pub struct Cli {
     /// What to do instead of a run.
@@ -48,7 +61,7 @@ pub struct Cli {
 /// Everything that is not a run.
 #[derive(Subcommand, Debug)]
 pub enum Command {
-    /// List the models
+    /// List the models and the scenarios
     List {
         /// Every model's axes, wall, variants and manual pages
         #[arg(long)]
@@ -74,8 +87,18 @@ pub enum Command {
 /// What to run, how often, where, and what to do with the result.
 #[derive(Args, Debug, Clone)]
 pub struct RunFlags {
+    /// Read flags from this TOML file: each key is a long flag without the dashes in front (requests-per-conn = 1,
+    /// conns = [50, 1000]), at the top level or in a table [scenario.NAME]
+    #[arg(long, value_name = "FILE", help_heading = "What to compare")]
+    pub config: Option<PathBuf>,
+    /// Take the flags of a scenario: one of the file's, or one of those named below
+    #[arg(long, value_name = "NAME", help_heading = "What to compare")]
+    pub scenario: Option<String>,
+    /// The command line with what the environment, the file and the scenario add, for whoever runs it again.
+    #[arg(skip)]
+    pub command: Vec<String>,
     /// Models to run: NAME[:key=value,…],… or all (see `harness list`)
-    #[arg(long, value_name = "LIST", required_unless_present_any = ["server", "target"], help_heading = "What to compare")]
+    #[arg(long, value_name = "LIST", help_heading = "What to compare")]
     pub model: Vec<String>,
     /// Any server program beside them, started for every trial; {addr} {host} {port} {dir} are filled in
     #[arg(long, value_name = "CMD", help_heading = "What to compare")]
@@ -84,12 +107,7 @@ pub struct RunFlags {
     #[arg(long, value_name = "ADDR", help_heading = "What to compare")]
     pub target: Option<SocketAddr>,
     /// The running server's process, for its CPU time and memory
-    #[arg(
-        long,
-        value_name = "PID",
-        requires = "target",
-        help_heading = "What to compare"
-    )]
+    #[arg(long, value_name = "PID", help_heading = "What to compare")]
     pub pid: Option<u32>,
     /// Connections, one or several numbers (10k = 10 000)
     #[arg(long, value_name = "COUNT,…", default_value = "50", value_delimiter = ',', value_parser = parse_count, help_heading = "What to compare")]
@@ -247,10 +265,28 @@ pub enum Format {
 }
 
 impl Cli {
-    /// Reads the process's command line and TENK_* environment; ends the process on a usage error or `--help`.
-    pub fn read() -> Cli {
-        let matches = command().get_matches();
-        Cli::from_arg_matches(&matches).unwrap_or_else(|e| e.exit())
+    /// Reads the process's command line, the TENK_* environment and the configuration; ends the process on a
+    /// usage error or `--help`.
+    pub fn read() -> Result<Cli, Failure> {
+        Cli::from_words(std::env::args_os().collect())
+    }
+
+    fn from_words(words: Vec<OsString>) -> Result<Cli, Failure> {
+        let understood = |matches| Cli::from_arg_matches(matches).unwrap_or_else(|e| e.exit());
+        let typed = command().get_matches_from(&words);
+        if typed.subcommand_name().is_some() {
+            return Ok(understood(&typed));
+        }
+        let added = config::words(&typed)?;
+        let program = words.iter().take(1).cloned();
+        let rest = words.iter().skip(1).cloned();
+        let added = added.into_iter().map(OsString::from);
+        let matches = command().get_matches_from(program.chain(added).chain(rest));
+        let mut cli = understood(&matches);
+        cli.run.command = std::iter::once("harness".to_string())
+            .chain(in_force(&matches))
+            .collect();
+        Ok(cli)
     }
 }
 
@@ -266,14 +302,58 @@ fn command() -> clap::Command {
     })
 }
 
+/// The flags of a run that are not at their defaults, as words that give the same run without file or variables.
+fn in_force(matches: &ArgMatches) -> Vec<String> {
+    let flags =
+        config::run_flags().filter(|flag| config::is_given(matches, flag.get_id().as_str()));
+    flags
+        .flat_map(|flag| flag_in_force(&flag, matches))
+        .collect()
+}
+
+fn flag_in_force(flag: &clap::Arg, matches: &ArgMatches) -> Vec<String> {
+    let (id, long) = (flag.get_id().as_str(), flag.get_long().unwrap_or_default());
+    if matches!(flag.get_action(), ArgAction::SetTrue) {
+        let is_on = matches.get_flag(id);
+        return is_on.then(|| format!("--{long}")).into_iter().collect();
+    }
+    let values = matches.get_raw(id).into_iter().flatten();
+    let values: Vec<String> = values.map(|v| v.to_string_lossy().into_owned()).collect();
+    let values = match flag.get_value_delimiter() {
+        Some(delimiter) => vec![values.join(&delimiter.to_string())],
+        None => values,
+    };
+    let words = values
+        .into_iter()
+        .map(|value| match value.starts_with('-') {
+            true => vec![format!("--{long}={value}")],
+            false => vec![format!("--{long}"), value],
+        });
+    words.flatten().collect()
+}
+
 /// Prints the completions for a shell.
 pub fn completions(shell: Shell) -> Result<u8, Failure> {
     let mut script = Vec::new();
     let models = models::MODELS.iter().map(|model| model.name);
     let names = PossibleValuesParser::new(models.chain(["all"]));
-    let mut command = command().mut_arg("model", |arg| arg.value_parser(names));
+    let scenarios = config::shipped().into_iter();
+    // As with the variables' names above: kept for the life of the program.
+    let scenarios = scenarios.map(|scenario| &*scenario.name.leak());
+    let scenarios = PossibleValuesParser::new(scenarios);
+    let mut command = without_hidden(command())
+        .mut_arg("model", |arg| arg.value_parser(names))
+        .mut_arg("scenario", |arg| arg.value_parser(scenarios));
     clap_complete::generate(shell, &mut command, "harness", &mut script);
     say(&String::from_utf8_lossy(&script)).map(|()| 0)
+}
+
+/// The command without the sub-commands that are not for people: some shells' completions would offer them.
+fn without_hidden(command: clap::Command) -> clap::Command {
+    let shown = command.get_subcommands().filter(|sub| !sub.is_hide_set());
+    let shown: Vec<clap::Command> = shown.cloned().collect();
+    let bare = clap::Command::new("harness").version(env!("CARGO_PKG_VERSION"));
+    bare.args(command.get_arguments()).subcommands(shown)
 }
 
 #[cfg(test)]
@@ -283,6 +363,14 @@ mod tests {
     #[test]
     fn the_command_is_consistent() {
         command().debug_assert();
+    }
+
+    #[test]
+    fn the_help_names_every_shipped_scenario() {
+        for scenario in config::shipped() {
+            let line = format!("  {:<13} {}\n", scenario.name, scenario.about);
+            assert!(AFTER_HELP.contains(&line), "{line}");
+        }
     }
 
     #[test]
@@ -307,6 +395,5 @@ mod tests {
         assert_eq!(cli.run.conns, [50, 1000]);
         assert_eq!(cli.run.duration, Duration::from_millis(500));
         assert!(Cli::try_parse_from(["harness", "list", "--long"]).is_ok());
-        assert!(Cli::try_parse_from(["harness"]).is_err());
     }
 }

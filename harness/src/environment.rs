@@ -1,5 +1,6 @@
 //! Where a run was made: what decides whether its figures can be compared with another's.
 
+use crate::estimate;
 use crate::plan::{Plan, cpu_list};
 use crate::trial::binaries::Binaries;
 use crate::trial::launch::{Launched, read_sysctls};
@@ -14,8 +15,10 @@ use std::fs;
 pub struct Environment {
     /// Version of this program.
     pub version: &'static str,
-    /// The command line.
+    /// The command line, with what the environment, the configuration and the scenario added to it.
     pub command: Vec<String>,
+    /// The scenario's name.
+    pub scenario: Option<String>,
     /// Kernel name, release and machine.
     pub kernel: String,
     /// The CPUs' model name.
@@ -42,6 +45,12 @@ pub struct Environment {
     pub sha256: BTreeMap<String, String>,
     /// The harness's own CPU time inside the windows, as a share of one CPU.
     pub harness_cpu_fraction: Option<f64>,
+    /// How long the programs were built, checked and calibrated before the first trial, s.
+    pub prepare_s: Option<f64>,
+    /// How long the trials were expected to take, s.
+    pub estimated_s: f64,
+    /// How long they took, s; none before their end.
+    pub took_s: Option<f64>,
 }
 
 /// The network that the trials ran in.
@@ -74,7 +83,11 @@ impl Environment {
         });
         Environment {
             version: env!("CARGO_PKG_VERSION"),
-            command: std::env::args().collect(),
+            command: match plan.command.is_empty() {
+                true => std::env::args().collect(),
+                false => plan.command.clone(),
+            },
+            scenario: plan.scenario.clone(),
             kernel: kernel.unwrap_or_default(),
             cpu_model: value_of("/proc/cpuinfo", "model name"),
             cpus: crate::judge::machine_cpus() as usize,
@@ -89,6 +102,9 @@ impl Environment {
             memory_method: None,
             sha256: binaries.sha256.clone(),
             harness_cpu_fraction: None,
+            prepare_s: None,
+            estimated_s: estimate::trials(plan).as_secs_f64(),
+            took_s: None,
         }
     }
 }

@@ -46,6 +46,23 @@ impl Failure {
     }
 }
 
+/// How alike two words must be for one to be taken for the other misspelt: clap's own bound.
+const ALIKE: f64 = 0.7;
+
+/// "; did you mean `epoll`?", or nothing where no candidate is like the word.
+pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
+    let scored = candidates.into_iter().map(|candidate| {
+        let likeness = strsim::jaro_winkler(word, candidate);
+        (likeness, candidate)
+    });
+    let near = scored
+        .filter(|(likeness, _)| *likeness > ALIKE)
+        .max_by(|a, b| a.0.total_cmp(&b.0));
+    near.map_or(String::new(), |(_, near)| {
+        format!("; did you mean `{near}`?")
+    })
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
@@ -53,3 +70,19 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_alike_is_suggested() {
+        let near = |word| did_you_mean(word, ["conns", "rate", "requests-per-conn"]);
+        assert_eq!(near("conn"), "; did you mean `conns`?");
+        assert_eq!(
+            near("requests_per_conn"),
+            "; did you mean `requests-per-conn`?"
+        );
+        assert_eq!(near("\u{0}"), "");
+    }
+}

@@ -4,9 +4,12 @@
 
 mod chart;
 mod cli;
+mod config;
 mod doctor;
+mod dry_run;
 mod environment;
 mod error;
+mod estimate;
 mod export;
 mod judge;
 mod list;
@@ -34,21 +37,23 @@ use std::process::ExitCode;
 
 /// The program: reads the command line, does what it says, and returns the exit code (see the README).
 pub fn main() -> ExitCode {
-    let cli = Cli::read();
-    let result = match &cli.command {
-        Some(Command::List { long }) => run::say(&list::list(*long)).map(|()| 0),
-        Some(Command::Doctor(flags)) => doctor::doctor(flags),
-        Some(Command::Completions { shell }) => cli::completions(*shell),
-        Some(Command::Report(flags)) => report::saved::report(flags),
-        Some(Command::Launch { spec }) => launch(spec),
-        None => supervise(&cli),
-    };
-    match result {
+    match Cli::read().and_then(|cli| obey(&cli)) {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
             run::eprintln(&format!("error: {failure}"));
             ExitCode::from(failure.exit)
         }
+    }
+}
+
+fn obey(cli: &Cli) -> Result<u8, Failure> {
+    match &cli.command {
+        Some(Command::List { long }) => run::say(&list::list(*long)).map(|()| 0),
+        Some(Command::Doctor(flags)) => doctor::doctor(flags),
+        Some(Command::Completions { shell }) => cli::completions(*shell),
+        Some(Command::Report(flags)) => report::saved::report(flags),
+        Some(Command::Launch { spec }) => launch(spec),
+        None => supervise(cli),
     }
 }
 

@@ -1,5 +1,10 @@
-//! `harness list`: the registry of models for people.
+//! `harness list`: the registry of models, and the scenarios, for people.
 
+use crate::cli::Cli;
+use crate::config;
+use crate::estimate::{self, about};
+use crate::plan::Plan;
+use clap::Parser;
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 use servers::models::{MODELS, Model};
@@ -16,7 +21,27 @@ pub fn list(long: bool) -> String {
     for model in MODELS {
         table.add_row([model.name, &model.aliases.join(", "), model.summary]);
     }
-    table.trim_fmt() + "\n"
+    format!("{}\n\n{}\n", table.trim_fmt(), scenarios())
+}
+
+/// The scenarios that this program brings with it, and how long each takes here.
+fn scenarios() -> String {
+    let mut table = Table::new();
+    table
+        .load_style(NOTHING)
+        .set_header(["scenario", "takes", "what it is"]);
+    for scenario in config::shipped() {
+        // Where one makes no sense, such as on a machine without its CPUs, its time is unknown.
+        let plan = plan_of(&scenario.words);
+        let takes = plan.map_or("n/a".into(), |plan| about(estimate::run(&plan)));
+        table.add_row([scenario.name, takes, scenario.about]);
+    }
+    table.trim_fmt()
+}
+
+fn plan_of(words: &[String]) -> Option<Plan> {
+    let words = std::iter::once("harness").chain(words.iter().map(String::as_str));
+    Plan::new(&Cli::try_parse_from(words).ok()?.run).ok()
 }
 
 fn describe(model: &Model) -> String {
@@ -46,6 +71,21 @@ fn describe(model: &Model) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_readme_says_how_long_the_scenarios_take() {
+        let readme = include_str!("../../README.md");
+        for scenario in config::shipped() {
+            let plan = plan_of(&scenario.words).unwrap();
+            let line = format!(
+                "| `{}` | {} | {} |",
+                scenario.name,
+                scenario.about,
+                about(estimate::run(&plan))
+            );
+            assert!(readme.contains(&line), "{line}");
+        }
+    }
 
     #[test]
     fn both_lists_name_every_model() {

@@ -109,6 +109,10 @@ pub struct Plan {
     pub server_cpus: Vec<usize>,
     /// The generator's CPUs.
     pub client_cpus: Vec<usize>,
+    /// The command line that makes this run again; empty where no command line asked for it.
+    pub command: Vec<String>,
+    /// The scenario's name, if there is one.
+    pub scenario: Option<String>,
     /// The network of every model's trial.
     pub network: Network,
     /// The network of other server programs: the host's, unless a private one is required.
@@ -162,6 +166,8 @@ impl Plan {
             seed,
             server_cpus,
             client_cpus,
+            command: flags.command.clone(),
+            scenario: flags.scenario.clone(),
             network,
             command_network,
         };
@@ -214,18 +220,22 @@ impl Plan {
         trials
     }
 
-    /// About how long a trial lasts, without what the connecting takes.
-    pub fn trial_estimate(load: &Load) -> Duration {
-        let fixed = Duration::from_nanos(load.warmup_ns.saturating_add(load.duration_ns));
-        // Start, probes and clean-up, then the ramp at the pace seen for event loops.
-        fixed + Duration::from_millis(300) + Duration::from_micros(60 * load.population())
+    /// Every arm under every workload, in the order in which blocks come.
+    pub fn cells(&self) -> impl Iterator<Item = (&Arm, &Scenario)> {
+        self.scenarios
+            .iter()
+            .flat_map(|scenario| self.arms.iter().map(move |arm| (arm, scenario)))
     }
 
-    /// About how long the run lasts.
-    pub fn estimate(&self) -> Duration {
-        let loads = self.scenarios.iter().map(|scenario| &scenario.load);
-        let per_round: Duration = loads.map(Plan::trial_estimate).sum();
-        per_round.saturating_mul((self.arms.len() as u64 * self.repeat).min(u32::MAX.into()) as u32)
+    /// The workers that were asked for an arm that has a number of them: in its variant, else by `--workers`.
+    pub fn workers_of(&self, arm: &Arm) -> Option<u64> {
+        let Subject::Model { flags, .. } = &arm.subject else {
+            return None;
+        };
+        let own = flags.iter().skip_while(|flag| *flag != "--workers").nth(1);
+        let own = own.and_then(|number| number.parse().ok());
+        own.or(self.workers)
+            .filter(|_| arm.subject.takes("workers"))
     }
 }
 
@@ -258,7 +268,19 @@ fn arms(flags: &RunFlags) -> Result<Vec<Arm>, Failure> {
             variant: None,
         });
     }
-    Ok(arms)
+    match (
+        arms.is_empty(),
+        flags.pid.is_some() && flags.target.is_none(),
+    ) {
+        (true, _) => Err(Failure::usage(
+            "nothing to measure: give --model NAME (`harness list` names them), --server CMD, --target ADDR, or a \
+             --scenario that does",
+        )),
+        (_, true) => Err(Failure::usage(
+            "--pid is the process of a --target: give that too",
+        )),
+        _ => Ok(arms),
+    }
 }
 
 /// The first word of a command without its folders.

@@ -1,9 +1,11 @@
 //! The progress bar on stderr, only on a terminal and only when wanted.
 
+use crate::estimate::about;
 use crate::plan::TrialPlan;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use loadgen::units::format_count;
 use std::io::IsTerminal;
+use std::time::Duration;
 
 /// A bar over the trials, or nothing at all.
 #[derive(Debug)]
@@ -19,7 +21,7 @@ impl Progress {
             false => ProgressDrawTarget::hidden(),
         };
         let bar = ProgressBar::with_draw_target(Some(trials as u64), target);
-        let template = "{bar:24} {pos}/{len} trials, {eta} left  {wide_msg}";
+        let template = "{bar:24} {pos}/{len} trials, {prefix} left  {wide_msg}";
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }
@@ -31,6 +33,11 @@ impl Progress {
         let conns = format_count(trial.load.conns);
         self.0
             .set_message(format!("{} at {conns}: {phase}", trial.arm.label));
+    }
+
+    /// Says how long the rest takes.
+    pub fn left(&self, left: Duration) {
+        self.0.set_prefix(about(left));
     }
 
     /// One trial is over.

@@ -1,4 +1,7 @@
 //! Everything that is kept of a run: saved again after every trial, so that nothing is lost to what comes later.
+//!
+//! Every save replaces whole files, so that none is ever found half written; but a trial is put into words only
+//! once, and what is made of all trials together is made at the end, so that saving does not grow into the run.
 
 use crate::chart::{self, Histograms};
 use crate::cli::RunFlags;
@@ -10,7 +13,7 @@ use crate::load_rows;
 use crate::plan::{Plan, TrialPlan};
 use crate::report::hand_over::{hand_over, text};
 use crate::report::write::{Report, write};
-use crate::row::{COLUMNS, Row, csv_of};
+use crate::row::{COLUMNS, Row, csv_lines, csv_of};
 use crate::run::say;
 use crate::stats::ranking::rankings;
 use crate::store::RunFolder;
@@ -18,19 +21,102 @@ use crate::summary::summarise;
 use crate::timeline::{self, TimelineRow};
 use crate::trial::Evidence;
 use crate::workers::{self, WorkerRow};
+use hdrhistogram::Histogram;
 use loadgen::blob;
 use loadgen::files::{self, Interval};
 use loadgen::outcome::Outcome;
 use serde::Serialize;
-use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// When a trial's window was, for the interval log.
-struct TrialWindow {
-    trial: u32,
-    tag: String,
-    start: Duration,
-    length: Duration,
+/// The files that grow with the trials, as they are written.
+struct Texts {
+    trials_csv: Vec<u8>,
+    timeline_csv: Vec<u8>,
+    workers_csv: Vec<u8>,
+    interval_log: Vec<u8>,
+    /// When the first window was: the interval log counts from there.
+    log_start: Option<Duration>,
+    /// The items of `trials` in run.json.
+    trials_json: Vec<String>,
+}
+
+impl Texts {
+    /// No trials yet: headers.
+    fn new() -> Result<Texts, Failure> {
+        Ok(Texts {
+            trials_csv: csv_of(COLUMNS, &[] as &[Row]).map_err(not_in_words)?,
+            timeline_csv: csv_of(&timeline::COLUMNS, &[] as &[TimelineRow])
+                .map_err(not_in_words)?,
+            workers_csv: csv_of(&workers::COLUMNS, &[] as &[WorkerRow]).map_err(not_in_words)?,
+            interval_log: files::interval_log(&[]).map_err(not_in_words)?,
+            log_start: None,
+            trials_json: Vec::new(),
+        })
+    }
+
+    fn add_row(&mut self, row: &Row) -> Result<(), Failure> {
+        let csv = csv_lines(std::slice::from_ref(row)).map_err(not_in_words)?;
+        self.trials_csv.extend(csv);
+        let json = serde_json::to_string_pretty(row).map_err(not_in_words)?;
+        // A JSON text has line feeds between its parts only.
+        self.trials_json.push(json.replace('\n', "\n    "));
+        Ok(())
+    }
+
+    fn add_timeline(&mut self, lines: &[TimelineRow]) -> Result<(), Failure> {
+        self.timeline_csv
+            .extend(csv_lines(lines).map_err(not_in_words)?);
+        Ok(())
+    }
+
+    fn add_workers(&mut self, lines: &[WorkerRow]) -> Result<(), Failure> {
+        self.workers_csv
+            .extend(csv_lines(lines).map_err(not_in_words)?);
+        Ok(())
+    }
+
+    fn add_interval(&mut self, interval: Interval) -> Result<(), Failure> {
+        let Some(start) = self.log_start else {
+            self.log_start = Some(interval.start);
+            self.interval_log = files::interval_log(&[interval]).map_err(not_in_words)?;
+            return Ok(());
+        };
+        // An interval at the first one's start, so that this one is counted from there; its own line is the last.
+        let base = Interval {
+            start,
+            length: Duration::ZERO,
+            tag: "",
+            histogram: Histogram::new_from(&interval.histogram),
+        };
+        let log = files::interval_log(&[base, interval]).map_err(not_in_words)?;
+        let line = log.split_inclusive(|byte| *byte == b'\n').next_back();
+        self.interval_log.extend(line.unwrap_or_default());
+        Ok(())
+    }
+
+    /// `run.json` of a run that goes on: what is made of all its trials is not in it yet.
+    fn unfinished_json(
+        &self,
+        run_dir: &str,
+        environment: &impl Serialize,
+    ) -> Result<String, Failure> {
+        let head = serde_json::json!({
+            "schema": load_rows::SCHEMA,
+            "run_dir": run_dir,
+            "complete": false,
+            "environment": environment,
+            "summary": [],
+            "ranking": [],
+        });
+        let head = serde_json::to_string_pretty(&head).map_err(not_in_words)?;
+        let head = head.trim_end_matches("\n}");
+        let trials = self.trials_json.join(",\n    ");
+        Ok(format!("{head},\n  \"trials\": [\n    {trials}\n  ]\n}}\n"))
+    }
+}
+
+fn not_in_words(error: impl std::fmt::Display) -> Failure {
+    Failure::failed(format!("a trial's result cannot be written down: {error}"))
 }
 
 /// A run's rows and what goes with them.
@@ -38,27 +124,33 @@ pub struct Record {
     run_id: String,
     folder: RunFolder,
     environment: Environment,
+    started: Instant,
     /// One per trial that is over.
     pub rows: Vec<Row>,
     histograms: Histograms,
-    windows: Vec<TrialWindow>,
     timeline: Vec<TimelineRow>,
     workers: Vec<WorkerRow>,
+    texts: Texts,
 }
 
 impl Record {
     /// Nothing yet.
-    pub fn new(run_id: String, folder: RunFolder, environment: Environment) -> Record {
-        Record {
+    pub fn new(
+        run_id: String,
+        folder: RunFolder,
+        environment: Environment,
+    ) -> Result<Record, Failure> {
+        Ok(Record {
             run_id,
             folder,
             environment,
+            started: Instant::now(),
             rows: Vec::new(),
             histograms: Histograms::new(),
-            windows: Vec::new(),
             timeline: Vec::new(),
             workers: Vec::new(),
-        }
+            texts: Texts::new()?,
+        })
     }
 
     /// Judges a trial and saves what it left, at once.
@@ -70,13 +162,20 @@ impl Record {
     ) -> Result<(), Failure> {
         let row = judge(&self.run_id, plan, trial, evidence);
         self.remember_environment(evidence);
-        self.workers.extend(workers::of(&row, &evidence.workers));
+        let workers = workers::of(&row, &evidence.workers);
+        self.texts.add_workers(&workers)?;
+        self.workers.extend(workers);
         if let Some(outcome) = &evidence.outcome {
-            self.timeline.extend(timeline::of(&row, outcome));
+            let timeline = timeline::of(&row, outcome);
+            self.texts.add_timeline(&timeline)?;
+            self.timeline.extend(timeline);
             self.add_histogram(&row, outcome)?;
         }
+        self.texts.add_row(&row)?;
         self.rows.push(row);
-        self.save(false)
+        let run_dir = self.folder.path().display().to_string();
+        let json = self.texts.unfinished_json(&run_dir, &self.environment)?;
+        self.save(&json)
     }
 
     /// The response times of the window, as percentiles at once and in the interval log of all trials.
@@ -104,24 +203,14 @@ impl Record {
             &format!("hgrm/{file}.hgrm"),
             files::hgrm(&histogram).as_bytes(),
         )?;
-        self.windows.push(TrialWindow {
-            trial: row.trial,
-            tag: name,
+        self.texts.add_interval(Interval {
             start: Duration::from_nanos(outcome.window_start_unix_ns.unwrap_or(0)),
             length: Duration::from_secs_f64(outcome.window_s),
-        });
+            tag: &name,
+            histogram: histogram.clone(),
+        })?;
         self.histograms.insert(row.trial, histogram);
         Ok(())
-    }
-
-    fn interval_log(&self) -> io::Result<Vec<u8>> {
-        let intervals = self.windows.iter().map(|window| Interval {
-            start: window.start,
-            length: window.length,
-            tag: &window.tag,
-            histogram: self.histograms[&window.trial].clone(),
-        });
-        files::interval_log(&intervals.collect::<Vec<_>>())
     }
 
     fn remember_environment(&mut self, evidence: &Evidence) {
@@ -137,25 +226,13 @@ impl Record {
         }
     }
 
-    fn save(&self, complete: bool) -> Result<(), Failure> {
-        self.write_csv("trials.csv", COLUMNS, &self.rows)?;
-        self.write_csv("timeline.csv", &timeline::COLUMNS, &self.timeline)?;
-        self.write_csv("workers.csv", &workers::COLUMNS, &self.workers)?;
-        let log = self.interval_log();
-        let log = log.map_err(|e| Failure::failed(format!("latency.hlog: {e}")))?;
-        self.write("latency.hlog", &log)?;
-        let json = self.json(complete)?;
+    fn save(&self, json: &str) -> Result<(), Failure> {
+        let texts = &self.texts;
+        self.write("trials.csv", &texts.trials_csv)?;
+        self.write("timeline.csv", &texts.timeline_csv)?;
+        self.write("workers.csv", &texts.workers_csv)?;
+        self.write("latency.hlog", &texts.interval_log)?;
         self.write("run.json", json.as_bytes())
-    }
-
-    fn write_csv<T: Serialize>(
-        &self,
-        name: &str,
-        columns: &[&str],
-        lines: &[T],
-    ) -> Result<(), Failure> {
-        let csv = csv_of(columns, lines).map_err(|e| Failure::failed(format!("{name}: {e}")))?;
-        self.write(name, &csv)
     }
 
     fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Failure> {
@@ -178,7 +255,8 @@ impl Record {
     }
 
     /// The charts, the reports and the final state of the files.
-    pub fn finish(&self, complete: bool) -> Result<(), Failure> {
+    pub fn finish(&mut self, complete: bool) -> Result<(), Failure> {
+        self.environment.took_s = Some(self.started.elapsed().as_secs_f64());
         let environment = serde_json::to_value(&self.environment)
             .map_err(|e| Failure::failed(format!("run.json: {e}")))?;
         let report = Report {
@@ -193,7 +271,7 @@ impl Record {
             notes: Vec::new(),
         };
         write(&self.folder, &report)?;
-        self.save(complete)
+        self.save(&self.json(complete)?)
     }
 
     /// Prints the result, writes the exports and checks the thresholds; returns whether any was missed.
@@ -212,4 +290,48 @@ pub fn cannot_save(what: impl std::fmt::Display) -> Failure {
     Failure::failed(format!(
         "cannot save {what}; what was saved before is untouched (choose another place with --results DIR)"
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load_rows::{load, tests as saved};
+
+    #[test]
+    fn what_is_saved_while_a_run_goes_on_is_read_back() {
+        let mut texts = Texts::new().unwrap();
+        for count in 0..3 {
+            let json = texts.unfinished_json("results/x", &"here").unwrap();
+            let folder = saved::folder(&texts.trials_csv, json.as_bytes());
+            let run = load(folder.path()).unwrap();
+            assert_eq!(run.rows, saved::rows(count));
+            assert_eq!((run.complete, run.note), (false, None));
+            texts
+                .add_row(&saved::rows(count + 1)[count as usize])
+                .unwrap();
+        }
+    }
+
+    #[test]
+    fn a_log_that_grew_is_the_log_of_all() {
+        let mut histogram = Histogram::new_with_bounds(1, 1_000_000_000, 3).unwrap();
+        histogram.saturating_record(5_000_000);
+        let interval = |start_ms, tag| Interval {
+            start: Duration::from_millis(start_ms),
+            length: Duration::from_secs(3),
+            tag,
+            histogram: histogram.clone(),
+        };
+        let all = [
+            interval(1_234_567, "epoll"),
+            interval(1_239_001, "poll"),
+            interval(1_250_000, "a b"),
+        ];
+        let mut texts = Texts::new().unwrap();
+        assert_eq!(texts.interval_log, files::interval_log(&[]).unwrap());
+        for n in 0..all.len() {
+            texts.add_interval(all[n].clone()).unwrap();
+            assert_eq!(texts.interval_log, files::interval_log(&all[..=n]).unwrap());
+        }
+    }
 }

@@ -316,10 +316,17 @@ pub fn to_csv(rows: &[Row]) -> Result<Vec<u8>, csv::Error> {
 
 /// Any lines as CSV under this header, which is there even without lines.
 pub fn csv_of<T: Serialize>(columns: &[&str], lines: &[T]) -> Result<Vec<u8>, csv::Error> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record(columns)?;
+    let header = writer.into_inner().map_err(|e| e.into_error())?;
+    Ok([header, csv_lines(lines)?].concat())
+}
+
+/// The same without the header, to go on with what has one.
+pub fn csv_lines<T: Serialize>(lines: &[T]) -> Result<Vec<u8>, csv::Error> {
     let mut writer = csv::WriterBuilder::new()
         .has_headers(false)
         .from_writer(Vec::new());
-    writer.write_record(columns)?;
     for line in lines {
         writer.serialize(line)?;
     }

@@ -1,9 +1,11 @@
 //! A run: its trials one after the other, each saved as soon as it is over, and what is made of them at the end.
 
 use crate::cli::RunFlags;
+use crate::dry_run;
 use crate::environment::{Environment, nofile_hard};
 use crate::error::{FAILED, Failure, UNAVAILABLE};
-use crate::plan::Plan;
+use crate::estimate::{self, Remaining};
+use crate::plan::{Arm, Plan};
 use crate::progress::Progress;
 use crate::record::{Record, cannot_save};
 use crate::row::{Reasons, Row, Status, Verdict};
@@ -14,7 +16,7 @@ use crate::trial::launch::{Action, Launch, Network, pin};
 use crate::trial::{self, Context, cgroup};
 use loadgen::units::format_count;
 use std::io::{self, Write};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Exit codes of an interrupted run: 128 + SIGINT, 128 + SIGTERM.
@@ -25,8 +27,9 @@ const TERMINATED: u8 = 143;
 pub async fn run(flags: &RunFlags) -> Result<u8, Failure> {
     let plan = Plan::new(flags)?;
     if flags.dry_run {
-        return say(&describe(&plan)).map(|()| 0);
+        return say(&dry_run::describe(&plan, flags)?).map(|()| 0);
     }
+    let started = Instant::now();
     let mut signals = Signals::listen()?;
     let run_id = run_id();
     let folder = RunFolder::create(&flags.results, &run_id)
@@ -50,8 +53,9 @@ pub async fn run(flags: &RunFlags) -> Result<u8, Failure> {
             eprintln(&note);
         }
     }
-    let environment = Environment::read(&plan, &binaries);
-    let mut record = Record::new(run_id, folder, environment);
+    let mut environment = Environment::read(&plan, &binaries);
+    environment.prepare_s = Some(started.elapsed().as_secs_f64());
+    let mut record = Record::new(run_id, folder, environment)?;
     let context = Context {
         plan: &plan,
         binaries: &binaries,
@@ -134,10 +138,16 @@ async fn run_trials(
     quiet: bool,
 ) -> Result<Option<u8>, Failure> {
     let trials = context.plan.trials();
+    let mut remaining = Remaining::new(context.plan, &trials);
     let progress = Progress::new(trials.len(), quiet);
     let mut interrupted = None;
     for trial in &trials {
-        let say = |phase: &str| progress.phase(trial, phase);
+        let started = Instant::now();
+        let left = remaining.left();
+        let say = |phase: &str| {
+            progress.left(left.saturating_sub(started.elapsed()));
+            progress.phase(trial, phase);
+        };
         // When the signal wins, the trial is dropped, and with it every process it started.
         tokio::select! {
             evidence = trial::run(context, trial, &say) => record.add(context.plan, trial, &evidence?)?,
@@ -146,59 +156,71 @@ async fn run_trials(
                 break;
             }
         }
+        remaining.trial_done(context.plan, trial, started.elapsed());
         progress.trial_done();
     }
     progress.finish();
     Ok(interrupted)
 }
 
-/// What a run would do.
-fn describe(plan: &Plan) -> String {
-    let mut text = String::new();
-    for trial in plan.trials() {
-        let conns = format_count(trial.load.conns);
-        let line = format!(
-            "block {} trial {}: {} at {conns}\n",
-            trial.block, trial.trial, trial.arm.label
-        );
-        text.push_str(&line);
-    }
-    let seconds = plan.estimate().as_secs();
-    text.push_str(&format!(
-        "{} trials, about {seconds} s, seed {}\n",
-        plan.trial_count(),
-        plan.seed
-    ));
-    text
-}
-
 /// Shortages that parts of the run will meet, said before it starts.
 fn preflight(plan: &Plan) -> Vec<String> {
-    let most = plan
-        .scenarios
-        .iter()
-        .map(|s| s.load.population())
-        .max()
-        .unwrap_or(0);
+    let most = |needed: &dyn Fn(&Arm, u64) -> u64| {
+        let cells = plan.cells();
+        let needs = cells.map(|(arm, s)| needed(arm, s.load.population()));
+        needs.max().unwrap_or(0)
+    };
     let mut notes = Vec::new();
-    if let Some(limit) = nofile_hard().filter(|&limit| most + 64 > limit) {
+    let descriptors = most(&|arm, population| descriptors_needed(plan, arm, population));
+    if let Some(limit) = nofile_hard().filter(|&limit| descriptors + 64 > limit) {
         notes.push(format!(
-            "note: {} connections asked for; one process may open {} descriptors (`ulimit -Hn`), so servers of one \
-             process will be limited",
-            format_count(most),
+            "note: {} connections in one server process asked for; one process may open {} descriptors (`ulimit -Hn`), \
+             so it will be limited",
+            format_count(descriptors),
             format_count(limit)
         ));
     }
     let pids = |path| -> Option<u64> { std::fs::read_to_string(path).ok()?.trim().parse().ok() };
-    if let Some(limit) = pids("/proc/sys/kernel/pid_max").filter(|&limit| most > limit * 9 / 10) {
+    let tasks = most(&tasks_needed);
+    if let Some(limit) = pids("/proc/sys/kernel/pid_max").filter(|&limit| tasks > limit * 9 / 10) {
         notes.push(format!(
             "note: {} connections asked for; this machine may run {} tasks (`sysctl kernel.pid_max`), so models with \
              one per connection will be limited",
-            format_count(most),
+            format_count(tasks),
             format_count(limit)
         ));
     }
     notes
+}
+
+/// Connections that one process of this arm's server holds at the same time; of another's program or server
+/// nothing is known, and it is taken for one process.
+fn descriptors_needed(plan: &Plan, arm: &Arm, population: u64) -> u64 {
+    let Some(model) = arm.subject.model() else {
+        return population;
+    };
+    match model.unit {
+        "none" | "process" | "process pool" => 1,
+        // A loop for each CPU unless the number is given, as the model itself decides.
+        "one loop in each process" => {
+            let loops = plan
+                .workers_of(arm)
+                .unwrap_or(plan.server_cpus.len() as u64);
+            population.div_ceil(loops.max(1))
+        }
+        "thread pool" if model.readiness == "blocking" => {
+            estimate::served_at_once(plan, arm).min(population)
+        }
+        _ => population,
+    }
+}
+
+/// Processes or threads that exist because of connections.
+fn tasks_needed(arm: &Arm, population: u64) -> u64 {
+    match arm.subject.model().map(|model| model.unit) {
+        Some("process" | "thread") => population,
+        _ => 0,
+    }
 }
 
 /// DESIGN §4: what the statuses of all trials make of the run.
@@ -274,6 +296,39 @@ impl Signals {
         tokio::select! {
             _ = self.interrupt.recv() => INTERRUPTED,
             _ = self.terminate.recv() => TERMINATED,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::Cli;
+    use clap::Parser;
+
+    #[test]
+    fn only_what_one_process_holds_needs_its_descriptors() {
+        let needed = |words: &str| {
+            let words = format!("harness --conns 10k --server-cpus 0 {words}");
+            let plan = Plan::new(&Cli::try_parse_from(words.split(' ')).unwrap().run).unwrap();
+            let arm = &plan.arms[0];
+            (
+                descriptors_needed(&plan, arm, 10_000),
+                tasks_needed(arm, 10_000),
+            )
+        };
+        for (words, expected) in [
+            ("--model epoll", (10_000, 0)),
+            ("--model thread", (10_000, 10_000)),
+            ("--model process", (1, 10_000)),
+            ("--model prefork", (1, 0)),
+            ("--model thread-pool", (64, 0)),
+            ("--model reuseport", (10_000, 0)),
+            ("--model reuseport --workers 3", (3334, 0)),
+            ("--model reuseport:workers=4 --workers 3", (2500, 0)),
+            ("--server x", (10_000, 0)),
+        ] {
+            assert_eq!(needed(words), expected, "{words}");
         }
     }
 }

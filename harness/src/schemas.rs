@@ -392,6 +392,7 @@ mod tests {
         let environment = Environment {
             version: "0.1.0",
             command: vec!["harness".into()],
+            scenario: None,
             kernel: "Linux 6.18 x86_64".into(),
             cpu_model: None,
             cpus: 2,
@@ -409,6 +410,9 @@ mod tests {
             memory_method: Some("cgroup".into()),
             sha256: BTreeMap::new(),
             harness_cpu_fraction: Some(0.01),
+            prepare_s: Some(1.5),
+            estimated_s: 60.0,
+            took_s: None,
         };
         json!({
             "schema": load_rows::SCHEMA, "run_dir": "results/x", "complete": true, "environment": environment,

@@ -5,6 +5,7 @@
 //!
 //! A figure that is missing misses: a run that measured nothing has reached nothing.
 
+use crate::error::did_you_mean;
 use crate::report::table::printable;
 use crate::row::{COLUMNS, Row, Status};
 use crate::stats::ranking::workload_name;
@@ -89,13 +90,8 @@ fn column(name: &str) -> Result<&'static str, String> {
     if WORDS.contains(&name) {
         return Err(format!("`{name}` holds words, not numbers"));
     }
-    let likeness = |column: &str| strsim::jaro_winkler(column, name);
-    match numbers().max_by(|a, b| likeness(a).total_cmp(&likeness(b))) {
-        Some(near) => Err(format!(
-            "`{name}` is no column of a row; did you mean `{near}`?"
-        )),
-        None => Err(format!("`{name}` is no column of a row")),
-    }
+    let near = did_you_mean(name, numbers());
+    Err(format!("`{name}` is no column of a row{near}"))
 }
 
 /// The value in the column's own unit.

@@ -72,8 +72,10 @@ fn every_shell_gets_its_completions() {
             output.status.success() && script.contains("requests-per-conn"),
             "{shell}: {script}"
         );
+        assert!(!script.contains("launch"), "{shell}: {script}");
     }
     let bash = harness(&["completions", "bash"]);
+    assert!(stdout(&bash).contains("idle-scaling") && stdout(&bash).contains("tokio-multi"));
     let script = tempfile::NamedTempFile::new().expect("a file");
     std::fs::write(script.path(), &bash.stdout).expect("written");
     let checked = Command::new("bash")

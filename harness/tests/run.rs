@@ -335,8 +335,81 @@ fn the_list_and_the_plan_are_printed_without_running_anything() {
     );
     let mut dry = harness("--model epoll,poll --conns 5,6 --repeat 2 --dry-run");
     let text = String::from_utf8(dry.output().stdout).unwrap();
-    assert_eq!(text.lines().count(), 9, "{text}");
+    assert!(text.contains("4 blocks of 2 arms"), "{text}");
+    assert!(text.contains("(8 trials)"), "{text}");
     assert!(dry.folder().is_none());
+}
+
+#[test]
+fn a_configuration_is_a_command_line_written_down() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tenk.toml");
+    let text = "conns = [5, 6]\nrepeat = 2\n[scenario.mine]\nmodel = ['epoll', 'prefork:accept=mutex,workers=4']\nrepeat = 3\n";
+    fs::write(&file, text).unwrap();
+    let dry_run = |words: &str, variables: &[(&str, &str)]| -> Value {
+        let mut dry = harness(&format!("--dry-run --format json {words}"));
+        dry.command.envs(variables.iter().copied());
+        let output = dry.output();
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(dry.folder().is_none());
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {errors}"))
+    };
+    let config = file.display().to_string();
+    let words = format!("--config {config} --scenario mine --seed 5");
+    let plan = dry_run(&words, &[]);
+    assert_eq!((&plan["trials"], &plan["seed"]), (&12.into(), &5.into()));
+    assert_eq!(plan["cells"][1]["arm"], "prefork:accept=mutex,workers=4");
+    let plan = dry_run(
+        &format!("{words} --conns 9"),
+        &[("TENK_REPEAT", "4"), ("TENK_CONNS", "8")],
+    );
+    assert_eq!(
+        (&plan["trials"], &plan["cells"][0]["conns"]),
+        (&8.into(), &9.into())
+    );
+    // The command alone, without file and variables, is the same plan.
+    let command = plan["command"].as_array().unwrap();
+    let same: Vec<&str> = command[1..].iter().filter_map(Value::as_str).collect();
+    assert!(
+        !same.contains(&"--config") && !same.contains(&"--scenario"),
+        "{same:?}"
+    );
+    let output = Command::new(env!("CARGO_BIN_EXE_harness"))
+        .args(same)
+        .output()
+        .unwrap();
+    let again: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(again["cells"], plan["cells"]);
+    let variables = [("TENK_CONFIG", config.as_str()), ("TENK_SCENARIO", "quick")];
+    let plan = dry_run("", &variables);
+    assert_eq!(
+        (&plan["scenario"], &plan["cells"][0]["conns"]),
+        (&"quick".into(), &50.into())
+    );
+}
+
+#[test]
+fn mistakes_in_a_configuration_are_told_with_file_and_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tenk.toml");
+    fs::write(&file, "model = 'epoll'\n\nconn = 5\n").unwrap();
+    let config = file.display().to_string();
+    for (words, expected) in [
+        (
+            format!("--config {config}"),
+            format!("{config}:3: unknown key `conn`; did you mean `conns`?"),
+        ),
+        (
+            "--config /nowhere.toml".into(),
+            "--config /nowhere.toml: No such file".into(),
+        ),
+        ("--scenario quik".into(), "did you mean `quick`?".into()),
+    ] {
+        let output = harness(&format!("{words} --dry-run")).output();
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{words}: {errors}");
+        assert!(errors.contains(&expected), "{words}: {errors}");
+    }
 }
 
 #[test]

@@ -10,7 +10,9 @@ use crate::error::Failure;
 use crate::export::Source;
 use crate::load_rows::{SavedRun, load};
 use crate::run::{eprintln, say};
+use crate::stats::ranking::rankings;
 use crate::store::RunFolder;
+use crate::summary::summarise;
 use crate::threshold;
 
 /// Prints the run again, makes the exports, checks the thresholds; returns the exit code.
@@ -18,7 +20,7 @@ pub fn report(flags: &ReportFlags) -> Result<u8, Failure> {
     let run = load(&flags.dir).map_err(|e| Failure::failed(e.to_string()))?;
     let source = Source {
         rows: &run.rows,
-        run_json: &run.run_json,
+        run_json: &whole_json(&run)?,
     };
     make_again(&run, &source, flags)?;
     say(&text(&source, &flags.dir, run.complete, flags.format)?)?;
@@ -26,6 +28,21 @@ pub fn report(flags: &ReportFlags) -> Result<u8, Failure> {
         true => Ok(threshold::MISSED),
         false => Ok(0),
     }
+}
+
+/// `run.json`; of a run that never came to its end, with what would have been made of its trials then.
+fn whole_json(run: &SavedRun) -> Result<String, Failure> {
+    if run.complete {
+        return Ok(run.run_json.clone());
+    }
+    let failed = |e: serde_json::Error| Failure::failed(format!("run.json: {e}"));
+    let mut json: serde_json::Value = serde_json::from_str(&run.run_json).map_err(failed)?;
+    json["trials"] = serde_json::to_value(&run.rows).map_err(failed)?;
+    json["summary"] = serde_json::to_value(summarise(&run.rows)).map_err(failed)?;
+    json["ranking"] = serde_json::to_value(rankings(&run.rows)).map_err(failed)?;
+    serde_json::to_string_pretty(&json)
+        .map(|text| text + "\n")
+        .map_err(failed)
 }
 
 /// Charts, `report.md` and `report.html`, from the saved files alone.
@@ -88,6 +105,20 @@ mod tests {
         assert!(text(Format::Md).contains("|--"));
         assert_eq!(text(Format::Csv).into_bytes(), to_csv(&rows(7)).unwrap());
         assert_eq!(text(Format::Json), json(&rows(7)));
+    }
+
+    #[test]
+    fn a_run_that_was_killed_is_summed_up_all_the_same() {
+        let json = json(&rows(6)).replace("\"complete\": true", "\"complete\": false");
+        let run = folder(&to_csv(&rows(7)).unwrap(), json.as_bytes());
+        let whole = whole_json(&load(run.path()).unwrap()).unwrap();
+        let whole: serde_json::Value = serde_json::from_str(&whole).unwrap();
+        assert_eq!(whole["trials"].as_array().unwrap().len(), 7);
+        assert_eq!(whole["summary"].as_array().unwrap().len(), 1);
+        assert_eq!(
+            (&whole["complete"], &whole["environment"]["seed"]),
+            (&false.into(), &1.into())
+        );
     }
 
     #[test]
