@@ -3,6 +3,7 @@
 use crate::config;
 use crate::error::Failure;
 use crate::export::Export;
+use crate::gate::flags::GateFlags;
 use crate::run::say;
 use crate::threshold::Threshold;
 use crate::trial::probe::Service;
@@ -76,6 +77,8 @@ pub enum Command {
     },
     /// Make the charts and reports of a saved run again; print it, export it, check it against thresholds
     Report(ReportFlags),
+    /// Did this change make the server slower? Two builds measured in pairs, for CI: exit code 99 if it did
+    Gate(Box<GateFlags>),
     /// Enter the namespace, groups and CPUs of a measured process and become it
     #[command(hide = true)]
     Launch {

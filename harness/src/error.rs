@@ -17,6 +17,8 @@ pub const FAILED: u8 = 1;
 pub const USAGE: u8 = 2;
 /// Exit code: no part of the run could have been made here.
 pub const PREFLIGHT: u8 = 3;
+/// Exit code: nothing was shown either way, and that was to fail.
+pub const INCONCLUSIVE: u8 = 98;
 /// Exit code: the one model asked for cannot run on this host.
 pub const UNAVAILABLE: u8 = 4;
 

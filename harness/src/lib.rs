@@ -11,6 +11,7 @@ mod environment;
 mod error;
 mod estimate;
 mod export;
+pub mod gate;
 mod judge;
 mod list;
 mod load_rows;
@@ -52,8 +53,9 @@ fn obey(cli: &Cli) -> Result<u8, Failure> {
         Some(Command::Doctor(flags)) => doctor::doctor(flags),
         Some(Command::Completions { shell }) => cli::completions(*shell),
         Some(Command::Report(flags)) => report::saved::report(flags),
+        Some(Command::Gate(flags)) => supervise(gate::gate(flags)),
         Some(Command::Launch { spec }) => launch(spec),
-        None => supervise(cli),
+        None => supervise(run::run(&cli.run)),
     }
 }
 
@@ -64,7 +66,7 @@ fn launch(spec: &str) -> Result<u8, Failure> {
 }
 
 /// Children are killed when the *thread* that started them ends (PR_SET_PDEATHSIG), so the runtime is the main thread.
-fn supervise(cli: &Cli) -> Result<u8, Failure> {
+fn supervise(work: impl Future<Output = Result<u8, Failure>>) -> Result<u8, Failure> {
     let failed = |e: std::io::Error| Failure::failed(format!("cannot start: {e}"));
     // Orphans of killed servers come to us, so that they can be waited for.
     nix::sys::prctl::set_child_subreaper(true).map_err(|e| failed(e.into()))?;
@@ -72,5 +74,5 @@ fn supervise(cli: &Cli) -> Result<u8, Failure> {
         .enable_all()
         .build()
         .map_err(failed)?;
-    runtime.block_on(run::run(&cli.run))
+    runtime.block_on(work)
 }

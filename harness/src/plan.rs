@@ -33,6 +33,8 @@ pub enum Subject {
     Model {
         /// Which.
         model: &'static Model,
+        /// Its program's name among the measured ones: the model's own, unless several builds are compared.
+        program: String,
         /// The server's flags that its variant's words stand for.
         flags: Vec<String>,
     },
@@ -342,7 +344,11 @@ fn parse_arm(word: &str) -> Result<Arm, Failure> {
             Some(variant) => format!("{}:{variant}", model.name),
             None => model.name.to_string(),
         },
-        subject: Subject::Model { model, flags },
+        subject: Subject::Model {
+            model,
+            program: model.name.to_string(),
+            flags,
+        },
         variant: variant.map(str::to_string),
     })
 }

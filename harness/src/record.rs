@@ -7,13 +7,13 @@ use crate::chart::{self, Histograms};
 use crate::cli::RunFlags;
 use crate::environment::Environment;
 use crate::error::Failure;
-use crate::export::Source;
+use crate::export::{Export, Source, write_all};
 use crate::judge::judge;
 use crate::load_rows;
 use crate::plan::{Plan, TrialPlan};
 use crate::report::hand_over::{hand_over, text};
 use crate::report::write::{Report, write};
-use crate::row::{COLUMNS, Row, csv_lines, csv_of};
+use crate::row::{COLUMNS, Row, csv_lines, csv_of, to_csv};
 use crate::run::say;
 use crate::stats::ranking::rankings;
 use crate::store::RunFolder;
@@ -153,13 +153,18 @@ impl Record {
         })
     }
 
-    /// Judges a trial and saves what it left, at once.
+    /// Where everything is saved.
+    pub fn run_dir(&self) -> String {
+        self.folder.path().display().to_string()
+    }
+
+    /// Judges a trial and saves what it left, at once; returns its row.
     pub fn add(
         &mut self,
         plan: &Plan,
         trial: &TrialPlan,
         evidence: &Evidence,
-    ) -> Result<(), Failure> {
+    ) -> Result<&Row, Failure> {
         let row = judge(&self.run_id, plan, trial, evidence);
         self.remember_environment(evidence);
         let workers = workers::of(&row, &evidence.workers);
@@ -172,10 +177,12 @@ impl Record {
             self.add_histogram(&row, outcome)?;
         }
         self.texts.add_row(&row)?;
+        let index = self.rows.len();
         self.rows.push(row);
-        let run_dir = self.folder.path().display().to_string();
+        let run_dir = self.run_dir();
         let json = self.texts.unfinished_json(&run_dir, &self.environment)?;
-        self.save(&json)
+        self.save(&json)?;
+        Ok(&self.rows[index])
     }
 
     /// The response times of the window, as percentiles at once and in the interval log of all trials.
@@ -235,14 +242,15 @@ impl Record {
         self.write("run.json", json.as_bytes())
     }
 
-    fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Failure> {
+    /// Saves one more file beside the others.
+    pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Failure> {
         self.folder.write(name, bytes).map_err(cannot_save)
     }
 
     fn json(&self, complete: bool) -> Result<String, Failure> {
         let value = serde_json::json!({
             "schema": load_rows::SCHEMA,
-            "run_dir": self.folder.path().display().to_string(),
+            "run_dir": self.run_dir(),
             "complete": complete,
             "environment": self.environment,
             "trials": self.rows,
@@ -272,6 +280,21 @@ impl Record {
         };
         write(&self.folder, &report)?;
         self.save(&self.json(complete)?)
+    }
+
+    /// The rows as CSV.
+    pub fn csv(&self) -> Result<String, Failure> {
+        let csv = to_csv(&self.rows).map_err(not_in_words)?;
+        Ok(String::from_utf8_lossy(&csv).into_owned())
+    }
+
+    /// Writes the exports.
+    pub fn export(&self, exports: &[Export]) -> Result<(), Failure> {
+        let source = Source {
+            rows: &self.rows,
+            run_json: &self.json(true)?,
+        };
+        write_all(exports, &source).map(|_| ())
     }
 
     /// Prints the result, writes the exports and checks the thresholds; returns whether any was missed.

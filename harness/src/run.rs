@@ -72,9 +72,11 @@ pub async fn run(flags: &RunFlags) -> Result<u8, Failure> {
     )
 }
 
-/// How a run ended before its first trial.
-enum Ended {
+/// How a run ended before its end.
+pub enum Ended {
+    /// With an error.
     Failed(Failure),
+    /// By a signal, with the exit code that it asks for.
     Interrupted(u8),
 }
 
@@ -150,7 +152,9 @@ async fn run_trials(
         };
         // When the signal wins, the trial is dropped, and with it every process it started.
         tokio::select! {
-            evidence = trial::run(context, trial, &say) => record.add(context.plan, trial, &evidence?)?,
+            evidence = trial::run(context, trial, &say) => {
+                record.add(context.plan, trial, &evidence?)?;
+            }
             code = signals.next() => {
                 interrupted = Some(code);
                 break;
@@ -249,7 +253,7 @@ fn has_broken_law(reasons: &Reasons) -> bool {
 }
 
 /// The time to the second and a random part: runs started together get folders of their own.
-fn run_id() -> String {
+pub fn run_id() -> String {
     let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
     let stamp: String = now
         .chars()
@@ -275,13 +279,14 @@ pub fn eprintln(text: &str) {
 }
 
 /// SIGINT and SIGTERM.
-struct Signals {
+pub struct Signals {
     interrupt: Signal,
     terminate: Signal,
 }
 
 impl Signals {
-    fn listen() -> Result<Signals, Failure> {
+    /// Listens from now on.
+    pub fn listen() -> Result<Signals, Failure> {
         let listen = |kind| {
             signal(kind).map_err(|e| Failure::failed(format!("cannot listen for signals: {e}")))
         };
@@ -292,7 +297,7 @@ impl Signals {
     }
 
     /// The exit code of the next signal.
-    async fn next(&mut self) -> u8 {
+    pub async fn next(&mut self) -> u8 {
         tokio::select! {
             _ = self.interrupt.recv() => INTERRUPTED,
             _ = self.terminate.recv() => TERMINATED,

@@ -98,8 +98,9 @@ pub fn kept() -> Option<Floor> {
     serde_json::from_slice(&fs::read(cache_file()?).ok()?).ok()
 }
 
-/// `$XDG_CACHE_HOME/tenk/floor-FINGERPRINT.json`, by default under `~/.cache`.
-fn cache_file() -> Option<PathBuf> {
+/// `$XDG_CACHE_HOME/tenk`, by default under `~/.cache`: where what was found out about this machine is kept.
+#[must_use]
+pub fn cache_directory() -> Option<PathBuf> {
     let directory = |name: &str| {
         std::env::var_os(name)
             .map(PathBuf::from)
@@ -107,11 +108,12 @@ fn cache_file() -> Option<PathBuf> {
     };
     let cache = directory("XDG_CACHE_HOME")
         .or_else(|| directory("HOME").map(|home| home.join(".cache")))?;
-    Some(
-        cache
-            .join("tenk")
-            .join(format!("floor-{:016x}.json", fingerprint())),
-    )
+    Some(cache.join("tenk"))
+}
+
+/// `floor-FINGERPRINT.json` in the cache directory.
+fn cache_file() -> Option<PathBuf> {
+    Some(cache_directory()?.join(format!("floor-{:016x}.json", fingerprint())))
 }
 
 /// A number that changes with the CPU, the kernel or the CPUs this process may use.

@@ -46,6 +46,11 @@ fn ranking(ranking: &Ranking) -> String {
     text
 }
 
+/// A relative change with its sign: `+9.8 %`.
+pub fn percent(change: f64) -> String {
+    format!("{:+.1} %", change * 100.0)
+}
+
 fn plural(n: usize) -> &'static str {
     if n == 1 { "" } else { "s" }
 }

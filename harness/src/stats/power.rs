@@ -21,6 +21,16 @@ pub fn blocks_needed(sd: f64, difference: f64, alpha: f64) -> Option<u64> {
     Some(possible.max(fewest_blocks(alpha)))
 }
 
+/// The smallest true log-ratio that so many blocks find with chance [`POWER`]: [`blocks_needed`] turned around.
+/// Infinite where there are too few blocks to find any.
+pub fn change_found(sd: f64, blocks: u64, alpha: f64) -> f64 {
+    if blocks < fewest_blocks(alpha).max(3) {
+        return f64::INFINITY;
+    }
+    let z = normal_quantile(1.0 - alpha) + normal_quantile(POWER);
+    z * sd / ((blocks - 2) as f64 * EFFICIENCY).sqrt()
+}
+
 /// The fewest blocks with which a one-sided signed-rank test can reach `alpha` at all.
 pub fn fewest_blocks(alpha: f64) -> u64 {
     (-alpha.log2()).ceil().max(1.0) as u64
@@ -112,6 +122,15 @@ mod tests {
         assert_eq!(blocks_needed(0.03, 0.03, 0.05), Some(9));
         assert_eq!(blocks_needed(0.06, 0.03, 0.05), Some(28));
         assert_eq!(blocks_needed(0.03, 0.015, 0.05), Some(28));
+    }
+
+    #[test]
+    fn the_change_found_is_the_one_the_blocks_were_planned_for() {
+        for blocks in [9, 28, 100] {
+            let change = change_found(0.03, blocks, 0.05);
+            assert_eq!(blocks_needed(0.03, change * 1.0001, 0.05), Some(blocks));
+        }
+        assert_eq!(change_found(0.03, 4, 0.05), f64::INFINITY);
     }
 
     #[test]

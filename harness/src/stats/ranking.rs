@@ -27,6 +27,14 @@ pub struct Criterion {
     pub of: fn(&Row) -> Option<f64>,
 }
 
+impl Criterion {
+    /// The logarithm of a row's figure, turned so that more is worse; none of figures that have no logarithm.
+    pub fn cost(&self, row: &Row) -> Option<f64> {
+        let log = (self.of)(row).filter(|v| *v > 0.0 && v.is_finite())?.ln();
+        Some(if self.more_is_better { -log } else { log })
+    }
+}
+
 /// Requests per second; 5 % do not matter.
 pub const THROUGHPUT: Criterion = Criterion {
     column: "requests_per_s",
@@ -217,21 +225,13 @@ fn why_apart(cell: &Cell, criterion: &Criterion) -> Option<String> {
     let count = |test: &dyn Fn(&Row) -> bool| cell.rows.iter().filter(|row| test(row)).count();
     let not_ok = count(&|row| row.status != Status::Ok);
     let invalid = count(&|row| row.verdict == Verdict::Invalid);
-    let figureless = count(&|row| cost(row, criterion).is_none());
+    let figureless = count(&|row| criterion.cost(row).is_none());
     match (not_ok, invalid, figureless) {
         (0, 0, 0) => None,
         (0, 0, n) => Some(blocks(n, &format!("no {}", criterion.title))),
         (0, n, _) => Some(blocks(n, "invalid")),
         (n, _, _) => Some(blocks(n, &cell.status().0.to_string())),
     }
-}
-
-/// The logarithm of the figure, turned so that more is worse; none of figures that have no logarithm.
-fn cost(row: &Row, criterion: &Criterion) -> Option<f64> {
-    let log = (criterion.of)(row)
-        .filter(|v| *v > 0.0 && v.is_finite())?
-        .ln();
-    Some(if criterion.more_is_better { -log } else { log })
 }
 
 /// Per arm the costs in those blocks that every arm has, in the same order.
@@ -241,7 +241,7 @@ fn costs<'a>(arms: &[&Cell<'a>], criterion: &Criterion) -> Vec<Vec<f64>> {
         .map(|cell| {
             cell.rows
                 .iter()
-                .filter_map(|&row| Some(((row.run_id.as_str(), row.block), cost(row, criterion)?)))
+                .filter_map(|&row| Some(((row.run_id.as_str(), row.block), criterion.cost(row)?)))
                 .collect()
         })
         .collect();

@@ -24,21 +24,32 @@ impl Binaries {
     /// Builds (or finds) the programs of these names and copies them.
     pub async fn prepare(names: &[&str], quiet: bool) -> Result<Binaries, Failure> {
         let found = match std::env::var_os("CARGO") {
-            Some(cargo) => build(Path::new(&cargo), names, quiet).await?,
+            Some(cargo) => {
+                let packages = ["servers", "loadgen"];
+                build(Path::new(&cargo), Path::new(HERE), &packages, names, quiet).await?
+            }
             None => beside_this_program()?,
         };
         let folder = tempfile::Builder::new()
             .prefix(&format!("tenk-{}-", std::process::id()))
             .tempdir()
             .map_err(|e| Failure::failed(format!("cannot make a temporary folder: {e}")))?;
-        let mut sha256 = BTreeMap::new();
+        let mut binaries = Binaries {
+            folder,
+            sha256: BTreeMap::new(),
+        };
         for &name in names {
-            let source = found.get(name).ok_or_else(|| missing(name))?;
-            let digest = copy(source, &folder.path().join(name))
-                .map_err(|e| Failure::failed(format!("cannot copy {}: {e}", source.display())))?;
-            sha256.insert(name.to_string(), digest);
+            binaries.add(name, found.get(name).ok_or_else(|| missing(name))?)?;
         }
-        Ok(Binaries { folder, sha256 })
+        Ok(binaries)
+    }
+
+    /// Copies one more program, under a name that may lie in a sub-folder.
+    pub fn add(&mut self, name: &str, source: &Path) -> Result<(), Failure> {
+        let digest = copy(source, &self.path(name))
+            .map_err(|e| Failure::failed(format!("cannot copy {}: {e}", source.display())))?;
+        self.sha256.insert(name.to_string(), digest);
+        Ok(())
     }
 
     /// Where the private copy of a program is.
@@ -59,18 +70,26 @@ fn missing(name: &str) -> Failure {
     ))
 }
 
-/// Runs the inner build and reads the paths of the programs from cargo's own messages, never guessing where
-/// its target directory is.
-async fn build(
+/// The workspace this program was built from.
+const HERE: &str = env!("CARGO_MANIFEST_DIR");
+
+/// Builds programs of the workspace that a folder is in, in release, and reads their paths from cargo's own
+/// messages, never guessing where its target directory is.
+pub async fn build(
     cargo: &Path,
+    folder: &Path,
+    packages: &[&str],
     names: &[&str],
     quiet: bool,
 ) -> Result<BTreeMap<String, PathBuf>, Failure> {
     let mut command = Command::new(cargo);
     command
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .args(["build", "--release", "-p", "servers", "-p", "loadgen"])
+        .current_dir(folder)
+        .args(["build", "--release"])
         .arg("--message-format=json-render-diagnostics");
+    for package in packages {
+        command.args(["-p", package]);
+    }
     for name in names {
         command.args(["--bin", name]);
     }
@@ -89,9 +108,11 @@ async fn build(
         .await
         .map_err(|e| Failure::failed(format!("cannot read what cargo says: {e}")))?;
     if !output.status.success() {
-        return Err(Failure::failed(
-            "the release build of the servers and the load generator failed; cargo's messages are above",
-        ));
+        return Err(Failure::failed(format!(
+            "the release build of {} in {} failed; cargo's messages are above",
+            packages.join(" and "),
+            folder.display()
+        )));
     }
     Ok(executables(&String::from_utf8_lossy(&output.stdout)))
 }
@@ -125,6 +146,9 @@ fn beside_this_program() -> Result<BTreeMap<String, PathBuf>, Failure> {
 
 fn copy(source: &Path, target: &Path) -> io::Result<String> {
     let bytes = fs::read(source)?;
+    if let Some(folder) = target.parent() {
+        fs::create_dir_all(folder)?;
+    }
     fs::write(target, &bytes)?;
     fs::set_permissions(target, fs::metadata(source)?.permissions())?;
     Ok(hex(&Sha256::digest(&bytes)))

@@ -148,9 +148,9 @@ pub async fn run(
     let _ = std::fs::remove_file(&ledger_file);
     progress("start");
     let started = match &trial.arm.subject {
-        Subject::Model { model, flags } => {
+        Subject::Model { program, flags, .. } => {
             let args = model_args(context, trial, flags, &ledger_file);
-            Server::start(&model_spec(context, trial, model.name, args)).await
+            Server::start(&model_spec(context, trial, program, args)).await
         }
         Subject::Command(command) => Server::start(&command_spec(context, trial, command)?).await,
         Subject::Running { addr, pid } => Ok(Server::running(*addr, *pid)),
