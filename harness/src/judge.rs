@@ -184,9 +184,17 @@ fn server_figures(row: &mut Row, plan: &Plan, evidence: &Evidence) {
         let all_s = window.between_s * machine_cpus();
         let own_s = window.server_cpu.total_s + generator_s + window.harness_s;
         row.steal_fraction = Some(machine.steal_s / all_s);
-        row.foreign_cpu_fraction = Some(((machine.busy_s - own_s) / all_s).max(0.0));
+        row.foreign_cpu_fraction =
+            Some(((machine.busy_s - machine.kernel_s - own_s) / all_s).max(0.0));
     }
 }
+
+/// Steal beyond this share of the machine's CPU time disturbs a trial (the notes of bench runners on shared hosts:
+/// a quiet one stays below 1 %).
+const MAX_STEAL: f64 = 0.02;
+
+/// Foreign CPU time beyond this share of one CPU disturbs a trial; a quiet machine of two CPUs stays below 5 %.
+const MAX_FOREIGN_CPUS: f64 = 0.10;
 
 /// CPUs online, whatever this process is pinned to.
 pub fn machine_cpus() -> f64 {
@@ -306,6 +314,7 @@ fn doubts(row: &Row, evidence: &Evidence) -> Vec<Reason> {
     };
     let ours = [
         generator_bound(row, outcome),
+        disturbed(row),
         listen_queue(row, outcome),
         ledgers(row, evidence, outcome),
         other_server(evidence, outcome),
@@ -318,6 +327,25 @@ fn doubts(row: &Row, evidence: &Evidence) -> Vec<Reason> {
     }
     reasons.sort_by(|a, b| a.code.cmp(&b.code));
     reasons
+}
+
+/// Something else used the CPUs: the hypervisor's other guests, or other processes here.
+fn disturbed(row: &Row) -> Option<Reason> {
+    let steal = row.steal_fraction.unwrap_or(0.0);
+    // A share of the whole machine, and wanted as one of a single CPU.
+    let foreign = row.foreign_cpu_fraction.unwrap_or(0.0) * machine_cpus();
+    let text = match (steal > MAX_STEAL, foreign > MAX_FOREIGN_CPUS) {
+        (false, false) => return None,
+        (true, _) => format!(
+            "the hypervisor gave {:.1} % of the CPU time away",
+            steal * 100.0
+        ),
+        (false, true) => format!(
+            "something else used {:.0} % of a CPU (a build, a browser, another run?)",
+            foreign * 100.0
+        ),
+    };
+    Some(reason("W07", text))
 }
 
 fn generator_bound(row: &Row, outcome: &Outcome) -> Option<Reason> {
@@ -424,6 +452,7 @@ mod tests {
     use crate::cli::Cli;
     use crate::trial::Window;
     use crate::trial::cgroup::CpuTime;
+    use crate::trial::procfs::MachineCpu;
     use clap::Parser;
     use loadgen::load::Load;
     use loadgen::outcome::{Fairness, Generator, Latencies, SCHEMA, WholeRun};
@@ -644,6 +673,32 @@ mod tests {
             (codes(&row), row.verdict),
             (vec!["W09", "W10"], Verdict::Invalid)
         );
+    }
+
+    #[test]
+    fn what_else_used_the_machine_is_a_doubt() {
+        let judged = |busy_s: f64, kernel_s, steal_s| {
+            judged("--model epoll", |e| {
+                let window = e.window.as_mut().unwrap();
+                window.between_s = 10.0;
+                let own_s = window.server_cpu.total_s + window.harness_s;
+                window.machine = Some(MachineCpu {
+                    busy_s: busy_s + own_s,
+                    kernel_s,
+                    steal_s,
+                });
+                let generator = &mut outcome(e).generator;
+                (generator.cpu_user_s, generator.cpu_system_s) = (0.0, 0.0);
+            })
+        };
+        let of = |busy_s, kernel_s, steal_s| codes(&judged(busy_s, kernel_s, steal_s)).join(" ");
+        // A tenth of one CPU for ten seconds is one second.
+        assert_eq!(of(0.9, 0.0, 0.0), "");
+        assert_eq!(of(1.1, 0.0, 0.0), "W07");
+        assert_eq!(of(1.1, 0.5, 0.0), "");
+        let all_s = 10.0 * machine_cpus();
+        assert_eq!(of(0.0, 0.0, 0.019 * all_s), "");
+        assert_eq!(of(0.0, 0.0, 0.021 * all_s), "W07");
     }
 
     #[test]

@@ -211,7 +211,7 @@ fn relative(log: f64, more_is_better: bool) -> f64 {
 
 /// Whether the intervals are looked at after so many blocks.
 pub fn is_time_to_look(blocks: usize) -> bool {
-    blocks >= FIRST_LOOK && (blocks - FIRST_LOOK) % BETWEEN_LOOKS == 0
+    blocks >= FIRST_LOOK && (blocks - FIRST_LOOK).is_multiple_of(BETWEEN_LOOKS)
 }
 
 /// Whether enough is known to stop: every gated interval is narrow enough to tell the margin from nothing. Never
@@ -293,7 +293,10 @@ pub(super) mod tests {
     fn the_family_is_corrected_and_what_is_only_shown_is_not_in_it() {
         // Five blocks all worse: p = 1/32, enough alone, not as one of two.
         let five = question(around(0.2, 0.01, 5));
-        assert_eq!(answers(&[five.clone()])[0].p_worse, Some(1.0 / 32.0));
+        assert_eq!(
+            answers(std::slice::from_ref(&five))[0].p_worse,
+            Some(1.0 / 32.0)
+        );
         let both = answers(&[five.clone(), question(around(0.0, 0.01, 5))]);
         assert_eq!(both[0].p_worse, Some(2.0 / 32.0));
         let shown = Question {

@@ -23,7 +23,9 @@ pub struct Binaries {
 impl Binaries {
     /// Builds (or finds) the programs of these names and copies them.
     pub async fn prepare(names: &[&str], quiet: bool) -> Result<Binaries, Failure> {
-        let found = match std::env::var_os("CARGO") {
+        // What lies beside a debug build is one as well, and its figures mean nothing.
+        let debug = cfg!(debug_assertions).then(|| "cargo".into());
+        let found = match std::env::var_os("CARGO").or(debug) {
             Some(cargo) => {
                 let packages = ["servers", "loadgen"];
                 build(Path::new(&cargo), Path::new(HERE), &packages, names, quiet).await?

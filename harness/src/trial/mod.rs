@@ -526,6 +526,8 @@ fn close_window(
         .zip(opening.machine)
         .map(|(now, then)| MachineCpu {
             busy_s: now.busy_s - then.busy_s,
+            // A kernel thread that ended took its time with it.
+            kernel_s: (now.kernel_s - then.kernel_s).max(0.0),
             steal_s: now.steal_s - then.steal_s,
         });
     let pids = server.pids();

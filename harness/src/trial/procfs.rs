@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::net::SocketAddr;
+use std::sync::LazyLock;
 
 /// The kernel's USER_HZ: the unit of the tick counters in /proc (sysconf(3), _SC_CLK_TCK).
 pub fn ticks_per_second() -> f64 {
@@ -159,14 +160,24 @@ fn value_after(text: &str, key: &str) -> Option<u64> {
 pub struct MachineCpu {
     /// Time spent on anything but idling, waiting for disks, and being stolen.
     pub busy_s: f64,
+    /// Of that, by kernel threads, which work for whoever needs them.
+    pub kernel_s: f64,
     /// Time the hypervisor gave to somebody else.
     pub steal_s: f64,
 }
 
 impl MachineCpu {
-    /// Reads /proc/stat.
+    /// Reads /proc/stat, and the times of the kernel's threads.
     pub fn read() -> Option<MachineCpu> {
-        MachineCpu::parse(&fs::read_to_string("/proc/stat").ok()?)
+        let machine = MachineCpu::parse(&fs::read_to_string("/proc/stat").ok()?)?;
+        let times = KERNEL_THREADS.iter().filter_map(|pid| {
+            let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+            kernel_thread_s(&text)
+        });
+        Some(MachineCpu {
+            kernel_s: times.sum(),
+            ..machine
+        })
     }
 
     fn parse(text: &str) -> Option<MachineCpu> {
@@ -180,9 +191,37 @@ impl MachineCpu {
         let busy: f64 = [0, 1, 2, 5, 6].iter().filter_map(|&i| ticks.get(i)).sum();
         Some(MachineCpu {
             busy_s: busy / hz,
+            kernel_s: 0.0,
             steal_s: ticks.get(7)? / hz,
         })
     }
+}
+
+/// The kernel's threads, looked for once: there are few new ones, and among ten thousand servers it takes long.
+static KERNEL_THREADS: LazyLock<Vec<u32>> = LazyLock::new(kernel_threads);
+
+fn kernel_threads() -> Vec<u32> {
+    let is_one = |pid: &u32| {
+        fs::read_to_string(format!("/proc/{pid}/stat"))
+            .is_ok_and(|text| kernel_thread_s(&text).is_some())
+    };
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter(is_one)
+        .collect()
+}
+
+/// User and system time of a task, s, if it is a kernel thread: PF_KTHREAD (include/linux/sched.h) among the flags
+/// of proc_pid_stat(5).
+fn kernel_thread_s(stat: &str) -> Option<f64> {
+    const PF_KTHREAD: u64 = 0x0020_0000;
+    // The name in parentheses may hold anything; fields are counted from behind it, the state being the first.
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    let number = |index: usize| fields.get(index)?.parse::<u64>().ok();
+    let is_kernel_thread = number(6)? & PF_KTHREAD != 0;
+    let ticks = number(11)? + number(12)?;
+    is_kernel_thread.then(|| ticks as f64 / ticks_per_second())
 }
 
 /// Open files of one network namespace's counters: they outlive the process they were opened through
@@ -300,6 +339,18 @@ mod tests {
         assert!(!context_switches(&[pid]).is_empty());
         assert!(pss_kib(&[pid]) > 0);
         assert_eq!(cpu_of(&[u32::MAX]), CpuTime::default());
+    }
+
+    #[test]
+    fn kernel_threads_are_told_from_others() {
+        let stat = |flags: u64| {
+            format!("15 (odd ) name) S 2 0 0 0 -1 {flags} 0 0 0 0 7 3 0 0 20 0 1 0 34 0")
+        };
+        let hz = ticks_per_second();
+        assert_eq!(kernel_thread_s(&stat(0x0020_8040)), Some(10.0 / hz));
+        assert_eq!(kernel_thread_s(&stat(0x0040_0000)), None);
+        assert_eq!(kernel_thread_s("15 (x"), None);
+        assert!(!kernel_threads().contains(&std::process::id()));
     }
 
     #[test]
