@@ -14,7 +14,7 @@ mod export;
 pub mod gate;
 mod judge;
 mod list;
-mod load_rows;
+pub mod load_rows;
 mod plan;
 mod progress;
 mod record;

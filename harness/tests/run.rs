@@ -1,5 +1,8 @@
 //! The harness as a program, with real servers and a real generator: good days, bad input and bad days.
 
+#[path = "run/gate.rs"]
+mod gate;
+
 use serde_json::Value;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};

@@ -37,7 +37,9 @@ fn main() {
     let file = file.map(|pair| PathBuf::from(&pair[1]));
     let ledger =
         Ledger::create(file.as_deref(), &role, 1).expect("the harness's folder is writable");
-    let listener = listen("127.0.0.1:0".parse().expect("an address"));
+    let addr = args.windows(2).find(|pair| pair[0] == "--listen");
+    let addr = addr.map_or("127.0.0.1:0", |pair| &pair[1]);
+    let listener = listen(addr.parse().expect("an address"));
     let addr = listener.local_addr().expect("it is bound");
     if role == "epoll-et" {
         leave_behind(listen(addr));

@@ -174,15 +174,15 @@ fn verdict(
     (worse, better): (f64, f64),
 ) -> Verdict {
     let margin = margin.ln_1p();
-    let Some(estimate) = estimate else {
-        return Verdict::Invalid;
-    };
     if is_too_disturbed(
         question.disturbed,
         question.log_ratios.len() + question.lost,
     ) {
         return Verdict::Inconclusive;
     }
+    let Some(estimate) = estimate else {
+        return Verdict::Invalid;
+    };
     match () {
         () if worse <= ALPHA && estimate >= margin => Verdict::Regressed,
         () if better <= ALPHA && estimate <= -margin => Verdict::Improved,
@@ -287,6 +287,12 @@ pub(super) mod tests {
         );
         (question.lost, question.disturbed) = (5, 5);
         assert_eq!(answers(&[question])[0].verdict, Some(Verdict::Inconclusive));
+        let mut nothing_left = self::question(Vec::new());
+        (nothing_left.lost, nothing_left.disturbed) = (8, 8);
+        assert_eq!(
+            answers(&[nothing_left])[0].verdict,
+            Some(Verdict::Inconclusive)
+        );
     }
 
     #[test]

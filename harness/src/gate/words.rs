@@ -217,6 +217,9 @@ pub fn sentence(answer: &Answer) -> String {
         Some(Verdict::Equivalent) => {
             format!("{what} is the same within the margin of {margin:.1} %: {found}")
         }
+        Some(Verdict::Inconclusive) if answer.change.is_none() => {
+            format!("{what}: nothing was shown; {}", mend(answer))
+        }
         Some(Verdict::Inconclusive) => {
             format!(
                 "{what}: {found}: neither a change of {margin:.1} % nor its absence was shown; {}",

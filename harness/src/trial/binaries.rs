@@ -5,6 +5,7 @@ use crate::error::Failure;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -23,9 +24,7 @@ pub struct Binaries {
 impl Binaries {
     /// Builds (or finds) the programs of these names and copies them.
     pub async fn prepare(names: &[&str], quiet: bool) -> Result<Binaries, Failure> {
-        // What lies beside a debug build is one as well, and its figures mean nothing.
-        let debug = cfg!(debug_assertions).then(|| "cargo".into());
-        let found = match std::env::var_os("CARGO").or(debug) {
+        let found = match std::env::var_os("CARGO").or_else(cargo_for_a_debug_build) {
             Some(cargo) => {
                 let packages = ["servers", "loadgen"];
                 build(Path::new(&cargo), Path::new(HERE), &packages, names, quiet).await?
@@ -63,6 +62,12 @@ impl Binaries {
     pub fn scratch(&self) -> &Path {
         self.folder.path()
     }
+}
+
+/// What lies beside a program in cargo's `debug` folder is a debug build as well, and its figures mean nothing.
+fn cargo_for_a_debug_build() -> Option<OsString> {
+    let own = std::env::current_exe().ok()?;
+    own.parent()?.ends_with("debug").then(|| "cargo".into())
 }
 
 fn missing(name: &str) -> Failure {
