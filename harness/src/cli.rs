@@ -1,9 +1,12 @@
 //! The command line as it was typed. What it means is decided in [`crate::plan`], once.
 
+use crate::compare::CompareFlags;
 use crate::config;
 use crate::error::Failure;
 use crate::export::Export;
+use crate::gate::calibrate::CalibrateFlags;
 use crate::gate::flags::GateFlags;
+use crate::rate::Rate;
 use crate::run::say;
 use crate::threshold::Threshold;
 use crate::trial::probe::Service;
@@ -14,7 +17,7 @@ use clap::{
 use clap_complete::Shell;
 use ipnet::IpNet;
 use loadgen::flags::{CpuList, LoadFlags, PayloadSize};
-use loadgen::units::{parse_count, parse_duration, parse_rate};
+use loadgen::units::{parse_count, parse_duration};
 use servers::models;
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -77,8 +80,12 @@ pub enum Command {
     },
     /// Make the charts and reports of a saved run again; print it, export it, check it against thresholds
     Report(ReportFlags),
+    /// Hold two saved runs of this machine against each other
+    Compare(CompareFlags),
     /// Did this change make the server slower? Two builds measured in pairs, for CI: exit code 99 if it did
     Gate(Box<GateFlags>),
+    /// Measure one server against itself: how far apart this machine's figures lie when nothing has changed
+    Calibrate(CalibrateFlags),
     /// Enter the namespace, groups and CPUs of a measured process and become it
     #[command(hide = true)]
     Launch {
@@ -129,9 +136,15 @@ pub struct RunFlags {
     /// Silent connections beside the active ones
     #[arg(long, value_name = "COUNT,…", value_delimiter = ',', value_parser = parse_count, help_heading = "What to compare")]
     pub idle: Vec<u64>,
-    /// Requests per second over all connections (open loop); absent: closed loop
-    #[arg(long, value_name = "PER_S,…", value_delimiter = ',', value_parser = parse_rate, help_heading = "What to compare")]
-    pub rate: Vec<f64>,
+    /// Requests per second over all connections (open loop); `auto`: 70 % of what the slowest can do, found out first;
+    /// absent: closed loop
+    #[arg(
+        long,
+        value_name = "PER_S,…|auto",
+        value_delimiter = ',',
+        help_heading = "What to compare"
+    )]
+    pub rate: Vec<Rate>,
     /// What the servers do with bytes; sets the protocol [default: echo]
     #[arg(long, value_enum, help_heading = "What to compare")]
     pub service: Option<Service>,

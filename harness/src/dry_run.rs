@@ -109,8 +109,14 @@ fn for_people(plan: &Plan, flags: &RunFlags, cells: &[Cell], style: TableStyle) 
         1 => format!("1 {one}"),
         n => format!("{} {one}s", format_count(n as u64)),
     };
+    let rate = match plan.rate_is_auto {
+        true => {
+            "The rate of every workload is found out first: 70 % of what its slowest arm can do.\n"
+        }
+        false => "",
+    };
     format!(
-        "{}\n{} of {} in random order ({}), {seed}.\nAbout {}, and what it takes to build the programs where they \
+        "{}\n{rate}{} of {} in random order ({}), {seed}.\nAbout {}, and what it takes to build the programs where they \
          have changed.\n",
         table(cells, style),
         count(blocks(plan) as usize, "block"),

@@ -2,6 +2,7 @@
 
 use crate::estimate;
 use crate::plan::{Plan, cpu_list};
+use crate::rate::Found;
 use crate::trial::binaries::Binaries;
 use crate::trial::launch::{Launched, read_sysctls};
 use nix::sys::resource::{Resource, getrlimit};
@@ -45,6 +46,10 @@ pub struct Environment {
     pub sha256: BTreeMap<String, String>,
     /// The harness's own CPU time inside the windows, as a share of one CPU.
     pub harness_cpu_fraction: Option<f64>,
+    /// Blocks that something else disturbed (W07) and that were run again.
+    pub blocks_redone: usize,
+    /// The rates that `--rate auto` found, a workload each.
+    pub rate_search: Vec<Found>,
     /// How long the programs were built, checked and calibrated before the first trial, s.
     pub prepare_s: Option<f64>,
     /// How long the trials were expected to take, s.
@@ -102,6 +107,8 @@ impl Environment {
             memory_method: None,
             sha256: binaries.sha256.clone(),
             harness_cpu_fraction: None,
+            blocks_redone: 0,
+            rate_search: plan.rates.clone(),
             prepare_s: None,
             estimated_s: estimate::trials(plan).as_secs_f64(),
             took_s: None,

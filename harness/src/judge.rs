@@ -1,6 +1,7 @@
 //! From what was seen in a trial to its row: what the server did, and whether the figures are to be believed.
 //! Pure: everything here is computed from [`Evidence`] alone.
 
+use crate::noise::Limits;
 use crate::plan::{Plan, TrialPlan, cpu_list};
 use crate::row::{Bottleneck, Reason, Reasons, Row, Status, Verdict};
 use crate::trial::Evidence;
@@ -24,7 +25,7 @@ pub fn judge(run_id: &str, plan: &Plan, trial: &TrialPlan, evidence: &Evidence) 
     server_figures(&mut row, plan, evidence);
     let (status, explanation) = status(trial, evidence);
     row.status = status;
-    let doubts = doubts(&row, evidence);
+    let doubts = doubts(&row, evidence, plan.disturbed);
     row.verdict = match evidence.outcome {
         Some(_) => of_reasons(&doubts),
         None => Verdict::Invalid,
@@ -189,13 +190,6 @@ fn server_figures(row: &mut Row, plan: &Plan, evidence: &Evidence) {
     }
 }
 
-/// Steal beyond this share of the machine's CPU time disturbs a trial (the notes of bench runners on shared hosts:
-/// a quiet one stays below 1 %).
-const MAX_STEAL: f64 = 0.02;
-
-/// Foreign CPU time beyond this share of one CPU disturbs a trial; a quiet machine of two CPUs stays below 5 %.
-const MAX_FOREIGN_CPUS: f64 = 0.10;
-
 /// CPUs online, whatever this process is pinned to.
 pub fn machine_cpus() -> f64 {
     use nix::unistd::{SysconfVar, sysconf};
@@ -308,13 +302,13 @@ fn starved(outcome: &Outcome) -> u64 {
 }
 
 /// Reasons not to believe the figures, by the codes of DESIGN §4: the generator's own, and those that need both sides.
-fn doubts(row: &Row, evidence: &Evidence) -> Vec<Reason> {
+fn doubts(row: &Row, evidence: &Evidence, limits: Limits) -> Vec<Reason> {
     let Some(outcome) = &evidence.outcome else {
         return Vec::new();
     };
     let ours = [
         generator_bound(row, outcome),
-        disturbed(row),
+        disturbed(row, limits),
         listen_queue(row, outcome),
         ledgers(row, evidence, outcome),
         other_server(evidence, outcome),
@@ -330,11 +324,11 @@ fn doubts(row: &Row, evidence: &Evidence) -> Vec<Reason> {
 }
 
 /// Something else used the CPUs: the hypervisor's other guests, or other processes here.
-fn disturbed(row: &Row) -> Option<Reason> {
+fn disturbed(row: &Row, limits: Limits) -> Option<Reason> {
     let steal = row.steal_fraction.unwrap_or(0.0);
     // A share of the whole machine, and wanted as one of a single CPU.
     let foreign = row.foreign_cpu_fraction.unwrap_or(0.0) * machine_cpus();
-    let text = match (steal > MAX_STEAL, foreign > MAX_FOREIGN_CPUS) {
+    let text = match (steal > limits.steal, foreign > limits.foreign_cpus) {
         (false, false) => return None,
         (true, _) => format!(
             "the hypervisor gave {:.1} % of the CPU time away",

@@ -4,6 +4,7 @@
 
 mod chart;
 mod cli;
+mod compare;
 mod config;
 mod doctor;
 mod dry_run;
@@ -15,8 +16,10 @@ pub mod gate;
 mod judge;
 mod list;
 pub mod load_rows;
+pub mod noise;
 mod plan;
 mod progress;
+mod rate;
 mod record;
 mod report;
 pub mod row;
@@ -52,8 +55,10 @@ fn obey(cli: &Cli) -> Result<u8, Failure> {
         Some(Command::List { long }) => run::say(&list::list(*long)).map(|()| 0),
         Some(Command::Doctor(flags)) => doctor::doctor(flags),
         Some(Command::Completions { shell }) => cli::completions(*shell),
+        Some(Command::Compare(flags)) => compare::compare(flags),
         Some(Command::Report(flags)) => report::saved::report(flags),
         Some(Command::Gate(flags)) => supervise(gate::gate(flags)),
+        Some(Command::Calibrate(flags)) => supervise(gate::calibrate::calibrate(flags)),
         Some(Command::Launch { spec }) => launch(spec),
         None => supervise(run::run(&cli.run)),
     }

@@ -2,6 +2,8 @@
 
 use crate::cli::{Netns, RunFlags};
 use crate::error::Failure;
+use crate::noise::Limits;
+use crate::rate::{Found, Rate};
 use crate::trial::launch::{Network, read_sysctls};
 use crate::trial::probe::Service;
 use loadgen::flags::{CpuList, ProtocolName, RunFlags as LoadRunFlags, ShapeFlags};
@@ -117,6 +119,12 @@ pub struct Plan {
     pub scenario: Option<String>,
     /// The network of every model's trial.
     pub network: Network,
+    /// Whether the rates are still to be found.
+    pub rate_is_auto: bool,
+    /// The rates that were found, a workload each.
+    pub rates: Vec<Found>,
+    /// How much of the machine something else may use before a trial counts as disturbed.
+    pub disturbed: Limits,
     /// The network of other server programs: the host's, unless a private one is required.
     pub command_network: Network,
 }
@@ -159,6 +167,11 @@ impl Plan {
                 "--protocol resp is for --server and --target: the models answer an echo, not +PONG",
             ));
         }
+        if flags.rate.contains(&Rate::Auto) && flags.rate.len() > 1 {
+            return Err(Failure::usage(
+                "--rate auto stands alone: it is found out for every workload",
+            ));
+        }
         let plan = Plan {
             scenarios: scenarios(flags, service, &client_cpus, seed)?,
             arms,
@@ -171,6 +184,9 @@ impl Plan {
             command: flags.command.clone(),
             scenario: flags.scenario.clone(),
             network,
+            rate_is_auto: flags.rate.contains(&Rate::Auto),
+            rates: Vec::new(),
+            disturbed: Limits::default(),
             command_network,
         };
         match plan.trial_count() {
@@ -206,9 +222,11 @@ impl Plan {
                 let block = repetition * self.scenarios.len() as u64 + w as u64 + 1;
                 let mut arms: Vec<&Arm> = self.arms.iter().collect();
                 random.shuffle(&mut arms);
+                // One for all arms of a block: what is random in the load is then the same for all of them.
+                let seed = random.u64(..);
                 for arm in arms {
                     let mut load = scenario.load.clone();
-                    load.seed = random.u64(..);
+                    load.seed = seed;
                     trials.push(TrialPlan {
                         block: block as u32,
                         trial: trials.len() as u32 + 1,
@@ -417,12 +435,16 @@ fn costs(flags: &RunFlags) -> Vec<HandlerCost> {
 
 fn shapes(flags: &RunFlags) -> Vec<ShapeFlags> {
     let optional = |list: &[u64]| optional(list.iter().copied());
+    let rates = flags.rate.iter().filter_map(|rate| match rate {
+        Rate::Auto => None,
+        Rate::PerS(per_s) => Some(*per_s),
+    });
     let mut shapes = Vec::new();
     for &conns in &flags.conns {
         for requests_per_conn in optional(&flags.requests_per_conn) {
             for payload in self::optional(flags.payload.iter().copied()) {
                 for idle in optional(&flags.idle) {
-                    for rate in self::optional(flags.rate.iter().copied()) {
+                    for rate in self::optional(rates.clone()) {
                         shapes.push(ShapeFlags {
                             conns,
                             rate,

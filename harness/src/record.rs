@@ -127,6 +127,8 @@ pub struct Record {
     started: Instant,
     /// One per trial that is over.
     pub rows: Vec<Row>,
+    /// Trials of blocks that were run again.
+    redone: Vec<Row>,
     histograms: Histograms,
     timeline: Vec<TimelineRow>,
     workers: Vec<WorkerRow>,
@@ -146,6 +148,7 @@ impl Record {
             environment,
             started: Instant::now(),
             rows: Vec::new(),
+            redone: Vec::new(),
             histograms: Histograms::new(),
             timeline: Vec::new(),
             workers: Vec::new(),
@@ -217,6 +220,24 @@ impl Record {
             histogram: histogram.clone(),
         })?;
         self.histograms.insert(row.trial, histogram);
+        Ok(())
+    }
+
+    /// Takes a disturbed block's trials out of the result, to be run again; they stay in redone.csv.
+    pub fn set_aside(&mut self, block: u32) -> Result<(), Failure> {
+        let rows = std::mem::take(&mut self.rows);
+        let (aside, kept): (Vec<Row>, Vec<Row>) =
+            rows.into_iter().partition(|row| row.block == block);
+        self.rows = kept;
+        self.redone.extend(aside);
+        let redone = to_csv(&self.redone).map_err(not_in_words)?;
+        self.write("redone.csv", &redone)?;
+        self.texts.trials_csv = csv_of(COLUMNS, &[] as &[Row]).map_err(not_in_words)?;
+        self.texts.trials_json.clear();
+        for row in &self.rows {
+            self.texts.add_row(row)?;
+        }
+        self.environment.blocks_redone += 1;
         Ok(())
     }
 

@@ -5,8 +5,11 @@ use crate::dry_run;
 use crate::environment::{Environment, nofile_hard};
 use crate::error::{FAILED, Failure, UNAVAILABLE};
 use crate::estimate::{self, Remaining};
-use crate::plan::{Arm, Plan};
+use crate::gate::pairs::is_disturbed;
+use crate::noise;
+use crate::plan::{Arm, Plan, TrialPlan};
 use crate::progress::Progress;
+use crate::rate;
 use crate::record::{Record, cannot_save};
 use crate::row::{Reasons, Row, Status, Verdict};
 use crate::store::RunFolder;
@@ -15,6 +18,7 @@ use crate::trial::binaries::Binaries;
 use crate::trial::launch::{Action, Launch, Network, pin};
 use crate::trial::{self, Context, cgroup};
 use loadgen::units::format_count;
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::time::{Instant, SystemTime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -25,7 +29,10 @@ const TERMINATED: u8 = 143;
 
 /// Makes the run and returns the exit code.
 pub async fn run(flags: &RunFlags) -> Result<u8, Failure> {
-    let plan = Plan::new(flags)?;
+    let mut plan = Plan::new(flags)?;
+    plan.disturbed = noise::kept(flags.quiet)
+        .map(|n| n.limits)
+        .unwrap_or_default();
     if flags.dry_run {
         return say(&dry_run::describe(&plan, flags)?).map(|()| 0);
     }
@@ -35,7 +42,7 @@ pub async fn run(flags: &RunFlags) -> Result<u8, Failure> {
     let folder = RunFolder::create(&flags.results, &run_id)
         .map_err(|e| cannot_save(format!("{}: {e}", flags.results.display())))?;
     let prepared = tokio::select! {
-        prepared = prepare(&plan, flags.quiet) => prepared.map_err(Ended::Failed),
+        prepared = prepare(&mut plan, flags.quiet) => prepared.map_err(Ended::Failed),
         code = signals.next() => Err(Ended::Interrupted(code)),
     };
     let (binaries, work_ns_per_iteration) = match prepared {
@@ -90,13 +97,17 @@ impl From<Ended> for Result<u8, Failure> {
 }
 
 /// Everything that must be had before the first trial: the network, the programs, and what their work loop takes.
-async fn prepare(plan: &Plan, quiet: bool) -> Result<(Binaries, Option<f64>), Failure> {
+async fn prepare(plan: &mut Plan, quiet: bool) -> Result<(Binaries, Option<f64>), Failure> {
     cgroup::sweep_leftovers(trial::PREFIX);
     require_network(plan).await?;
     let mut names: Vec<&str> = plan.models().map(|model| model.name).collect();
     names.push("loadgen");
     let binaries = Binaries::prepare(&names, quiet).await?;
     let work_ns_per_iteration = trial::calibrate_work(plan, &binaries).await?;
+    if plan.rate_is_auto {
+        let (share, work) = (rate::BELOW_THE_KNEE, work_ns_per_iteration);
+        rate::set_common(plan, &binaries, work, share, &|_| Ok(()), quiet).await?;
+    }
     Ok((binaries, work_ns_per_iteration))
 }
 
@@ -132,7 +143,8 @@ async fn require_network(plan: &Plan) -> Result<(), Failure> {
     )))
 }
 
-/// Runs every trial, or as many as there is time for before a signal; returns the exit code that the signal asks for.
+/// Runs every trial, and once more the blocks that something else disturbed, or as many as there is time for before a
+/// signal; returns the exit code that the signal asks for.
 async fn run_trials(
     context: &Context<'_>,
     record: &mut Record,
@@ -140,10 +152,56 @@ async fn run_trials(
     quiet: bool,
 ) -> Result<Option<u8>, Failure> {
     let trials = context.plan.trials();
-    let mut remaining = Remaining::new(context.plan, &trials);
+    let interrupted = run_these(context, &trials, record, signals, quiet).await?;
+    let again = disturbed_blocks(&trials, &record.rows);
+    if interrupted.is_some() || again.is_empty() {
+        return Ok(interrupted);
+    }
+    if !quiet {
+        eprintln(&format!(
+            "{} of {} blocks were disturbed by something else (W07); {} run again",
+            disturbed(&record.rows).len(),
+            trials.last().map_or(0, |trial| trial.block),
+            match again.len() {
+                1 => "one is".into(),
+                n => format!("{n} are"),
+            }
+        ));
+    }
+    let mut repeated = Vec::new();
+    for &block in &again {
+        record.set_aside(block)?;
+        repeated.extend(trials.iter().filter(|trial| trial.block == block).cloned());
+    }
+    for (trial, number) in repeated.iter_mut().zip(trials.len() as u32 + 1..) {
+        trial.trial = number;
+    }
+    run_these(context, &repeated, record, signals, quiet).await
+}
+
+/// The blocks with a disturbed trial.
+fn disturbed(rows: &[Row]) -> BTreeSet<u32> {
+    let rows = rows.iter().filter(|row| is_disturbed(row));
+    rows.map(|row| row.block).collect()
+}
+
+/// Those to run again: at most a quarter of all, and one at least. A machine that disturbs more will go on doing so.
+fn disturbed_blocks(trials: &[TrialPlan], rows: &[Row]) -> Vec<u32> {
+    let blocks = trials.last().map_or(0, |trial| trial.block as usize);
+    let most = (blocks / 4).max(1);
+    disturbed(rows).into_iter().take(most).collect()
+}
+
+async fn run_these(
+    context: &Context<'_>,
+    trials: &[TrialPlan],
+    record: &mut Record,
+    signals: &mut Signals,
+    quiet: bool,
+) -> Result<Option<u8>, Failure> {
+    let mut remaining = Remaining::new(context.plan, trials);
     let progress = Progress::new(trials.len(), quiet);
-    let mut interrupted = None;
-    for trial in &trials {
+    for trial in trials {
         let started = Instant::now();
         let left = remaining.left();
         let say = |phase: &str| {
@@ -156,15 +214,15 @@ async fn run_trials(
                 record.add(context.plan, trial, &evidence?)?;
             }
             code = signals.next() => {
-                interrupted = Some(code);
-                break;
+                progress.finish();
+                return Ok(Some(code));
             }
         }
         remaining.trial_done(context.plan, trial, started.elapsed());
         progress.trial_done();
     }
     progress.finish();
-    Ok(interrupted)
+    Ok(None)
 }
 
 /// Shortages that parts of the run will meet, said before it starts.
@@ -310,6 +368,27 @@ mod tests {
     use super::*;
     use crate::cli::Cli;
     use clap::Parser;
+
+    #[test]
+    fn a_quarter_of_the_blocks_is_run_again_at_most() {
+        let words = "harness --model epoll,poll --conns 1 --repeat 8";
+        let plan = Plan::new(&Cli::try_parse_from(words.split(' ')).unwrap().run).unwrap();
+        let trials = plan.trials();
+        let row = |trial: &TrialPlan| {
+            let mut row = Row::blank();
+            (row.block, row.trial) = (trial.block, trial.trial);
+            row
+        };
+        let mut rows: Vec<Row> = trials.iter().map(row).collect();
+        assert_eq!(disturbed_blocks(&trials, &rows), [0u32; 0]);
+        let w07 = Reasons::from("W07 a neighbour".to_string());
+        for trial in [4, 9, 10, 15] {
+            rows[trial].reasons = w07.clone();
+        }
+        // Trials 5, 10, 11 and 16 of two arms are in blocks 3, 5, 6 and 8.
+        assert_eq!(disturbed_blocks(&trials, &rows), [3, 5]);
+        assert_eq!(disturbed_blocks(&trials[..4], &rows[..6]), [3]);
+    }
 
     #[test]
     fn only_what_one_process_holds_needs_its_descriptors() {

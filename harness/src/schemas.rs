@@ -17,10 +17,11 @@ use syn::{
 const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
 
 /// The files whose types are written into outcomes and runs.
-const SOURCES: [&str; 8] = [
+const SOURCES: [&str; 9] = [
     "loadgen/src/outcome.rs",
     "loadgen/src/load.rs",
     "loadgen/src/flags.rs",
+    "harness/src/rate.rs",
     "harness/src/row.rs",
     "harness/src/environment.rs",
     "harness/src/summary.rs",
@@ -329,6 +330,7 @@ fn run_schema(types: &Types) -> String {
 mod tests {
     use super::*;
     use crate::environment::{Environment, TrialNetwork};
+    use crate::rate::{Capacity, Found};
     use crate::row::{Bottleneck, Reason, Reasons, Row};
     use crate::stats::ranking::rankings;
     use crate::summary::summarise;
@@ -410,6 +412,15 @@ mod tests {
             memory_method: Some("cgroup".into()),
             sha256: BTreeMap::new(),
             harness_cpu_fraction: Some(0.01),
+            blocks_redone: 1,
+            rate_search: vec![Found {
+                workload: "c50/echo64".into(),
+                capacities: vec![Capacity {
+                    arm: "epoll".into(),
+                    requests_per_s: None,
+                }],
+                rate_per_s: 1000.0,
+            }],
             prepare_s: Some(1.5),
             estimated_s: 60.0,
             took_s: None,

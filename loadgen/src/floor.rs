@@ -83,7 +83,7 @@ fn against_null_server(
 /// # Errors
 /// When the cache directory cannot be written.
 pub fn keep(floor: &Floor) -> io::Result<PathBuf> {
-    let path = cache_file()
+    let path = cache_file("floor")
         .ok_or_else(|| io::Error::other("neither XDG_CACHE_HOME nor HOME says where to keep it"))?;
     if let Some(directory) = path.parent() {
         fs::create_dir_all(directory)?;
@@ -95,7 +95,7 @@ pub fn keep(floor: &Floor) -> io::Result<PathBuf> {
 /// The floor kept for this machine, if one was measured.
 #[must_use]
 pub fn kept() -> Option<Floor> {
-    serde_json::from_slice(&fs::read(cache_file()?).ok()?).ok()
+    serde_json::from_slice(&fs::read(cache_file("floor")?).ok()?).ok()
 }
 
 /// `$XDG_CACHE_HOME/tenk`, by default under `~/.cache`: where what was found out about this machine is kept.
@@ -111,9 +111,10 @@ pub fn cache_directory() -> Option<PathBuf> {
     Some(cache.join("tenk"))
 }
 
-/// `floor-FINGERPRINT.json` in the cache directory.
-fn cache_file() -> Option<PathBuf> {
-    Some(cache_directory()?.join(format!("floor-{:016x}.json", fingerprint())))
+/// `KIND-FINGERPRINT.json` in the cache directory: a file that is found again on this machine only.
+#[must_use]
+pub fn cache_file(kind: &str) -> Option<PathBuf> {
+    Some(cache_directory()?.join(format!("{kind}-{:016x}.json", fingerprint())))
 }
 
 /// A number that changes with the CPU, the kernel or the CPUs this process may use.

@@ -141,6 +141,7 @@ fn examine(conns: Option<u64>) -> Vec<Check> {
     checks.extend(processor::checks());
     checks.push(pressure);
     checks.extend(noise::checks(NOISE_PROBE));
+    checks.push(noise::calibration());
     checks
 }
 

@@ -2,6 +2,7 @@
 //! that somebody else had: another process, the kernel, the hypervisor.
 
 use super::{Check, Level};
+use crate::noise::NoiseFloor;
 use crate::trial::procfs::MachineCpu;
 use loadgen::units::{as_ns, format_ns};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -59,6 +60,18 @@ pub fn checks(duration: Duration) -> Vec<Check> {
         noise(gaps),
         clock_cost(gaps),
     ]
+}
+
+/// Whether this machine's noise floor is known.
+pub fn calibration() -> Check {
+    match NoiseFloor::load() {
+        Ok(Some(floor)) => Check::pass("calibration", floor.in_words()),
+        Ok(None) => Check::unknown(
+            "calibration",
+            "none kept; `harness calibrate` makes one in about two minutes",
+        ),
+        Err(why) => Check::short("calibration", Level::Warn, why, "harness calibrate"),
+    }
 }
 
 fn spin_everywhere(duration: Duration) -> Gaps {

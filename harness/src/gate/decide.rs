@@ -229,7 +229,7 @@ pub fn is_precise(questions: &[Question]) -> bool {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::gate::metric::METRICS;
 

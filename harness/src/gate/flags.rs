@@ -58,7 +58,7 @@ pub struct GateFlags {
     /// Connections, one or several numbers
     #[arg(long, value_name = "COUNT,…", default_value = "50", value_delimiter = ',', value_parser = parse_count, help_heading = "Load")]
     pub conns: Vec<u64>,
-    /// Requests per second, the same for both sides; absent: half of what the slower one can do, found out first
+    /// Requests per second, the same for both sides; absent: a quarter of what the slower one can do, found out first
     #[arg(long, value_name = "PER_S", value_parser = parse_rate, help_heading = "Load")]
     pub rate: Option<f64>,
     /// Requests before a connection is closed and replaced; absent: long-lived

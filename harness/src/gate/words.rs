@@ -5,13 +5,13 @@ use super::decide::{Answer, Verdict};
 use super::flags::GateFlags;
 use super::side::Side;
 use crate::plan::Plan;
-use crate::report::comparison::percent;
+use crate::report::comparison::{percent, value};
 use crate::report::table::printable;
 use crate::stats::Interval;
 use crate::stats::{ALPHA, power};
 use comfy_table::presets::{ASCII_MARKDOWN, NOTHING};
 use comfy_table::{CellAlignment, Table, TableStyle};
-use loadgen::units::{format_bytes, format_count, format_ns, format_rate};
+use loadgen::units::{format_count, format_rate};
 
 /// Standard deviation of a block's log-ratio that a plan is made for.
 const NOISE: f64 = 0.05;
@@ -64,7 +64,7 @@ pub fn dry_run(plan: &Plan, flags: &GateFlags, sides: &[Side; 2]) -> String {
         let arm = arm.label.trim_end_matches("@base");
         let rate = match scenario.load.rate_per_s {
             Some(rate) => format!("{} requests/s", format_rate(rate)),
-            None => "half of what the slower side can do".into(),
+            None => "a quarter of what the slower side can do".into(),
         };
         let conns = format_count(scenario.load.conns);
         text.push_str(&format!("cell: {arm} at {conns} connections, {rate}\n"));
@@ -180,17 +180,6 @@ fn line(answer: &Answer) -> [String; 8] {
 
 fn interval(interval: Interval) -> String {
     format!("{} to {}", percent(interval.low), percent(interval.high))
-}
-
-/// A figure in the unit that its column's name ends with.
-fn value(column: &str, value: f64) -> String {
-    match column {
-        _ if column.ends_with("_us_per_request") => format_ns((value * 1e3).round() as u64),
-        _ if column.ends_with("_ns") => format_ns(value.round() as u64),
-        _ if column.ends_with("_bytes") => format_bytes(value),
-        _ if column.ends_with("_per_s") => format_count(value.round() as u64),
-        _ => format!("{value:.4}"),
-    }
 }
 
 /// What was found of one gated figure, and what would settle it.

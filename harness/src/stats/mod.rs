@@ -9,6 +9,7 @@ pub mod holm;
 pub mod loglog;
 pub mod order_statistic;
 pub mod power;
+pub mod rank_sum;
 pub mod ranking;
 pub mod signed_rank;
 pub mod walsh;

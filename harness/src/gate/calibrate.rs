@@ -1,0 +1,147 @@
+//! `harness calibrate`: a gate of one server against itself, kept as this machine's noise floor.
+
+use super::flags::GateFlags;
+use super::side::{BASE, HEAD, Side};
+use super::{blocks, pairs, plan, prepare};
+use crate::cli::{Cli, Command};
+use crate::environment::Environment;
+use crate::error::Failure;
+use crate::noise::NoiseFloor;
+use crate::record::{Record, cannot_save};
+use crate::run::{Ended, Signals, run_id, say};
+use crate::store::RunFolder;
+use crate::trial::Context;
+use clap::{Args, Parser};
+use comfy_table::Table;
+use comfy_table::presets::NOTHING;
+use loadgen::units::{parse_count, parse_duration};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What to measure twice, and how often.
+#[derive(Args, Debug, Clone)]
+pub struct CalibrateFlags {
+    /// The model that is measured against itself
+    #[arg(long, value_name = "NAME", default_value = "epoll")]
+    pub model: String,
+    /// Connections
+    #[arg(long, value_name = "COUNT", default_value = "50", value_parser = parse_count)]
+    pub conns: u64,
+    /// Blocks of two trials
+    #[arg(long, value_name = "COUNT", default_value = "24", value_parser = parse_count)]
+    pub blocks: u64,
+    /// Load before the window of every trial
+    #[arg(long, value_name = "TIME", default_value = "300ms", value_parser = parse_duration)]
+    pub warmup: Duration,
+    /// The measured window of every trial
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = parse_duration)]
+    pub duration: Duration,
+    /// Where the trials are kept
+    #[arg(long, value_name = "DIR", default_value = "results")]
+    pub results: PathBuf,
+    /// No progress and no notices on stderr; errors are still said
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+/// Measures and keeps the noise floor; returns the exit code.
+pub async fn calibrate(flags: &CalibrateFlags) -> Result<u8, Failure> {
+    if flags.blocks < 6 {
+        return Err(Failure::usage(format!(
+            "--blocks {}: an interval needs at least 6",
+            flags.blocks
+        )));
+    }
+    let gate = as_gate(flags)?;
+    let sides = [BASE, HEAD].map(|name| Side::of_command(name, &flags.model));
+    let mut plan = plan(&gate, &sides)?;
+    let mut signals = Signals::listen()?;
+    let run_id = run_id();
+    let folder = RunFolder::create(&flags.results, &run_id)
+        .map_err(|e| cannot_save(format!("{}: {e}", flags.results.display())))?;
+    let prepared = tokio::select! {
+        prepared = prepare(&gate, &mut plan, &sides) => prepared.map_err(Ended::Failed),
+        code = signals.next() => Err(Ended::Interrupted(code)),
+    };
+    let binaries = match prepared {
+        Ok(binaries) => binaries,
+        Err(ended) => {
+            folder.discard();
+            return ended.into();
+        }
+    };
+    let environment = Environment::read(&plan, &binaries);
+    let mut record = Record::new(run_id, folder, environment)?;
+    let context = Context {
+        plan: &plan,
+        binaries: &binaries,
+        work_ns_per_iteration: None,
+    };
+    if let Err(ended) = blocks(&context, &gate, &sides, &mut record, &mut signals, false).await {
+        record.finish(false)?;
+        return ended.into();
+    }
+    record.finish(true)?;
+    let questions = pairs::questions(&record.rows, &[], &|gated| gated.margin);
+    let cpus = crate::judge::machine_cpus();
+    let floor = NoiseFloor::of(&questions, &record.rows, cpus).ok_or_else(|| {
+        Failure::failed(format!(
+            "no figure was measured in six blocks or more: nothing is kept (see {})",
+            record.run_dir()
+        ))
+    })?;
+    let path = floor.keep();
+    let path = path.map_err(|e| Failure::failed(format!("cannot keep the noise floor: {e}")))?;
+    say(&format!(
+        "{}\nKept in {}; the trials are in {}\n",
+        table(&floor),
+        path.display(),
+        record.run_dir()
+    ))
+    .map(|()| 0)
+}
+
+/// The gate's own defaults, with what was asked for.
+fn as_gate(flags: &CalibrateFlags) -> Result<GateFlags, Failure> {
+    let words = ["harness", "gate", "--base", "HEAD"];
+    let cli = Cli::try_parse_from(words).map_err(|e| Failure::failed(e.to_string()))?;
+    let Some(Command::Gate(gate)) = cli.command else {
+        return Err(Failure::failed("the gate's defaults are missing"));
+    };
+    Ok(GateFlags {
+        base: None,
+        model: vec![flags.model.clone()],
+        conns: vec![flags.conns],
+        blocks: flags.blocks,
+        // As long as it takes.
+        budget: Duration::MAX,
+        warmup: flags.warmup,
+        duration: flags.duration,
+        results: flags.results.clone(),
+        quiet: flags.quiet,
+        ..*gate
+    })
+}
+
+fn table(floor: &NoiseFloor) -> String {
+    let mut table = Table::new();
+    table
+        .load_style(NOTHING)
+        .set_header(["figure", "a block scatters by", "noise floor"]);
+    for (column, scatter) in &floor.metrics {
+        table.add_row([
+            column.clone(),
+            format!("{:.2} %", scatter.sd * 100.0),
+            format!("{:.2} %", scatter.floor * 100.0),
+        ]);
+    }
+    format!(
+        "{}, {} blocks of the same server against itself\n\n{}\n\ndisturbed (W07) is a trial in which something else \
+         used more than {:.0} % of a CPU,\nor the hypervisor gave away more than {:.1} % of the time",
+        floor.cell,
+        floor.blocks,
+        table.trim_fmt(),
+        floor.limits.foreign_cpus * 100.0,
+        floor.limits.steal * 100.0
+    )
+}
