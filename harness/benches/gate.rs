@@ -210,6 +210,7 @@ fn judge_pool(pool: &Pool) {
 /// Runs of two equal arms, compared as `harness --model … --repeat 12` compares them: how often one is called worse.
 fn judge_comparisons(pool: &Pool) {
     let mut random = fastrand::Rng::with_seed(2);
+    let mut coins = fastrand::Rng::with_seed(3);
     let mut one = || {
         let blocks = (0..COMPARED).map(|_| &pool.pairs[random.usize(..pool.pairs.len())]);
         let rows = blocks.enumerate().flat_map(|(i, [a, b])| {
@@ -218,7 +219,8 @@ fn judge_comparisons(pool: &Pool) {
                 arm: arm.into(),
                 ..row.clone()
             };
-            [row(a, "a"), row(b, "b")]
+            let names = if coins.bool() { ["a", "b"] } else { ["b", "a"] };
+            [row(a, names[0]), row(b, names[1])]
         });
         let rows: Vec<Row> = rows.collect();
         let rankings = rankings(&rows);
@@ -262,7 +264,12 @@ fn draw(
     for blocks in 1..=most {
         for (i, question) in questions.iter_mut().enumerate() {
             let pool = if i == 0 { changed } else { same };
-            question.log_ratios.push(pool[random.usize(..pool.len())]);
+            let ratio = pool[random.usize(..pool.len())];
+            // Which of two equal trials is called head is as good as drawn.
+            let turned = std::ptr::eq(pool, same) && random.bool();
+            question
+                .log_ratios
+                .push(if turned { -ratio } else { ratio });
         }
         if early && is_time_to_look(blocks) && is_precise(&questions) {
             break;
@@ -391,7 +398,7 @@ fn two_real_gates(server: &str, pool: &Pool) -> Result<(), Error> {
         let mut command = harness(&[
             "gate",
             "--budget",
-            "3m",
+            "2m",
             "--base-cmd",
             &base,
             "--head-cmd",

@@ -97,9 +97,15 @@ pub fn compare(flags: &CompareFlags) -> Result<u8, Failure> {
     }
     let (lines, alone) = (lines(&a.0.rows, &b.0.rows), alone(&a.0.rows, &b.0.rows));
     if lines.is_empty() {
+        let named = alone.iter().take(6).cloned().collect::<Vec<_>>();
         return Err(Failure::usage(format!(
-            "the runs have no cell in common: {}",
-            alone.join("; ")
+            "the runs have no cell in common: {}{}",
+            named.join("; "),
+            if alone.len() > named.len() {
+                "; …"
+            } else {
+                ""
+            }
         )));
     }
     let failed = |e: String| Failure::failed(format!("cannot print the comparison: {e}"));

@@ -5,6 +5,7 @@ use crate::plan::{Plan, cpu_list};
 use crate::rate::Found;
 use crate::trial::binaries::Binaries;
 use crate::trial::launch::{Launched, read_sysctls};
+use loadgen::outcome::Floor;
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::utsname::uname;
 use serde::Serialize;
@@ -46,6 +47,8 @@ pub struct Environment {
     pub sha256: BTreeMap<String, String>,
     /// The harness's own CPU time inside the windows, as a share of one CPU.
     pub harness_cpu_fraction: Option<f64>,
+    /// What the generator itself can do on this machine, if `loadgen floor` was run here.
+    pub generator_floor: Option<Floor>,
     /// Blocks that something else disturbed (W07) and that were run again.
     pub blocks_redone: usize,
     /// The rates that `--rate auto` found, a workload each.
@@ -107,6 +110,7 @@ impl Environment {
             memory_method: None,
             sha256: binaries.sha256.clone(),
             harness_cpu_fraction: None,
+            generator_floor: None,
             blocks_redone: 0,
             rate_search: plan.rates.clone(),
             prepare_s: None,

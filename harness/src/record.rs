@@ -247,6 +247,8 @@ impl Record {
             environment.trial_network = Some(evidence.launched.clone().into());
             environment.memory_method = Some(evidence.memory_method.to_string());
         }
+        let floor = evidence.outcome.as_ref().and_then(|o| o.floor.clone());
+        environment.generator_floor = environment.generator_floor.take().or(floor);
         if let Some(window) = evidence.window.as_ref().filter(|w| w.between_s > 0.0) {
             let share = window.harness_s / window.between_s;
             let highest = environment.harness_cpu_fraction.unwrap_or(0.0).max(share);
@@ -294,6 +296,7 @@ impl Record {
                 histograms: &self.histograms,
                 timeline: &self.timeline,
                 workers: &self.workers,
+                floor: self.environment.generator_floor.as_ref(),
             },
             environment: &environment,
             complete,

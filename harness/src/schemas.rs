@@ -412,6 +412,7 @@ mod tests {
             memory_method: Some("cgroup".into()),
             sha256: BTreeMap::new(),
             harness_cpu_fraction: Some(0.01),
+            generator_floor: None,
             blocks_redone: 1,
             rate_search: vec![Found {
                 workload: "c50/echo64".into(),

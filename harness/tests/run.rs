@@ -621,3 +621,101 @@ fn misbehaving_servers_are_called_by_their_names() {
     }
     assert_eq!(run.saved_rows(), 5);
 }
+
+#[test]
+fn one_rate_for_all_is_found_below_the_slowest() {
+    let words =
+        "--model epoll,iterative --conns 4 --rate auto --repeat 1 --duration 200ms --warmup 20ms";
+    let (code, value) = harness(words).json();
+    assert_made(code, &value);
+    let search = &value["environment"]["rate_search"][0];
+    let rate = search["rate_per_s"].as_f64().unwrap();
+    let capacity = |i: usize| search["capacities"][i]["requests_per_s"].as_f64();
+    assert_eq!(
+        capacity(1),
+        None,
+        "iterative serves one of four: {search:#}"
+    );
+    assert!(
+        rate > 0.0 && rate <= 0.7 * capacity(0).unwrap(),
+        "{search:#}"
+    );
+    for row in trials(&value) {
+        assert_eq!(row["rate_per_s"], rate, "{row:#}");
+    }
+    let output = harness("--model epoll --rate auto,20k").output();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("--rate auto stands alone"));
+}
+
+#[test]
+fn two_runs_of_one_machine_are_compared_and_others_refused() {
+    let run = || {
+        let mut run = harness("--model epoll --conns 2 --repeat 4 --duration 100ms --warmup 20ms");
+        let (code, value) = run.json();
+        assert_made(code, &value);
+        run
+    };
+    let (a, b) = (run(), run());
+    let folders = [a.folder().unwrap(), b.folder().unwrap()];
+    let compare = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_harness"));
+        command.arg("compare").args(&folders);
+        command.args(["--format", "json"]).output().unwrap()
+    };
+    let value: Value = serde_json::from_slice(&compare().stdout).unwrap();
+    assert_eq!(value["schema"], "tenk.compare/1");
+    let line = &value["lines"][0];
+    assert_eq!(
+        (&line["arm"], &line["trials_a"]),
+        (&"epoll".into(), &4.into()),
+        "{value:#}"
+    );
+    let path = folders[1].join("run.json");
+    let text = fs::read_to_string(&path).unwrap();
+    let mut other: Value = serde_json::from_str(&text).unwrap();
+    other["environment"]["kernel"] = "another".into();
+    fs::write(&path, other.to_string()).unwrap();
+    let refused = compare();
+    assert_eq!(refused.status.code(), Some(2));
+    let errors = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(
+        errors.contains("not of one machine") && errors.contains("kernel"),
+        "{errors}"
+    );
+}
+
+#[test]
+fn a_calibration_is_kept_and_a_doctor_knows_of_it() {
+    let cache = tempfile::tempdir().unwrap();
+    let mut calibrate = harness("calibrate --conns 4 --blocks 10 --duration 100ms --warmup 20ms");
+    let output = calibrate
+        .command
+        .env("XDG_CACHE_HOME", cache.path())
+        .output()
+        .unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    if errors.contains("no figure was measured in six blocks") {
+        return eprintln!("skipped: this machine is too busy to calibrate");
+    }
+    assert_eq!(output.status.code(), Some(0), "{errors}");
+    let kept: Vec<String> = fs::read_dir(cache.path().join("tenk"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert!(
+        kept.iter().any(|name| name.starts_with("noise-")),
+        "{kept:?}"
+    );
+    assert!(
+        kept.iter().any(|name| name.starts_with("floor-")),
+        "{kept:?}"
+    );
+    let doctor = Command::new(env!("CARGO_BIN_EXE_harness"))
+        .args(["doctor", "--format", "json"])
+        .env("XDG_CACHE_HOME", cache.path())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&doctor.stdout).into_owned();
+    assert!(text.contains("server_cpu_us_per_request"), "{text}");
+}

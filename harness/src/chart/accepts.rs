@@ -53,6 +53,7 @@ pub fn draw(rows: &[Row], workers: &[WorkerRow]) -> Option<Chart> {
         scale: Scale::Linear,
         range: (0.0, 100.0),
         ticks: ticks.into(),
+        shade: None,
     };
     Some(Chart {
         name: "accepts-per-worker".into(),

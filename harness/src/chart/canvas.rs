@@ -28,6 +28,7 @@ const CAPTION_WIDTH: usize = 145;
 const INK: RGBColor = RGBColor(34, 34, 34);
 const FAINT: RGBColor = RGBColor(110, 110, 110);
 const GRID: RGBColor = RGBColor(228, 228, 228);
+const SHADE: RGBColor = RGBColor(240, 238, 230);
 const FAILED: RGBColor = RGBColor(200, 0, 0);
 
 /// A drawing error, in words.
@@ -56,6 +57,19 @@ pub struct Axis {
     pub range: (f64, f64),
     /// Where the ticks are, and what they say.
     pub ticks: Vec<(f64, String)>,
+    /// Where no server can be seen.
+    pub shade: Option<Shade>,
+}
+
+/// The part of an axis that lies beyond what the generator itself can do: no server is seen there.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Shade {
+    /// Where it begins.
+    pub from: f64,
+    /// Whether it lies above that, or below.
+    pub above: bool,
+    /// What it is.
+    pub label: String,
 }
 
 impl Axis {
@@ -77,7 +91,13 @@ impl Axis {
             scale,
             range,
             ticks,
+            shade: None,
         }
+    }
+
+    /// The same with a part of it shaded.
+    pub fn shaded(self, shade: Option<Shade>) -> Axis {
+        Axis { shade, ..self }
     }
 
     /// Where a value lies between the ends of the axis, 0 to 1; `None` when it cannot be shown.
@@ -221,6 +241,7 @@ pub fn lines(texts: &Texts, x: &Axis, y: &Axis, series: &[Series], marked: usize
             right,
         };
         frame.texts(texts)?;
+        frame.shade()?;
         frame.grid()?;
         let mut notes = Vec::new();
         for (i, s) in series.iter().enumerate() {
@@ -262,6 +283,7 @@ pub fn stacks(texts: &Texts, share: &Axis, stacks: &[Stack]) -> Drawn<String> {
             right: room_for(stacks.iter().map(|s| s.note.as_str()), 20, RIGHT),
         };
         frame.texts(texts)?;
+        frame.shade()?;
         frame.grid()?;
         for (row, stack) in stacks.iter().rev().enumerate() {
             frame.stack(row as f64 + 0.5, stack)?;
@@ -278,6 +300,7 @@ fn rows_axis(bars: usize) -> Axis {
         scale: Scale::Linear,
         range: (0.0, bars.max(1) as f64),
         ticks: Vec::new(),
+        shade: None,
     }
 }
 
@@ -307,6 +330,7 @@ pub fn bars(texts: &Texts, value: &Axis, series: &[Series]) -> Drawn<String> {
             right: room_for(words.iter().map(String::as_str), 20, RIGHT),
         };
         frame.texts(texts)?;
+        frame.shade()?;
         frame.grid()?;
         for (row, s) in series.iter().rev().enumerate() {
             if let Some(point) = s.points.first() {
@@ -395,6 +419,35 @@ impl Frame<'_, '_> {
             .flat_map(|line| wrapped(line, CAPTION_WIDTH));
         for (i, line) in lines.take(3).enumerate() {
             self.text(&line, (24, bottom + 14 * i as i32), left(11.5, FAINT))?;
+        }
+        Ok(())
+    }
+
+    fn shade(&self) -> Drawn {
+        let (right, bottom) = (self.left + self.width(), TOP + self.height());
+        let words = |v| font(11.5, FAINT, HPos::Left, v);
+        let filled = |corners| {
+            let part = Rectangle::new(corners, SHADE.filled());
+            self.area.draw(&part).map_err(|e| e.to_string())
+        };
+        let shade = self.y.shade.as_ref();
+        if let Some((shade, y)) = shade.and_then(|shade| Some((shade, self.py(shade.from)?))) {
+            let (from, to, at, side) = match shade.above {
+                true => (TOP, y, y - 3, VPos::Bottom),
+                false => (y, bottom, y + 3, VPos::Top),
+            };
+            filled([(self.left, from), (right, to)])?;
+            self.text(&shade.label, (self.left + 8, at), words(side))?;
+        }
+        let shade = self.x.shade.as_ref();
+        if let Some((shade, x)) = shade.and_then(|shade| Some((shade, self.px(shade.from)?))) {
+            let (from, to) = if shade.above {
+                (x, right)
+            } else {
+                (self.left, x)
+            };
+            filled([(from, TOP), (to, bottom)])?;
+            self.text(&shade.label, (x + 4, TOP - 2), words(VPos::Bottom))?;
         }
         Ok(())
     }

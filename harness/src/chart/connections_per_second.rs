@@ -21,6 +21,7 @@ pub fn draw(panel: &Panel) -> Option<Chart> {
         unit: Unit::Count,
         scale: Scale::Linear,
         of: |row| row.conns_per_s,
+        shade: None,
     };
     measure.draw(panel, texts)
 }

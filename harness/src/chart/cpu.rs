@@ -26,6 +26,7 @@ pub fn draw(panel: &Panel) -> Option<Chart> {
         unit: Unit::Duration,
         scale: Scale::Linear,
         of: cpu_ns,
+        shade: None,
     };
     measure.draw(panel, texts)
 }

@@ -3,15 +3,18 @@
 use super::canvas::{Axis, Scale, Texts};
 use super::panel::{Along, Panel};
 use super::unit::Unit;
-use super::{Chart, Plot, shown};
+use super::{Chart, Plot, generator, shown};
 use crate::row::Row;
 use crate::stats::growth::{Growth, over_idle};
+use loadgen::outcome::Floor;
 
 /// A percentile of the response time.
 struct Percentile {
     name: &'static str,
     title: &'static str,
     of: fn(&Row) -> Option<u64>,
+    /// The same of the generator alone, where it is measured.
+    floor: Option<fn(&Floor) -> u64>,
 }
 
 const PERCENTILES: [Percentile; 3] = [
@@ -19,31 +22,34 @@ const PERCENTILES: [Percentile; 3] = [
         name: "p50",
         title: "p50",
         of: |row| row.response_p50_ns,
+        floor: Some(|floor| floor.response_p50_ns),
     },
     Percentile {
         name: "p99",
         title: "p99",
         of: |row| row.response_p99_ns,
+        floor: Some(|floor| floor.response_p99_ns),
     },
     Percentile {
         name: "p999",
         title: "p99.9",
         of: |row| row.response_p999_ns,
+        floor: None,
     },
 ];
 
 /// One chart per percentile, for panels along idle connections.
-pub fn draw(panel: &Panel) -> Vec<Chart> {
+pub fn draw(panel: &Panel, floor: Option<&Floor>) -> Vec<Chart> {
     match panel.along {
         Along::Idle => PERCENTILES
             .iter()
-            .filter_map(|p| draw_percentile(panel, p))
+            .filter_map(|p| draw_percentile(panel, p, floor))
             .collect(),
         _ => Vec::new(),
     }
 }
 
-fn draw_percentile(panel: &Panel, percentile: &Percentile) -> Option<Chart> {
+fn draw_percentile(panel: &Panel, percentile: &Percentile, floor: Option<&Floor>) -> Option<Chart> {
     let column = |row: &Row| (percentile.of)(row).map(|ns| ns as f64);
     let mut series = panel.series(|cell| panel.point(cell, column));
     let rows: Vec<Row> = panel
@@ -68,6 +74,10 @@ fn draw_percentile(panel: &Panel, percentile: &Percentile) -> Option<Chart> {
     let times = points()
         .flat_map(|p| [Some(p.y), p.range.map(|r| r.0), p.range.map(|r| r.1)])
         .flatten();
+    let shade = percentile
+        .floor
+        .and_then(|of| generator::floor(floor, panel.row(), of));
+    let times = times.chain(shade.as_ref().map(|shade| shade.from));
     let mut caption = panel.captions("∝ idle^b: b by Theil and Sen over all trials, with its 95 % interval; 0 does not grow, 1 grows in proportion.");
     if panel.cells.iter().any(|cell| cell.workload.idle == 0) {
         caption[0].push_str(" No idle connections: not on a log axis.");
@@ -91,7 +101,8 @@ fn draw_percentile(panel: &Panel, percentile: &Percentile) -> Option<Chart> {
                 Scale::Log,
                 times,
                 Unit::Duration,
-            ),
+            )
+            .shaded(shade),
             series,
             marked: 1,
         },
@@ -130,7 +141,7 @@ mod tests {
             ..Row::blank()
         };
         let rows: Vec<Row> = [0, 10, 100, 1000].map(row).into();
-        let charts = draw(&panels(&rows)[0]);
+        let charts = draw(&panels(&rows)[0], None);
         assert_eq!(charts.len(), 1, "only p99 has figures");
         let Plot::Lines { series, .. } = &charts[0].plot else {
             panic!()

@@ -4,11 +4,12 @@ use super::canvas::{Axis, Point, Scale, Series, Texts};
 use super::panel::{Along, conditions, file_name, left_out};
 use super::plot::Table;
 use super::unit::Unit;
-use super::{Chart, Histograms, Plot, look, shown};
+use super::{Chart, Histograms, Plot, generator, look, shown};
 use crate::row::{Row, Verdict};
 use crate::stats::ranking::workload_name;
 use crate::summary::{Cell, cells};
 use hdrhistogram::Histogram;
+use loadgen::outcome::Floor;
 
 /// A quantile is shown only with this many samples beyond it (DESIGN §4).
 const SAMPLES_BEYOND: f64 = 100.0;
@@ -19,7 +20,7 @@ const MARKED: usize = 25;
 /// One arm's response times, all its believable trials together.
 type Merged<'a> = (&'a Cell<'a>, Histogram<u64>);
 
-pub fn draw(rows: &[Row], histograms: &Histograms) -> Vec<Chart> {
+pub fn draw(rows: &[Row], histograms: &Histograms, floor: Option<&Floor>) -> Vec<Chart> {
     let cells = cells(rows);
     let workloads: Vec<&[Cell]> = cells.chunk_by(|a, b| a.workload == b.workload).collect();
     let same_conns = |conns| {
@@ -34,12 +35,17 @@ pub fn draw(rows: &[Row], histograms: &Histograms) -> Vec<Chart> {
             1 => format!("c{conns}"),
             _ => file_name(&workload_name(cells[0].rows[0])),
         };
-        draw_workload(&name, cells, histograms)
+        draw_workload(&name, cells, histograms, floor)
     });
     charts.collect()
 }
 
-fn draw_workload(name: &str, cells: &[Cell], histograms: &Histograms) -> Option<Chart> {
+fn draw_workload(
+    name: &str,
+    cells: &[Cell],
+    histograms: &Histograms,
+    floor: Option<&Floor>,
+) -> Option<Chart> {
     let merged: Vec<Merged> = cells
         .iter()
         .filter_map(|cell| Some((cell, merged(cell, histograms)?)))
@@ -58,14 +64,18 @@ fn draw_workload(name: &str, cells: &[Cell], histograms: &Histograms) -> Option<
         subtitle: conditions(row, Along::Nothing),
         caption,
     };
+    let shade = generator::floor(floor, row, |floor| floor.response_p50_ns);
     let points = || series.iter().flat_map(|s| &s.points);
     let x = percentile_axis(points().map(|p| p.x).fold(10.0, f64::max));
     let y = Axis::over(
         "response time",
         Scale::Log,
-        points().map(|p| p.y),
+        points()
+            .map(|p| p.y)
+            .chain(shade.as_ref().map(|shade| shade.from)),
         Unit::Duration,
-    );
+    )
+    .shaded(shade);
     Some(Chart {
         name: format!("latency-by-percentile-{name}"),
         texts,
@@ -164,5 +174,6 @@ fn percentile_axis(end: f64) -> Axis {
         scale: Scale::Log,
         range: (1.0, end),
         ticks: ticks.filter(|(at, _)| *at <= end * 1.000_001).collect(),
+        shade: None,
     }
 }

@@ -17,6 +17,7 @@ pub fn draw(panel: &Panel) -> Option<Chart> {
         unit: Unit::Bytes,
         scale: Scale::Log,
         of: |row| row.server_memory_per_conn_bytes,
+        shade: None,
     };
     measure.draw(panel, texts)
 }

@@ -7,6 +7,7 @@ mod accepts;
 pub mod canvas;
 mod connections_per_second;
 mod cpu;
+mod generator;
 pub mod heat;
 mod idle;
 mod latency;
@@ -23,6 +24,7 @@ use crate::row::Row;
 use crate::timeline::TimelineRow;
 use crate::workers::WorkerRow;
 use hdrhistogram::Histogram;
+use loadgen::outcome::Floor;
 use panel::panels;
 pub use plot::{Chart, Measure, Plot};
 use std::collections::BTreeMap;
@@ -41,6 +43,8 @@ pub struct Evidence<'a> {
     pub timeline: &'a [TimelineRow],
     /// Their servers' workers.
     pub workers: &'a [WorkerRow],
+    /// What the generator can do, where it is known.
+    pub floor: Option<&'a Floor>,
 }
 
 /// Every chart that there are figures for.
@@ -48,9 +52,9 @@ pub fn all(evidence: &Evidence) -> Vec<Chart> {
     let rows = evidence.rows;
     let mut charts = heat::draw(rows);
     for panel in panels(rows) {
-        charts.extend(throughput::draw(&panel));
+        charts.extend(throughput::draw(&panel, evidence.floor));
         charts.extend(limits::draw(&panel));
-        charts.extend(idle::draw(&panel));
+        charts.extend(idle::draw(&panel, evidence.floor));
         charts.extend(connections_per_second::draw(&panel));
         charts.extend(cpu::draw(&panel));
         charts.extend(memory::draw(&panel));
@@ -58,7 +62,7 @@ pub fn all(evidence: &Evidence) -> Vec<Chart> {
         charts.extend(workloads.filter_map(|cells| cpu::draw_split(&panel.single(cells))));
     }
     charts.extend(accepts::draw(rows, evidence.workers));
-    charts.extend(latency::draw(rows, evidence.histograms));
+    charts.extend(latency::draw(rows, evidence.histograms, evidence.floor));
     charts.extend(timeline::draw(rows, evidence.timeline));
     charts
 }
@@ -135,6 +139,7 @@ mod tests {
             histograms: &histograms,
             timeline: &[],
             workers: &workers,
+            floor: None,
         });
         let names: Vec<&str> = charts.iter().map(|c| c.name.as_str()).collect();
         assert_eq!(
@@ -172,7 +177,7 @@ mod tests {
     fn an_invalid_cell_is_left_out_and_named() {
         let mut rows = rows();
         rows[3].verdict = Verdict::Invalid;
-        let chart = throughput::draw(&panels(&rows)[0]).unwrap();
+        let chart = throughput::draw(&panels(&rows)[0], None).unwrap();
         assert!(
             chart
                 .svg()
@@ -180,6 +185,6 @@ mod tests {
                 .contains("Left out: select at 1k (invalid)")
         );
         rows.iter_mut().for_each(|r| r.verdict = Verdict::Invalid);
-        assert!(throughput::draw(&panels(&rows)[0]).is_none());
+        assert!(throughput::draw(&panels(&rows)[0], None).is_none());
     }
 }

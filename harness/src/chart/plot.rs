@@ -1,6 +1,6 @@
 //! A chart as a plain value: drawn as SVG, written as a table, and handed to the page's script.
 
-use super::canvas::{self, Axis, Drawn, Point, Scale, Series, Stack, Texts};
+use super::canvas::{self, Axis, Drawn, Point, Scale, Series, Shade, Stack, Texts};
 use super::heat::{Heat, HeatCell};
 use super::unit::Unit;
 use serde::Serialize;
@@ -223,6 +223,8 @@ pub struct Measure {
     pub scale: Scale,
     /// The column.
     pub of: fn(&crate::row::Row) -> Option<f64>,
+    /// What the generator itself cannot exceed.
+    pub shade: Option<Shade>,
 }
 
 impl Measure {
@@ -242,10 +244,12 @@ impl Measure {
         }
         let points = || series.iter().flat_map(|s| &s.points);
         let ends = |p: &Point| [Some(p.y), p.range.map(|r| r.0), p.range.map(|r| r.1)];
-        let values = || points().flat_map(ends).flatten();
+        let shade = self.shade.clone();
+        let limit = shade.as_ref().map(|shade| shade.from);
+        let values = || points().flat_map(ends).flatten().chain(limit);
         let plot = match panel.along {
             Along::Nothing => Plot::Bars {
-                value: Axis::over(self.label, Scale::Linear, values(), self.unit),
+                value: Axis::over(self.label, Scale::Linear, values(), self.unit).shaded(shade),
                 series,
             },
             Along::Connections | Along::Idle => Plot::Lines {
@@ -255,7 +259,7 @@ impl Measure {
                     points().map(|p| p.x),
                     Unit::Count,
                 ),
-                y: Axis::over(self.label, self.scale, values(), self.unit),
+                y: Axis::over(self.label, self.scale, values(), self.unit).shaded(shade),
                 series,
                 marked: 1,
             },

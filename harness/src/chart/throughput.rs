@@ -3,9 +3,10 @@
 use super::canvas::{Scale, Texts};
 use super::panel::Panel;
 use super::unit::Unit;
-use super::{Chart, Measure};
+use super::{Chart, Measure, generator};
+use loadgen::outcome::Floor;
 
-pub fn draw(panel: &Panel) -> Option<Chart> {
+pub fn draw(panel: &Panel, floor: Option<&Floor>) -> Option<Chart> {
     let texts = Texts {
         title: "Requests completed per second".into(),
         subtitle: panel.conditions(),
@@ -17,6 +18,7 @@ pub fn draw(panel: &Panel) -> Option<Chart> {
         unit: Unit::Count,
         scale: Scale::Linear,
         of: |row| row.requests_per_s,
+        shade: generator::ceiling(floor, panel.row()),
     };
     measure.draw(panel, texts)
 }

@@ -3,7 +3,7 @@
 use super::flags::GateFlags;
 use super::side::{BASE, HEAD, Side};
 use super::{blocks, pairs, plan, prepare};
-use crate::cli::{Cli, Command};
+use crate::cli::{self, Cli};
 use crate::environment::Environment;
 use crate::error::Failure;
 use crate::noise::NoiseFloor;
@@ -17,6 +17,7 @@ use comfy_table::presets::NOTHING;
 use loadgen::units::{parse_count, parse_duration};
 use std::path::PathBuf;
 use std::time::Duration;
+use tokio::process::Command;
 
 /// What to measure twice, and how often.
 #[derive(Args, Debug, Clone)]
@@ -92,6 +93,7 @@ pub async fn calibrate(flags: &CalibrateFlags) -> Result<u8, Failure> {
     })?;
     let path = floor.keep();
     let path = path.map_err(|e| Failure::failed(format!("cannot keep the noise floor: {e}")))?;
+    measure_floor(&context).await?;
     say(&format!(
         "{}\nKept in {}; the trials are in {}\n",
         table(&floor),
@@ -101,11 +103,25 @@ pub async fn calibrate(flags: &CalibrateFlags) -> Result<u8, Failure> {
     .map(|()| 0)
 }
 
+/// The generator's own floor and ceiling, which charts of later runs shade.
+async fn measure_floor(context: &Context<'_>) -> Result<(), Failure> {
+    let failed = |why: String| Failure::failed(format!("the generator's floor: {why}"));
+    let mut command = Command::new(context.binaries.path("loadgen"));
+    let output = command.arg("floor").kill_on_drop(true).output();
+    let output = output.await.map_err(|e| failed(e.to_string()))?;
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(failed(
+            String::from_utf8_lossy(&output.stderr).trim().into(),
+        )),
+    }
+}
+
 /// The gate's own defaults, with what was asked for.
 fn as_gate(flags: &CalibrateFlags) -> Result<GateFlags, Failure> {
     let words = ["harness", "gate", "--base", "HEAD"];
     let cli = Cli::try_parse_from(words).map_err(|e| Failure::failed(e.to_string()))?;
-    let Some(Command::Gate(gate)) = cli.command else {
+    let Some(cli::Command::Gate(gate)) = cli.command else {
         return Err(Failure::failed("the gate's defaults are missing"));
     };
     Ok(GateFlags {

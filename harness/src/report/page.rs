@@ -299,6 +299,7 @@ mod tests {
             histograms: &Default::default(),
             timeline: &[],
             workers: &[],
+            floor: None,
         };
         let environment = json!({"cpus": 2, "command": ["harness", arm], "kernel": "Linux <6>", "host_sysctls": {"a.b": "1"}});
         let report = Report {

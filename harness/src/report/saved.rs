@@ -57,14 +57,17 @@ fn make_again(run: &SavedRun, source: &Source, flags: &ReportFlags) -> Result<()
     for note in &notes {
         eprintln(&format!("note: {note}"));
     }
+    let environment = source.environment();
+    let floor = serde_json::from_value(environment["generator_floor"].clone()).ok();
     let report = Report {
         evidence: Evidence {
             rows: &run.rows,
             histograms: &beside.histograms,
             timeline: &beside.timeline,
             workers: &beside.workers,
+            floor: floor.as_ref(),
         },
-        environment: &source.environment(),
+        environment: &environment,
         complete: run.complete,
         notes,
     };
