@@ -26,6 +26,7 @@ use loadgen::blob;
 use loadgen::files::{self, Interval};
 use loadgen::outcome::Outcome;
 use serde::Serialize;
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 /// The files that grow with the trials, as they are written.
@@ -51,6 +52,25 @@ impl Texts {
             interval_log: files::interval_log(&[]).map_err(not_in_words)?,
             log_start: None,
             trials_json: Vec::new(),
+        })
+    }
+
+    /// Nothing but the interval log's lines of these trials.
+    fn without_all_but(&self, trials: &BTreeSet<u32>) -> Result<Texts, Failure> {
+        let log = String::from_utf8_lossy(&self.interval_log);
+        let is_kept = |line: &&str| {
+            // Tag=epoll-c50-t7,… : the trial's number ends the tag.
+            let tag = line
+                .strip_prefix("Tag=")
+                .and_then(|rest| rest.split(',').next());
+            let trial = tag.and_then(|tag| tag.rsplit("-t").next()?.parse().ok());
+            trial.is_none_or(|trial| trials.contains(&trial))
+        };
+        let lines: String = log.split_inclusive('\n').filter(is_kept).collect();
+        Ok(Texts {
+            interval_log: lines.into_bytes(),
+            log_start: self.log_start,
+            ..Texts::new()?
         })
     }
 
@@ -232,11 +252,16 @@ impl Record {
         self.redone.extend(aside);
         let redone = to_csv(&self.redone).map_err(not_in_words)?;
         self.write("redone.csv", &redone)?;
-        self.texts.trials_csv = csv_of(COLUMNS, &[] as &[Row]).map_err(not_in_words)?;
-        self.texts.trials_json.clear();
+        let kept: BTreeSet<u32> = self.rows.iter().map(|row| row.trial).collect();
+        self.timeline.retain(|line| kept.contains(&line.trial));
+        self.workers.retain(|line| kept.contains(&line.trial));
+        self.histograms.retain(|trial, _| kept.contains(trial));
+        self.texts = self.texts.without_all_but(&kept)?;
         for row in &self.rows {
             self.texts.add_row(row)?;
         }
+        self.texts.add_timeline(&self.timeline)?;
+        self.texts.add_workers(&self.workers)?;
         self.environment.blocks_redone += 1;
         Ok(())
     }
@@ -357,6 +382,34 @@ mod tests {
                 .add_row(&saved::rows(count + 1)[count as usize])
                 .unwrap();
         }
+    }
+
+    #[test]
+    fn a_log_without_some_trials_keeps_the_others_lines() {
+        let mut histogram = Histogram::new_with_bounds(1, 1_000_000_000, 3).unwrap();
+        histogram.saturating_record(5_000_000);
+        let mut texts = Texts::new().unwrap();
+        for (second, tag) in [
+            (100, "a-t2-c1-t1"),
+            (200, "a-t2-c1-t2"),
+            (300, "b-t1-c1-t12"),
+        ] {
+            let interval = Interval {
+                start: Duration::from_secs(second),
+                length: Duration::from_secs(1),
+                tag,
+                histogram: histogram.clone(),
+            };
+            texts.add_interval(interval).unwrap();
+        }
+        let kept = texts.without_all_but(&BTreeSet::from([2, 12])).unwrap();
+        let log = String::from_utf8(kept.interval_log).unwrap();
+        let tags: Vec<&str> = log
+            .lines()
+            .filter_map(|line| line.strip_prefix("Tag=")?.split(',').next())
+            .collect();
+        assert_eq!(tags, ["a-t2-c1-t2", "b-t1-c1-t12"]);
+        assert!(log.starts_with('#'), "the head stays: {log}");
     }
 
     #[test]

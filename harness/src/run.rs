@@ -179,10 +179,14 @@ async fn run_trials(
     run_these(context, &repeated, record, signals, quiet).await
 }
 
-/// The blocks with a disturbed trial.
+/// The blocks with a disturbed trial; one in which a server failed is no better the second time.
 fn disturbed(rows: &[Row]) -> BTreeSet<u32> {
-    let rows = rows.iter().filter(|row| is_disturbed(row));
-    rows.map(|row| row.block).collect()
+    let blocks = |of: &dyn Fn(&Row) -> bool| -> BTreeSet<u32> {
+        let rows = rows.iter().filter(|row| of(row));
+        rows.map(|row| row.block).collect()
+    };
+    let failed = blocks(&|row| row.status.is_failure());
+    &blocks(&is_disturbed) - &failed
 }
 
 /// Those to run again: at most a quarter of all, and one at least. A machine that disturbs more will go on doing so.

@@ -8,7 +8,7 @@ use crate::environment::Environment;
 use crate::error::Failure;
 use crate::noise::NoiseFloor;
 use crate::record::{Record, cannot_save};
-use crate::run::{Ended, Signals, run_id, say};
+use crate::run::{Ended, Signals, eprintln, run_id, say};
 use crate::store::RunFolder;
 use crate::trial::Context;
 use clap::{Args, Parser};
@@ -93,7 +93,9 @@ pub async fn calibrate(flags: &CalibrateFlags) -> Result<u8, Failure> {
     })?;
     let path = floor.keep();
     let path = path.map_err(|e| Failure::failed(format!("cannot keep the noise floor: {e}")))?;
-    measure_floor(&context).await?;
+    if let Err(failure) = measure_floor(&context).await {
+        eprintln(&format!("note: {failure}"));
+    }
     say(&format!(
         "{}\nKept in {}; the trials are in {}\n",
         table(&floor),
