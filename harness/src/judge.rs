@@ -326,12 +326,19 @@ fn doubts(row: &Row, evidence: &Evidence, limits: Limits) -> Vec<Reason> {
     reasons
 }
 
+/// What /proc/stat can tell from nothing, s.
+const THREE_TICKS_S: f64 = 0.03;
+
 /// Something else used the CPUs: the hypervisor's other guests, or other processes here.
 fn disturbed(row: &Row, limits: Limits) -> Option<Reason> {
     let steal = row.steal_fraction.unwrap_or(0.0);
     // A share of the whole machine, and wanted as one of a single CPU.
     let foreign = row.foreign_cpu_fraction.unwrap_or(0.0) * machine_cpus();
-    let text = match (steal > limits.steal, foreign > limits.foreign_cpus) {
+    // /proc/stat counts in ticks of 10 ms, of which a short window holds few.
+    let is_seen = |cpus: f64| cpus * row.duration_s > THREE_TICKS_S;
+    let stolen = steal > limits.steal && is_seen(steal * machine_cpus());
+    let used = foreign > limits.foreign_cpus && is_seen(foreign);
+    let text = match (stolen, used) {
         (false, false) => return None,
         (true, _) => format!(
             "the hypervisor gave {:.1} % of the CPU time away",

@@ -706,9 +706,11 @@ fn a_calibration_is_kept_and_a_doctor_knows_of_it() {
         kept.iter().any(|name| name.starts_with("noise-")),
         "{kept:?}"
     );
+    // A machine too busy for a p99 keeps no floor, and that is said.
+    let floor = kept.iter().any(|name| name.starts_with("floor-"));
     assert!(
-        kept.iter().any(|name| name.starts_with("floor-")),
-        "{kept:?}"
+        floor || errors.contains("the generator's floor"),
+        "{kept:?} {errors}"
     );
     let doctor = Command::new(env!("CARGO_BIN_EXE_harness"))
         .args(["doctor", "--format", "json"])
@@ -716,5 +718,5 @@ fn a_calibration_is_kept_and_a_doctor_knows_of_it() {
         .output()
         .unwrap();
     let text = String::from_utf8_lossy(&doctor.stdout).into_owned();
-    assert!(text.contains("server_cpu_us_per_request"), "{text}");
+    assert!(text.contains("blocks of epoll c4"), "{text}");
 }
