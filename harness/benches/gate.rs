@@ -44,7 +44,7 @@ fn main() -> Result<(), Error> {
     let from = args.iter().position(|word| word == "--from");
     let server = built_server()?;
     let folder = match from.and_then(|at| args.get(at + 1)) {
-        Some(folder) => PathBuf::from(folder),
+        Some(folder) => workspace().join(folder),
         None => measure_pool(&server)?,
     };
     let pool = Pool::read(&folder)?;

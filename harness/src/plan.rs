@@ -497,7 +497,8 @@ fn split_cpus(flags: &RunFlags) -> Result<(Vec<usize>, Vec<usize>), Failure> {
     ))
 }
 
-fn available_cpus() -> Vec<usize> {
+/// The CPUs this process may use.
+pub fn available_cpus() -> Vec<usize> {
     match sched_getaffinity(Pid::from_raw(0)) {
         Ok(set) => (0..CpuSet::count())
             .filter(|&cpu| set.is_set(cpu).unwrap_or(false))

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::files::write_atomically;
 use crate::flags::{CpuList, LoadFlags, RunFlags, ShapeFlags};
-use crate::limits::own_cpus;
+use crate::limits::{online_cpus, own_cpus};
 use crate::link::Link;
 use crate::load::Load;
 use crate::null_server::NullServer;
@@ -117,7 +117,8 @@ pub fn cache_file(kind: &str) -> Option<PathBuf> {
     Some(cache_directory()?.join(format!("{kind}-{:016x}.json", fingerprint())))
 }
 
-/// A number that changes with the CPU, the kernel or the CPUs this process may use.
+/// A number that changes with the CPU, the kernel or the number of CPUs; not with those this process is pinned to, or a
+/// pinned generator would not find what was measured before it was.
 fn fingerprint() -> u64 {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let cpu_info = read("/proc/cpuinfo");
@@ -129,7 +130,7 @@ fn fingerprint() -> u64 {
         "{model} {} {} {:?}",
         read("/proc/sys/kernel/osrelease"),
         read("/proc/sys/kernel/hostname"),
-        own_cpus()
+        online_cpus()
     );
     facts
         .bytes()

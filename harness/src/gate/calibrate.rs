@@ -7,10 +7,12 @@ use crate::cli::{self, Cli};
 use crate::environment::Environment;
 use crate::error::Failure;
 use crate::noise::NoiseFloor;
+use crate::plan::available_cpus;
 use crate::record::{Record, cannot_save};
 use crate::run::{Ended, Signals, eprintln, run_id, say};
 use crate::store::RunFolder;
 use crate::trial::Context;
+use crate::trial::launch::pin;
 use clap::{Args, Parser};
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
@@ -55,6 +57,7 @@ pub async fn calibrate(flags: &CalibrateFlags) -> Result<u8, Failure> {
     }
     let gate = as_gate(flags)?;
     let sides = [BASE, HEAD].map(|name| Side::of_command(name, &flags.model));
+    let cpus = available_cpus();
     let mut plan = plan(&gate, &sides)?;
     let mut signals = Signals::listen()?;
     let run_id = run_id();
@@ -84,8 +87,8 @@ pub async fn calibrate(flags: &CalibrateFlags) -> Result<u8, Failure> {
     }
     record.finish(true)?;
     let questions = pairs::questions(&record.rows, &[], &|gated| gated.margin);
-    let cpus = crate::judge::machine_cpus();
-    let floor = NoiseFloor::of(&questions, &record.rows, cpus).ok_or_else(|| {
+    let machine = crate::judge::machine_cpus();
+    let floor = NoiseFloor::of(&questions, &record.rows, machine).ok_or_else(|| {
         Failure::failed(format!(
             "no figure was measured in six blocks or more: nothing is kept (see {})",
             record.run_dir()
@@ -93,6 +96,8 @@ pub async fn calibrate(flags: &CalibrateFlags) -> Result<u8, Failure> {
     })?;
     let path = floor.keep();
     let path = path.map_err(|e| Failure::failed(format!("cannot keep the noise floor: {e}")))?;
+    // The floor's server and generator choose CPUs of their own.
+    pin(&cpus).map_err(|e| Failure::failed(e.to_string()))?;
     if let Err(failure) = measure_floor(&context).await {
         eprintln(&format!("note: {failure}"));
     }
