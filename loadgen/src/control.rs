@@ -3,7 +3,10 @@
 //! Workers switch phases by the clock, at instants that are published some
 //! milliseconds ahead; nobody waits for anybody inside the window.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool, AtomicU64,
+    Ordering::{Acquire, Relaxed},
+};
 
 use crate::tally::Phase;
 
@@ -135,7 +138,7 @@ pub struct Progress {
 /// What several workers' progress adds up to.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sum {
-    /// Slots settled.
+    /// Slots settled: read before `served`, so that none appears settled and not yet served.
     pub settled: u64,
     /// Slots served.
     pub served: u64,
@@ -151,7 +154,7 @@ impl Sum {
     /// Adds up the progress of all workers.
     pub fn of<'a>(all: impl Iterator<Item = &'a Progress>) -> Self {
         all.fold(Self::default(), |sum, progress| Self {
-            settled: sum.settled + progress.settled.load(Relaxed),
+            settled: sum.settled + progress.settled.load(Acquire),
             served: sum.served + progress.served.load(Relaxed),
             completed: sum.completed + progress.completed.load(Relaxed),
             errors: sum.errors + progress.errors.load(Relaxed),

@@ -127,10 +127,11 @@ impl Worker {
     }
 
     fn publish(&self) {
-        use std::sync::atomic::Ordering::Relaxed;
+        use std::sync::atomic::Ordering::{Relaxed, Release};
         let progress = &self.progress;
-        progress.settled.store(self.settled, Relaxed);
+        // Whoever sees a slot settled must see whether it was served: the barrier counts both once.
         progress.served.store(self.settled_served, Relaxed);
+        progress.settled.store(self.settled, Release);
         progress.completed.store(
             self.tally.phases.iter().map(|phase| phase.completed).sum(),
             Relaxed,
