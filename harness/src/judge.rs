@@ -185,11 +185,10 @@ fn server_figures(row: &mut Row, plan: &Plan, evidence: &Evidence) {
         // goes on as before (a generator that spins for a second, 100 ms of it unseen, is no neighbour).
         let generator_s = (outcome.generator.cpu_user_s + outcome.generator.cpu_system_s)
             * (window.between_s / outcome.window_s).max(1.0);
-        let all_s = window.between_s * machine_cpus();
         let own_s = window.server_cpu.total_s + generator_s + window.harness_s;
-        row.steal_fraction = Some(machine.steal_s / all_s);
+        row.steal_fraction = Some(machine.steal_s / machine.all_s);
         row.foreign_cpu_fraction =
-            Some(((machine.busy_s - machine.kernel_s - own_s) / all_s).max(0.0));
+            Some(((machine.busy_s - machine.kernel_s - own_s) / machine.all_s).max(0.0));
     }
 }
 
@@ -456,7 +455,7 @@ mod tests {
     use crate::cli::Cli;
     use crate::trial::Window;
     use crate::trial::cgroup::CpuTime;
-    use crate::trial::procfs::MachineCpu;
+    use crate::trial::procfs::MachineTime;
     use clap::Parser;
     use loadgen::load::Load;
     use loadgen::outcome::{Fairness, Generator, Latencies, SCHEMA, WholeRun};
@@ -686,7 +685,8 @@ mod tests {
                 let window = e.window.as_mut().unwrap();
                 window.between_s = 10.0;
                 let own_s = window.server_cpu.total_s + window.harness_s;
-                window.machine = Some(MachineCpu {
+                window.machine = Some(MachineTime {
+                    all_s: 10.0 * machine_cpus(),
                     busy_s: busy_s + own_s,
                     kernel_s,
                     steal_s,

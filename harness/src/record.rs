@@ -157,13 +157,9 @@ pub struct Record {
 
 impl Record {
     /// Nothing yet.
-    pub fn new(
-        run_id: String,
-        folder: RunFolder,
-        environment: Environment,
-    ) -> Result<Record, Failure> {
+    pub fn new(folder: RunFolder, environment: Environment) -> Result<Record, Failure> {
         Ok(Record {
-            run_id,
+            run_id: folder.run_id(),
             folder,
             environment,
             started: Instant::now(),

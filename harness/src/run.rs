@@ -20,6 +20,7 @@ use crate::trial::{self, Context, cgroup};
 use loadgen::units::format_count;
 use std::collections::BTreeSet;
 use std::io::{self, Write};
+use std::path::Path;
 use std::time::{Instant, SystemTime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -38,21 +39,12 @@ pub async fn run(flags: &RunFlags) -> Result<u8, Failure> {
     }
     let started = Instant::now();
     let mut signals = Signals::listen()?;
-    let run_id = run_id();
-    let folder = RunFolder::create(&flags.results, &run_id)
-        .map_err(|e| cannot_save(format!("{}: {e}", flags.results.display())))?;
-    let prepared = tokio::select! {
-        prepared = prepare(&mut plan, flags.quiet) => prepared.map_err(Ended::Failed),
-        code = signals.next() => Err(Ended::Interrupted(code)),
+    let preparing = prepare(&mut plan, flags.quiet);
+    let (folder, prepared) = match begin(&flags.results, &mut signals, preparing).await {
+        Ok(begun) => begun,
+        Err(ended) => return ended.into(),
     };
-    let (binaries, work_ns_per_iteration) = match prepared {
-        Ok(prepared) => prepared,
-        Err(ended) => {
-            // Nothing was measured: the folder would only be in the way.
-            folder.discard();
-            return ended.into();
-        }
-    };
+    let (binaries, work_ns_per_iteration) = prepared;
     // The harness wakes up for the progress bar only; even that must not be on the server's CPUs.
     pin(&plan.client_cpus).map_err(|e| Failure::failed(e.to_string()))?;
     if !flags.quiet {
@@ -62,7 +54,7 @@ pub async fn run(flags: &RunFlags) -> Result<u8, Failure> {
     }
     let mut environment = Environment::read(&plan, &binaries);
     environment.prepare_s = Some(started.elapsed().as_secs_f64());
-    let mut record = Record::new(run_id, folder, environment)?;
+    let mut record = Record::new(folder, environment)?;
     let context = Context {
         plan: &plan,
         binaries: &binaries,
@@ -77,6 +69,28 @@ pub async fn run(flags: &RunFlags) -> Result<u8, Failure> {
             code => code,
         }),
     )
+}
+
+/// Makes the run's folder and prepares what the run needs. Nothing is left of a run that ended before it began: the
+/// folder would only be in the way.
+pub async fn begin<T>(
+    results: &Path,
+    signals: &mut Signals,
+    preparing: impl Future<Output = Result<T, Failure>>,
+) -> Result<(RunFolder, T), Ended> {
+    let folder = RunFolder::create(results, &run_id())
+        .map_err(|e| Ended::Failed(cannot_save(format!("{}: {e}", results.display()))))?;
+    let prepared = tokio::select! {
+        prepared = preparing => prepared.map_err(Ended::Failed),
+        code = signals.next() => Err(Ended::Interrupted(code)),
+    };
+    match prepared {
+        Ok(prepared) => Ok((folder, prepared)),
+        Err(ended) => {
+            folder.discard();
+            Err(ended)
+        }
+    }
 }
 
 /// How a run ended before its end.
@@ -315,7 +329,7 @@ fn has_broken_law(reasons: &Reasons) -> bool {
 }
 
 /// The time to the second and a random part: runs started together get folders of their own.
-pub fn run_id() -> String {
+fn run_id() -> String {
     let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
     let stamp: String = now
         .chars()

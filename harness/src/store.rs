@@ -38,6 +38,12 @@ impl RunFolder {
         let _ = fs::remove_dir_all(&self.path);
     }
 
+    /// The run's name, which is the folder's.
+    pub fn run_id(&self) -> String {
+        let name = self.path.file_name().unwrap_or_default();
+        name.to_string_lossy().into_owned()
+    }
+
     /// Where the folder is.
     pub fn path(&self) -> &Path {
         &self.path

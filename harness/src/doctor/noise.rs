@@ -48,15 +48,11 @@ impl Gaps {
 
 /// Spins for so long on every CPU allowed.
 pub fn checks(duration: Duration) -> Vec<Check> {
-    let (before, start) = (MachineCpu::read(), Instant::now());
+    let before = MachineCpu::read();
     let gaps = spin_everywhere(duration);
-    let elapsed_s = start.elapsed().as_secs_f64();
-    let stolen_s = before
-        .zip(MachineCpu::read())
-        .map(|(a, b)| b.steal_s - a.steal_s);
-    let online = crate::judge::machine_cpus();
+    let machine = before.zip(MachineCpu::read()).map(|(a, b)| b.since(a));
     vec![
-        steal(stolen_s.map(|s| s / (elapsed_s * online))),
+        steal(machine.map(|time| time.steal_s / time.all_s)),
         noise(gaps),
         clock_cost(gaps),
     ]

@@ -2,15 +2,14 @@
 
 use super::flags::GateFlags;
 use super::side::{BASE, HEAD, Side};
-use super::{blocks, pairs, plan, prepare};
+use super::{Until, blocks, pairs, plan, prepare};
 use crate::cli::{self, Cli};
 use crate::environment::Environment;
 use crate::error::Failure;
 use crate::noise::NoiseFloor;
 use crate::plan::available_cpus;
-use crate::record::{Record, cannot_save};
-use crate::run::{Ended, Signals, eprintln, run_id, say};
-use crate::store::RunFolder;
+use crate::record::Record;
+use crate::run::{Signals, begin, eprintln, say};
 use crate::trial::Context;
 use crate::trial::launch::pin;
 use clap::{Args, Parser};
@@ -60,33 +59,25 @@ pub async fn calibrate(flags: &CalibrateFlags) -> Result<u8, Failure> {
     let cpus = available_cpus();
     let mut plan = plan(&gate, &sides)?;
     let mut signals = Signals::listen()?;
-    let run_id = run_id();
-    let folder = RunFolder::create(&flags.results, &run_id)
-        .map_err(|e| cannot_save(format!("{}: {e}", flags.results.display())))?;
-    let prepared = tokio::select! {
-        prepared = prepare(&gate, &mut plan, &sides) => prepared.map_err(Ended::Failed),
-        code = signals.next() => Err(Ended::Interrupted(code)),
-    };
-    let binaries = match prepared {
-        Ok(binaries) => binaries,
-        Err(ended) => {
-            folder.discard();
-            return ended.into();
-        }
+    let preparing = prepare(&gate, &mut plan, &sides);
+    let (folder, binaries) = match begin(&flags.results, &mut signals, preparing).await {
+        Ok(begun) => begun,
+        Err(ended) => return ended.into(),
     };
     let environment = Environment::read(&plan, &binaries);
-    let mut record = Record::new(run_id, folder, environment)?;
+    let mut record = Record::new(folder, environment)?;
     let context = Context {
         plan: &plan,
         binaries: &binaries,
         work_ns_per_iteration: None,
     };
-    if let Err(ended) = blocks(&context, &gate, &sides, &mut record, &mut signals, false).await {
+    let until = Until::AllAreMade;
+    if let Err(ended) = blocks(&context, &gate, &sides, &mut record, &mut signals, until).await {
         record.finish(false)?;
         return ended.into();
     }
     record.finish(true)?;
-    let questions = pairs::questions(&record.rows, &[], &|gated| gated.margin);
+    let questions = pairs::questions(&record.rows, &[]);
     let machine = crate::judge::machine_cpus();
     let floor = NoiseFloor::of(&questions, &record.rows, machine).ok_or_else(|| {
         Failure::failed(format!(

@@ -16,15 +16,14 @@ use crate::cli::{Cli, Format, RunFlags};
 use crate::environment::Environment;
 use crate::error::{FAILED, Failure, INCONCLUSIVE, UNAVAILABLE};
 use crate::estimate;
-use crate::noise;
+use crate::noise::{self, NoiseFloor};
 use crate::plan::{Arm, Plan, Subject};
 use crate::progress::Progress;
 use crate::rate::{self, Rate};
-use crate::record::{Record, cannot_save};
+use crate::record::Record;
 use crate::report::table::printable;
 use crate::row::{Row, Status, in_words};
-use crate::run::{Ended, Signals, eprintln, run_id, say};
-use crate::store::RunFolder;
+use crate::run::{Ended, Signals, begin, eprintln, say};
 use crate::threshold::MISSED;
 use crate::trial::binaries::Binaries;
 use crate::trial::launch::pin;
@@ -72,39 +71,31 @@ pub struct Outcome {
 pub async fn gate(flags: &GateFlags) -> Result<u8, Failure> {
     let sides = sides(flags).await?;
     let mut plan = plan(flags, &sides)?;
-    plan.disturbed = noise::kept(flags.quiet)
-        .map(|n| n.limits)
-        .unwrap_or_default();
+    let noise = noise::kept(flags.quiet);
+    plan.disturbed = noise.as_ref().map(|n| n.limits).unwrap_or_default();
+    let gated = gated(flags, noise.as_ref());
     if flags.dry_run {
-        return say(&words::dry_run(&plan, flags, &sides)).map(|()| 0);
+        return say(&words::dry_run(&plan, flags, &sides, &gated)).map(|()| 0);
     }
     let mut signals = Signals::listen()?;
     if !flags.quiet {
         notes(&sides).iter().for_each(|note| eprintln(note));
     }
-    let run_id = run_id();
-    let folder = RunFolder::create(&flags.results, &run_id)
-        .map_err(|e| cannot_save(format!("{}: {e}", flags.results.display())))?;
-    let prepared = tokio::select! {
-        prepared = prepare(flags, &mut plan, &sides) => prepared.map_err(Ended::Failed),
-        code = signals.next() => Err(Ended::Interrupted(code)),
-    };
-    let binaries = match prepared {
-        Ok(binaries) => binaries,
-        Err(ended) => {
-            folder.discard();
-            return ended.into();
-        }
+    let preparing = prepare(flags, &mut plan, &sides);
+    let (folder, binaries) = match begin(&flags.results, &mut signals, preparing).await {
+        Ok(begun) => begun,
+        Err(ended) => return ended.into(),
     };
     let environment = Environment::read(&plan, &binaries);
-    let mut record = Record::new(run_id, folder, environment)?;
+    let mut record = Record::new(folder, environment)?;
     let context = Context {
         plan: &plan,
         binaries: &binaries,
         work_ns_per_iteration: None,
     };
     let started = Instant::now();
-    let blocks = match blocks(&context, flags, &sides, &mut record, &mut signals, true).await {
+    let until = Until::Decided(&gated);
+    let blocks = match blocks(&context, flags, &sides, &mut record, &mut signals, until).await {
         Ok(blocks) => blocks,
         Err(ended) => {
             record.finish(false)?;
@@ -129,7 +120,7 @@ pub async fn gate(flags: &GateFlags) -> Result<u8, Failure> {
             .filter_map(|s| s.load.rate_per_s)
             .collect(),
         run_dir: record.run_dir(),
-        answers: decide::answers(&questions(&record.rows, flags)),
+        answers: decide::answers(&pairs::questions(&record.rows, &gated)),
     };
     hand_over(&mut record, &outcome, flags)?;
     Ok(exit_code(&outcome, flags.fail_on))
@@ -300,7 +291,7 @@ async fn blocks(
     sides: &[Side; 2],
     record: &mut Record,
     signals: &mut Signals,
-    may_stop_early: bool,
+    until: Until<'_>,
 ) -> Result<usize, Ended> {
     let trials = context.plan.trials();
     let per_round = context.plan.arms.len() * context.plan.scenarios.len();
@@ -327,10 +318,7 @@ async fn blocks(
             progress.trial_done();
         }
         rounds += 1;
-        if may_stop_early
-            && decide::is_time_to_look(rounds as usize)
-            && decide::is_precise(&questions(&record.rows, flags))
-        {
+        if until.is_reached(rounds as usize, &record.rows) {
             break;
         }
     }
@@ -338,21 +326,41 @@ async fn blocks(
     Ok(rounds as usize)
 }
 
-fn questions(rows: &[Row], flags: &GateFlags) -> Vec<decide::Question> {
-    let noise = noise::kept(true);
-    let margin = |gated: &Gated| {
-        let floor = noise.as_ref().and_then(|n| n.floor_of(gated.metric.column));
-        gated.margin.max(floor.unwrap_or(0.0))
-    };
-    pairs::questions(rows, &gated(flags), &margin)
+/// What ends the blocks before the budget does.
+#[derive(Clone, Copy)]
+enum Until<'a> {
+    /// These figures are known well enough.
+    Decided(&'a [Gated]),
+    /// Nothing.
+    AllAreMade,
 }
 
-/// The figures that decide.
-fn gated(flags: &GateFlags) -> Vec<Gated> {
-    match flags.gate.is_empty() {
+impl Until<'_> {
+    fn is_reached(self, rounds: usize, rows: &[Row]) -> bool {
+        match self {
+            Until::Decided(gated) => {
+                decide::is_time_to_look(rounds)
+                    && decide::is_precise(&pairs::questions(rows, gated))
+            }
+            Until::AllAreMade => false,
+        }
+    }
+}
+
+/// The figures that decide, their margins raised to what this machine can tell.
+fn gated(flags: &GateFlags, noise: Option<&NoiseFloor>) -> Vec<Gated> {
+    let asked = match flags.gate.is_empty() {
         true => vec![Gated::default_one()],
         false => flags.gate.clone(),
-    }
+    };
+    let raised = |gated: Gated| {
+        let floor = noise.and_then(|n| n.floor_of(gated.metric.column));
+        Gated {
+            margin: gated.margin.max(floor.unwrap_or(0.0)),
+            ..gated
+        }
+    };
+    asked.into_iter().map(raised).collect()
 }
 
 /// Saves the verdict beside the trials and says it wherever somebody looks.

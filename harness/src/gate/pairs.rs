@@ -48,13 +48,12 @@ fn subject_of(row: &Row) -> &str {
     row.arm.rsplit_once('@').map_or("", |(subject, _)| subject)
 }
 
-/// What is asked of every cell: the gated figures first, then those that are only shown. `margin` raises a gated
-/// one's margin where the machine cannot tell as little.
-pub fn questions(rows: &[Row], gated: &[Gated], margin: &dyn Fn(&Gated) -> f64) -> Vec<Question> {
+/// What is asked of every cell: the gated figures first, then those that are only shown.
+pub fn questions(rows: &[Row], gated: &[Gated]) -> Vec<Question> {
     let mut questions = Vec::new();
     for cell in cells(rows) {
         for one in gated {
-            questions.push(question(&cell, one.metric, Some(margin(one))));
+            questions.push(question(&cell, one.metric, Some(one.margin)));
         }
         let is_gated = |metric: &Criterion| gated.iter().any(|g| g.metric.column == metric.column);
         let shown = METRICS.iter().filter(|metric| !is_gated(metric));
@@ -121,8 +120,7 @@ mod tests {
     }
 
     fn asked(rows: &[Row]) -> Vec<Question> {
-        let gated = [Gated::default_one()];
-        questions(rows, &gated, &|gated| gated.margin)
+        questions(rows, &[Gated::default_one()])
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! found again by the next gate. A folder, or the worktree one is in, is taken as it is.
 
 use crate::error::{Failure, did_you_mean};
-use crate::trial::binaries;
+use crate::trial::binaries::{self, hex};
 use loadgen::floor::cache_directory;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -90,10 +90,7 @@ impl Side {
             Failure::failed("neither XDG_CACHE_HOME nor HOME says where to check a revision out")
         })?;
         // Repositories may share commits, and their worktrees not.
-        let repository_id = hex(
-            &Sha256::digest(repository.as_os_str().as_encoded_bytes()),
-            8,
-        );
+        let repository_id = identity(repository.as_os_str().as_encoded_bytes());
         let folder = cache.join("gate").join(repository_id).join(&commit);
         Ok(Side {
             name,
@@ -167,7 +164,7 @@ impl Side {
     /// Runs `--build` in this side's folder; for a revision once, since its sources do not change.
     pub async fn build(&self, command: &str) -> Result<(), Failure> {
         let command = self.filled_in(command);
-        let id = hex(&Sha256::digest(command.as_bytes()), 8);
+        let id = identity(command.as_bytes());
         let mark = self.folder.with_extension(format!("{id}.built"));
         if self.repository.is_some() && mark.exists() {
             return Ok(());
@@ -212,10 +209,9 @@ fn short(commit: &str) -> &str {
     commit.get(..9).unwrap_or(commit)
 }
 
-fn hex(bytes: &[u8], digits: usize) -> String {
-    let mut text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    text.truncate(digits);
-    text
+/// Names a folder or a mark after a text of any length.
+fn identity(of: &[u8]) -> String {
+    hex(&Sha256::digest(of)[..4])
 }
 
 /// Runs git in a folder; its output without the last line feed, or what it complained of.

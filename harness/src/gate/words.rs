@@ -3,6 +3,7 @@
 use super::Outcome;
 use super::decide::{Answer, Verdict};
 use super::flags::GateFlags;
+use super::metric::Gated;
 use super::side::Side;
 use crate::plan::Plan;
 use crate::report::comparison::{percent, value};
@@ -52,7 +53,7 @@ pub fn markdown(outcome: &Outcome) -> String {
 }
 
 /// What a gate would do: the cells, the blocks that the budget buys, and the change they can find.
-pub fn dry_run(plan: &Plan, flags: &GateFlags, sides: &[Side; 2]) -> String {
+pub fn dry_run(plan: &Plan, flags: &GateFlags, sides: &[Side; 2], gated: &[Gated]) -> String {
     let [base, head] = sides;
     let blocks = super::blocks_in_budget(plan, flags.budget);
     let mut text = format!(
@@ -75,8 +76,8 @@ pub fn dry_run(plan: &Plan, flags: &GateFlags, sides: &[Side; 2]) -> String {
         format_count(blocks),
         plan.seed
     ));
-    let family = plan.cells().count() / 2 * super::gated(flags).len();
-    for gated in super::gated(flags) {
+    let family = plan.cells().count() / 2 * gated.len();
+    for gated in gated {
         let found = power::change_found(NOISE, blocks, ALPHA / family as f64);
         let least = found.max(gated.margin.ln_1p()).exp_m1() * 100.0;
         text.push_str(&format!(

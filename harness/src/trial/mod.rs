@@ -21,7 +21,7 @@ use loadgen::outcome::Outcome;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 use phases::Phases;
-use procfs::{MachineCpu, NetCounters, NetFiles};
+use procfs::{MachineCpu, MachineTime, NetCounters, NetFiles};
 use server::{Ready, Server, ServerSpec, StartError, Tail};
 use servers::ledger::{Profile, Reader, Tally};
 use std::collections::HashMap;
@@ -90,7 +90,7 @@ pub struct Window {
     /// Turns of the server's loop, by its ledger.
     pub wakeups: Option<u64>,
     /// CPU time of the whole machine.
-    pub machine: Option<MachineCpu>,
+    pub machine: Option<MachineTime>,
     /// CPU time of the harness itself, s.
     pub harness_s: f64,
 }
@@ -524,12 +524,7 @@ fn close_window(
     let harness_s = own_cpu_s() - opening.harness_s;
     let machine = MachineCpu::read()
         .zip(opening.machine)
-        .map(|(now, then)| MachineCpu {
-            busy_s: now.busy_s - then.busy_s,
-            // A kernel thread that ended took its time with it.
-            kernel_s: (now.kernel_s - then.kernel_s).max(0.0),
-            steal_s: now.steal_s - then.steal_s,
-        });
+        .map(|(now, then)| now.since(then));
     let pids = server.pids();
     let wakeups = ledger
         .zip(opening.wakeups)
