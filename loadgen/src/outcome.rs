@@ -354,7 +354,7 @@ impl Quantiles {
         if count == 0 {
             return Self::default();
         }
-        let quantile = |q: f64| enough_beyond(count, q).then(|| histogram.value_at_quantile(q));
+        let quantile = |q: f64| quantile(histogram, q);
         Self {
             count,
             censored,
@@ -568,6 +568,12 @@ pub struct Floor {
 #[must_use]
 pub fn enough_beyond(count: u64, q: f64) -> bool {
     count as f64 * (1.0 - q) >= SAMPLES_BEYOND - 1e-6
+}
+
+/// The value at quantile `q`, if enough samples lie beyond it.
+#[must_use]
+pub fn quantile(histogram: &Histogram<u64>, q: f64) -> Option<u64> {
+    enough_beyond(histogram.len(), q).then(|| histogram.value_at_quantile(q))
 }
 
 #[cfg(test)]

@@ -2,10 +2,11 @@
 //! main thread adds them up.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::mpsc::Receiver;
 
 use crate::blob;
-use crate::outcome::{Quantiles, Second};
+use crate::outcome::{Second, quantile};
 use crate::tally::Latency;
 use crate::worker::Interval;
 
@@ -53,19 +54,29 @@ impl Series {
         )
     }
 
+    /// The main thread may share a worker's CPU: the first piece is moved in, not added to an empty histogram, whose
+    /// fresh pages alone would cost more than everything else here.
     fn take(&mut self, interval: Interval) {
-        let entry = self.partial.entry(interval.second).or_default();
+        let (second, errors) = (interval.second, interval.errors);
         let piece = Latency {
             histogram: interval.responses,
-            ..Latency::default()
+            censored: 0,
+            censored_from: None,
         };
-        entry.0.merge(&piece);
-        entry.1 += interval.errors;
-        entry.2 += 1;
-        if entry.2 == self.workers
-            && let Some((latency, errors, _)) = self.partial.remove(&interval.second)
+        let count = match self.partial.entry(second) {
+            Entry::Vacant(entry) => entry.insert((piece, errors, 1)).2,
+            Entry::Occupied(mut entry) => {
+                let (latency, total_errors, count) = entry.get_mut();
+                latency.merge(&piece);
+                *total_errors += errors;
+                *count += 1;
+                *count
+            }
+        };
+        if count == self.workers
+            && let Some((latency, errors, _)) = self.partial.remove(&second)
         {
-            self.complete(interval.second, &latency, errors);
+            self.complete(second, &latency, errors);
         }
     }
 
@@ -78,14 +89,14 @@ impl Series {
 /// The record of one second.
 #[must_use]
 pub fn second_of(second: u64, latency: &Latency, errors: u64) -> Second {
-    let quantiles: Quantiles = latency.quantiles();
+    let histogram = &latency.histogram;
     Second {
         second,
-        completed: quantiles.count,
+        completed: histogram.len(),
         errors,
-        response_p50_ns: quantiles.p50,
-        response_p99_ns: quantiles.p99,
-        response_max_ns: quantiles.max,
-        histogram: blob::encode(&latency.histogram),
+        response_p50_ns: quantile(histogram, 0.5),
+        response_p99_ns: quantile(histogram, 0.99),
+        response_max_ns: (!histogram.is_empty()).then(|| histogram.max()),
+        histogram: blob::encode(histogram),
     }
 }

@@ -2,6 +2,7 @@
 //! request, no histogram, no time-outs. It registers its sockets the way loadgen
 //! does (once, edge-triggered), so that what differs is only what loadgen adds.
 
+use std::collections::VecDeque;
 use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -139,6 +140,19 @@ pub fn be_member(args: &[String]) -> Result<(), String> {
         .read_line(&mut nothing)
         .map(|_| ())
         .map_err(|e| e.to_string())
+}
+
+/// How late a loop that only polls, sends and receives notices what is due at random instants, in microseconds.
+pub fn slip(setup: &Setup, conns: usize, rate_per_s: f64, quantile: f64) -> Result<Score, String> {
+    on_client_cpu(setup, move |address, window| {
+        let mut client = Client::new(address)?;
+        client.connect_all(conns)?;
+        let mut lateness_ns = client.send_at_random(rate_per_s, WARM_UP, window)?;
+        lateness_ns.sort_unstable();
+        let rank = (lateness_ns.len() as f64 * quantile) as usize;
+        let late_ns = lateness_ns.get(rank).ok_or(Errno::ENODATA)?;
+        Ok(Score::of(*late_ns as f64 / 1000.0))
+    })
 }
 
 fn on_client_cpu(
@@ -281,6 +295,42 @@ impl Client {
             }
         }
         Ok(())
+    }
+
+    /// Sends with exponential gaps, always on the connection that has been free for longest; returns how late each
+    /// message left that was due in the window, from when it was due and its connection free.
+    fn send_at_random(
+        &mut self,
+        rate_per_s: f64,
+        warm_up: Duration,
+        window: Duration,
+    ) -> Result<Vec<u64>, Errno> {
+        let mut free: VecDeque<_> = (0..self.sockets.len())
+            .map(|slot| (slot, Duration::ZERO))
+            .collect();
+        let (mut random, mut lateness_ns) = (fastrand::Rng::with_seed(1), Vec::new());
+        let (start, mut due) = (Instant::now(), Duration::ZERO);
+        let mut events = [EpollEvent::empty(); 64];
+        while due < warm_up + window {
+            let count = self.epoll.wait(&mut events, EpollTimeout::ZERO)?;
+            for index in 0..=count {
+                while start.elapsed() > due
+                    && let Some((slot, since)) = free.pop_front()
+                {
+                    if due > warm_up {
+                        lateness_ns.push((start.elapsed() - due.max(since)).as_nanos() as u64);
+                    }
+                    self.send(slot)?;
+                    due += Duration::from_secs_f64(-(1.0 - random.f64()).ln() / rate_per_s);
+                }
+                if let Some(event) = events[..count].get(index)
+                    && self.receive(event.data() as usize)?
+                {
+                    free.push_back((event.data() as usize, start.elapsed()));
+                }
+            }
+        }
+        Ok(lateness_ns)
     }
 
     /// Lets the loop run for the warm-up and the window; the clock is read once a batch.

@@ -10,6 +10,7 @@ mod contest;
 mod tools;
 
 use contest::{Contest, Setup};
+use loadgen::outcome::Quantiles;
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -95,17 +96,25 @@ fn contests() -> Vec<Contest> {
 
 /// How late requests leave at half the closed-loop maximum, with a CPU of its own.
 fn slip_contests() -> [Contest; 2] {
-    let slip = |title: &str, limit_us, quantile| {
+    const CONNS: usize = 100;
+    let slip = |quantile: f64, limit_us, of: fn(&Quantiles) -> Option<u64>| {
         Contest::new(
-            format!("open loop at half the maximum, 100 connections: slip {title}"),
+            format!(
+                "open loop at half the maximum, 100 connections: slip p{}",
+                quantile * 100.0
+            ),
             "µs",
         )
         .at_most(limit_us)
-        .ours(move |setup| tools::slip(setup, 100, 0.5, quantile))
+        .ours(move |setup| tools::slip(setup, CONNS, tools::half_of_maximum(setup, CONNS)?, of))
+        .peer("bare loop that only polls", None, move |setup| {
+            let rate_per_s = tools::half_of_maximum(setup, CONNS)?;
+            bare::slip(setup, CONNS, rate_per_s, quantile)
+        })
     };
     [
-        slip("p99", 50.0, |slip| slip.p99),
-        slip("p99.9", 200.0, |slip| slip.p999),
+        slip(0.99, 50.0, |slip| slip.p99),
+        slip(0.999, 200.0, |slip| slip.p999),
     ]
 }
 

@@ -94,16 +94,20 @@ pub fn memory(setup: &Setup, conns: usize) -> Result<Score, String> {
     ))
 }
 
-/// How late loadgen sends in an open loop, in the share of its closed-loop maximum given.
+/// Half of what loadgen gets out of a closed loop, requests/s.
+pub fn half_of_maximum(setup: &Setup, conns: usize) -> Result<f64, String> {
+    let outcome = loadgen(setup, &["--conns", &conns.to_string()])?;
+    Ok(outcome.requests.per_s / 2.0)
+}
+
+/// How late loadgen sends in an open loop.
 pub fn slip(
     setup: &Setup,
     conns: usize,
-    share: f64,
+    rate_per_s: f64,
     quantile: fn(&Quantiles) -> Option<u64>,
 ) -> Result<Score, String> {
-    let conns = conns.to_string();
-    let most = loadgen(setup, &["--conns", &conns])?.requests.per_s;
-    let rate = format!("{:.0}", most * share);
+    let (conns, rate) = (conns.to_string(), format!("{rate_per_s:.0}"));
     let outcome = loadgen(
         setup,
         &["--conns", &conns, "--rate", &rate, "--arrival", "poisson"],
@@ -137,40 +141,105 @@ pub fn http(setup: &Setup, conns: usize, keep_alive: bool) -> Result<Score, Stri
 /// `wrk`, one thread.
 pub fn wrk(setup: &Setup, conns: usize, keep_alive: bool) -> Result<Score, String> {
     let server = setup.start_http()?;
-    let mut command = Command::new("wrk");
-    let seconds = setup.window.as_secs().max(1);
-    command.args(["-t1", &format!("-c{conns}"), &format!("-d{seconds}s")]);
-    if !keep_alive {
-        command.args(["-H", "Connection: close"]);
-    }
-    command.arg(format!("http://{}/", server.address()));
-    figure_after(&output_of(setup, &mut command)?, "Requests/sec:")
+    beyond_the_ramp(setup, conns, |length| {
+        let mut command = Command::new("wrk");
+        let seconds = length.as_secs().max(1);
+        command.args(["-t1", &format!("-c{conns}"), &format!("-d{seconds}s")]);
+        if !keep_alive {
+            command.args(["-H", "Connection: close"]);
+        }
+        command.arg(format!("http://{}/", server.address()));
+        let text = output_of(setup, &mut command)?;
+        let line = text.lines().find(|line| line.contains(" requests in "));
+        line.and_then(|line| {
+            let mut words = line.split_whitespace();
+            let requests = words.next()?.parse().ok()?;
+            let seconds = words.nth(2)?.strip_suffix("s,")?.parse().ok()?;
+            Some(Done { requests, seconds })
+        })
+        .ok_or_else(|| format!("wrk said {text:?}"))
+    })
 }
 
 /// `ab`, with `-k` or without.
 pub fn ab(setup: &Setup, conns: usize, keep_alive: bool) -> Result<Score, String> {
     let server = setup.start_http()?;
-    let requests = (20_000.0 * setup.window.as_secs_f64()) as usize;
-    let mut command = Command::new("ab");
-    command.args([
-        "-q",
-        "-c",
-        &conns.to_string(),
-        "-n",
-        &requests.max(conns * 4).to_string(),
-    ]);
-    if keep_alive {
-        command.arg("-k");
-    }
-    command.arg(format!("http://{}/", server.address()));
-    figure_after(&output_of(setup, &mut command)?, "Requests per second:")
+    beyond_the_ramp(setup, conns, |length| {
+        let requests = requests_for(length, 30_000.0, conns);
+        let mut command = Command::new("ab");
+        command.args(["-q", "-c", &conns.to_string(), "-n", &requests.to_string()]);
+        if keep_alive {
+            command.arg("-k");
+        }
+        command.arg(format!("http://{}/", server.address()));
+        let text = output_of(setup, &mut command)?;
+        Ok(Done {
+            requests: figure_after(&text, "Complete requests:")?,
+            seconds: figure_after(&text, "Time taken for tests:")?,
+        })
+    })
 }
 
-fn figure_after(text: &str, label: &str) -> Result<Score, String> {
+/// `redis-benchmark -q PING`: an echo server returns the command, which is a valid answer.
+pub fn redis_benchmark(setup: &Setup, conns: usize) -> Result<Score, String> {
+    let server = setup.start_server()?;
+    beyond_the_ramp(setup, conns, |length| {
+        let requests = requests_for(length, 60_000.0, conns);
+        let mut command = Command::new("redis-benchmark");
+        command.args(["-p", &server.address().port().to_string(), "-q"]);
+        command.args(["-c", &conns.to_string(), "-n", &requests.to_string()]);
+        let text = output_of(setup, command.arg("PING"))?;
+        let per_s: Option<f64> = text
+            .rsplit(['\r', '\n'])
+            .find_map(|line| line.split_once(" requests per second"))
+            .and_then(|(head, _)| head.rsplit(' ').next()?.parse().ok());
+        let per_s = per_s.ok_or_else(|| format!("redis-benchmark said {text:?}"))?;
+        Ok(Done {
+            requests: requests as f64,
+            seconds: requests as f64 / per_s,
+        })
+    })
+}
+
+/// What a tool says of one run.
+#[derive(Clone, Copy)]
+struct Done {
+    requests: f64,
+    seconds: f64,
+}
+
+/// These tools count from their first connect on. Where that takes long, two runs are made, and what the longer one
+/// did more is the pace beyond the ramp, which is what loadgen's window shows.
+fn beyond_the_ramp(
+    setup: &Setup,
+    conns: usize,
+    run: impl Fn(Duration) -> Result<Done, String>,
+) -> Result<Score, String> {
+    if conns < MANY {
+        let done = run(setup.window)?;
+        return Ok(Score::of(done.requests / done.seconds));
+    }
+    let short = run(RAMP)?;
+    let long = run(RAMP + setup.window)?;
+    Ok(Score::of(
+        (long.requests - short.requests) / (long.seconds - short.seconds),
+    ))
+}
+
+/// From so many connections on a tool's ramp shows in its figure.
+const MANY: usize = 1000;
+
+/// Longer than any of these tools takes to connect ten thousand times.
+const RAMP: Duration = Duration::from_secs(3);
+
+/// About so many requests as a tool of this pace makes in this time, and some for each connection.
+fn requests_for(length: Duration, per_s: f64, conns: usize) -> usize {
+    ((per_s * length.as_secs_f64()) as usize).max(conns * 4)
+}
+
+fn figure_after(text: &str, label: &str) -> Result<f64, String> {
     let rest = text.split_once(label).map(|(_, rest)| rest.trim_start());
-    let figure = rest.and_then(|rest| rest.split_whitespace().next()?.parse().ok());
-    figure
-        .map(Score::of)
+    rest.and_then(|rest| rest.split_whitespace().next()?.parse().ok())
         .ok_or_else(|| format!("no `{label}` in {text:?}"))
 }
 
@@ -257,29 +326,6 @@ fn loadgen_against(setup: &Setup, target: SocketAddr, args: &[&str]) -> Result<O
         ));
     }
     Ok(outcome)
-}
-
-/// `redis-benchmark -q PING`: an echo server returns the command, which is a valid answer.
-pub fn redis_benchmark(setup: &Setup, conns: usize) -> Result<Score, String> {
-    let server = setup.start_server()?;
-    let requests = (80_000.0 * setup.window.as_secs_f64()) as usize;
-    let mut command = Command::new("redis-benchmark");
-    command.args(["-p", &server.address().port().to_string(), "-q"]);
-    command.args([
-        "-c",
-        &conns.to_string(),
-        "-n",
-        &requests.max(conns * 4).to_string(),
-        "PING",
-    ]);
-    let text = output_of(setup, &mut command)?;
-    let figure = text
-        .rsplit(['\r', '\n'])
-        .find_map(|line| line.split_once(" requests per second"))
-        .and_then(|(head, _)| head.rsplit(' ').next()?.parse().ok());
-    figure
-        .map(Score::of)
-        .ok_or_else(|| format!("redis-benchmark said {text:?}"))
 }
 
 /// Runs a program on the client's CPU to its end and returns what it printed.

@@ -24,6 +24,10 @@ impl Worker {
             if at_ns > self.now_ns || issued == limit {
                 break;
             }
+            if issued > 0 {
+                // A send takes microseconds: the next one is as much later.
+                self.now_ns = now_ns();
+            }
             self.due.pop();
             self.connections[slot as usize].queued = false;
             self.arm(slot);
