@@ -2,10 +2,11 @@
 //!
 //! A pool of blocks is measured in which the same server runs four times in random order: twice as it is, once with
 //! 5 % and once with 10 % more CPU time per request (`--work-iters`). Gates are then drawn from the pool, with
-//! replacement, and judged by the code of `harness gate`. At the end two real gates are run.
+//! replacement, and judged by the code of `harness gate`. A second pool, of a closed loop, runs it twice; comparisons of
+//! two equal arms are drawn from both. At the end two real gates are run.
 //!
-//! `TENK_BENCH_BLOCKS` (100) sets the pool's size. The trials are kept in results/gate; `-- --from DIR` judges those
-//! of an earlier pool again, and measures nothing.
+//! `TENK_BENCH_BLOCKS` (100) sets the pools' size. The trials are kept in results/gate and results/gate/closed-loop;
+//! `-- --from DIR` judges those of an earlier pool again, and measures nothing.
 
 use harness::gate::decide::{Question, Verdict, answers, is_precise, is_time_to_look};
 use harness::gate::metric::METRICS;
@@ -34,6 +35,9 @@ const COMPARED: usize = 12;
 /// What the servers are called in the pool, by their order on the command line.
 const ARMS: [&str; 4] = ["epoll", "epoll#2", "epoll#3", "epoll#4"];
 
+/// The folder of the closed loop's pool within the other's.
+const CLOSED: &str = "closed-loop";
+
 /// What the last two do more than the first two.
 const INJECTED: [f64; 2] = [0.05, 0.10];
 
@@ -61,6 +65,8 @@ fn main() -> Result<(), Error> {
 struct Pool {
     /// The two equal trials of every block.
     pairs: Vec<[Row; 2]>,
+    /// The same of the closed loop.
+    closed: Vec<[Row; 2]>,
     same: Vec<f64>,
     more: [Vec<f64>; 2],
     /// Iterations given to the last two.
@@ -95,12 +101,12 @@ impl Pool {
             .ok_or("the pool has no usable block")?;
         let injected_us =
             iterations.map(|n| n as f64 * number("ns_per_iteration").unwrap_or(0.0) / 1e3);
-        let pair = |rows: &[Option<&Row>; 4]| {
-            usable(rows)?;
-            Some([rows[0]?.clone(), rows[1]?.clone()])
-        };
         Ok(Pool {
-            pairs: blocks.iter().filter_map(pair).collect(),
+            pairs: pairs(&run.rows),
+            closed: match folder.join(CLOSED) {
+                closed if closed.exists() => pairs(&load(&closed)?.rows),
+                _ => Vec::new(),
+            },
             same: ratio(1),
             more: [ratio(2), ratio(3)],
             iterations,
@@ -116,6 +122,13 @@ impl Pool {
     }
 
     fn describe(&self) {
+        if !self.closed.is_empty() {
+            println!(
+                "closed loop: {} undisturbed blocks, one server's requests/s ÷ the same one's scatter by {:.1} %",
+                self.closed.len(),
+                standard_deviation(&throughput_ratios(&self.closed)) * 100.0
+            );
+        }
         println!(
             "pool: {} blocks ({} disturbed ones left out), {:.0} requests/s, {:.2} µs of CPU per request, {:.2} s a trial",
             self.same.len(),
@@ -149,6 +162,21 @@ fn blocks_of(rows: &[Row]) -> Vec<[Option<&Row>; 4]> {
     (1..=last)
         .map(|block| ARMS.map(|arm| of(block, arm)))
         .collect()
+}
+
+/// The first two trials of every block, if neither was disturbed.
+fn pairs(rows: &[Row]) -> Vec<[Row; 2]> {
+    let sound = |row: Option<&Row>| row.filter(|r| r.is_usable() && !is_disturbed(r)).cloned();
+    let blocks = blocks_of(rows);
+    let pairs = blocks
+        .iter()
+        .filter_map(|[a, b, ..]| Some([sound(*a)?, sound(*b)?]));
+    pairs.collect()
+}
+
+fn throughput_ratios(pairs: &[[Row; 2]]) -> Vec<f64> {
+    let ratio = |[a, b]: &[Row; 2]| Some((a.requests_per_s? / b.requests_per_s?).ln());
+    pairs.iter().filter_map(ratio).collect()
 }
 
 /// The logarithms of a block's CPU times per request, if none of its trials was disturbed.
@@ -209,10 +237,27 @@ fn judge_pool(pool: &Pool) {
 
 /// Runs of two equal arms, compared as `harness --model … --repeat 12` compares them: how often one is called worse.
 fn judge_comparisons(pool: &Pool) {
+    let pools = [
+        ("at a fixed rate", &pool.pairs, METRICS[0].column),
+        ("in a closed loop", &pool.closed, "requests_per_s"),
+        ("in a closed loop", &pool.closed, METRICS[0].column),
+    ];
+    for (how, pairs, column) in pools.into_iter().filter(|(_, pairs, _)| !pairs.is_empty()) {
+        let hits = false_alarms(pairs, column);
+        println!(
+            "{GATES} comparisons of {COMPARED} blocks of two equal arms {how}, drawn from {}: one called worse by \
+             {column} in {}; wanted at most 5 %",
+            pairs.len(),
+            words(hits)
+        );
+    }
+}
+
+fn false_alarms(pairs: &[[Row; 2]], column: &str) -> usize {
     let mut random = fastrand::Rng::with_seed(2);
     let mut coins = fastrand::Rng::with_seed(3);
     let mut one = || {
-        let blocks = (0..COMPARED).map(|_| &pool.pairs[random.usize(..pool.pairs.len())]);
+        let blocks = (0..COMPARED).map(|_| &pairs[random.usize(..pairs.len())]);
         let rows = blocks.enumerate().flat_map(|(i, [a, b])| {
             let row = |row: &Row, arm: &str| Row {
                 block: i as u32 + 1,
@@ -224,16 +269,12 @@ fn judge_comparisons(pool: &Pool) {
         });
         let rows: Vec<Row> = rows.collect();
         let rankings = rankings(&rows);
-        let cpu = rankings.iter().filter(|r| r.column == METRICS[0].column);
-        cpu.flat_map(|ranking| &ranking.places)
+        let asked = rankings.iter().filter(|r| r.column == column);
+        asked
+            .flat_map(|ranking| &ranking.places)
             .any(|place| place.standing == Standing::Worse)
     };
-    let hits = (0..GATES).filter(|_| one()).count();
-    println!(
-        "{GATES} comparisons of {COMPARED} blocks of two equal arms: one called worse by CPU per request in {}; wanted \
-         at most 5 %",
-        words(hits)
-    );
+    (0..GATES).filter(|_| one()).count()
 }
 
 /// A gate that was drawn: its cells' verdicts, and the first one's estimate.
@@ -299,8 +340,14 @@ fn words(hits: usize) -> String {
     )
 }
 
-/// Measures the pool and returns its folder.
+/// Measures the pools and returns their folder.
 fn measure_pool(server: &str) -> Result<PathBuf, Error> {
+    // What is ordinary on this machine is found out first: W07 begins beyond it.
+    let results = tempfile::tempdir()?;
+    let mut calibrate = harness(&["calibrate", "--results"]);
+    if !calibrate.arg(results.path()).status()?.success() {
+        return Err("the calibration failed".into());
+    }
     let blocks = std::env::var("TENK_BENCH_BLOCKS").unwrap_or("100".into());
     let rate = closed_loop_rate(server)? / 4.0;
     let rate = format!("{}000", (rate / 1e3) as u64);
@@ -315,12 +362,10 @@ fn measure_pool(server: &str) -> Result<PathBuf, Error> {
     let iterations = INJECTED.map(|more| (more * base_us * 1e3 / ns).round() as u64);
     let works = [0, 0, iterations[0], iterations[1]];
     let servers = works.map(|n| format!("{server} --work-iters {n}"));
-    let pool = run(&servers, &["--rate", &rate, "--repeat", &blocks])?;
     let folder = workspace().join("results/gate");
-    std::fs::create_dir_all(&folder)?;
-    for name in ["trials.csv", "run.json"] {
-        std::fs::copy(pool.folder.path().join(name), folder.join(name))?;
-    }
+    let pool = run(&servers, &["--rate", &rate, "--repeat", &blocks])?;
+    pool.keep(&folder)?;
+    run(&servers[..2], &["--repeat", &blocks])?.keep(&folder.join(CLOSED))?;
     let facts = serde_json::json!({
         "ns_per_iteration": ns,
         "iterations_5": iterations[0],
@@ -334,6 +379,25 @@ fn measure_pool(server: &str) -> Result<PathBuf, Error> {
 struct Run {
     rows: Vec<Row>,
     folder: Folder,
+}
+
+impl Run {
+    /// Copies what is read again, without the spaces that are there for people.
+    fn keep(&self, folder: &Path) -> Result<(), Error> {
+        std::fs::create_dir_all(folder)?;
+        std::fs::copy(
+            self.folder.path().join("trials.csv"),
+            folder.join("trials.csv"),
+        )?;
+        let text = std::fs::read_to_string(self.folder.path().join("run.json"))?;
+        let mut record: Value = serde_json::from_str(&text)?;
+        if let Some(record) = record.as_object_mut() {
+            // Both are made again from the rows.
+            record.retain(|key, _| key != "summary" && key != "ranking");
+        }
+        std::fs::write(folder.join("run.json"), format!("{record}\n"))?;
+        Ok(())
+    }
 }
 
 struct Folder {
@@ -418,9 +482,11 @@ fn two_real_gates(server: &str, pool: &Pool) -> Result<(), Error> {
     Ok(())
 }
 
+/// The harness, with a cache for the benches alone.
 fn harness(words: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_harness"));
     command.args(words).stderr(Stdio::inherit());
+    command.env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"));
     command
 }
 

@@ -562,7 +562,12 @@ mod tests {
     }
 
     fn judged(words: &str, change: impl FnOnce(&mut Evidence)) -> Row {
-        let plan = plan(&format!("--conns 100 {words}"));
+        judged_within(Limits::default(), words, change)
+    }
+
+    fn judged_within(limits: Limits, words: &str, change: impl FnOnce(&mut Evidence)) -> Row {
+        let mut plan = plan(&format!("--conns 100 {words}"));
+        plan.disturbed = limits;
         let trial = &plan.trials()[0];
         let mut evidence = sound(&trial.load);
         change(&mut evidence);
@@ -680,8 +685,8 @@ mod tests {
 
     #[test]
     fn what_else_used_the_machine_is_a_doubt() {
-        let judged = |busy_s: f64, kernel_s, steal_s| {
-            judged("--model epoll", |e| {
+        let within = |limits, busy_s: f64, kernel_s, steal_s| {
+            judged_within(limits, "--model epoll", |e| {
                 let window = e.window.as_mut().unwrap();
                 window.between_s = 10.0;
                 let own_s = window.server_cpu.total_s + window.harness_s;
@@ -695,7 +700,10 @@ mod tests {
                 (generator.cpu_user_s, generator.cpu_system_s) = (0.0, 0.0);
             })
         };
-        let of = |busy_s, kernel_s, steal_s| codes(&judged(busy_s, kernel_s, steal_s)).join(" ");
+        let in_codes = |limits, busy_s, kernel_s, steal_s| {
+            codes(&within(limits, busy_s, kernel_s, steal_s)).join(" ")
+        };
+        let of = |busy_s, kernel_s, steal_s| in_codes(Limits::default(), busy_s, kernel_s, steal_s);
         // A tenth of one CPU for ten seconds is one second.
         assert_eq!(of(0.9, 0.0, 0.0), "");
         assert_eq!(of(1.1, 0.0, 0.0), "W07");
@@ -703,6 +711,8 @@ mod tests {
         let all_s = 10.0 * machine_cpus();
         assert_eq!(of(0.0, 0.0, 0.019 * all_s), "");
         assert_eq!(of(0.0, 0.0, 0.021 * all_s), "W07");
+        // While it is being found out what is ordinary, everything is.
+        assert_eq!(in_codes(Limits::NONE, 0.5 * all_s, 0.0, 0.5 * all_s), "");
     }
 
     #[test]

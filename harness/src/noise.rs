@@ -43,6 +43,12 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// Nothing is beyond the ordinary while that is being found out.
+    pub const NONE: Limits = Limits {
+        steal: f64::INFINITY,
+        foreign_cpus: f64::INFINITY,
+    };
+
     /// What a calibration saw in 95 of 100 trials, doubled, and never less than the defaults: a machine that was very
     /// quiet then may be a little less so today.
     fn of(rows: &[Row], cpus: f64) -> Limits {

@@ -172,10 +172,15 @@ async fn run_trials(
         return Ok(interrupted);
     }
     if !quiet {
+        let (disturbed, blocks) = (disturbed(&record.rows).len(), block_count(&trials));
+        let usual = match disturbed * 2 > blocks {
+            true => {
+                "; if this machine is always like that, `harness calibrate` finds out what is ordinary on it"
+            }
+            false => "",
+        };
         eprintln(&format!(
-            "{} of {} blocks were disturbed by something else (W07); {} run again",
-            disturbed(&record.rows).len(),
-            trials.last().map_or(0, |trial| trial.block),
+            "{disturbed} of {blocks} blocks were disturbed by something else (W07); {} run again{usual}",
             match again.len() {
                 1 => "one is".into(),
                 n => format!("{n} are"),
@@ -203,10 +208,13 @@ fn disturbed(rows: &[Row]) -> BTreeSet<u32> {
     &blocks(&is_disturbed) - &failed
 }
 
+fn block_count(trials: &[TrialPlan]) -> usize {
+    trials.last().map_or(0, |trial| trial.block as usize)
+}
+
 /// Those to run again: at most a quarter of all, and one at least. A machine that disturbs more will go on doing so.
 fn disturbed_blocks(trials: &[TrialPlan], rows: &[Row]) -> Vec<u32> {
-    let blocks = trials.last().map_or(0, |trial| trial.block as usize);
-    let most = (blocks / 4).max(1);
+    let most = (block_count(trials) / 4).max(1);
     disturbed(rows).into_iter().take(most).collect()
 }
 

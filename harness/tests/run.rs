@@ -694,8 +694,12 @@ fn a_calibration_is_kept_and_a_doctor_knows_of_it() {
         .output()
         .unwrap();
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    // However busy the machine: what is ordinary on it is just being found out.
+    let trials = fs::read_to_string(calibrate.folder().unwrap().join("trials.csv")).unwrap();
+    assert_eq!(trials.lines().count(), 1 + 20, "{errors}");
+    assert!(!trials.contains("W07"), "{trials}");
     if errors.contains("no figure was measured in six blocks") {
-        return eprintln!("skipped: this machine is too busy to calibrate");
+        return eprintln!("skipped: this machine is too busy to send requests when they are due");
     }
     assert_eq!(output.status.code(), Some(0), "{errors}");
     let kept: Vec<String> = fs::read_dir(cache.path().join("tenk"))

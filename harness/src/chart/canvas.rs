@@ -112,18 +112,19 @@ impl Axis {
     }
 }
 
-/// Zero to a little above `high`, in about five round steps: multiples of a power of the base.
+/// Zero to a little above `high`, in three to five round steps: multiples of a power of the base. The axis does not
+/// go on to the next step: that could leave half of the chart empty.
 fn linear_ticks(high: f64, (base, multiples): (f64, &[f64])) -> ((f64, f64), Vec<f64>) {
-    let rough = high / 4.0;
+    let rough = high / 5.0;
     let power = base.powf(rough.log(base).floor());
     let step = multiples
         .iter()
         .map(|m| m * power)
         .find(|s| *s >= rough)
         .unwrap_or(base * power);
-    let count = (high / step).ceil() as usize;
+    let count = (high / step * 1.000_001) as usize;
     let ticks: Vec<f64> = (0..=count).map(|i| i as f64 * step).collect();
-    ((0.0, (count as f64 * step).max(high) * 1.02), ticks)
+    ((0.0, high * 1.05), ticks)
 }
 
 /// From the step at or below `low` to the one at or above `high`; the finest steps that are not too many.
@@ -734,6 +735,11 @@ mod tests {
         let ((low, high), ticks) = linear_ticks(134_000.0, Unit::Count.steps());
         assert_eq!((low, ticks[0]), (0.0, 0.0));
         assert!(high >= 134_000.0 && (3..=7).contains(&ticks.len()));
+        for most in [1.0, 3.0, 206_000.0, 1e9] {
+            let ((_, high), ticks) = linear_ticks(most, Unit::Count.steps());
+            assert!((most..most * 1.1).contains(&high) && (3..=6).contains(&ticks.len()));
+            assert!(ticks.iter().all(|tick| *tick <= high), "{ticks:?}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::{Until, blocks, pairs, plan, prepare};
 use crate::cli::{self, Cli};
 use crate::environment::Environment;
 use crate::error::Failure;
-use crate::noise::NoiseFloor;
+use crate::noise::{Limits, NoiseFloor};
 use crate::plan::available_cpus;
 use crate::record::Record;
 use crate::run::{Signals, begin, eprintln, say};
@@ -58,6 +58,7 @@ pub async fn calibrate(flags: &CalibrateFlags) -> Result<u8, Failure> {
     let sides = [BASE, HEAD].map(|name| Side::of_command(name, &flags.model));
     let cpus = available_cpus();
     let mut plan = plan(&gate, &sides)?;
+    plan.disturbed = Limits::NONE;
     let mut signals = Signals::listen()?;
     let preparing = prepare(&gate, &mut plan, &sides);
     let (folder, binaries) = match begin(&flags.results, &mut signals, preparing).await {

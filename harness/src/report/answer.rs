@@ -109,15 +109,29 @@ fn partly(rankings: &[&&Ranking]) -> String {
         .flat_map(|r| &r.places)
         .filter(|p| p.standing == Standing::Worse);
     let pairs: usize = rankings.iter().map(|r| r.places.len() - 1).sum();
-    match worse.count() {
+    match worse.clone().count() {
         0 => "the run was too short to rank any arm".into(),
         n => {
             let where_ = match rankings {
                 [one] => format!("at {}", shown(&one.name)),
                 _ => format!("over {} workloads", rankings.len()),
             };
+            let mut left: Vec<&str> = Vec::new();
+            for place in rankings.iter().flat_map(|r| &r.places) {
+                if !left.contains(&&*place.arm) && worse.clone().all(|w| w.arm != place.arm) {
+                    left.push(&place.arm);
+                }
+            }
+            let left = match left.is_empty() {
+                true => "none of them was among the first everywhere".into(),
+                false => {
+                    let names = left.iter().map(|arm| shown(arm)).collect();
+                    format!("not shown to be worse anywhere: {}", enumerated(names))
+                }
+            };
             format!(
-                "no single best was shown {where_}; {n} of {pairs} arms compared were shown to be worse than the one that led"
+                "no single best was shown {where_}; {n} of {pairs} arms compared were shown to be worse than the one \
+                 that led; {left}"
             )
         }
     }
@@ -300,6 +314,24 @@ mod tests {
                 "Not decided: 1 of the 1 comparison with the best; they need about 6 blocks"
             ),
             "{open}"
+        );
+    }
+
+    #[test]
+    fn where_no_best_was_shown_those_still_in_the_running_are_named() {
+        let mut rows = rows(
+            12,
+            &[("epoll", 1000.0), ("poll", 1000.0), ("thread", 300.0)],
+        );
+        for row in rows.iter_mut().filter(|row| row.arm == "poll") {
+            let swing = if row.block % 2 == 0 { 1.2 } else { 0.8 };
+            row.requests_per_s = row.requests_per_s.map(|per_s| per_s * swing);
+        }
+        let [which, _, _] = told(&rows);
+        assert_eq!(
+            which,
+            "By requests/s, no single best was shown at c50/echo64; 1 of 2 arms compared were shown to be worse than \
+             the one that led; not shown to be worse anywhere: epoll and poll."
         );
     }
 

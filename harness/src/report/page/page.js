@@ -60,12 +60,12 @@
   // ---- axes --------------------------------------------------------------------------------------------------
 
   const linearTicks = (high, bytes) => {
-    const rough = (high || 1) / 4;
+    const rough = (high || 1) / 5;
     const base = bytes ? 1024 : 10;
     const power = base ** Math.floor(Math.log(rough) / Math.log(base) + 1e-12);
     const multiples = bytes ? [1, 2, 4, 8, 16, 32, 64, 128, 256, 512] : [1, 2, 2.5, 5];
     const step = multiples.map((m) => m * power).find((s) => s >= rough) || base * power;
-    const count = Math.ceil((high || 1) / step - 1e-9);
+    const count = Math.floor((high || 1) / step + 1e-6);
     return Array.from({ length: count + 1 }, (_, i) => Number((i * step).toPrecision(12)));
   };
   const logTicks = (low, high) => {
@@ -93,14 +93,16 @@
   };
   /// The axis on another scale, or over other values; null when a scale has no place for any of them.
   const axisOver = (axis, scale, values) => {
-    const usable = values.filter((v) => Number.isFinite(v) && (scale === "linear" || v > 0));
-    if (!usable.length) return null;
+    const shown = axis.shade ? [...values, axis.shade.from] : values;
+    const usable = shown.filter((v) => Number.isFinite(v) && (scale === "linear" || v > 0));
+    if (!values.length || !usable.length) return null;
     const high = usable.reduce((a, b) => Math.max(a, b));
     const low = usable.reduce((a, b) => Math.min(a, b));
     const bytes = axis.unit === "bytes";
     const logarithmic = bytes ? binaryTicks : logTicks;
     const at = scale === "log" ? logarithmic(low, high) : linearTicks(high, bytes);
-    return { ...axis, scale, range: [at[0], Math.max(at[at.length - 1], high)], ticks: at.map((t) => [t, words(axis, t)]) };
+    const end = scale === "log" ? Math.max(at[at.length - 1], high) : (high || 1) * 1.05;
+    return { ...axis, scale, range: [at[0], end], ticks: at.map((t) => [t, words(axis, t)]) };
   };
   const place = (axis, from, to) => {
     const at = axis.scale === "log" ? Math.log10 : (v) => v;
@@ -150,6 +152,11 @@
   const canvas = (parent, width, height) => make("svg", { viewBox: `0 0 ${width} ${height}`, role: "img" }, parent);
   const room = (labels, beside, least, most) =>
     Math.min(Math.max(least, beside + 7 * Math.max(0, ...labels.map((l) => [...l].length))), most);
+  /// The part beyond what the generator itself can do, with its name at (x, y).
+  const shade = (svg, { label }, [x, y, width, height], at) => {
+    make("rect", { x, y, width, height, class: "shade" }, svg);
+    write(svg, label, ...at, { class: "quiet" });
+  };
   const ends = (series) => series.flatMap((s) => s.points.flatMap((p) => [p.y, ...(p.range || [])]));
 
   /// Where words end that stand beside a mark, wherever no others are yet; null among too many.
@@ -179,6 +186,11 @@
     svg.setAttribute("aria-label", title);
     const px = place(x, left, width - right);
     const py = place(y, bottom, top);
+    const limit = y.shade ? py(y.shade.from) : null;
+    if (limit !== null) {
+      const [from, to, at] = y.shade.above ? [top, limit, limit - 4] : [limit, bottom, limit + 13];
+      shade(svg, y.shade, [left, from, width - right - left, to - from], [left + 8, at]);
+    }
     for (const [v, text] of x.ticks) {
       const at = px(v);
       if (at === null) continue;
@@ -237,21 +249,27 @@
     const left = room(labels, 26, 90, 380);
     const right = room(notes, 24, 120, 380);
     const width = 960;
-    const height = 64 + 24 * labels.length;
+    const top = axis.shade ? 22 : 8;
+    const height = 56 + top + 24 * labels.length;
     const bottom = height - 50;
     const svg = canvas(parent, width, height);
     svg.setAttribute("aria-label", title);
     const px = place(axis, left, width - right);
+    if (axis.shade) {
+      const limit = px(axis.shade.from);
+      const [from, to] = axis.shade.above ? [limit, width - right] : [left, limit];
+      shade(svg, axis.shade, [from, top, to - from, bottom - top], [left, top - 8]);
+    }
     for (const [v, text] of axis.ticks) {
       const at = px(v);
       if (at === null) continue;
-      make("path", { d: `M${at} 8V${bottom}`, class: "grid" }, svg);
+      make("path", { d: `M${at} ${top}V${bottom}`, class: "grid" }, svg);
       write(svg, text, at, bottom + 18, { "text-anchor": "middle" });
     }
     write(svg, axis.label, (left + width - right) / 2, height - 8, { "text-anchor": "middle" });
     const spots = [];
     labels.forEach((label, i) => {
-      const y = 22 + 24 * i;
+      const y = top + 14 + 24 * i;
       write(svg, label, left - 9, y + 4, { "text-anchor": "end" });
       draw(svg, i, y, px, left, spots);
     });
