@@ -117,7 +117,7 @@ fn for_people(plan: &Plan, flags: &RunFlags, cells: &[Cell], style: TableStyle) 
     };
     format!(
         "{}\n{rate}{} of {} in random order ({}), {seed}.\nAbout {}, and what it takes to build the programs where they \
-         have changed.\n",
+         have changed;\nup to a quarter more if something else disturbs blocks, which are then run again.\n",
         table(cells, style),
         count(blocks(plan) as usize, "block"),
         count(plan.arms.len(), "arm"),
@@ -180,7 +180,7 @@ mod tests {
     #[test]
     fn a_cell_is_a_line_and_only_what_varies_is_a_column() {
         let text = described("--model epoll,poll --conns 5,1000 --repeat 2 --seed 7");
-        assert_eq!(text.lines().count(), 1 + 4 + 1 + 2, "{text}");
+        assert_eq!(text.lines().count(), 1 + 4 + 1 + 3, "{text}");
         assert!(text.contains("1 000") && !text.contains("idle"), "{text}");
         assert!(
             text.contains("4 blocks of 2 arms in random order (8 trials), seed 7."),

@@ -110,7 +110,7 @@ impl Environment {
             memory_method: None,
             sha256: binaries.sha256.clone(),
             harness_cpu_fraction: None,
-            generator_floor: None,
+            generator_floor: plan.is_on_loopback().then(loadgen::floor::kept).flatten(),
             blocks_redone: 0,
             rate_search: plan.rates.clone(),
             prepare_s: None,

@@ -203,6 +203,15 @@ impl Plan {
         self.arms.iter().filter_map(|arm| arm.subject.model())
     }
 
+    /// Whether everything that is measured listens on this machine's loopback.
+    pub fn is_on_loopback(&self) -> bool {
+        let is_local = |arm: &Arm| match arm.subject {
+            Subject::Running { addr, .. } => addr.ip().is_loopback(),
+            _ => true,
+        };
+        self.arms.iter().all(is_local)
+    }
+
     /// How many trials there will be.
     pub fn trial_count(&self) -> usize {
         let repeat = usize::try_from(self.repeat).unwrap_or(usize::MAX);

@@ -240,7 +240,7 @@ impl Record {
     }
 
     /// Takes a disturbed block's trials out of the result, to be run again; they stay in redone.csv.
-    pub fn set_aside(&mut self, block: u32) -> Result<(), Failure> {
+    pub fn set_aside(&mut self, block: u32, again: Duration) -> Result<(), Failure> {
         let rows = std::mem::take(&mut self.rows);
         let (aside, kept): (Vec<Row>, Vec<Row>) =
             rows.into_iter().partition(|row| row.block == block);
@@ -259,6 +259,7 @@ impl Record {
         self.texts.add_timeline(&self.timeline)?;
         self.texts.add_workers(&self.workers)?;
         self.environment.blocks_redone += 1;
+        self.environment.estimated_s += again.as_secs_f64();
         Ok(())
     }
 
@@ -268,8 +269,6 @@ impl Record {
             environment.trial_network = Some(evidence.launched.clone().into());
             environment.memory_method = Some(evidence.memory_method.to_string());
         }
-        let floor = evidence.outcome.as_ref().and_then(|o| o.floor.clone());
-        environment.generator_floor = environment.generator_floor.take().or(floor);
         if let Some(window) = evidence.window.as_ref().filter(|w| w.between_s > 0.0) {
             let share = window.harness_s / window.between_s;
             let highest = environment.harness_cpu_fraction.unwrap_or(0.0).max(share);

@@ -189,8 +189,12 @@ async fn run_trials(
     }
     let mut repeated = Vec::new();
     for &block in &again {
-        record.set_aside(block)?;
-        repeated.extend(trials.iter().filter(|trial| trial.block == block).cloned());
+        let trials = trials.iter().filter(|trial| trial.block == block);
+        let again = trials
+            .clone()
+            .map(|t| estimate::trial(context.plan, &t.arm, &t.load));
+        record.set_aside(block, again.sum())?;
+        repeated.extend(trials.cloned());
     }
     for (trial, number) in repeated.iter_mut().zip(trials.len() as u32 + 1..) {
         trial.trial = number;

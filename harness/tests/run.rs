@@ -723,4 +723,12 @@ fn a_calibration_is_kept_and_a_doctor_knows_of_it() {
         .unwrap();
     let text = String::from_utf8_lossy(&doctor.stdout).into_owned();
     assert!(text.contains("blocks of epoll c4"), "{text}");
+    // A later run shades what the generator itself cannot do.
+    let mut later = harness("--model epoll --conns 4,8 --repeat 1 --duration 200ms --warmup 50ms");
+    later.command.env("XDG_CACHE_HOME", cache.path());
+    let (_, run) = later.json();
+    assert_eq!(run["environment"]["generator_floor"].is_object(), floor);
+    let charts = later.folder().unwrap().join("charts");
+    let chart = fs::read_to_string(charts.join("requests-per-second.svg")).unwrap();
+    assert_eq!(chart.contains("own ceiling"), floor, "{chart}");
 }

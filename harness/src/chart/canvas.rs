@@ -240,6 +240,7 @@ pub fn lines(texts: &Texts, x: &Axis, y: &Axis, series: &[Series], marked: usize
             size: (SIZE.0, height),
             left: 92,
             right,
+            inset: 18,
         };
         frame.texts(texts)?;
         frame.shade()?;
@@ -282,6 +283,7 @@ pub fn stacks(texts: &Texts, share: &Axis, stacks: &[Stack]) -> Drawn<String> {
             size,
             left: room_for(stacks.iter().map(|s| s.label.as_str()), 32, 92),
             right: room_for(stacks.iter().map(|s| s.note.as_str()), 20, RIGHT),
+            inset: 0,
         };
         frame.texts(texts)?;
         frame.shade()?;
@@ -329,6 +331,7 @@ pub fn bars(texts: &Texts, value: &Axis, series: &[Series]) -> Drawn<String> {
             size,
             left: room_for(series.iter().map(|s| s.label.as_str()), 32, 92),
             right: room_for(words.iter().map(String::as_str), 20, RIGHT),
+            inset: 0,
         };
         frame.texts(texts)?;
         frame.shade()?;
@@ -372,6 +375,8 @@ struct Frame<'a, 'b> {
     size: (i32, i32),
     left: i32,
     right: i32,
+    /// How far inside its edges the horizontal axis begins and ends: marks and ranges need room there.
+    inset: i32,
 }
 
 impl Frame<'_, '_> {
@@ -385,7 +390,8 @@ impl Frame<'_, '_> {
 
     fn px(&self, x: f64) -> Option<i32> {
         let fraction = self.x.fraction(x)?;
-        Some(self.left + (fraction * f64::from(self.width())).round() as i32)
+        let width = self.width() - 2 * self.inset;
+        Some(self.left + self.inset + (fraction * f64::from(width)).round() as i32)
     }
 
     fn py(&self, y: f64) -> Option<i32> {
@@ -761,7 +767,7 @@ mod tests {
         );
         let axis = Axis::over("v", Scale::Linear, [4500.0].into_iter(), Unit::Bytes);
         let words: Vec<&str> = axis.ticks.iter().map(|(_, words)| words.as_str()).collect();
-        assert_eq!(words, ["0", "2 KiB", "4 KiB", "6 KiB"]);
+        assert_eq!(words, ["0", "1 KiB", "2 KiB", "3 KiB", "4 KiB"]);
     }
 
     #[test]

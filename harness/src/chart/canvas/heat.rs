@@ -39,6 +39,7 @@ pub fn heat(texts: &Texts, heat: &Heat) -> Drawn<String> {
             size,
             left,
             right: 0,
+            inset: 0,
         };
         frame.texts(texts)?;
         for (i, column) in heat.columns.iter().enumerate() {

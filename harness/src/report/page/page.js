@@ -184,7 +184,7 @@
     const [left, top, bottom] = [88, 14, height - 56];
     const svg = canvas(parent, width, height);
     svg.setAttribute("aria-label", title);
-    const px = place(x, left, width - right);
+    const px = place(x, left + 18, width - right - 18);
     const py = place(y, bottom, top);
     const limit = y.shade ? py(y.shade.from) : null;
     if (limit !== null) {
