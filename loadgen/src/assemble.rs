@@ -132,6 +132,8 @@ fn generator(facts: &Facts<'_>, window_s: f64) -> Generator {
         cpu_user_s: user_s,
         cpu_system_s: system_s,
         spin_s: (tally.spin_ns as f64 / 1e9).min(user_s + system_s),
+        stalled_s: tally.stalled_ns as f64 / 1e9,
+        longest_stall_ns: tally.longest_stall_ns,
         max_rss_kib: usage.map_or(0, |usage| usage.max_rss() as u64),
         cpus: facts.cpus,
         threads: facts.threads,

@@ -21,6 +21,9 @@ const V2_COOKIE: u32 = 0x1c84_9303 | 0x10;
 /// most 9 bytes each.
 const MAX_LENGTH: usize = 320 * 1024;
 
+/// Samples of one value at most: those of all buckets of all segments together are still counted in 64 bits.
+const MOST_SAMPLES: u64 = 1 << 32;
+
 /// Encodes a histogram.
 #[must_use]
 pub fn encode(histogram: &Histogram<u64>) -> String {
@@ -50,6 +53,13 @@ pub fn decode(text: &str) -> Result<Histogram<u64>, String> {
     let histogram: Histogram<u64> = Deserializer::new()
         .deserialize(&mut bytes.as_slice())
         .map_err(|error| format!("damaged histogram: {error}"))?;
+    let largest = histogram
+        .iter_recorded()
+        .map(|step| step.count_at_value())
+        .max();
+    if largest.is_some_and(|count| count > MOST_SAMPLES) {
+        return Err("damaged histogram: more samples than any run makes".into());
+    }
     Ok(histogram)
 }
 

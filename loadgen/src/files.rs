@@ -21,20 +21,38 @@ const MS: f64 = 1e6;
 const TICKS_PER_HALF_DISTANCE: u32 = 5;
 
 /// Replaces a file in one step: a temporary file beside it is written, synced
-/// and renamed, then the directory is synced. On failure the old file stands.
+/// and renamed, then the directory is synced. On failure the old file stands. Its permissions are kept.
 ///
 /// # Errors
 /// The step that failed, with the path.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let said =
         |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+    // What is no file of its own (a device, a pipe) is written to, never replaced; a link stays one.
+    let there = fs::metadata(path).ok();
+    if there
+        .as_ref()
+        .is_some_and(|there| !there.is_file() && !there.is_dir())
+    {
+        let file = File::options().write(true).open(path);
+        return file
+            .and_then(|mut file| file.write_all(bytes))
+            .map_err(said);
+    }
+    let resolved = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let path = resolved.as_path();
     let mut name = path
         .file_name()
         .ok_or_else(|| said(io::ErrorKind::IsADirectory.into()))?
         .to_owned();
     name.push(format!(".tmp{}", std::process::id()));
     let temporary = path.with_file_name(name);
-    let written = write_synced(&temporary, bytes).and_then(|()| fs::rename(&temporary, path));
+    let written = write_synced(&temporary, bytes)
+        .and_then(|()| match &there {
+            Some(there) => fs::set_permissions(&temporary, there.permissions()),
+            None => Ok(()),
+        })
+        .and_then(|()| fs::rename(&temporary, path));
     if let Err(error) = written {
         // What remains of the temporary file is useless; that it may not exist is no second error.
         let _ = fs::remove_file(&temporary);
@@ -247,6 +265,20 @@ mod tests {
         write_atomically(&path, b"new").expect("replaced");
         assert_eq!(fs::read(&path).expect("read"), b"new");
         assert_eq!(fs::read_dir(directory.path()).expect("listed").count(), 1);
+        let link = directory.path().join("link");
+        std::os::unix::fs::symlink(&path, &link).expect("a link");
+        write_atomically(&link, b"through").expect("written");
+        assert_eq!(fs::read(&path).expect("read"), b"through");
+        assert!(fs::symlink_metadata(&link).expect("there").is_symlink());
+        let pipe = directory.path().join("pipe");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+        let reader = std::thread::spawn({
+            let pipe = pipe.clone();
+            move || fs::read(pipe)
+        });
+        write_atomically(&pipe, b"through").expect("written");
+        let read = reader.join().expect("no panic").expect("read");
+        assert_eq!(read, b"through");
         let error = write_atomically(Path::new("/nonexistent/a.json"), b"x").expect_err("refused");
         assert!(error.to_string().contains("/nonexistent/a.json"), "{error}");
     }

@@ -533,6 +533,9 @@ pub struct Segment {
     pub count: u32,
 }
 
+/// Shares that a load may be divided into.
+pub const MAX_SEGMENTS: u32 = 65_536;
+
 impl Segment {
     /// The whole load as its only share.
     pub const WHOLE: Self = Self { index: 0, count: 1 };
@@ -554,9 +557,11 @@ impl FromStr for Segment {
             .split_once('/')
             .and_then(|(index, count)| Some((index.parse().ok()?, count.parse().ok()?)));
         match parsed {
-            Some((index, count)) if index < count => Ok(Self { index, count }),
+            Some((index, count)) if index < count && count <= MAX_SEGMENTS => {
+                Ok(Self { index, count })
+            }
             _ => Err(format!(
-                "`{text}` is not a segment I/N with I from 0 to N-1"
+                "`{text}` is not a segment I/N with I from 0 to N-1, N at most {MAX_SEGMENTS}"
             )),
         }
     }

@@ -59,7 +59,11 @@ fn processes_for(load: &Load) -> u64 {
     let connections = load.segment.share_of(load.population());
     match load.processes {
         Processes::Count(count) => u64::from(count).min(connections),
-        Processes::Auto => connections.div_ceil(connections_possible(1).max(1)),
+        // Each costs this process two descriptors and one while it starts.
+        Processes::Auto => {
+            let possible = connections_possible(1).max(1);
+            connections.div_ceil(possible).min((possible / 3).max(1))
+        }
     }
 }
 

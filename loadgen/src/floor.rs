@@ -73,7 +73,7 @@ fn against_null_server(
     );
     let report = run(load.map_err(io::Error::other)?, link, listener)?;
     match report.interruption {
-        Some(interruption) => Err(io::Error::other(interruption.to_string())),
+        Some(interruption) => Err(io::Error::other(interruption)),
         None => Ok(report.outcome),
     }
 }

@@ -51,6 +51,8 @@ impl std::fmt::Display for Interruption {
     }
 }
 
+impl std::error::Error for Interruption {}
+
 /// Where interruptions and the word to go on come from.
 #[derive(Debug, Default)]
 pub struct Link {

@@ -4,7 +4,7 @@
 //! the command line that produces it.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -110,7 +110,7 @@ impl Load {
     ) -> Result<Self, LoadError> {
         check_shape(shape)?;
         check_combinations(shape, flags)?;
-        check_run(flags, run)?;
+        check_run(shape, flags, run)?;
         let target = resolve(target)?;
         check_target(target.ip(), &run.allow_target)?;
         Ok(Self {
@@ -307,14 +307,19 @@ fn resolve(target: &str) -> Result<SocketAddr, LoadError> {
     Ok(address)
 }
 
+/// The broadcast address of 127.0.0.0/8.
+const LOOPBACK_BROADCAST: Ipv4Addr = Ipv4Addr::new(127, 255, 255, 255);
+
 fn check_target(ip: IpAddr, allowed: &[IpNet]) -> Result<(), LoadError> {
-    let broadcast = matches!(ip, IpAddr::V4(v4) if v4.is_broadcast());
+    // ::ffff:255.255.255.255 is 255.255.255.255.
+    let ip = ip.to_canonical();
+    let broadcast = matches!(ip, IpAddr::V4(v4) if v4.is_broadcast() || v4 == LOOPBACK_BROADCAST);
     if ip.is_multicast() || broadcast || ip.is_unspecified() {
         return Err(LoadError::Refused(format!(
             "--target {ip}: broadcast, multicast and unspecified addresses are refused"
         )));
     }
-    if ip.to_canonical().is_loopback() || allowed.iter().any(|network| network.contains(&ip)) {
+    if ip.is_loopback() || allowed.iter().any(|network| network.contains(&ip)) {
         return Ok(());
     }
     Err(LoadError::Refused(format!(
@@ -332,7 +337,10 @@ fn check_shape(shape: &ShapeFlags) -> Result<(), LoadError> {
     Ok(())
 }
 
-fn check_run(flags: &LoadFlags, run: &RunFlags) -> Result<(), LoadError> {
+/// Requests in flight together at most: 24 bytes each.
+const MAX_IN_FLIGHT: u64 = 1 << 26;
+
+fn check_run(shape: &ShapeFlags, flags: &LoadFlags, run: &RunFlags) -> Result<(), LoadError> {
     within("pipeline", flags.pipeline, 1, MAX_PIPELINE)?;
     within(
         "connect-inflight",
@@ -341,6 +349,14 @@ fn check_run(flags: &LoadFlags, run: &RunFlags) -> Result<(), LoadError> {
         MAX_CONNECTIONS,
     )?;
     within("threads", run.threads, 0, 1024)?;
+    let together = (shape.conns + shape.idle).saturating_mul(flags.pipeline);
+    if flags.pipeline > 1 && together > MAX_IN_FLIGHT {
+        return Err(LoadError::Range(format!(
+            "--pipeline {} on {} connections: at most {MAX_IN_FLIGHT} requests may be in flight together",
+            flags.pipeline,
+            shape.conns + shape.idle
+        )));
+    }
     above_zero("request-timeout", Some(flags.request_timeout))?;
     above_zero("connect-timeout", Some(flags.connect_timeout))?;
     above_zero("ramp-timeout", Some(flags.ramp_timeout))?;
@@ -492,9 +508,9 @@ mod tests {
             (&["--duration", "0s"], "longer than 0"),
             (&["--duration", "9999999999999h"], "longer than a week"),
             (&["--duration", "8days"], "longer than a week"),
-            (&["--rate", "NaN"], "a rate lies above 0"),
-            (&["--rate", "inf"], "a rate lies above 0"),
-            (&["--rate", "0"], "a rate lies above 0"),
+            (&["--rate", "NaN"], "a rate lies between"),
+            (&["--rate", "inf"], "a rate lies between"),
+            (&["--rate", "0"], "a rate lies between"),
             (&["--payload", "0"], "a payload is"),
             (&["--pipeline", "0"], "--pipeline 0: from 1"),
             (
@@ -643,6 +659,7 @@ mod tests {
             if flags.think.is_some() {
                 flags.pipeline = 1;
             }
+            flags.pipeline = flags.pipeline.min(MAX_IN_FLIGHT / (shape.conns + shape.idle));
             if flags.protocol == ProtocolName::Http {
                 shape.payload = None;
             }

@@ -1,7 +1,7 @@
 //! The generator as a program: flags, a run, what is printed and saved, an exit code.
 
-use std::fs;
-use std::io::{self, IsTerminal, Write};
+use std::fs::File;
+use std::io::{self, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -10,7 +10,7 @@ use loadgen::control::Sum;
 use loadgen::flags::{Cli, Command, Format, OutputFlags, PrintFlags, RunCommand};
 use loadgen::link::{Interruption, Link};
 use loadgen::load::{Load, permitted_target};
-use loadgen::outcome::{Outcome, Second};
+use loadgen::outcome::{self, Outcome, Second};
 use loadgen::run::{Listener, Report};
 use loadgen::search::Slo;
 use loadgen::{blob, files, fleet, floor, merge, report, search, sys, talk};
@@ -18,6 +18,9 @@ use serde::Serialize;
 
 /// Exit code of bad flags and files, as clap's own.
 const USAGE: u8 = 2;
+
+/// A larger file is none of ours: a second of a window makes about 10 KB.
+const MOST_BYTES: u64 = 256 << 20;
 
 /// Why the program ends otherwise than with 0.
 enum Failure {
@@ -117,9 +120,13 @@ fn seek(slo: &[Slo], command: &RunCommand, print: &PrintFlags) -> Result<(), Fai
     command.shape.rate = command.shape.rate.or(Some(search::START_PER_S));
     let load = validated(&command)?;
     let mut link = Link::new(None).map_err(failed)?;
-    let found = search::search(&load, slo, &mut link, &mut Stderr::new(false)).map_err(failed)?;
+    let (found, interruption) =
+        search::search(&load, slo, &mut link, &mut Stderr::new(false)).map_err(failed)?;
     save(&found, print.save.as_deref())?;
-    show(&found, print.format, report::search_table)
+    show(&found, print.format, report::search_table)?;
+    interruption.map_or(Ok(()), |interruption| {
+        Err(Failure::Interrupted(interruption))
+    })
 }
 
 fn join(paths: &[PathBuf], print: &PrintFlags) -> Result<(), Failure> {
@@ -133,8 +140,17 @@ fn join(paths: &[PathBuf], print: &PrintFlags) -> Result<(), Failure> {
 fn read_outcome(path: &Path) -> Result<Outcome, Failure> {
     let said =
         |error: &dyn std::fmt::Display| Failure::Usage(format!("{}: {error}", path.display()));
-    let text = fs::read(path).map_err(|error| said(&error))?;
-    serde_json::from_slice(&text).map_err(|error| said(&error))
+    let mut text = Vec::new();
+    let file = File::open(path).map_err(|error| said(&error))?;
+    file.take(MOST_BYTES + 1)
+        .read_to_end(&mut text)
+        .map_err(|error| said(&error))?;
+    if text.len() as u64 > MOST_BYTES {
+        return Err(said(&format!(
+            "more than {MOST_BYTES} bytes are no outcome of ours"
+        )));
+    }
+    outcome::read(&text).map_err(|error| said(&error))
 }
 
 fn measure_floor(print: &PrintFlags) -> Result<(), Failure> {
@@ -187,7 +203,13 @@ fn json(result: &impl Serialize) -> Result<String, Failure> {
 }
 
 fn failed(error: io::Error) -> Failure {
-    Failure::Run(error.to_string())
+    let inner = error
+        .get_ref()
+        .and_then(|e| e.downcast_ref::<Interruption>());
+    match inner {
+        Some(interruption) => Failure::Interrupted(*interruption),
+        None => Failure::Run(error.to_string()),
+    }
 }
 
 /// Notices on stderr unless `--quiet`, and the live view if it is a terminal.

@@ -10,7 +10,11 @@ use crate::load::Load;
 use crate::outcome::{Latencies, Outcome, Quantiles, SCHEMA, Second};
 use crate::series::second_of;
 use crate::tally::{Latency, merge_failure};
+use crate::units::format_ns;
 use crate::verdict;
+
+/// How far apart windows may begin, as a share of their length: clocks of several hosts differ by milliseconds.
+const TOGETHER: f64 = 0.1;
 
 /// Joins the outcomes of all segments of a load. `supervised` as in [`verdict::judge`].
 ///
@@ -30,6 +34,7 @@ pub fn merge(outcomes: &[Outcome], supervised: bool) -> Result<Outcome, String> 
     }
     merge_latencies(&mut merged, outcomes)?;
     merged.series = merge_series(outcomes)?;
+    check_together(first, rest)?;
     derive(&mut merged);
     let broken = [
         merged.connections.broken_laws(),
@@ -96,6 +101,28 @@ fn check_alike(first: &Outcome, rest: &[Outcome]) -> Result<(), String> {
         if common(&outcome.load) != common(&first.load) {
             return Err(format!(
                 "segment {segment} ran another load than segment {}: same flags and --seed?",
+                first.load.segment
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Rates are added up, and that only of windows that were one and the same.
+fn check_together(first: &Outcome, rest: &[Outcome]) -> Result<(), String> {
+    let Some(start_ns) = first.window_start_unix_ns else {
+        return Ok(());
+    };
+    for outcome in rest {
+        let apart_ns = outcome
+            .window_start_unix_ns
+            .map_or(0, |ns| ns.abs_diff(start_ns));
+        if apart_ns as f64 > first.window_s * 1e9 * TOGETHER {
+            return Err(format!(
+                "the window of segment {} began {} away from that of segment {}: only what ran together can be \
+                 added up (--start-at)",
+                outcome.load.segment,
+                format_ns(apart_ns),
                 first.load.segment
             ));
         }
@@ -196,27 +223,28 @@ fn merge_latency(
     Ok(total)
 }
 
+/// One second of all outcomes at a time: however many there are, few histograms are in memory.
 fn merge_series(outcomes: &[Outcome]) -> Result<Vec<Second>, String> {
-    let mut seconds: BTreeMap<u64, (Latency, u64)> = BTreeMap::new();
+    let mut seconds: BTreeMap<u64, Vec<(Segment, &Second)>> = BTreeMap::new();
     for outcome in outcomes {
         for second in &outcome.series {
-            let histogram = blob::decode(&second.histogram).map_err(|error| {
-                format!(
-                    "segment {}, second {}: {error}",
-                    outcome.load.segment, second.second
-                )
-            })?;
-            let entry = seconds.entry(second.second).or_default();
-            entry.0.merge(&Latency {
-                histogram,
-                censored: 0,
-                censored_from: None,
-            });
-            entry.1 += second.errors;
+            let pieces = seconds.entry(second.second).or_default();
+            pieces.push((outcome.load.segment, second));
         }
     }
-    Ok(seconds
-        .iter()
-        .map(|(second, (latency, errors))| second_of(*second, latency, *errors))
-        .collect())
+    let merge_one = |(number, pieces): (&u64, &Vec<(Segment, &Second)>)| {
+        let (mut latency, mut errors) = (Latency::default(), 0);
+        for (segment, second) in pieces {
+            let histogram = blob::decode(&second.histogram)
+                .map_err(|error| format!("segment {segment}, second {number}: {error}"))?;
+            latency.merge(&Latency {
+                histogram,
+                censored: second.censored,
+                censored_from: second.censored_from_ns,
+            });
+            errors += second.errors;
+        }
+        Ok(second_of(*number, &latency, errors))
+    };
+    seconds.iter().map(merge_one).collect()
 }

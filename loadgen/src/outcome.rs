@@ -4,11 +4,13 @@
 //! A figure that there is no ground for is `null`, never a default.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use crate::flags::Poll;
+use crate::flags::{MAX_SEGMENTS, Poll};
 use crate::load::Load;
 use crate::units::format_ns;
 
@@ -400,6 +402,11 @@ pub struct Generator {
     pub cpu_utilisation: f64,
     /// Time spent polling in vain, in seconds.
     pub spin_s: f64,
+    /// Time inside the window in which a worker did not run although it had to, in seconds; a sum over workers. Only
+    /// pauses of 15 ms and more are seen.
+    pub stalled_s: f64,
+    /// The longest of them, in nanoseconds.
+    pub longest_stall_ns: u64,
     /// Largest resident set of the process, in KiB; a sum over processes.
     pub max_rss_kib: u64,
     /// CPUs the workers may use.
@@ -418,6 +425,8 @@ impl Generator {
         self.cpu_user_s += other.cpu_user_s;
         self.cpu_system_s += other.cpu_system_s;
         self.spin_s += other.spin_s;
+        self.stalled_s += other.stalled_s;
+        self.longest_stall_ns = self.longest_stall_ns.max(other.longest_stall_ns);
         self.max_rss_kib += other.max_rss_kib;
         self.cpus += other.cpus;
         self.threads += other.threads;
@@ -537,6 +546,10 @@ pub struct Second {
     pub second: u64,
     /// Requests completed in it.
     pub completed: u64,
+    /// Requests given up in it, which stand in the histogram at the time they had waited.
+    pub censored: u64,
+    /// The shortest such time, in nanoseconds; quantiles from there on would be lower bounds, and are left out.
+    pub censored_from_ns: Option<u64>,
     /// Requests that failed in it: timed out, failed and mismatched.
     pub errors: u64,
     /// Response times of those completed in it.
@@ -562,6 +575,62 @@ pub struct Floor {
     pub requests_per_s: f64,
     /// When it was measured, nanoseconds since the Unix epoch.
     pub measured_unix_ns: u64,
+}
+
+/// Reads an outcome that somebody wrote, and refuses one whose counts are none: they are going to be added up.
+///
+/// # Errors
+/// A sentence that says what is wrong with it, and where.
+pub fn read(text: &[u8]) -> Result<Outcome, String> {
+    let value: Value = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+    match value.get("schema").and_then(Value::as_str) {
+        Some(SCHEMA) => {}
+        other => {
+            return Err(format!(
+                "the schema is {}, not {SCHEMA:?}",
+                other.unwrap_or("missing")
+            ));
+        }
+    }
+    check_numbers(&value, "")?;
+    let outcome: Outcome = serde_json::from_value(value).map_err(|error| error.to_string())?;
+    let segment = outcome.load.segment;
+    if segment.index >= segment.count || segment.count > MAX_SEGMENTS {
+        return Err(format!("there is no segment {segment}"));
+    }
+    if outcome.target.parse::<SocketAddr>().is_err() {
+        return Err("the target is no address".into());
+    }
+    Ok(outcome)
+}
+
+/// Larger than any count; the sum over thousands of segments still fits in 64 bits.
+const MOST: u64 = 1 << 50;
+
+/// Larger than any time since 1970, in nanoseconds.
+const MOST_NS: u64 = 1 << 62;
+
+fn check_numbers(value: &Value, name: &str) -> Result<(), String> {
+    match value {
+        Value::Object(fields) => fields
+            .iter()
+            .try_for_each(|(name, v)| check_numbers(v, name)),
+        Value::Array(items) => items.iter().try_for_each(|v| check_numbers(v, name)),
+        Value::Number(number) if name != "seed" => {
+            let most = if name.ends_with("_ns") { MOST_NS } else { MOST };
+            let fits = match number.as_u64() {
+                Some(whole) => whole <= most,
+                None => number
+                    .as_f64()
+                    .is_some_and(|v| (0.0..=MOST as f64).contains(&v)),
+            };
+            match fits {
+                true => Ok(()),
+                false => Err(format!("{name} is {number}: no figure of ours")),
+            }
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Whether at least [`SAMPLES_BEYOND`] of `count` samples lie beyond quantile `q`.

@@ -129,7 +129,7 @@ fn headline(outcome: &Outcome) -> String {
         " (INTERRUPTED: partial figures)"
     };
     format!(
-        "{} of {} connections served{missing} by {} in {}{part}{partial}",
+        "{} of {} connections served by {} in {}{missing}{part}{partial}",
         format_count(served),
         format_count(requested),
         outcome.target,

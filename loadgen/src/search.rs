@@ -8,7 +8,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::fleet::run_everywhere;
-use crate::link::Link;
+use crate::link::{Interruption, Link};
 use crate::load::Load;
 use crate::outcome::Outcome;
 use crate::run::Listener;
@@ -23,7 +23,7 @@ const PRECISION: f64 = 0.05;
 /// Steps at most; a climb from 1 to 10 million and its bisection take 30.
 const MAX_STEPS: usize = 32;
 
-/// Share of the offered requests that must have been sent for a step to count as held.
+/// Share of the offered requests that must have been sent, and answered, for a step to count as held.
 const DELIVERED: f64 = 0.99;
 
 /// A figure of the outcome that promises can be made about.
@@ -57,7 +57,18 @@ impl Metric {
         ("errors", Self::Errors),
     ];
 
-    /// Its value; `None` with too few samples.
+    /// Whether the promise was kept; `None` with too few samples. A lower bound below the limit says nothing good: the
+    /// request it stands for was given up.
+    fn is_kept(self, outcome: &Outcome, limit: u64) -> Option<bool> {
+        let value = self.of(outcome)?;
+        let bounded = match self {
+            Self::Errors => false,
+            Self::ServiceP99Ns => outcome.latency_ns.service.is_lower_bound(value),
+            _ => outcome.latency_ns.response.is_lower_bound(value),
+        };
+        Some(value < limit && !bounded)
+    }
+
     fn of(self, outcome: &Outcome) -> Option<u64> {
         let (response, requests) = (&outcome.latency_ns.response, &outcome.requests);
         match self {
@@ -150,20 +161,27 @@ pub struct Step {
     pub errors: u64,
 }
 
-/// Searches. `load` gives everything but the rate, its own rate being the start.
+/// Searches. `load` gives everything but the rate, its own rate being the start. An interruption ends the search with
+/// the steps that were made until then.
 ///
 /// # Errors
-/// Those of a run; an interruption ends the search and is an error too.
+/// Those of a run.
 pub fn search(
     load: &Load,
     slo: &[Slo],
     link: &mut Link,
     listener: &mut dyn Listener,
-) -> io::Result<Found> {
+) -> io::Result<(Found, Option<Interruption>)> {
     let mut bounds = Bounds::new(load.rate_per_s.unwrap_or(START_PER_S));
-    let mut steps = Vec::new();
+    let (mut steps, mut interruption) = (Vec::new(), None);
     while let Some(rate_per_s) = bounds.next().filter(|_| steps.len() < MAX_STEPS) {
-        let step = try_rate(load, rate_per_s, slo, link, listener)?;
+        let step = match try_rate(load, rate_per_s, slo, link, listener)? {
+            Ok(step) => step,
+            Err(interrupted) => {
+                interruption = Some(interrupted);
+                break;
+            }
+        };
         listener.notice(&describe(&step));
         bounds.learn(rate_per_s, step.held);
         steps.push(step);
@@ -173,13 +191,14 @@ pub fn search(
         broken_per_s,
         ..
     } = bounds;
-    Ok(Found {
+    let found = Found {
         schema: "tenk.search/1".into(),
         slo: slo.to_vec(),
         held_per_s,
         broken_per_s,
         steps,
-    })
+    };
+    Ok((found, interruption))
 }
 
 fn try_rate(
@@ -188,30 +207,38 @@ fn try_rate(
     slo: &[Slo],
     link: &mut Link,
     listener: &mut dyn Listener,
-) -> io::Result<Step> {
+) -> io::Result<Result<Step, Interruption>> {
     let load = Load {
         rate_per_s: Some(rate_per_s),
         ..load.clone()
     };
     let report = run_everywhere(load, link, listener)?;
     if let Some(interruption) = report.interruption {
-        return Err(io::Error::other(interruption.to_string()));
+        return Ok(Err(interruption));
     }
     if let Some(law) = report.broken_laws.first() {
         return Err(io::Error::other(format!(
             "a conservation law is broken, a bug in loadgen: {law}"
         )));
     }
-    Ok(step_of(&report.outcome, rate_per_s, slo))
+    Ok(Ok(step_of(&report.outcome, rate_per_s, slo)))
 }
 
 fn step_of(outcome: &Outcome, rate_per_s: f64, slo: &[Slo]) -> Step {
     let requests = &outcome.requests;
-    let delivered =
-        requests.sent as f64 >= DELIVERED * requests.offered as f64 && requests.offered > 0;
+    // Answered while the window lasted, but for what may have been in flight at its end: a server that gets there
+    // later does not keep up.
+    let in_flight = outcome.load.conns * outcome.load.pipeline;
+    let answered = requests.completed_halves.iter().sum::<u64>() + in_flight;
+    let wanted = DELIVERED * requests.offered as f64;
+    let delivered = requests.offered > 0
+        && requests.sent as f64 >= wanted
+        && requests.completed as f64 >= wanted
+        && answered as f64 >= wanted
+        && outcome.connections.served_at_barrier >= outcome.connections.requested;
     let kept: Option<Vec<bool>> = slo
         .iter()
-        .map(|slo| slo.metric.of(outcome).map(|value| value < slo.limit))
+        .map(|slo| slo.metric.is_kept(outcome, slo.limit))
         .collect();
     Step {
         rate_per_s,

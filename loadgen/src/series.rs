@@ -58,11 +58,7 @@ impl Series {
     /// fresh pages alone would cost more than everything else here.
     fn take(&mut self, interval: Interval) {
         let (second, errors) = (interval.second, interval.errors);
-        let piece = Latency {
-            histogram: interval.responses,
-            censored: 0,
-            censored_from: None,
-        };
+        let piece = interval.responses;
         let count = match self.partial.entry(second) {
             Entry::Vacant(entry) => entry.insert((piece, errors, 1)).2,
             Entry::Occupied(mut entry) => {
@@ -90,13 +86,17 @@ impl Series {
 #[must_use]
 pub fn second_of(second: u64, latency: &Latency, errors: u64) -> Second {
     let histogram = &latency.histogram;
+    let is_known = |ns: &u64| latency.censored_from.is_none_or(|from| *ns < from);
+    let largest = (!histogram.is_empty()).then(|| histogram.max());
     Second {
         second,
-        completed: histogram.len(),
+        completed: histogram.len().saturating_sub(latency.censored),
+        censored: latency.censored,
+        censored_from_ns: latency.censored_from,
         errors,
-        response_p50_ns: quantile(histogram, 0.5),
-        response_p99_ns: quantile(histogram, 0.99),
-        response_max_ns: (!histogram.is_empty()).then(|| histogram.max()),
+        response_p50_ns: quantile(histogram, 0.5).filter(is_known),
+        response_p99_ns: quantile(histogram, 0.99).filter(is_known),
+        response_max_ns: largest.filter(is_known),
         histogram: blob::encode(histogram),
     }
 }

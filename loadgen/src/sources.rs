@@ -13,7 +13,7 @@ use std::os::fd::OwnedFd;
 use nix::errno::Errno;
 use nix::sys::socket::{SockaddrStorage, bind, setsockopt, sockopt};
 
-use crate::flags::{Close, Sources};
+use crate::flags::{Close, ProtocolName, Sources};
 use crate::load::Load;
 
 /// Addresses for connections that this side closes and replaces all the time: TIME_WAIT lasts a
@@ -36,6 +36,8 @@ impl SourcePool {
         let addresses = match &load.sources {
             Sources::List(list) => list.clone(),
             Sources::Network(network) => network.hosts().take(MAX_ADDRESSES).collect(),
+            // A Redis in its protected mode, which is its default, serves 127.0.0.1 alone.
+            Sources::Auto if load.protocol == ProtocolName::Resp => Vec::new(),
             Sources::Auto => automatic(load.target, needed(load, port_range())),
         };
         Self { addresses }

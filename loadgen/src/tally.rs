@@ -133,6 +133,10 @@ pub struct Tally {
     pub cpu_ns: [u64; 2],
     /// Time polled in vain inside the window, in nanoseconds.
     pub spin_ns: u64,
+    /// Time inside the window in which a worker did not run, in nanoseconds.
+    pub stalled_ns: u64,
+    /// The longest such time.
+    pub longest_stall_ns: u64,
     /// Fairness of the window.
     pub fairness: Fairness,
     /// First failure of each kind.
@@ -157,6 +161,8 @@ impl Tally {
         self.bytes_sent += other.bytes_sent;
         self.bytes_received += other.bytes_received;
         self.spin_ns += other.spin_ns;
+        self.stalled_ns += other.stalled_ns;
+        self.longest_stall_ns = self.longest_stall_ns.max(other.longest_stall_ns);
         self.fairness.merge(&other.fairness);
         other
             .failures

@@ -11,6 +11,9 @@ pub const MAX_DURATION: Duration = Duration::from_secs(7 * 24 * 3600);
 /// The highest rate any flag accepts, events per second.
 pub const MAX_RATE_PER_S: f64 = 1e7;
 
+/// The lowest rate: one event in a quarter of an hour.
+pub const MIN_RATE_PER_S: f64 = 0.001;
+
 /// Nanoseconds in a second.
 pub const SECOND_NS: u64 = 1_000_000_000;
 
@@ -39,11 +42,11 @@ pub fn parse_rate(text: &str) -> Result<f64, String> {
         .parse()
         .map_err(|_| format!("`{text}` is not a rate (try 1500, 0.5 or 60k, per second)"))?;
     let rate_per_s = number * unit as f64;
-    if rate_per_s > 0.0 && rate_per_s <= MAX_RATE_PER_S {
+    if (MIN_RATE_PER_S..=MAX_RATE_PER_S).contains(&rate_per_s) {
         Ok(rate_per_s)
     } else {
         Err(format!(
-            "`{text}`: a rate lies above 0 and at most {MAX_RATE_PER_S:.0} per second"
+            "`{text}`: a rate lies between {MIN_RATE_PER_S} and {MAX_RATE_PER_S:.0} per second"
         ))
     }
 }

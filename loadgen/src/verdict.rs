@@ -9,6 +9,9 @@ use crate::units::{format_count, format_ns};
 /// Useful CPU share from which a generator counts as saturated.
 pub const SATURATED: f64 = 0.95;
 
+/// Share of the window that a generator may have been kept from running: beyond it p99 is its own.
+const STALLED: f64 = 0.01;
+
 /// The verdict that reasons amount to: the worst of theirs.
 #[must_use]
 pub fn of_reasons(reasons: &[Reason]) -> Verdict {
@@ -28,10 +31,13 @@ pub fn judge(outcome: &Outcome, supervised: bool) -> Vec<Reason> {
             .then(|| generator_saturated(outcome))
             .flatten(),
         load_not_delivered(outcome),
-        schedule_slip(outcome),
-        little(outcome),
+        schedule_slip(outcome).or_else(|| stalled(outcome)),
+        nothing_answered(outcome).or_else(|| little(outcome)),
         local_limits(outcome),
-        window_too_short(outcome).or_else(|| not_steady(outcome)),
+        outcome
+            .complete
+            .then(|| window_too_short(outcome).or_else(|| not_steady(outcome)))
+            .flatten(),
         queue_overflow(outcome),
     ];
     checks.into_iter().flatten().collect()
@@ -69,8 +75,37 @@ fn load_not_delivered(outcome: &Outcome) -> Option<Reason> {
     reason("W02", text)
 }
 
+/// Nothing was in flight that was ever answered: there is no figure that could be believed.
+fn nothing_answered(outcome: &Outcome) -> Option<Reason> {
+    let answered =
+        outcome.requests.completed + outcome.requests.completed_halves.iter().sum::<u64>();
+    if answered > 0 || !outcome.complete || outcome.window_s == 0.0 {
+        return None;
+    }
+    reason("W04", "no request was answered in the window".into())
+}
+
+/// A generator that did not run sent late whatever became due meanwhile, and took the time of what it had not read yet.
+fn stalled(outcome: &Outcome) -> Option<Reason> {
+    let generator = &outcome.generator;
+    let share = generator.stalled_s / (outcome.window_s * generator.threads.max(1) as f64);
+    if share <= STALLED || !share.is_finite() {
+        return None;
+    }
+    let text = format!(
+        "the generator did not run for {:.1} % of the window, up to {} at a time: latencies hold its own pauses",
+        share * 100.0,
+        format_ns(generator.longest_stall_ns)
+    );
+    reason("W03", text)
+}
+
+/// The 99th percentile of the slip, or where there are too few samples for one the 90th, which lies below it.
 fn schedule_slip(outcome: &Outcome) -> Option<Reason> {
-    let slip = outcome.schedule_slip_ns.p99?;
+    let (name, slip) = match (outcome.schedule_slip_ns.p99, outcome.schedule_slip_ns.p90) {
+        (Some(p99), _) => ("p99", p99),
+        (None, p90) => ("p90", p90?),
+    };
     let response = outcome.latency_ns.response.p50?;
     if slip <= 100_000 || slip as f64 <= 0.1 * response as f64 {
         return None;
@@ -78,7 +113,7 @@ fn schedule_slip(outcome: &Outcome) -> Option<Reason> {
     reason(
         "W03",
         format!(
-            "requests left late: slip p99 {} beside a response p50 of {}",
+            "requests left late: slip {name} {} beside a response p50 of {}",
             format_ns(slip),
             format_ns(response)
         ),
@@ -98,6 +133,8 @@ fn little(outcome: &Outcome) -> Option<Reason> {
         && failed == 0;
     if load.is_open_loop()
         || load.churns()
+        // A server that closes makes pauses, whatever the load asked for.
+        || outcome.connections.established > outcome.connections.requested
         || load.protocol == crate::flags::ProtocolName::Discard
         || !undisturbed
         || !outcome.complete

@@ -206,8 +206,11 @@ fn stage_of(status: u16, version_1_1: bool, headers: &[httparse::Header<'_>]) ->
         } else if header.name.eq_ignore_ascii_case("transfer-encoding") {
             chunked = value.to_ascii_lowercase().ends_with(b"chunked");
         } else if header.name.eq_ignore_ascii_case("connection") {
-            closes = value.eq_ignore_ascii_case(b"close")
-                || (closes && !value.eq_ignore_ascii_case(b"keep-alive"));
+            let lists = |word: &[u8]| {
+                let mut items = value.split(|byte| *byte == b',');
+                items.any(|item| item.trim_ascii().eq_ignore_ascii_case(word))
+            };
+            closes = lists(b"close") || (closes && !lists(b"keep-alive"));
         }
     }
     let place = match (chunked, length) {

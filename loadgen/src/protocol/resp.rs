@@ -11,7 +11,7 @@ const PONG: &[u8] = b"+PONG\r\n";
 const CRLF: &[u8] = b"\r\n";
 
 /// The longest error line that is read to its end.
-const MAX_LINE: usize = 512;
+const MAX_LINE: usize = 4096;
 
 /// PING, with a payload or without.
 #[derive(Clone, Copy, Debug)]
@@ -187,7 +187,8 @@ mod tests {
             assert_eq!(feed(Resp::new(None), error, cut), done);
         }
         assert_eq!(feed(Resp::new(None), b"+PANG\r\n", 2), Received::Mismatch);
-        assert_eq!(feed(Resp::new(None), &[b'-'; 600], 300), Received::Garbage);
+        let endless = vec![b'-'; MAX_LINE + 100];
+        assert_eq!(feed(Resp::new(None), &endless, 300), Received::Garbage);
     }
 
     proptest! {

@@ -35,10 +35,26 @@ const SWEEP_MIN: usize = 16;
 /// 256 of 10 000 in every tick cost a tenth of the CPU.
 const SWEEP_TICKS: usize = 512;
 
+/// A worker that has not read its clock for so long did not run: it reads it with every event, and never sleeps for
+/// more than a third of this.
+const STALL_NS: u64 = 15_000_000;
+
 impl Worker {
+    /// What happens from here on, happens now. Requests that became due while this thread was kept from running are
+    /// late by its fault, however quickly they are then sent.
+    pub(super) fn read_clock(&mut self) {
+        let now_ns = now_ns();
+        let gap_ns = now_ns.saturating_sub(self.now_ns);
+        if gap_ns > STALL_NS && self.phase(now_ns) == Phase::Window {
+            self.tally.stalled_ns += gap_ns;
+            self.tally.longest_stall_ns = self.tally.longest_stall_ns.max(gap_ns);
+        }
+        self.now_ns = now_ns;
+    }
+
     pub(super) fn turn_clock(&mut self) {
         let before_ns = self.now_ns;
-        self.now_ns = now_ns();
+        self.read_clock();
         if self.idle_pass {
             self.tally.spin_ns += (self.now_ns - before_ns).min(EMPTY_POLL_NS);
         }
@@ -79,7 +95,7 @@ impl Worker {
         let second = (self.next_interval_ns - self.edges.window_start_ns) / SECOND_NS - 1;
         let errors = self.tally.errors();
         let mut interval = fresh_interval(second);
-        std::mem::swap(&mut interval.responses, &mut self.tally.response.histogram);
+        std::mem::swap(&mut interval.responses, &mut self.tally.response);
         interval.errors = errors - self.errors_before;
         self.errors_before = errors;
         // The main thread outlives the workers; if it did not, the figures have no reader.
@@ -113,7 +129,7 @@ impl Worker {
                     .plan
                     .schedule
                     .map_or(0, |schedule| schedule.first(stream));
-                connection.next_due_ns = start_ns + first_ns;
+                connection.next_due_ns = start_ns.saturating_add(first_ns);
                 connection.queued = true;
                 self.due
                     .push(std::cmp::Reverse((connection.next_due_ns, slot)));

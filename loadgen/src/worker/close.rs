@@ -45,6 +45,8 @@ impl Worker {
         if connection.in_flight() > 0 && self.plan.protocol.ends_at_eof(&connection.framing) {
             let ok = connection.framing.http.ok();
             self.complete(slot, ok);
+            // Its end was the end of the answer, as the server had said.
+            self.connections[slot as usize].retire = true;
         }
         self.tally.connections.closed_by_peer += 1;
         let planned = self.connections[slot as usize].retire

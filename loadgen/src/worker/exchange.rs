@@ -10,7 +10,6 @@ use super::Worker;
 use crate::connection::{InFlight, State};
 use crate::flags::Close;
 use crate::protocol::{Received, RequestId};
-use crate::sys::now_ns;
 use crate::tally::Phase;
 
 /// Reads of one connection in one turn; what is left waits for the others.
@@ -26,7 +25,7 @@ impl Worker {
             }
             if issued > 0 {
                 // A send takes microseconds: the next one is as much later.
-                self.now_ns = now_ns();
+                self.read_clock();
             }
             self.due.pop();
             self.connections[slot as usize].queued = false;
@@ -43,7 +42,8 @@ impl Worker {
         let open_loop = self.plan.schedule.is_some();
         let connection = &mut self.connections[slot as usize];
         if !self.running || !connection.active {
-            self.begin(slot, self.now_ns);
+            // Whenever it happens, it belongs to the opening of the connection and not to the load.
+            self.begin(slot, self.now_ns, Phase::Ramp);
         } else {
             if open_loop {
                 // Its next request may be due much later: only established counts here.
@@ -71,7 +71,7 @@ impl Worker {
                 if self.phase(self.now_ns) == Phase::Drain {
                     return;
                 }
-                self.begin(slot, self.now_ns);
+                self.begin(slot, self.now_ns, self.phase(self.now_ns));
                 continue;
             };
             if self.phase(due_ns) == Phase::Drain {
@@ -92,7 +92,7 @@ impl Worker {
                     .slip
                     .record(self.now_ns.saturating_sub(due_ns.max(free_ns)));
             }
-            self.begin(slot, due_ns);
+            self.begin(slot, due_ns, self.phase(due_ns));
         }
     }
 
@@ -107,9 +107,8 @@ impl Worker {
     }
 
     /// Puts a request in flight; its bytes follow in [`Worker::write`].
-    fn begin(&mut self, slot: u32, due_ns: u64) {
+    fn begin(&mut self, slot: u32, due_ns: u64, phase: Phase) {
         let begun = self.connections[slot as usize].begun;
-        let phase = self.phase(due_ns);
         let entry = InFlight {
             due_ns,
             sent_ns: self.now_ns,
@@ -221,7 +220,7 @@ impl Worker {
 
     /// Where nothing answers, a request is complete when the kernel has taken it.
     fn discard_written(&mut self, slot: u32) {
-        self.now_ns = now_ns();
+        self.read_clock();
         while self.connections[slot as usize].answered < self.connections[slot as usize].written {
             self.complete(slot, true);
         }
@@ -249,12 +248,12 @@ impl Worker {
             };
             match recv(fd.as_raw_fd(), buffer, MsgFlags::empty()) {
                 Ok(0) => {
-                    self.now_ns = now_ns();
+                    self.read_clock();
                     self.closed_by_peer(slot);
                     return false;
                 }
                 Ok(length) => {
-                    self.now_ns = now_ns();
+                    self.read_clock();
                     self.tally.bytes_received += length as u64;
                     if !self.receive(slot, &buffer[..length]) {
                         return false;
@@ -351,7 +350,7 @@ impl Worker {
                 self.tally.service.record(now_ns - sent_ns);
             }
         }
-        if self.phase(now_ns) == Phase::Window {
+        if phase != Phase::Ramp && self.phase(now_ns) == Phase::Window {
             self.count_in_window(slot);
         }
         if !self.connections[slot as usize].served {

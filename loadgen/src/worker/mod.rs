@@ -18,7 +18,6 @@ use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
-use hdrhistogram::Histogram;
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::timerfd::{ClockId, TimerFd, TimerFlags};
@@ -32,7 +31,7 @@ use crate::protocol::Protocol;
 use crate::schedule::Schedule;
 use crate::sources::SourcePool;
 use crate::sys::{now_ns, prefetch};
-use crate::tally::{Phase, Tally, new_histogram};
+use crate::tally::{Latency, Phase, Tally};
 
 use pacer::ConnectPacer;
 
@@ -97,8 +96,8 @@ impl Share {
 pub struct Interval {
     /// Which second of the window.
     pub second: u64,
-    /// Response times of requests due in the window and completed in this second.
-    pub responses: Histogram<u64>,
+    /// Response times of requests due in the window and completed, or given up, in this second.
+    pub responses: Latency,
     /// Requests failed in it.
     pub errors: u64,
 }
@@ -281,7 +280,9 @@ impl Worker {
         let load = &self.plan.load;
         let in_flight = self.connections.iter().filter(|c| c.active).count() as u64 * load.pipeline;
         let paced = load.is_open_loop() || load.think_ns > 0 || load.requests_per_conn.is_some();
-        let sparse = in_flight < 10 && !paced && self.plan.protocol.answers();
+        // Several workers on one CPU would poll at each other's cost.
+        let alone = self.share.stride <= online_cpus();
+        let sparse = in_flight < 10 && !paced && alone && self.plan.protocol.answers();
         load.poll == Poll::Spin || (load.poll == Poll::Auto && sparse && online_cpus() > 1)
     }
 
@@ -383,7 +384,7 @@ fn epoll_and_timer() -> io::Result<(Epoll, TimerFd)> {
 fn fresh_interval(second: u64) -> Interval {
     Interval {
         second,
-        responses: new_histogram(),
+        responses: Latency::default(),
         errors: 0,
     }
 }

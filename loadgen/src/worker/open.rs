@@ -14,7 +14,7 @@ use nix::sys::socket::{
 use super::{PASS, Worker};
 use crate::connection::State;
 use crate::control::NEVER;
-use crate::sys::{now_ns, total_retransmits};
+use crate::sys::total_retransmits;
 use crate::tally::{Phase, count, errno_name};
 
 /// A connect that took longer has probably had its SYN sent again: the first
@@ -138,7 +138,7 @@ impl Worker {
             false => Errno::UnknownErrno,
         };
         if errno == Errno::UnknownErrno {
-            self.now_ns = now_ns();
+            self.read_clock();
             self.established(slot);
             return self.connections[slot as usize].state == State::Open;
         }

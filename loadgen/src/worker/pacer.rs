@@ -5,6 +5,7 @@
 //! open exactly the one sequence.
 
 use super::Share;
+use crate::flags::Arrival;
 use crate::load::Load;
 use crate::schedule::{Schedule, mix};
 
@@ -12,6 +13,7 @@ use crate::schedule::{Schedule, mix};
 #[derive(Clone, Debug)]
 pub(super) struct ConnectPacer {
     schedule: Schedule,
+    is_random: bool,
     first: u64,
     stride: u64,
     start_ns: u64,
@@ -27,6 +29,7 @@ impl ConnectPacer {
         let schedule = Schedule::new(load.connect_arrival, 1, rate_per_s, mix(load.seed));
         Some(Self {
             schedule,
+            is_random: load.connect_arrival == Arrival::Poisson,
             first: share.first,
             stride: share.stride,
             start_ns: 0,
@@ -54,6 +57,12 @@ impl ConnectPacer {
     }
 
     fn step(&mut self, count: u64) {
+        if !self.is_random {
+            // An even sequence needs no predecessor.
+            self.position += count;
+            self.offset_ns = self.schedule.next(0, self.position, 0);
+            return;
+        }
         for _ in 0..count {
             self.position += 1;
             self.offset_ns = self.schedule.next(0, self.position, self.offset_ns);
@@ -66,7 +75,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::flags::{Arrival, LoadFlags, RunFlags, ShapeFlags};
+    use crate::flags::{LoadFlags, RunFlags, ShapeFlags};
 
     fn due_times(workers: u64, poisson: bool, each: usize) -> Vec<u64> {
         let flags = LoadFlags {

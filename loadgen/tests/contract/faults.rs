@@ -163,7 +163,14 @@ fn silence_times_out_and_is_not_forgotten() {
         );
         assert!(failed(&outcome, "TIMEOUT") >= 3, "{:?}", outcome.failures);
         assert_eq!(outcome.whole_run.completed, 0);
+        assert_eq!(outcome.verdict, Verdict::Invalid, "{:?}", outcome.reasons);
+        assert!(outcome.reasons.iter().any(|r| r.code == "W04"));
+        let (completed, censored) = outcome.series.iter().fold((0, 0), |(done, lost), second| {
+            (done + second.completed, lost + second.censored)
+        });
+        assert_eq!(completed, 0, "{:?}", outcome.series);
         let response = &outcome.latency_ns.response;
+        assert!((1..=response.censored).contains(&censored));
         assert_eq!(response.censored, response.count);
         assert!(
             response

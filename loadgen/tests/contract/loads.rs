@@ -1,6 +1,7 @@
 //! Open loop, populations and pacers: what is offered is what was asked for, and
 //! what the server did is what is shown.
 
+use std::process::Stdio;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
@@ -267,5 +268,50 @@ fn a_pipeline_keeps_its_depth() {
             .is_some_and(|mean| mean > 6_000_000),
         "{:?}",
         outcome.latency_ns.response
+    );
+}
+
+/// An exchange that opens a connection, whenever that is, is no request of the load.
+#[test]
+fn replaced_silent_connections_are_no_part_of_an_open_loop() {
+    let fixture = Fixture::start(Behaviour::Echo);
+    for more in [["--conn-lifetime", "100ms"], ["--reconnect-rate", "100"]] {
+        let args = ["--conns", "2", "--idle", "10", "--rate", "300"];
+        let outcome = run(&fixture, &[&args[..], &more[..]].concat());
+        let (requests, response) = (&outcome.requests, &outcome.latency_ns.response);
+        assert!(outcome.connections.closed_by_us > 10, "{more:?}");
+        assert_eq!(requests.offered, requests.sent + requests.dropped);
+        assert_eq!(response.count, requests.offered, "{more:?}");
+    }
+}
+
+#[test]
+fn a_generator_that_did_not_run_says_so() {
+    let fixture = Fixture::start(Behaviour::Echo);
+    let args = ["--conns", "4", "--rate", "500", "--duration", "1500ms"];
+    let mut child = Guard(
+        loadgen(fixture.address, &args)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("starts"),
+    );
+    while Books::get(&fixture.books.messages) < 150 {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let signal = |signal| {
+        let pid = nix::unistd::Pid::from_raw(child.0.id() as i32);
+        nix::sys::signal::kill(pid, signal).expect("delivered");
+    };
+    signal(nix::sys::signal::Signal::SIGSTOP);
+    std::thread::sleep(Duration::from_millis(300));
+    signal(nix::sys::signal::Signal::SIGCONT);
+    let outcome: Outcome = serde_json::from_str(&child.printed()).expect("an outcome");
+    let generator = &outcome.generator;
+    assert!(generator.longest_stall_ns >= 250_000_000, "{generator:?}");
+    assert!(generator.stalled_s >= 0.25, "{generator:?}");
+    assert!(
+        outcome.reasons.iter().any(|r| r.code == "W03"),
+        "{:?}",
+        outcome.reasons
     );
 }

@@ -349,7 +349,19 @@ fn segments_merge_to_the_whole() {
             .to_string_lossy()
             .into_owned()
     };
-    let common = ["--conns", "8", "--duration", "300ms", "--rate", "900"];
+    // Far enough ahead for three processes to start and connect on a loaded machine.
+    let at = std::time::SystemTime::now() + Duration::from_secs(5);
+    let at = humantime::format_rfc3339_millis(at).to_string();
+    let common = [
+        "--conns",
+        "8",
+        "--duration",
+        "1s",
+        "--rate",
+        "900",
+        "--start-at",
+        &at,
+    ];
     let part = |index: u32| {
         let segment = format!("{index}/3");
         run(
@@ -361,7 +373,12 @@ fn segments_merge_to_the_whole() {
             .concat(),
         )
     };
-    let parts: Vec<Outcome> = (0..3).map(part).collect();
+    let parts: Vec<Outcome> = std::thread::scope(|scope| {
+        let running = [0, 1, 2].map(|index| scope.spawn(move || part(index)));
+        running
+            .map(|thread| thread.join().expect("no panic"))
+            .into()
+    });
     let sum = |of: fn(&Outcome) -> u64| parts.iter().map(of).sum::<u64>();
     let output = program()
         .args(["merge", &path(2), &path(0), &path(1), "--format", "json"])
@@ -377,7 +394,7 @@ fn segments_merge_to_the_whole() {
     // 900/s for 300 ms, however it is divided.
     assert_eq!(
         (merged.requests.offered, sum(|part| part.requests.offered)),
-        (270, 270)
+        (900, 900)
     );
     assert_eq!(
         merged.requests.completed,
@@ -417,10 +434,26 @@ fn bad_outcome_files_end_with_2_and_a_sentence() {
     let table = [
         (second[..second.len() / 2].to_owned(), "EOF"),
         (String::new(), "EOF"),
-        ("[]".into(), "invalid"),
+        ("[]".into(), "schema is missing"),
         (
             second.replacen("\"schema\"", "\"scheme\"", 1),
+            "schema is missing",
+        ),
+        (
+            second.replacen("\"ramp_s\"", "\"ramp\"", 1),
             "unknown field",
+        ),
+        (
+            second.replacen(
+                "\"attempts\":",
+                "\"attempts\":18446744073709551615,\"x\":",
+                1,
+            ),
+            "attempts is 18446744073709551615",
+        ),
+        (
+            second.replacen("\"count\":2", "\"count\":0", 1),
+            "there is no segment",
         ),
         (
             second.replacen("tenk.outcome/1", "tenk.outcome/9", 1),
