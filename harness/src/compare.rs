@@ -272,7 +272,8 @@ fn for_people(lines: &[Line], alone: &[String], style: TableStyle) -> String {
         text.push_str("\nAn interval needs four trials in each run: --repeat 4 or more.");
     }
     text.push_str(
-        "\nThe runs were made one after the other: what changed on the machine between them is in every difference.\n\
+        "\nchange: the Hodges–Lehmann estimate over all pairs of trials, which is not the ratio of the two medians.\n\
+         The runs were made one after the other: what changed on the machine between them is in every difference.\n\
          `harness gate` measures two builds in one job, in pairs.\n",
     );
     text

@@ -374,7 +374,7 @@ mod tests {
                 "repeat = [1, 2]",
                 "tenk.toml:1: repeat: one value is needed, not a list",
             ),
-            ("rate = nan", "a rate lies above 0"),
+            ("rate = nan", "a rate lies between"),
             (
                 "seed = 1979-05-27",
                 "seed: a number or a text is needed, not a date",

@@ -231,15 +231,22 @@ fn status(trial: &TrialPlan, evidence: &Evidence) -> (Status, Option<String>) {
     }
     let Some(outcome) = &evidence.outcome else {
         let why = evidence.generator_error.clone().unwrap_or_default();
-        let status = match evidence.answers_afterwards {
-            true => Status::Ok,
-            false => Status::Hung,
+        let status = match (evidence.answers_afterwards, evidence.wrong_answer) {
+            (true, _) => Status::Ok,
+            (false, true) => Status::Wrong,
+            (false, false) => Status::Hung,
         };
         return (status, Some(format!("no outcome: {why}")));
     };
     if outcome.requests.mismatched > 0 {
         let n = outcome.requests.mismatched;
         return (Status::Wrong, Some(format!("{n} replies had wrong bytes")));
+    }
+    if evidence.wrong_answer {
+        return (
+            Status::Wrong,
+            Some("wrong bytes came back after the load had gone".into()),
+        );
     }
     if !evidence.answers_afterwards {
         return (

@@ -235,6 +235,13 @@ fn agree(csv: &[(u64, Row)], json: &[Row]) -> Result<Option<String>, Fault> {
             );
             return Err((Some(*line), what));
         }
+        if let Some(column) = differing(a, b) {
+            let what = format!(
+                "`{column}` of trial {} is not what run.json has: one of the two was changed",
+                a.trial
+            );
+            return Err((Some(*line), what));
+        }
     }
     let last = csv.last().map_or(1, |(line, _)| *line);
     match (csv.len(), json.len()) {
@@ -251,6 +258,23 @@ fn agree(csv: &[(u64, Row)], json: &[Row]) -> Result<Option<String>, Fault> {
             format!("{rows} rows, but run.json has {trials} trials"),
         )),
     }
+}
+
+/// The first column in which two rows differ. Numbers that were written as text twice may differ in their last bit.
+fn differing(a: &Row, b: &Row) -> Option<String> {
+    let cells = |row: &Row| serde_json::to_value(row).ok();
+    let (a, b) = (cells(a)?, cells(b)?);
+    let same = |a: &Value, b: &Value| match (a.as_f64(), b.as_f64()) {
+        (Some(x), Some(y)) => (x - y).abs() <= 1e-12 * x.abs().max(y.abs()),
+        _ => a == b,
+    };
+    let differs = |(name, value): &(&String, &Value)| {
+        !b.get(name.as_str()).is_some_and(|other| same(value, other))
+    };
+    a.as_object()?
+        .iter()
+        .find(differs)
+        .map(|(name, _)| name.clone())
 }
 
 #[cfg(test)]

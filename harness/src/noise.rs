@@ -24,6 +24,11 @@ const STEAL: f64 = 0.02;
 /// machine of two CPUs stayed below 5 %.
 const FOREIGN_CPUS: f64 = 0.10;
 
+/// No machine on which more than this is ordinary can measure anything: a calibration beside a build or another run is
+/// no licence for the next one.
+const MOST_STEAL: f64 = 0.25;
+const MOST_FOREIGN_CPUS: f64 = 0.5;
+
 /// What is beyond the ordinary in a trial.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Limits {
@@ -52,13 +57,17 @@ impl Limits {
     /// What a calibration saw in 95 of 100 trials, doubled, and never less than the defaults: a machine that was very
     /// quiet then may be a little less so today.
     fn of(rows: &[Row], cpus: f64) -> Limits {
-        let beyond = |of: &dyn Fn(&Row) -> Option<f64>, least: f64| {
+        let beyond = |of: &dyn Fn(&Row) -> Option<f64>, least: f64, most: f64| {
             let values: Vec<f64> = rows.iter().filter_map(of).collect();
-            quantile_95(values).map_or(least, |seen| (2.0 * seen).max(least))
+            quantile_95(values).map_or(least, |seen| (2.0 * seen).clamp(least, most))
         };
         Limits {
-            steal: beyond(&|row| row.steal_fraction, STEAL),
-            foreign_cpus: beyond(&|row| Some(row.foreign_cpu_fraction? * cpus), FOREIGN_CPUS),
+            steal: beyond(&|row| row.steal_fraction, STEAL, MOST_STEAL),
+            foreign_cpus: beyond(
+                &|row| Some(row.foreign_cpu_fraction? * cpus),
+                FOREIGN_CPUS,
+                MOST_FOREIGN_CPUS,
+            ),
         }
     }
 }
@@ -145,6 +154,11 @@ impl NoiseFloor {
             true => Ok(floor),
             false => Err(format!("not a {SCHEMA}")),
         }
+    }
+
+    /// Whether the machine was too busy for this to be its noise.
+    pub fn is_of_a_busy_machine(&self) -> bool {
+        self.limits.steal >= MOST_STEAL || self.limits.foreign_cpus >= MOST_FOREIGN_CPUS
     }
 
     /// Keeps it for later runs; returns where.

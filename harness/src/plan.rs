@@ -2,6 +2,7 @@
 
 use crate::cli::{Netns, RunFlags};
 use crate::error::Failure;
+use crate::export::visible;
 use crate::noise::Limits;
 use crate::rate::{Found, Rate};
 use crate::trial::launch::{Network, read_sysctls};
@@ -167,6 +168,14 @@ impl Plan {
                 "--protocol resp is for --server and --target: the models answer an echo, not +PONG",
             ));
         }
+        let spoken = protocol_of(flags, service);
+        if flags.load.protocol != ProtocolName::Echo && flags.load.protocol != spoken {
+            return Err(Failure::usage(format!(
+                "--service {} speaks another protocol than --protocol {}: give one of the two",
+                service.name(),
+                format!("{:?}", flags.load.protocol).to_lowercase()
+            )));
+        }
         if flags.rate.contains(&Rate::Auto) && flags.rate.len() > 1 {
             return Err(Failure::usage(
                 "--rate auto stands alone: it is found out for every workload",
@@ -282,9 +291,10 @@ fn arms(flags: &RunFlags) -> Result<Vec<Arm>, Failure> {
     };
     for command in &flags.server {
         arms.push(Arm {
-            label: unused_label(program_name(command), &arms),
+            label: unused_label(&visible(program_name(command)), &arms),
             subject: Subject::Command(command.clone()),
-            variant: Some(command.clone()),
+            // Rows are read by people and their terminals.
+            variant: Some(visible(command)),
         });
     }
     if let Some(addr) = flags.target {
@@ -305,11 +315,18 @@ fn arms(flags: &RunFlags) -> Result<Vec<Arm>, Failure> {
             "nothing to measure: give --model NAME (`harness list` names them), --server CMD, --target ADDR, or a \
              --scenario that does",
         )),
+        (false, _) if flags.pid.is_some_and(|pid| !is_there(pid)) => {
+            Err(Failure::usage("--pid: there is no such process"))
+        }
         (_, true) => Err(Failure::usage(
             "--pid is the process of a --target: give that too",
         )),
         _ => Ok(arms),
     }
+}
+
+fn is_there(pid: u32) -> bool {
+    std::path::Path::new(&format!("/proc/{pid}")).exists()
 }
 
 /// The first word of a command without its folders.

@@ -90,7 +90,8 @@ fn wall(cell: &Cell) -> Option<String> {
 
 /// The arms that did not serve everything, and the diagonal; the others would all lie on it, so they are named.
 fn fallen_short(all: Vec<Series>, caption: &mut Vec<String>, values: &[f64]) -> Vec<Series> {
-    let everything = |s: &Series| s.points.iter().all(|p| p.y >= p.x);
+    // A median may hide the trial that fell short; the status does not.
+    let everything = |s: &Series| s.points.iter().all(|p| p.y >= p.x && p.note.is_none());
     let (whole, mut short): (Vec<Series>, Vec<Series>) = all.into_iter().partition(everything);
     let names: Vec<&str> = whole.iter().map(|s| s.label.as_str()).collect();
     if !names.is_empty() {

@@ -32,11 +32,14 @@ pub struct Panel<'a> {
     pub suffix: String,
 }
 
-/// Every cell once: sweeps over connections first, then over idle connections, then what stands alone.
+/// Sweeps over connections first, then over idle connections, then what is in neither; where both take several values
+/// a cell is in a panel of each kind.
 pub fn panels(rows: &[Row]) -> Vec<Panel<'_>> {
-    let (mut panels, rest) = sweeps(cells(rows), Along::Connections);
-    let (idle, rest) = sweeps(rest, Along::Idle);
+    let (mut panels, alone) = sweeps(cells(rows), Along::Connections);
+    let (idle, rest) = sweeps(cells(rows), Along::Idle);
     panels.extend(idle);
+    let is_alone = |cell: &Cell| alone.iter().any(|other| same_workload(cell, other));
+    let rest = rest.into_iter().filter(is_alone).collect();
     panels.extend(
         sweeps(rest, Along::Nothing)
             .1

@@ -201,7 +201,7 @@ fn cell_name(cell: &Cell) -> String {
 }
 
 /// Text with every control character written out (`\u{1b}`), so that no reader of the file obeys it.
-fn visible(text: &str) -> String {
+pub fn visible(text: &str) -> String {
     let written_out = |c: char| match c.is_control() {
         true => c.escape_unicode().to_string(),
         false => c.to_string(),

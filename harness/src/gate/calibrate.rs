@@ -86,6 +86,12 @@ pub async fn calibrate(flags: &CalibrateFlags) -> Result<u8, Failure> {
             record.run_dir()
         ))
     })?;
+    if floor.is_of_a_busy_machine() {
+        eprintln(
+            "note: something else used this machine while it was calibrated; what is kept is capped, and says little: \
+             calibrate again when it is idle",
+        );
+    }
     let path = floor.keep();
     let path = path.map_err(|e| Failure::failed(format!("cannot keep the noise floor: {e}")))?;
     // The floor's server and generator choose CPUs of their own.

@@ -232,10 +232,23 @@ async fn prepare(
     sides: &[Side; 2],
 ) -> Result<Binaries, Failure> {
     cgroup::sweep_leftovers(trial::PREFIX);
-    let mut binaries = Binaries::prepare(&["loadgen"], flags.quiet).await?;
     let mut names: Vec<&str> = plan.models().map(|model| model.name).collect();
     names.dedup();
+    // A calibration compares this program's own servers with themselves, wherever they come from.
+    let own = flags.base.is_none() && flags.base_cmd.is_none();
+    let needed = match own {
+        true => [&["loadgen"], &names[..]].concat(),
+        false => vec!["loadgen"],
+    };
+    let mut binaries = Binaries::prepare(&needed, flags.quiet).await?;
     for side in sides {
+        if own {
+            for name in &names {
+                let path = binaries.path(name);
+                binaries.add(&format!("{}/{name}", side.name), &path)?;
+            }
+            continue;
+        }
         side.check_out().await?;
         if let Some(command) = &flags.build {
             side.build(command).await?;

@@ -36,7 +36,7 @@ fn ranking(ranking: &Ranking) -> String {
                 " (differences within {percent:.0} % count as none):\n"
             ));
             for place in &ranking.places {
-                text.push_str(&line(&place.arm, &standing(place, ranking.more_is_better)));
+                text.push_str(&line(&place.arm, &standing(place, ranking)));
             }
         }
     }
@@ -48,7 +48,9 @@ fn ranking(ranking: &Ranking) -> String {
 
 /// A relative change with its sign: `+9.8 %`.
 pub fn percent(change: f64) -> String {
-    format!("{:+.1} %", change * 100.0)
+    // What rounds to nothing has no sign.
+    let tenths = (change * 1000.0).round() / 10.0;
+    format!("{:+.1} %", tenths + 0.0)
 }
 
 /// A figure in the unit that its column's name ends with.
@@ -85,14 +87,21 @@ fn too_short(ranking: &Ranking) -> Option<u64> {
     needs.collect::<Option<Vec<u64>>>()?.into_iter().min()
 }
 
-/// What may be said of an arm: `worse by 33.0 % (31.2 to 35.1 %)`.
-pub fn standing(place: &Place, more_is_better: bool) -> String {
-    let Some(difference) = place.difference else {
-        return "best".into();
+/// What may be said of an arm: `worse by 33.0 % (31.2 to 35.1 %)`. The first is the best where every other was compared
+/// with it to an end; until then it only leads.
+pub fn standing(place: &Place, ranking: &Ranking) -> String {
+    let is_open = |p: &Place| matches!(p.standing, Standing::NeedsBlocks(_));
+    let first = match ranking.places.iter().any(is_open) {
+        true => "leads",
+        false => "best",
     };
+    let Some(difference) = place.difference else {
+        return first.into();
+    };
+    let more_is_better = ranking.more_is_better;
     let change = signed_change(&difference);
     match place.standing {
-        Standing::Best => "best".into(),
+        Standing::Best => first.into(),
         Standing::Tied => format!("tied with the best: {change}"),
         Standing::Worse => format!("worse by {}", worse_by(&difference, more_is_better)),
         Standing::NeedsBlocks(Some(n)) => format!("needs {n} blocks: {change}"),

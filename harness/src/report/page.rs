@@ -164,7 +164,7 @@ struct RankingTable {
 
 fn ranking(ranking: &Ranking) -> RankingTable {
     let placed = ranking.places.iter().map(|place| {
-        let words = super::comparison::standing(place, ranking.more_is_better);
+        let words = super::comparison::standing(place, ranking);
         vec![
             shown(&place.arm),
             super::comparison::figure_in_words(ranking, place),

@@ -1,11 +1,11 @@
 //! The table on stdout: its headline above, one line per cell, the reasons below.
 
 use super::comparison;
-use crate::row::{Row, Status, Verdict, in_words};
+use crate::row::{Row, Status, Verdict, Workload, in_words};
 use crate::summary::{Cell, Figure, cells};
 use comfy_table::presets::{ASCII_MARKDOWN, NOTHING};
 use comfy_table::{CellAlignment, Table, TableStyle};
-use loadgen::units::{format_bytes, format_count, format_ns};
+use loadgen::units::{format_bytes, format_count, format_ns, format_rate};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -67,10 +67,18 @@ fn headline(cells: &[Cell]) -> String {
             _ => {}
         }
     }
-    let all_served = cells
+    let unserved = cells
         .iter()
-        .any(|cell| cell.count(|row| row.conns_served).is_some());
-    if text.is_empty() && all_served {
+        .filter(|cell| cell.rows.iter().any(|row| row.conns_served.is_none()));
+    let mut names: Vec<&str> = unserved.map(|cell| cell.arm).collect();
+    names.dedup();
+    for arm in &names {
+        text.push_str(&format!(
+            "{}: not every trial came to serving connections\n",
+            printable(arm)
+        ));
+    }
+    if text.is_empty() && !cells.is_empty() {
         text.push_str("Every connection asked for was served.\n");
     }
     text
@@ -78,11 +86,25 @@ fn headline(cells: &[Cell]) -> String {
 
 fn table(cells: &[Cell], style: TableStyle) -> String {
     let mut table = Table::new();
-    table.load_style(style).set_header(COLUMNS);
+    let varied = varied(cells);
+    let (first, rest) = COLUMNS.split_at(VARIED_AT);
+    let names = varied.iter().map(|(name, _)| *name);
+    let header: Vec<&str> = first
+        .iter()
+        .copied()
+        .chain(names)
+        .chain(rest.iter().copied())
+        .collect();
+    table.load_style(style).set_header(&header);
     for cell in cells {
-        table.add_row(line(cell));
+        let mut words = line(cell);
+        let more = varied
+            .iter()
+            .map(|(_, of)| of(&cell.workload).unwrap_or_default());
+        words.splice(VARIED_AT..VARIED_AT, more.collect::<Vec<String>>());
+        table.add_row(words);
     }
-    for (i, name) in COLUMNS.iter().enumerate() {
+    for (i, name) in header.iter().enumerate() {
         if let Some(column) = table.column_mut(i) {
             column.set_cell_alignment(match *name {
                 "model" | "status" | "verdict" => CellAlignment::Left,
@@ -91,6 +113,37 @@ fn table(cells: &[Cell], style: TableStyle) -> String {
         }
     }
     table.trim_fmt() + "\n"
+}
+
+/// The columns that are not always there stand behind the model and its connections.
+const VARIED_AT: usize = 2;
+
+/// A part of a workload besides its connections: its name, and what it is where there is something to say.
+type Varied = (&'static str, fn(&Workload) -> Option<String>);
+
+const VARIED: [Varied; 6] = [
+    ("idle", |w| (w.idle > 0).then(|| format_count(w.idle))),
+    ("req/conn", |w| w.requests_per_conn.map(format_count)),
+    ("payload", |w| {
+        (w.payload_bytes > 0).then(|| format!("{} B", format_count(w.payload_bytes)))
+    }),
+    ("rate", |w| {
+        w.requests_per_1000_s
+            .map(|n| format_rate(n as f64 / 1000.0))
+    }),
+    ("work", |w| w.work_ns.map(format_ns)),
+    ("block", |w| w.block_ns.map(format_ns)),
+];
+
+/// Those that tell cells apart, or that all of them have; a payload is told only where there are several.
+fn varied(cells: &[Cell]) -> Vec<&'static Varied> {
+    let is_told = |(name, of): &&Varied| {
+        let mut said = cells.iter().map(|cell| of(&cell.workload));
+        let first = said.next().flatten();
+        let differs = said.any(|other| other != first);
+        differs || (first.is_some() && *name != "payload")
+    };
+    VARIED.iter().filter(is_told).collect()
 }
 
 /// A cell in words, one per column.
@@ -143,6 +196,7 @@ fn spread(figure: Figure) -> String {
 /// A reason that several trials share is said once, with their number.
 fn notes(cells: &[Cell], rows: &[Row]) -> String {
     let mut text = String::new();
+    let varied = varied(cells);
     for cell in cells {
         let mut seen: BTreeMap<&str, (u32, String)> = BTreeMap::new();
         for reason in cell.rows.iter().flat_map(|row| &row.reasons.0) {
@@ -157,9 +211,12 @@ fn notes(cells: &[Cell], rows: &[Row]) -> String {
                 1 => String::new(),
                 n => format!(" ({times} of {n} trials)"),
             };
-            let conns = format_count(cell.workload.conns);
-            let (arm, words) = (printable(cell.arm), printable(words));
-            text.push_str(&format!("{arm} at {conns}: {words}{trials}\n"));
+            let mut at = format_count(cell.workload.conns);
+            for (name, of) in &varied {
+                at.extend(of(&cell.workload).map(|value| format!(", {name} {value}")));
+            }
+            let (arm, words) = (printable(cell.arm), printable(words.trim_end()));
+            text.push_str(&format!("{arm} at {at}: {words}{trials}\n"));
         }
     }
     text + &caveats(rows)
@@ -251,6 +308,31 @@ mod tests {
             "{text}"
         );
         assert!(!text.contains('\x1b'));
+    }
+
+    #[test]
+    fn what_tells_workloads_apart_is_told() {
+        let rows = [0, 100].map(|idle| Row {
+            idle,
+            verdict: Verdict::Suspect,
+            reasons: Reasons(vec![Reason {
+                code: "W06".into(),
+                text: "not steady".into(),
+            }]),
+            ..row(1.0)
+        });
+        let text = for_people(&rows, Path::new("r"), true);
+        assert!(text.contains("conns  idle  served"), "{text}");
+        assert!(text.contains("epoll at 10 000, idle 100: W06"), "{text}");
+        assert!(!text.contains("payload"), "{text}");
+    }
+
+    #[test]
+    fn an_arm_that_never_served_is_not_passed_over() {
+        let mut dead = row(1.0);
+        (dead.arm, dead.conns_served) = ("dead".into(), None);
+        let text = for_people(&[row(1.0), dead], Path::new("r"), true);
+        assert!(text.starts_with("dead: not every trial"), "{text}");
     }
 
     #[test]

@@ -352,7 +352,11 @@ fn blocks_to_settle(x: &[f64], margin: f64, pairs: usize) -> Option<u64> {
         .then(|| power::blocks_needed(sd, left, ALPHA))
         .flatten();
     let fewest = [worse, tied].into_iter().flatten().min()?;
-    Some(fewest.max(x.len() as u64 + 1))
+    Some(
+        fewest
+            .max(x.len() as u64 + 1)
+            .max(power::fewest_blocks(alpha)),
+    )
 }
 
 /// Orders places: the best, then by the difference from it.

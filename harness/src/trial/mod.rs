@@ -56,6 +56,8 @@ pub struct Evidence {
     pub outcome: Option<Outcome>,
     /// Why it said nothing.
     pub generator_error: Option<String>,
+    /// Whether one of our own exchanges was answered, and wrongly.
+    pub wrong_answer: bool,
     /// The network the trial ran in.
     pub launched: Launched,
     /// The readings around the window.
@@ -268,6 +270,7 @@ async fn measure(
     };
     if let Err(why) = first_exchange(context, trial, server).await {
         evidence.server_ended = server.ended();
+        evidence.wrong_answer = why.contains(probe::WRONG);
         evidence.generator_error = Some(format!("the first exchange failed: {why}"));
         return Ok(evidence);
     }
@@ -293,7 +296,9 @@ async fn measure(
     evidence.probes = 1;
     evidence.server_ended = server.ended();
     if evidence.server_ended.is_none() {
-        evidence.answers_afterwards = probe(context, trial, server).await.is_ok();
+        let answer = probe(context, trial, server).await;
+        evidence.answers_afterwards = answer.is_ok();
+        evidence.wrong_answer = answer.is_err_and(|why| why.contains(probe::WRONG));
         evidence.probes += 1;
         // A server may also die of the last connections' end.
         evidence.server_ended = server.ended();

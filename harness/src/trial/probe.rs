@@ -33,6 +33,15 @@ impl Service {
 /// Bytes that a probe sends to an echo or discard server.
 pub const PROBE_BYTES: &[u8] = b"tenk probe: one exchange, every byte compared\n";
 
+/// How the error of an answer begins that is not the right one.
+pub const WRONG: &str = "wrong answer";
+
+fn wrong(what: &str) -> io::Error {
+    io::Error::other(format!(
+        "{WRONG}: {what} (is this the server's --protocol?)"
+    ))
+}
+
 const PING: &[u8] = b"*1\r\n$4\r\nPING\r\n";
 
 /// Connects, makes one exchange and compares it. Errors: anything but the right answer within `timeout` per step.
@@ -46,7 +55,7 @@ pub fn exchange(addr: SocketAddr, protocol: ProtocolName, timeout: Duration) -> 
             let mut reply = vec![0; PROBE_BYTES.len()];
             stream.read_exact(&mut reply)?;
             if reply != PROBE_BYTES {
-                return Err(io::Error::other("wrong bytes in the reply"));
+                return Err(wrong("other bytes came back than were sent"));
             }
         }
         // A discard server's only sign of life is that it closes after we do.
@@ -54,7 +63,7 @@ pub fn exchange(addr: SocketAddr, protocol: ProtocolName, timeout: Duration) -> 
             stream.write_all(PROBE_BYTES)?;
             stream.shutdown(std::net::Shutdown::Write)?;
             if stream.read(&mut [0; 1])? != 0 {
-                return Err(io::Error::other("a discard server answered"));
+                return Err(wrong("a discard server answered"));
             }
         }
         ProtocolName::Resp => {
@@ -62,7 +71,7 @@ pub fn exchange(addr: SocketAddr, protocol: ProtocolName, timeout: Duration) -> 
             let mut reply = [0; 64];
             let n = stream.read(&mut reply)?;
             if !reply[..n].starts_with(b"+PONG") {
-                return Err(io::Error::other("the reply is no answer to PING"));
+                return Err(wrong("the reply is none to PING"));
             }
         }
         ProtocolName::Http => {
@@ -70,7 +79,7 @@ pub fn exchange(addr: SocketAddr, protocol: ProtocolName, timeout: Duration) -> 
             let mut reply = Vec::new();
             stream.take(1 << 20).read_to_end(&mut reply)?;
             if !reply.starts_with(b"HTTP/1.1 200 ") {
-                return Err(io::Error::other("the reply is no HTTP/1.1 200"));
+                return Err(wrong("the reply is no HTTP/1.1 200"));
             }
         }
     }

@@ -85,7 +85,7 @@ fn the_side_that_fails_is_named_and_nothing_is_judged() {
         (liar("process"), "crashed"),
         ("exit 3".to_string(), "crashed"),
     ] {
-        // The misbehaviour begins after 2 000 replies.
+        // The misbehaviour begins after the first replies.
         let words = "--conns 4 --rate 20k --warmup 20ms --duration 300ms --blocks 4 --request-timeout 500ms";
         let mut gate = gate(words, &["--base-cmd", &good, "--head-cmd", &bad]);
         let output = gate.output();

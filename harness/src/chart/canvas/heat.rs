@@ -81,7 +81,11 @@ impl Frame<'_, '_> {
         more_is_better: bool,
     ) -> Drawn {
         let corners = [(x + 1, y + 1), (x + wide - 1, y + CELL.1 - 1)];
-        let (hue, strength) = colour(cell.ratio.unwrap_or(1.0), more_is_better);
+        let (hue, strength) = match cell.ratio.unwrap_or(1.0) {
+            // Neither more nor less: it is what the others are measured by.
+            1.0 => (FAINT, 0.0),
+            ratio => colour(ratio, more_is_better),
+        };
         let inside = if cell.suspect {
             WHITE.to_rgba()
         } else {

@@ -353,7 +353,7 @@
         const strength = Math.min(1, Math.abs(log) / Math.log(4)) * 0.85;
         const colour = (part) => `rgba(var(--${(log > 0) === plot.more_is_better ? "better" : "worse"}), ${part})`;
         paint(make("rect", { x: x + 1, y: y + 1, width: wide - 2, height: 22 }, group),
-          cell.suspect ? "transparent" : colour(strength), cell.ratio === null ? "var(--line)" : colour(Math.max(0.15, strength)));
+          cell.suspect ? "transparent" : colour(strength), cell.ratio === null || log === 0 ? "var(--line)" : colour(Math.max(0.15, strength)));
         const i95 = cell.interval;
         const same = cell.ratio === 1 && (!i95 || (i95.low === 1 && i95.high === 1));
         const sure = same || (i95 && (i95.low > 1 || i95.high < 1));
