@@ -4,9 +4,10 @@ use super::canvas::Shade;
 use crate::row::Row;
 use loadgen::outcome::Floor;
 
-/// The most requests per second, where the floor was measured under such a load.
+/// The most requests per second, where the floor was measured under such a load; a load at a rate of its own may lie far
+/// below it, and a chart that held both would show neither.
 pub fn ceiling(floor: Option<&Floor>, row: &Row) -> Option<Shade> {
-    let floor = floor.filter(|_| is_like_the_floors(row))?;
+    let floor = floor.filter(|_| is_like_the_floors(row) && row.rate_per_s.is_none())?;
     Some(Shade {
         from: floor.requests_per_s,
         above: true,
@@ -54,6 +55,12 @@ mod tests {
         let shade = floor(Some(&known), &row(64), |f| f.response_p99_ns).unwrap();
         assert_eq!((shade.from, shade.above), (30_000.0, false));
         assert_eq!(ceiling(Some(&known), &row(1000)), None);
+        let paced = Row {
+            rate_per_s: Some(500.0),
+            ..row(64)
+        };
+        assert_eq!(ceiling(Some(&known), &paced), None);
+        assert!(floor(Some(&known), &paced, |f| f.response_p50_ns).is_some());
         assert_eq!(ceiling(None, &row(64)), None);
     }
 }

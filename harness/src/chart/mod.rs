@@ -20,7 +20,7 @@ mod throughput;
 mod timeline;
 pub mod unit;
 
-use crate::row::Row;
+use crate::row::{Row, Workload};
 use crate::timeline::TimelineRow;
 use crate::workers::WorkerRow;
 use hdrhistogram::Histogram;
@@ -51,6 +51,8 @@ pub struct Evidence<'a> {
 pub fn all(evidence: &Evidence) -> Vec<Chart> {
     let rows = evidence.rows;
     let mut charts = heat::draw(rows);
+    // A cell may be in two panels; what shows it alone is drawn once.
+    let mut split: Vec<Workload> = Vec::new();
     for panel in panels(rows) {
         charts.extend(throughput::draw(&panel, evidence.floor));
         charts.extend(limits::draw(&panel));
@@ -58,8 +60,12 @@ pub fn all(evidence: &Evidence) -> Vec<Chart> {
         charts.extend(connections_per_second::draw(&panel));
         charts.extend(cpu::draw(&panel));
         charts.extend(memory::draw(&panel));
-        let workloads = panel.cells.chunk_by(|a, b| a.workload == b.workload);
-        charts.extend(workloads.filter_map(|cells| cpu::draw_split(&panel.single(cells))));
+        for cells in panel.cells.chunk_by(|a, b| a.workload == b.workload) {
+            if !split.contains(&cells[0].workload) {
+                split.push(cells[0].workload.clone());
+                charts.extend(cpu::draw_split(&panel.single(cells)));
+            }
+        }
     }
     charts.extend(accepts::draw(rows, evidence.workers));
     charts.extend(latency::draw(rows, evidence.histograms, evidence.floor));

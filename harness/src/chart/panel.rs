@@ -288,7 +288,10 @@ pub fn left_out(cells: &[Cell], along: Along) -> Option<String> {
 pub fn conditions(row: &Row, along: Along) -> String {
     let mut words = Vec::new();
     if along != Along::Connections {
-        words.push(format!("{} connections", count(row.conns as f64)));
+        words.push(match row.conns {
+            1 => "1 connection".into(),
+            n => format!("{} connections", count(n as f64)),
+        });
     }
     if along != Along::Idle && row.idle > 0 {
         words.push(format!("{} idle beside them", count(row.idle as f64)));

@@ -134,14 +134,14 @@ fn worse_by(difference: &Difference, more_is_better: bool) -> String {
 }
 
 fn signed_change(difference: &Difference) -> String {
-    let percent = difference.change * 100.0;
+    let change = percent(difference.change);
     match difference.interval {
         Some(i) => format!(
-            "{percent:+.1} % ({:+.1} to {:+.1} %)",
-            i.low * 100.0,
-            i.high * 100.0
+            "{change} ({} to {})",
+            percent(i.low).trim_end_matches(" %"),
+            percent(i.high)
         ),
-        None => format!("{percent:+.1} % (an interval needs 6 blocks)"),
+        None => format!("{change} (an interval needs 6 blocks)"),
     }
 }
 
