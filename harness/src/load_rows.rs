@@ -4,7 +4,7 @@
 //! into fewer rows.
 
 use crate::row::{COLUMNS, Row};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -28,6 +28,19 @@ pub struct SavedRun {
     pub complete: bool,
     /// What the reader of the rows must know.
     pub note: Option<String>,
+    /// What must stand beside the rows; unknown of a run that was ended while it saved, and of older ones.
+    pub beside: Option<Beside>,
+}
+
+/// How much a run saved beside its rows, so that what was lost since is noticed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Beside {
+    /// Lines of timeline.csv.
+    pub seconds: usize,
+    /// Lines of workers.csv.
+    pub workers: usize,
+    /// Histograms in latency.hlog.
+    pub histograms: usize,
 }
 
 /// Why a run cannot be read.
@@ -68,6 +81,7 @@ pub fn load(folder: &Path) -> Result<SavedRun, LoadError> {
         rows: rows.into_iter().map(|(_, row)| row).collect(),
         run_json: String::from_utf8_lossy(&json).into_owned(),
         complete: run.complete,
+        beside: run.beside.filter(|_| note.is_none()),
         note,
     })
 }
@@ -85,6 +99,7 @@ fn read(file: &Path) -> Result<Vec<u8>, Fault> {
 struct Run {
     complete: bool,
     trials: Vec<Row>,
+    beside: Option<Beside>,
 }
 
 fn parse_json(bytes: &[u8]) -> Result<Run, Fault> {

@@ -297,6 +297,11 @@ impl Record {
             "complete": complete,
             "environment": self.environment,
             "trials": self.rows,
+            "beside": load_rows::Beside {
+                seconds: self.timeline.len(),
+                workers: self.workers.len(),
+                histograms: self.histograms.len(),
+            },
             "summary": summarise(&self.rows),
             "ranking": rankings(&self.rows),
         });

@@ -17,10 +17,11 @@ use syn::{
 const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
 
 /// The files whose types are written into outcomes and runs.
-const SOURCES: [&str; 9] = [
+const SOURCES: [&str; 10] = [
     "loadgen/src/outcome.rs",
     "loadgen/src/load.rs",
     "loadgen/src/flags.rs",
+    "harness/src/load_rows.rs",
     "harness/src/rate.rs",
     "harness/src/row.rs",
     "harness/src/environment.rs",
@@ -313,6 +314,7 @@ fn run_schema(types: &Types) -> String {
         "complete": { "type": "boolean", "description": "False when the run was interrupted, or is still going." },
         "environment": { "$ref": "#/$defs/Environment" },
         "trials": array_of("Row"),
+        "beside": { "$ref": "#/$defs/Beside" },
         "summary": array_of("SummaryEntry"),
         "ranking": array_of("Ranking"),
     });
@@ -429,6 +431,7 @@ mod tests {
         json!({
             "schema": load_rows::SCHEMA, "run_dir": "results/x", "complete": true, "environment": environment,
             "trials": rows, "summary": summarise(&rows), "ranking": rankings(&rows),
+            "beside": load_rows::Beside { seconds: 3, workers: 0, histograms: 1 },
         })
     }
 

@@ -169,10 +169,13 @@ impl Crew {
         self.plan.control.set_window(window_ns, end_ns);
         self.watch(link, end_ns, listener)?;
         link.announce("drain")?;
-        self.drain(
-            link,
-            end_ns.saturating_add(self.plan.load.response_limit_ns()),
-        )
+        let limit_ns = self.plan.load.response_limit_ns();
+        let drained = self.drain(link, end_ns.saturating_add(limit_ns));
+        // The window's last second is handed in after its end.
+        let sum = self.sum();
+        let seconds = self.series.collect().iter();
+        seconds.for_each(|second| listener.second(second, sum));
+        drained
     }
 
     /// Starts the workers and waits until every slot was served or has failed, or the deadline.

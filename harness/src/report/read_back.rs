@@ -3,7 +3,7 @@
 
 use crate::chart::Histograms;
 use crate::chart::panel::file_name;
-use crate::load_rows::LoadError;
+use crate::load_rows::{self, LoadError};
 use crate::row::Row;
 use crate::timeline::{self, TimelineRow};
 use crate::workers::{self, WorkerRow};
@@ -41,8 +41,12 @@ pub struct Beside {
 /// What is wrong with a line, counted from 1.
 type Fault = (Option<u64>, String);
 
-/// Reads everything beside the rows of the run in this folder.
-pub fn read(folder: &Path, rows: &[Row]) -> Result<Beside, LoadError> {
+/// Reads everything beside the rows of the run in this folder; `saved` is how much that was.
+pub fn read(
+    folder: &Path,
+    rows: &[Row],
+    saved: Option<load_rows::Beside>,
+) -> Result<Beside, LoadError> {
     let trials: BTreeMap<u32, &Row> = rows.iter().map(|row| (row.trial, row)).collect();
     let mut missing = Vec::new();
     let timeline = part(folder, "timeline.csv", &mut missing, |bytes| {
@@ -56,6 +60,24 @@ pub fn read(folder: &Path, rows: &[Row]) -> Result<Beside, LoadError> {
     let histograms = part(folder, "latency.hlog", &mut missing, |bytes| {
         histograms(bytes, &trials)
     })?;
+    if let Some(saved) = saved {
+        for (name, found, expected) in [
+            ("timeline.csv", timeline.len(), saved.seconds),
+            ("workers.csv", workers.len(), saved.workers),
+            ("latency.hlog", histograms.len(), saved.histograms),
+        ] {
+            if found != expected && !missing.contains(&name) {
+                let what = format!(
+                    "{found} entries where the run saved {expected} (run.json): some were lost or added"
+                );
+                return Err(LoadError {
+                    file: folder.join(name),
+                    line: None,
+                    what,
+                });
+            }
+        }
+    }
     Ok(Beside {
         histograms,
         timeline,
@@ -303,14 +325,26 @@ mod tests {
     }
 
     fn fault(log: &str) -> String {
-        read(folder(log.as_bytes()).path(), &rows())
+        read(folder(log.as_bytes()).path(), &rows(), None)
             .unwrap_err()
             .to_string()
     }
 
     #[test]
     fn what_was_saved_is_read_back() {
-        let beside = read(folder(&log(&rows())).path(), &rows()).unwrap();
+        let folder_of_log = folder(&log(&rows()));
+        let saved = load_rows::Beside {
+            seconds: 0,
+            workers: 2,
+            histograms: 9,
+        };
+        let lost = read(folder_of_log.path(), &rows(), Some(saved));
+        let message = lost.unwrap_err().to_string();
+        assert!(
+            message.contains("entries where the run saved 9"),
+            "{message}"
+        );
+        let beside = read(folder_of_log.path(), &rows(), None).unwrap();
         assert_eq!(beside.histograms[&1], histogram());
         assert_eq!(beside.histograms.len(), 2);
         assert_eq!(beside.workers.len(), 2);
@@ -320,7 +354,7 @@ mod tests {
     #[test]
     fn missing_files_are_named() {
         let folder = tempfile::tempdir().unwrap();
-        let beside = read(folder.path(), &rows()).unwrap();
+        let beside = read(folder.path(), &rows(), None).unwrap();
         assert_eq!(
             beside.missing,
             ["timeline.csv", "workers.csv", "latency.hlog"]
@@ -377,7 +411,7 @@ mod tests {
         let folder = folder(&log(&rows()));
         let mut others = rows();
         others[1].run_id = "other".into();
-        let message = read(folder.path(), &others).unwrap_err().to_string();
+        let message = read(folder.path(), &others, None).unwrap_err().to_string();
         assert!(message.contains("workers.csv:2: "), "{message}");
     }
 

@@ -47,8 +47,8 @@ fn whole_json(run: &SavedRun) -> Result<String, Failure> {
 
 /// Charts, `report.md` and `report.html`, from the saved files alone.
 fn make_again(run: &SavedRun, source: &Source, flags: &ReportFlags) -> Result<(), Failure> {
-    let beside =
-        read_back::read(&flags.dir, &run.rows).map_err(|e| Failure::failed(e.to_string()))?;
+    let beside = read_back::read(&flags.dir, &run.rows, run.beside)
+        .map_err(|e| Failure::failed(e.to_string()))?;
     let missing = beside
         .missing
         .iter()

@@ -3,8 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use loadgen::outcome::Outcome;
-use loadgen::{blob, merge};
+use loadgen::{blob, merge, outcome};
 
 fuzz_target!(|bytes: &[u8]| {
     if let Ok(text) = std::str::from_utf8(bytes) {
@@ -13,7 +12,7 @@ fuzz_target!(|bytes: &[u8]| {
             assert_eq!(histogram.sigfig(), loadgen::tally::DIGITS);
         }
     }
-    if let Ok(outcome) = serde_json::from_slice::<Outcome>(bytes) {
+    if let Ok(outcome) = outcome::read(bytes) {
         let _ = merge::merge(&[outcome.clone(), outcome], false);
     }
 });
