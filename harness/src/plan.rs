@@ -18,6 +18,9 @@ use std::time::Duration;
 /// The most trials one run may have: a bound on every list and file made from them.
 const MAX_TRIALS: usize = 100_000;
 
+/// The most workers that a server takes: its ledger has a line for each.
+const MOST_WORKERS: u64 = servers::ledger::MAX_WORKERS as u64;
+
 /// One thing that is compared.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Arm {
@@ -174,6 +177,14 @@ impl Plan {
                 "--service {} speaks another protocol than --protocol {}: give one of the two",
                 service.name(),
                 format!("{:?}", flags.load.protocol).to_lowercase()
+            )));
+        }
+        if flags
+            .workers
+            .is_some_and(|n| !(1..=MOST_WORKERS).contains(&n))
+        {
+            return Err(Failure::usage(format!(
+                "--workers: from 1 to {MOST_WORKERS}"
             )));
         }
         if flags.rate.contains(&Rate::Auto) && flags.rate.len() > 1 {
@@ -595,6 +606,10 @@ mod tests {
         let labels: Vec<&str> = plan.arms.iter().map(|a| a.label.as_str()).collect();
         assert_eq!(labels, ["epoll", "nc", "nc#2", "127.0.0.1:6379"]);
         assert!(matches!(plan.command_network, Network::Host));
+        flags.server = vec!["/bin/\u{1b}[31mred\n".into()];
+        let arm = Plan::new(flags).unwrap().arms[1].clone();
+        assert!(!arm.label.contains('\u{1b}') && arm.label.contains("[31mred"));
+        assert_eq!(arm.variant.unwrap(), "/bin/\\u{1b}[31mred\\u{a}");
         flags.target = Some("192.0.2.1:80".parse().unwrap());
         assert!(
             Plan::new(flags)
@@ -623,6 +638,10 @@ mod tests {
             "--duration 0",
             "--repeat 0",
             "--server-cpus 4000",
+            "--workers 0",
+            "--workers 1025",
+            "--service http --protocol discard",
+            "--target 127.0.0.1:1 --pid 4194305",
         ] {
             assert_eq!(
                 plan(&format!("--model epoll {words}")).unwrap_err().exit,

@@ -172,8 +172,9 @@ fn parse_head(framing: &mut Framing, bytes: &[u8]) -> Option<Step> {
     let parser = ParserConfig::default();
     let length = match parser.parse_response_with_uninit_headers(&mut response, bytes, &mut headers)
     {
-        Ok(httparse::Status::Complete(length)) => length,
+        Ok(httparse::Status::Complete(length)) if length <= MAX_HEAD => length,
         Ok(httparse::Status::Partial) => return None,
+        Ok(_) => return Some(Step::Garbage),
         Err(_) => return Some(Step::Garbage),
     };
     let status = response.code.unwrap_or(0);
