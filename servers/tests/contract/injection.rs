@@ -1,6 +1,7 @@
 //! System calls that fail on purpose, by strace: the server lives, or ends with
 //! a message; it neither spins nor hangs.
 
+use std::cell::RefCell;
 use std::net::TcpStream;
 use std::path::Path;
 
@@ -88,7 +89,7 @@ fn calls_made(model: &str, strace: &str, log: &str) -> Vec<String> {
 }
 
 /// Goes on until the faults are used up: clients may be lost meanwhile.
-fn check(mut server: Server, what: &str) {
+fn check(server: Server, what: &str) {
     for _ in 0..15 {
         let client = TcpStream::connect(server.addr);
         let Ok(mut client) = client else { break };
@@ -97,17 +98,23 @@ fn check(mut server: Server, what: &str) {
     if !what.starts_with("nonblocking") {
         server.assert_calm();
     }
-    if let Some(code) = server.ended() {
-        let said = server.said();
+    // Each worker has faults of its own to use up, and with one of them a server may still end.
+    let addr = server.addr;
+    let server = RefCell::new(server);
+    let ended = || server.borrow_mut().ended();
+    let well = || TcpStream::connect(addr).is_ok_and(|mut client| echo_soon(&mut client));
+    wait_until(
+        || ended().is_some() || well(),
+        || {
+            let said = server.borrow().said();
+            format!("{what}: nobody is served; it said {said:?}")
+        },
+    );
+    if let Some(code) = ended() {
+        let said = server.borrow().said();
         assert!(
             code == Some(1) && !said.is_empty(),
             "{what}: exit {code:?}, said {said:?}"
         );
-        return;
     }
-    // Each worker has faults of its own to use up.
-    let well = || TcpStream::connect(server.addr).is_ok_and(|mut client| echo_soon(&mut client));
-    wait_until(well, || {
-        format!("{what}: nobody is served; it said {:?}", server.said())
-    });
 }
