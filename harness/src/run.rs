@@ -35,7 +35,9 @@ pub async fn run(flags: &RunFlags) -> Result<u8, Failure> {
         .map(|n| n.limits)
         .unwrap_or_default();
     if flags.dry_run {
-        preflight(&plan).iter().for_each(|note| eprintln(note));
+        if !flags.quiet {
+            preflight(&plan).iter().for_each(|note| eprintln(note));
+        }
         return say(&dry_run::describe(&plan, flags)?).map(|()| 0);
     }
     let started = Instant::now();

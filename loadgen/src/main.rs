@@ -132,7 +132,9 @@ fn seek(slo: &[Slo], command: &RunCommand, print: &PrintFlags) -> Result<(), Fai
 fn join(paths: &[PathBuf], print: &PrintFlags) -> Result<(), Failure> {
     let outcomes: Result<Vec<Outcome>, Failure> =
         paths.iter().map(|path| read_outcome(path)).collect();
-    let merged = merge::merge(&outcomes?, false).map_err(Failure::Usage)?;
+    let outcomes = outcomes?;
+    let merged = merge::merge(&outcomes, false).map_err(Failure::Usage)?;
+    merge::check_together(&outcomes).map_err(Failure::Usage)?;
     save(&merged, print.save.as_deref())?;
     show(&merged, print.format, report::table)
 }

@@ -34,7 +34,6 @@ pub fn merge(outcomes: &[Outcome], supervised: bool) -> Result<Outcome, String> 
     }
     merge_latencies(&mut merged, outcomes)?;
     merged.series = merge_series(outcomes)?;
-    check_together(first, rest)?;
     derive(&mut merged);
     let broken = [
         merged.connections.broken_laws(),
@@ -108,8 +107,15 @@ fn check_alike(first: &Outcome, rest: &[Outcome]) -> Result<(), String> {
     Ok(())
 }
 
-/// Rates are added up, and that only of windows that were one and the same.
-fn check_together(first: &Outcome, rest: &[Outcome]) -> Result<(), String> {
+/// Rates are added up, and that only of windows that were one and the same. Processes that were led through their
+/// phases together need not be asked; files do.
+///
+/// # Errors
+/// A sentence that names the segment that ran apart.
+pub fn check_together(outcomes: &[Outcome]) -> Result<(), String> {
+    let Some((first, rest)) = outcomes.split_first() else {
+        return Ok(());
+    };
     let Some(start_ns) = first.window_start_unix_ns else {
         return Ok(());
     };
