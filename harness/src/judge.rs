@@ -210,6 +210,24 @@ fn bottleneck(server: f64, generator: f64) -> Bottleneck {
     }
 }
 
+/// What the server said that it should not have said.
+fn wrong(outcome: &Outcome) -> Option<String> {
+    let senseless = outcome.requests.failed.get("PROTOCOL").copied();
+    let kinds = [
+        (outcome.requests.mismatched, "replies had wrong bytes"),
+        (
+            senseless.unwrap_or(0),
+            "replies made no sense in this protocol",
+        ),
+        (
+            outcome.connections.unasked,
+            "connections were sent what nobody had asked for",
+        ),
+    ];
+    let (count, what) = kinds.into_iter().find(|(count, _)| *count > 0)?;
+    Some(format!("{count} {what}"))
+}
+
 /// What the server did, and the sentence that explains it when it is not `ok`.
 fn status(trial: &TrialPlan, evidence: &Evidence) -> (Status, Option<String>) {
     match &evidence.start_error {
@@ -238,9 +256,8 @@ fn status(trial: &TrialPlan, evidence: &Evidence) -> (Status, Option<String>) {
         };
         return (status, Some(format!("no outcome: {why}")));
     };
-    if outcome.requests.mismatched > 0 {
-        let n = outcome.requests.mismatched;
-        return (Status::Wrong, Some(format!("{n} replies had wrong bytes")));
+    if let Some(why) = wrong(outcome) {
+        return (Status::Wrong, Some(why));
     }
     if evidence.wrong_answer {
         return (
@@ -465,7 +482,7 @@ mod tests {
     use crate::trial::procfs::MachineTime;
     use clap::Parser;
     use loadgen::load::Load;
-    use loadgen::outcome::{Fairness, Generator, Latencies, SCHEMA, WholeRun};
+    use loadgen::outcome::{Fairness, Generator, Latencies, WholeRun};
     use servers::ledger::Tally;
 
     fn plan(words: &str) -> Plan {
@@ -483,9 +500,6 @@ mod tests {
             ..Quantiles::default()
         };
         Outcome {
-            schema: SCHEMA.into(),
-            target: "127.0.0.1:1".into(),
-            load: load.clone(),
             complete: true,
             window_start_unix_ns: Some(0),
             window_s: 2.0,
@@ -517,7 +531,6 @@ mod tests {
                 service: latency,
                 ..Latencies::default()
             },
-            schedule_slip_ns: Quantiles::default(),
             generator: Generator {
                 cpu_utilisation: 0.7,
                 ..Generator::default()
@@ -528,12 +541,7 @@ mod tests {
                 sum: 200_000,
                 ..Fairness::default()
             },
-            verdict: Verdict::Valid,
-            reasons: Vec::new(),
-            failures: Vec::new(),
-            series: Vec::new(),
-            floor: None,
-            histograms: BTreeMap::new(),
+            ..Outcome::of_nothing(load.clone())
         }
     }
 
@@ -626,6 +634,16 @@ mod tests {
         );
         assert_eq!(
             status(|e| outcome(e).requests.mismatched = 1),
+            Status::Wrong
+        );
+        assert_eq!(
+            status(|e| outcome(e).connections.unasked = 1),
+            Status::Wrong
+        );
+        assert_eq!(
+            status(|e| {
+                outcome(e).requests.failed.insert("PROTOCOL".into(), 1);
+            }),
             Status::Wrong
         );
         assert_eq!(status(|e| e.answers_afterwards = false), Status::Hung);

@@ -227,7 +227,7 @@ impl Record {
             .collect();
         self.write(
             &format!("hgrm/{file}.hgrm"),
-            files::hgrm(&histogram).as_bytes(),
+            files::hgrm(&histogram, outcome.latency_ns.response.censored_from).as_bytes(),
         )?;
         self.texts.add_interval(Interval {
             start: Duration::from_nanos(outcome.window_start_unix_ns.unwrap_or(0)),

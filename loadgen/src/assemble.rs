@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::blob;
-use crate::outcome::{
-    Connections, Generator, Latencies, Outcome, Requests, SCHEMA, Second, Verdict, WholeRun,
-};
+use crate::outcome::{Connections, Generator, Latencies, Outcome, Requests, Second, WholeRun};
 use crate::tally::{Phase, Tally};
 use crate::verdict;
 use crate::worker::Plan;
@@ -65,9 +63,6 @@ pub fn assemble(facts: Facts<'_>) -> Outcome {
     let mut fairness = tally.fairness.clone();
     fairness.set_index();
     let mut outcome = Outcome {
-        schema: SCHEMA.into(),
-        target: plan.load.target.to_string(),
-        load: plan.load.clone(),
         complete: facts.complete,
         window_start_unix_ns: facts.window_start_unix_ns,
         window_s,
@@ -84,12 +79,9 @@ pub fn assemble(facts: Facts<'_>) -> Outcome {
         schedule_slip_ns: tally.slip.quantiles(),
         generator: generator(&facts, window_s),
         fairness,
-        verdict: Verdict::Valid,
-        reasons: Vec::new(),
         failures: tally.failures.clone(),
-        series: Vec::new(),
-        floor: None,
         histograms,
+        ..Outcome::of_nothing(plan.load.clone())
     };
     outcome.reasons = verdict::judge(&outcome, facts.supervised);
     outcome.verdict = verdict::of_reasons(&outcome.reasons);

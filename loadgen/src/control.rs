@@ -8,6 +8,8 @@ use std::sync::atomic::{
     Ordering::{Acquire, Relaxed},
 };
 
+use serde::{Deserialize, Serialize};
+
 use crate::tally::Phase;
 
 /// An instant that lies after every other.
@@ -136,7 +138,7 @@ pub struct Progress {
 }
 
 /// What several workers' progress adds up to.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sum {
     /// Slots settled: read before `served`, so that none appears settled and not yet served.
     pub settled: u64,
@@ -153,12 +155,25 @@ pub struct Sum {
 impl Sum {
     /// Adds up the progress of all workers.
     pub fn of<'a>(all: impl Iterator<Item = &'a Progress>) -> Self {
-        all.fold(Self::default(), |sum, progress| Self {
-            settled: sum.settled + progress.settled.load(Acquire),
-            served: sum.served + progress.served.load(Relaxed),
-            completed: sum.completed + progress.completed.load(Relaxed),
-            errors: sum.errors + progress.errors.load(Relaxed),
-            open: sum.open + progress.open.load(Relaxed),
+        all.map(|progress| Self {
+            settled: progress.settled.load(Acquire),
+            served: progress.served.load(Relaxed),
+            completed: progress.completed.load(Relaxed),
+            errors: progress.errors.load(Relaxed),
+            open: progress.open.load(Relaxed),
+        })
+        .sum()
+    }
+}
+
+impl std::iter::Sum for Sum {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |sum, one| Self {
+            settled: sum.settled + one.settled,
+            served: sum.served + one.served,
+            completed: sum.completed + one.completed,
+            errors: sum.errors + one.errors,
+            open: sum.open + one.open,
         })
     }
 }

@@ -78,9 +78,10 @@ fn directory_of(path: &Path) -> PathBuf {
 
 /// A histogram of nanoseconds as the `.hgrm` text that HdrHistogram's plotter
 /// reads: four columns, values in milliseconds. (The crate's own example prints
-/// a fifth column, which the plotter takes for a comment.)
+/// a fifth column, which the plotter takes for a comment.) Values from `censored_from_ns` on are lower bounds, which a
+/// comment at the end says.
 #[must_use]
-pub fn hgrm(histogram: &Histogram<u64>) -> String {
+pub fn hgrm(histogram: &Histogram<u64>, censored_from_ns: Option<u64>) -> String {
     let mut text = format!(
         "{:>12} {:>14} {:>10} {:>14}\n\n",
         "Value", "Percentile", "TotalCount", "1/(1-Percentile)"
@@ -115,6 +116,13 @@ pub fn hgrm(histogram: &Histogram<u64>) -> String {
         text,
         "#[Buckets = {buckets:>12}, SubBuckets     = {sub_buckets:>12}]"
     );
+    if let Some(from_ns) = censored_from_ns {
+        let from = from_ns as f64 / MS;
+        let _ = writeln!(
+            text,
+            "#[Values of {from:.3} and more are lower bounds: requests were unanswered when they had waited so long]"
+        );
+    }
     text
 }
 
@@ -179,7 +187,7 @@ pub fn hlog(outcome: &Outcome, tag: &str) -> io::Result<Vec<u8>> {
     let start = Duration::from_nanos(outcome.window_start_unix_ns.unwrap_or(0));
     let interval = |second: &Second| {
         let gone_ns = second.second * SECOND_NS;
-        let left_ns = outcome.load.duration_ns.saturating_sub(gone_ns);
+        let left_ns = ((outcome.window_s * 1e9) as u64).saturating_sub(gone_ns);
         Ok(Interval {
             start: start + Duration::from_nanos(gone_ns),
             length: Duration::from_nanos(left_ns.min(SECOND_NS)),
@@ -200,7 +208,7 @@ mod tests {
     fn hgrm_lines_have_four_columns_but_for_the_last() {
         let mut histogram = new_histogram();
         (1..=100_000u64).for_each(|i| histogram.saturating_record(i * 1000));
-        let text = hgrm(&histogram);
+        let text = hgrm(&histogram, None);
         let lines: Vec<&str> = text
             .lines()
             .filter(|line| !line.is_empty() && !line.starts_with('#'))
@@ -216,7 +224,12 @@ mod tests {
         );
         assert_eq!(last.split_whitespace().count(), 3);
         assert!(text.contains("Total count    =       100000]"), "{text}");
-        assert!(!text.contains("inf") && !text.contains('∞'));
+        assert!(!text.contains("inf") && !text.contains('∞') && !text.contains("lower bounds"));
+        let censored = hgrm(&histogram, Some(50_000_000));
+        let comment = censored
+            .strip_prefix(text.as_str())
+            .expect("the same figures");
+        assert!(comment.starts_with("#[Values of 50.000 and more are lower bounds"));
     }
 
     #[test]

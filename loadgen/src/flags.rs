@@ -210,6 +210,9 @@ pub struct OutputFlags {
     /// Inherited socket on which phase changes are announced and awaited
     #[arg(long, value_name = "FD", hide = true)]
     pub phase_fd: Option<i32>,
+    /// Tell of every second on that socket: how a process of a fleet is asked for its part of the live view
+    #[arg(long, hide = true, requires = "phase_fd")]
+    pub tell_seconds: bool,
 }
 
 /// Everything needed for one run.
@@ -286,6 +289,9 @@ pub enum Command {
         /// Where the result goes.
         #[command(flatten)]
         print: PrintFlags,
+        /// No live line and no notices on stderr; errors are still said
+        #[arg(long, short)]
+        quiet: bool,
     },
     /// Join the outcomes of all segments of a load
     Merge {
@@ -301,6 +307,9 @@ pub enum Command {
         /// Where the result goes.
         #[command(flatten)]
         print: PrintFlags,
+        /// No live line and no notices on stderr; errors are still said
+        #[arg(long, short)]
+        quiet: bool,
     },
 }
 

@@ -4,6 +4,7 @@ use std::fs;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
+use crate::flags::CpuList;
 use crate::load::Load;
 
 /// Descriptors kept for everything that is no connection: two for each thread,
@@ -38,6 +39,32 @@ pub fn own_cpus() -> Vec<usize> {
     (0..nix::sched::CpuSet::count())
         .filter(|cpu| set.is_set(*cpu).unwrap_or(false))
         .collect()
+}
+
+/// Whether `--cpus` names CPUs that threads can be pinned to.
+///
+/// # Errors
+/// A sentence that names one that they cannot.
+pub fn check_cpus(load: &Load) -> Result<(), String> {
+    let before = own_cpus();
+    let listed = load.cpus.iter().flat_map(|list| &list.0);
+    let wrong = listed.copied().find(|cpu| !pin(&[*cpu as usize]));
+    // What was allowed before is allowed again.
+    pin(&before);
+    match wrong {
+        Some(cpu) => Err(format!(
+            "--cpus {cpu}: there is no such CPU, or this process may not use it (it runs on {})",
+            CpuList(before.iter().map(|cpu| *cpu as u32).collect())
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Restricts this thread to some CPUs; false where it is not allowed to run there.
+fn pin(cpus: &[usize]) -> bool {
+    let mut set = nix::sched::CpuSet::new();
+    cpus.iter().all(|cpu| set.set(*cpu).is_ok())
+        && nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(0), &set).is_ok()
 }
 
 /// CPUs of the machine, whether this process may use them or not; 1 if unknown.

@@ -20,21 +20,23 @@ use crate::sys::now_ns;
 pub enum Interruption {
     /// SIGINT or SIGTERM came.
     Signal(Signal),
-    /// The supervisor closed its end, or a process of a fleet is gone.
+    /// The supervisor closed its end.
     SupervisorGone,
+    /// A process of a fleet is gone, or does not go on.
+    ProcessLost,
     /// `--start-at` had passed when the connections stood.
     TooLate,
 }
 
 impl Interruption {
     /// The exit code: 128 + the signal's number; a lost supervisor counts as SIGTERM,
-    /// a missed start is a failure.
+    /// a lost process of its own and a missed start are failures.
     #[must_use]
     pub fn exit_code(self) -> u8 {
         match self {
             Self::Signal(Signal::SIGINT) => 130,
             Self::Signal(_) | Self::SupervisorGone => 143,
-            Self::TooLate => 1,
+            Self::ProcessLost | Self::TooLate => 1,
         }
     }
 }
@@ -43,7 +45,10 @@ impl std::fmt::Display for Interruption {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Signal(signal) => write!(f, "interrupted by {signal}"),
-            Self::SupervisorGone => f.write_str("the supervisor or a process of this run is gone"),
+            Self::SupervisorGone => f.write_str("the supervisor of this run is gone"),
+            Self::ProcessLost => f.write_str(
+                "a process of this run was lost, and with it the load that was asked for: the figures are partial",
+            ),
             Self::TooLate => f.write_str(
                 "--start-at had passed before all connections stood: choose a later instant",
             ),
@@ -62,15 +67,13 @@ pub struct Link {
 }
 
 impl Link {
-    /// Listens for SIGINT and SIGTERM, which are blocked in this thread and in
+    /// Listens for SIGINT and SIGTERM, which are blocked in this thread, until the link is dropped, and in
     /// those it starts from now on, and to a supervisor if there is one.
     ///
     /// # Errors
     /// When the kernel grants no descriptor.
     pub fn new(supervisor: Option<OwnedFd>) -> io::Result<Self> {
-        let mut mask = SigSet::empty();
-        mask.add(Signal::SIGINT);
-        mask.add(Signal::SIGTERM);
+        let mask = signals();
         mask.thread_block()?;
         let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
         Ok(Self {
@@ -199,4 +202,18 @@ impl Link {
         }
         Ok(())
     }
+}
+
+impl Drop for Link {
+    /// Signals do again what they do in every program.
+    fn drop(&mut self) {
+        if self.signals.is_some() {
+            // It was possible to block them.
+            let _ = signals().thread_unblock();
+        }
+    }
+}
+
+fn signals() -> SigSet {
+    SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM])
 }

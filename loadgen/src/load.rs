@@ -113,6 +113,7 @@ impl Load {
         check_run(shape, flags, run)?;
         let target = resolve(target)?;
         check_target(target.ip(), &run.allow_target)?;
+        check_sources(&flags.sources, target.ip())?;
         Ok(Self {
             target,
             allow_target: run.allow_target.clone(),
@@ -280,6 +281,28 @@ impl fmt::Display for LoadError {
 }
 
 impl std::error::Error for LoadError {}
+
+/// Addresses that sockets can be bound to and that lead to the target; whether they are this machine's, bind(2) says.
+fn check_sources(sources: &Sources, target: IpAddr) -> Result<(), LoadError> {
+    let addresses = match sources {
+        Sources::Auto => return Ok(()),
+        Sources::List(list) => list.clone(),
+        Sources::Network(network) => vec![network.network(), network.broadcast()],
+    };
+    for address in addresses {
+        let wrong = if address.is_ipv4() != target.is_ipv4() {
+            "is of another family than the target"
+        } else if address.is_multicast() || address == IpAddr::V4(Ipv4Addr::BROADCAST) {
+            "is no address of one host"
+        } else {
+            continue;
+        };
+        return Err(LoadError::Range(format!(
+            "--sources {sources}: {address} {wrong}"
+        )));
+    }
+    Ok(())
+}
 
 /// Resolves a target once and checks that it may be loaded.
 ///
@@ -526,6 +549,9 @@ mod tests {
             (&["--protocol", "http", "--path", "x y"], "starts with /"),
             (&["--protocol", "http", "--payload", "5"], "no body"),
             (&["--sources", "nowhere"], "not auto"),
+            (&["--sources", "::1"], "another family"),
+            (&["--sources", "127.0.0.2,224.0.0.1"], "no address of one"),
+            (&["--sources", "224.0.0.0/24"], "no address of one"),
         ];
         for (args, expected) in table {
             let error = parse(args).expect_err(&format!("{args:?} was accepted"));

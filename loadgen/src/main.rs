@@ -13,7 +13,7 @@ use loadgen::load::{Load, permitted_target};
 use loadgen::outcome::{self, Outcome, Second};
 use loadgen::run::{Listener, Report};
 use loadgen::search::Slo;
-use loadgen::{blob, files, fleet, floor, merge, report, search, sys, talk};
+use loadgen::{blob, files, fleet, floor, limits, merge, report, search, sys, talk};
 use serde::Serialize;
 
 /// Exit code of bad flags and files, as clap's own.
@@ -38,9 +38,14 @@ fn main() -> ExitCode {
             encoding,
             allow_target,
         }) => converse(target, encoding, allow_target),
-        Some(Command::Search { slo, run, print }) => seek(slo, run, print),
+        Some(Command::Search {
+            slo,
+            run,
+            print,
+            quiet,
+        }) => seek(slo, run, print, *quiet),
         Some(Command::Merge { files, print }) => join(files, print),
-        Some(Command::Floor { print }) => measure_floor(print),
+        Some(Command::Floor { print, quiet }) => measure_floor(print, *quiet),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -62,23 +67,31 @@ fn load(command: &RunCommand, output: &OutputFlags) -> Result<(), Failure> {
     let load = validated(command)?;
     let supervisor = output.phase_fd.map(sys::adopt_fd).transpose();
     let supervisor = supervisor.map_err(|error| Failure::Usage(format!("--phase-fd: {error}")))?;
+    let mut listener: Box<dyn Listener> = match &supervisor {
+        Some(fd) if output.tell_seconds => {
+            Box::new(fleet::Teller::new(fd.try_clone().map_err(failed)?))
+        }
+        _ => Box::new(Stderr::new(output.quiet)),
+    };
     let mut link = Link::new(supervisor).map_err(failed)?;
     let floor = load.target.ip().is_loopback().then(floor::kept).flatten();
-    let mut report =
-        fleet::run_everywhere(load, &mut link, &mut Stderr::new(output.quiet)).map_err(failed)?;
+    let mut report = fleet::run_everywhere(load, &mut link, listener.as_mut()).map_err(failed)?;
     report.outcome.floor = floor;
-    deliver(&report, output)
+    deliver(&report, output, link)
 }
 
 fn validated(command: &RunCommand) -> Result<Load, Failure> {
     let target = command.target.as_deref().unwrap_or_default();
-    Load::new(target, &command.shape, &command.load, &command.run)
-        .map_err(|error| Failure::Usage(error.to_string()))
+    let load = Load::new(target, &command.shape, &command.load, &command.run)
+        .map_err(|error| Failure::Usage(error.to_string()))?;
+    limits::check_cpus(&load).map_err(Failure::Usage)?;
+    Ok(load)
 }
 
 /// Saves and prints; the laws come last, so that the figures that break them can be seen.
-fn deliver(report: &Report, output: &OutputFlags) -> Result<(), Failure> {
+fn deliver(report: &Report, output: &OutputFlags, link: Link) -> Result<(), Failure> {
     let saved = save_all(&report.outcome, output);
+    drop(link); // Whoever reads stdout may be slow: from here on a signal ends the program.
     show(&report.outcome, output.format, report::table)?;
     saved?;
     if !report.broken_laws.is_empty() {
@@ -97,32 +110,50 @@ fn deliver(report: &Report, output: &OutputFlags) -> Result<(), Failure> {
     }
 }
 
+/// Tries every file, and says of each that could not be written.
 fn save_all(outcome: &Outcome, output: &OutputFlags) -> Result<(), Failure> {
-    save(outcome, output.save.as_deref())?;
-    if let Some(path) = &output.hgrm {
-        let blob = outcome.histograms.get("response");
-        let histogram = blob
-            .map(|text| blob::decode(text))
-            .transpose()
-            .map_err(Failure::Run)?;
-        let text = files::hgrm(&histogram.unwrap_or_else(loadgen::tally::new_histogram));
-        files::write_atomically(path, text.as_bytes()).map_err(failed)?;
-    }
-    if let Some(path) = &output.hlog {
+    let hgrm = output.hgrm.as_deref().map(|path| save_hgrm(outcome, path));
+    let hlog = output.hlog.as_deref().map(|path| {
         let bytes = files::hlog(outcome, "response").map_err(failed)?;
-        files::write_atomically(path, &bytes).map_err(failed)?;
+        files::write_atomically(path, &bytes).map_err(failed)
+    });
+    let results = [Some(save(outcome, output.save.as_deref())), hgrm, hlog];
+    let words = results
+        .into_iter()
+        .flatten()
+        .filter_map(|result| match result {
+            Err(Failure::Usage(text) | Failure::Run(text)) => Some(text),
+            _ => None,
+        });
+    match words.collect::<Vec<_>>().join("; ") {
+        none if none.is_empty() => Ok(()),
+        words => Err(Failure::Run(words)),
     }
-    Ok(())
 }
 
-fn seek(slo: &[Slo], command: &RunCommand, print: &PrintFlags) -> Result<(), Failure> {
+fn save_hgrm(outcome: &Outcome, path: &Path) -> Result<(), Failure> {
+    let histogram = match outcome.histograms.get("response") {
+        Some(text) => blob::decode(text).map_err(Failure::Run)?,
+        None => loadgen::tally::new_histogram(),
+    };
+    let text = files::hgrm(&histogram, outcome.latency_ns.response.censored_from);
+    files::write_atomically(path, text.as_bytes()).map_err(failed)
+}
+
+fn seek(slo: &[Slo], command: &RunCommand, print: &PrintFlags, quiet: bool) -> Result<(), Failure> {
+    if command.run.segment.is_some() || command.run.start_at.is_some() {
+        let text =
+            "a search goes on from one rate to the next by itself: drop --segment and --start-at";
+        return Err(Failure::Usage(text.into()));
+    }
     let mut command = command.clone();
     command.shape.rate = command.shape.rate.or(Some(search::START_PER_S));
     let load = validated(&command)?;
     let mut link = Link::new(None).map_err(failed)?;
     let (found, interruption) =
-        search::search(&load, slo, &mut link, &mut Stderr::new(false)).map_err(failed)?;
+        search::search(&load, slo, &mut link, &mut Stderr::new(quiet)).map_err(failed)?;
     save(&found, print.save.as_deref())?;
+    drop(link);
     show(&found, print.format, report::search_table)?;
     interruption.map_or(Ok(()), |interruption| {
         Err(Failure::Interrupted(interruption))
@@ -155,9 +186,9 @@ fn read_outcome(path: &Path) -> Result<Outcome, Failure> {
     outcome::read(&text).map_err(|error| said(&error))
 }
 
-fn measure_floor(print: &PrintFlags) -> Result<(), Failure> {
+fn measure_floor(print: &PrintFlags, quiet: bool) -> Result<(), Failure> {
     let mut link = Link::new(None).map_err(failed)?;
-    let floor = floor::measure(&mut link, &mut Stderr::new(false)).map_err(failed)?;
+    let floor = floor::measure(&mut link, &mut Stderr::new(quiet)).map_err(failed)?;
     save(&floor, print.save.as_deref())?;
     show(&floor, print.format, report::floor_text)?;
     floor::keep(&floor).map(|_| ()).map_err(failed)
@@ -234,6 +265,10 @@ impl Listener for Stderr {
         if !self.quiet {
             let _ = writeln!(io::stderr(), "loadgen: {text}");
         }
+    }
+
+    fn wants_seconds(&self) -> bool {
+        self.live
     }
 
     fn second(&mut self, second: &Second, sum: Sum) {

@@ -68,6 +68,35 @@ pub struct Outcome {
     pub histograms: BTreeMap<String, String>,
 }
 
+impl Outcome {
+    /// The outcome of a load of which nothing is known yet.
+    #[must_use]
+    pub fn of_nothing(load: Load) -> Self {
+        Self {
+            schema: SCHEMA.into(),
+            target: load.target.to_string(),
+            load,
+            complete: false,
+            window_start_unix_ns: None,
+            window_s: 0.0,
+            ramp_s: 0.0,
+            connections: Connections::default(),
+            requests: Requests::default(),
+            whole_run: WholeRun::default(),
+            latency_ns: Latencies::default(),
+            schedule_slip_ns: Quantiles::default(),
+            generator: Generator::default(),
+            fairness: Fairness::default(),
+            verdict: Verdict::default(),
+            reasons: Vec::new(),
+            failures: Vec::new(),
+            series: Vec::new(),
+            floor: None,
+            histograms: BTreeMap::new(),
+        }
+    }
+}
+
 /// What became of the connections, over the whole run. Conservation: attempts =
 /// established + refused + timed_out + Σ connect_failed + Σ local_failures + pending;
 /// established = closed_by_us + closed_by_peer + reset_later + open_at_end.
@@ -106,6 +135,12 @@ pub struct Connections {
     pub reset_later: u64,
     /// Connections open when the run ended.
     pub open_at_end: u64,
+    /// Of those closed by this side: because the server had sent what nobody had asked for.
+    pub unasked: u64,
+    /// How often `--reconnect-rate` asked for a connection to be replaced.
+    pub reconnects_due: u64,
+    /// Of those, not done: the connection was still being replaced when its turn came again.
+    pub reconnects_missed: u64,
     /// Connections served inside the window, per second.
     pub per_s: f64,
     /// SYNs sent again (TCP_INFO): each costs 1 s, 3 s, 7 s …, a full listen queue's mark.
@@ -167,6 +202,9 @@ impl Connections {
         self.closed_by_peer += other.closed_by_peer;
         self.reset_later += other.reset_later;
         self.open_at_end += other.open_at_end;
+        self.unasked += other.unasked;
+        self.reconnects_due += other.reconnects_due;
+        self.reconnects_missed += other.reconnects_missed;
         self.syn_retries += other.syn_retries;
         self.retransmits += other.retransmits;
         self.listen_overflows = self.listen_overflows.max(other.listen_overflows);

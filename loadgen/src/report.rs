@@ -247,6 +247,8 @@ fn connection_line(outcome: &Outcome) -> String {
         ("pending", c.pending),
         ("closed by the server", c.closed_by_peer),
         ("reset later", c.reset_later),
+        ("closed for what nobody had asked for", c.unasked),
+        ("not replaced in time", c.reconnects_missed),
     ];
     parts.extend(
         rest.iter()

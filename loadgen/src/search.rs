@@ -4,6 +4,7 @@
 use std::fmt;
 use std::io;
 use std::str::FromStr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -123,7 +124,14 @@ impl fmt::Display for Slo {
             .iter()
             .find(|(_, metric)| *metric == self.metric)
             .map_or("", |(name, _)| name);
-        write!(f, "{name}<{}", self.limit)
+        match self.metric {
+            Metric::Errors => write!(f, "{name}<{}", self.limit),
+            _ => write!(
+                f,
+                "{name}<{}",
+                humantime::format_duration(Duration::from_nanos(self.limit))
+            ),
+        }
     }
 }
 
@@ -348,7 +356,7 @@ mod tests {
     #[test]
     fn promises_are_read() {
         assert_eq!(
-            "response_p99_ns<5ms".parse(),
+            "response_p99_ns < 5000000".parse(),
             Ok(Slo {
                 metric: Metric::ResponseP99Ns,
                 limit: 5_000_000

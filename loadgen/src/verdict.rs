@@ -3,6 +3,7 @@
 //! A pure function of the outcome: whoever knows more, such as the server's CPU
 //! use, adds to its reasons.
 
+use crate::fleet::PROCESS_LOST;
 use crate::outcome::{Outcome, Reason, Verdict};
 use crate::units::{format_count, format_ns};
 
@@ -30,7 +31,7 @@ pub fn judge(outcome: &Outcome, supervised: bool) -> Vec<Reason> {
         (!supervised)
             .then(|| generator_saturated(outcome))
             .flatten(),
-        load_not_delivered(outcome),
+        load_not_delivered(outcome).or_else(|| not_replaced(outcome)),
         schedule_slip(outcome).or_else(|| stalled(outcome)),
         nothing_answered(outcome).or_else(|| little(outcome)),
         local_limits(outcome),
@@ -71,6 +72,22 @@ fn load_not_delivered(outcome: &Outcome) -> Option<Reason> {
         "{} of {} requests due were sent",
         format_count(sent),
         format_count(offered)
+    );
+    reason("W02", text)
+}
+
+/// `--reconnect-rate` is a load of its own.
+fn not_replaced(outcome: &Outcome) -> Option<Reason> {
+    let connections = &outcome.connections;
+    let (due, missed) = (connections.reconnects_due, connections.reconnects_missed);
+    if missed as f64 <= 0.01 * due as f64 {
+        return None;
+    }
+    let text = format!(
+        "{} of {} connections due to be replaced were not: each slot has to be connected and served before its turn \
+         comes again (--reconnect-rate)",
+        format_count(missed),
+        format_count(due)
     );
     reason("W02", text)
 }
@@ -164,14 +181,17 @@ fn local_limits(outcome: &Outcome) -> Option<Reason> {
     if failures.is_empty() {
         return None;
     }
-    let words: Vec<String> = failures
-        .iter()
-        .map(|(name, count)| format!("{name} × {}", format_count(*count)))
-        .collect();
-    reason(
-        "W05",
-        format!("this machine's limits were met: {}", words.join(", ")),
-    )
+    let words = failures.iter().map(|(name, count)| match name.as_str() {
+        PROCESS_LOST => format!(
+            "a process of the generator was lost with its {} connections",
+            format_count(*count)
+        ),
+        _ => format!(
+            "a limit of this machine was met: {name} × {}",
+            format_count(*count)
+        ),
+    });
+    reason("W05", words.collect::<Vec<_>>().join(", "))
 }
 
 /// All connections of a closed loop begin at once; a window in which not even one request of each was answered
@@ -350,6 +370,16 @@ mod tests {
             o.connections.local_failures.insert("EMFILE".into(), 3);
         });
         assert_eq!(met, ["W05"]);
+        let replaced = |missed| {
+            move |o: &mut Outcome| {
+                (
+                    o.connections.reconnects_due,
+                    o.connections.reconnects_missed,
+                ) = (1000, missed);
+            }
+        };
+        assert!(codes(CLOSED, replaced(10)).is_empty());
+        assert_eq!(codes(CLOSED, replaced(11)), ["W02"]);
         assert_eq!(codes(CLOSED, |o| o.connections.syn_retries = 1), ["W08"]);
         assert_eq!(
             codes(CLOSED, |o| o.connections.listen_overflows = Some(1)),

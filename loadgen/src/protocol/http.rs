@@ -24,7 +24,8 @@ pub struct Http {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stage {
     place: Place,
-    error: bool,
+    /// 0 before the head is read.
+    status: u16,
     closes: bool,
 }
 
@@ -35,8 +36,10 @@ enum Place {
     /// This many bytes of the body are still to come.
     Fixed(u64),
     ChunkSize,
-    /// This many bytes of the chunk, its CRLF included, are still to come.
+    /// This many bytes of the chunk are still to come.
     Chunk(u64),
+    /// The CRLF after a chunk.
+    ChunkEnd,
     Trailer,
     UntilClose,
 }
@@ -49,10 +52,18 @@ impl Stage {
     }
 
     /// Whether the response read so far is a success.
-    #[must_use]
-    pub fn ok(&self) -> bool {
-        !self.error
+    fn ok(&self) -> bool {
+        self.status < 400
     }
+}
+
+/// Ends the response: whether it is a success, and whether its connection ends with it.
+pub(super) fn finish(framing: &mut Framing) -> (bool, bool) {
+    let stage = std::mem::take(&mut framing.http);
+    if !stage.ok() {
+        framing.held = format!("status {}", stage.status).into_bytes();
+    }
+    (stage.ok(), stage.closes)
 }
 
 impl Http {
@@ -83,6 +94,7 @@ impl Http {
                 Place::Head => head(framing, rest),
                 Place::Fixed(left) => fixed(framing, left, rest.len()),
                 Place::Chunk(left) => chunk(framing, left, rest.len()),
+                Place::ChunkEnd => line(framing, rest, chunk_end),
                 Place::ChunkSize => line(framing, rest, chunk_size),
                 Place::Trailer => line(framing, rest, trailer),
                 Place::UntilClose => Step::Take(rest.len()),
@@ -92,11 +104,11 @@ impl Http {
                 Step::Wait => return Received::More,
                 Step::Garbage => return Received::Garbage,
                 Step::End(length) => {
-                    let stage = std::mem::take(&mut framing.http);
+                    let (ok, closes) = finish(framing);
                     return Received::Done {
                         consumed: consumed + length,
-                        ok: stage.ok(),
-                        closes: stage.closes,
+                        ok,
+                        closes,
                     };
                 }
             }
@@ -128,7 +140,7 @@ fn fixed(framing: &mut Framing, left: u64, available: usize) -> Step {
 fn chunk(framing: &mut Framing, left: u64, available: usize) -> Step {
     let taken = left.min(available as u64);
     framing.http.place = if taken == left {
-        Place::ChunkSize
+        Place::ChunkEnd
     } else {
         Place::Chunk(left - taken)
     };
@@ -222,7 +234,7 @@ fn stage_of(status: u16, version_1_1: bool, headers: &[httparse::Header<'_>]) ->
     };
     Some(Stage {
         place,
-        error: status >= 400,
+        status,
         closes: closes || place == Place::UntilClose,
     })
 }
@@ -257,9 +269,14 @@ fn chunk_size(framing: &mut Framing, line: &[u8]) -> Option<bool> {
     framing.http.place = if size == 0 {
         Place::Trailer
     } else {
-        Place::Chunk(size.checked_add(2)?)
+        Place::Chunk(size)
     };
     Some(false)
+}
+
+fn chunk_end(framing: &mut Framing, line: &[u8]) -> Option<bool> {
+    framing.http.place = Place::ChunkSize;
+    line.is_empty().then_some(false)
 }
 
 fn trailer(_: &mut Framing, line: &[u8]) -> Option<bool> {
@@ -350,6 +367,11 @@ mod tests {
         };
         let error = b"HTTP/1.1 503 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
         assert_eq!(receive(error), done(false, true, error.len()));
+        let mut framing = Framing::default();
+        let (head, body) = (b"HTTP/1.1 404 No\r\nContent-Length: 2\r\n\r\n", b"no");
+        assert_eq!(http().receive(&mut framing, head), Received::More);
+        assert_eq!(http().receive(&mut framing, body), done(false, false, 2));
+        assert_eq!(framing.take_words(), "status 404");
         let old = b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n";
         assert_eq!(receive(old), done(true, true, old.len()));
         let mut framing = Framing::default();
@@ -367,7 +389,8 @@ mod tests {
             b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n",
             b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx",
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
-            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhelloXX0\r\n\r\n",
         ] {
             assert_eq!(
                 feed(bad, &[]).0,

@@ -46,8 +46,26 @@ pub struct Framing {
     pub matched: u32,
     /// HTTP: where in the response the next byte belongs.
     pub http: http::Stage,
-    /// Bytes of a head or line that is not complete yet; bounded by the protocol.
+    /// Bytes of a head or line that is not complete yet; bounded by the protocol. After an answer that says no: its
+    /// words, to be taken before the next is read.
     pub held: Vec<u8>,
+}
+
+impl Framing {
+    /// What an answer that said no had to say, taken from [`Framing::held`], which is empty afterwards.
+    #[must_use]
+    pub fn take_words(&mut self) -> String {
+        words_of(std::mem::take(&mut self.held).trim_ascii_end())
+    }
+}
+
+/// The beginning of what a peer sent, fit to be printed.
+#[must_use]
+pub fn words_of(bytes: &[u8]) -> String {
+    const SHOWN: usize = 40;
+    String::from_utf8_lossy(&bytes[..bytes.len().min(SHOWN)])
+        .escape_debug()
+        .to_string()
 }
 
 /// What a piece of input meant.
@@ -120,10 +138,11 @@ impl Protocol {
         }
     }
 
-    /// Whether the end of the stream completes the response that is being read.
-    #[must_use]
-    pub fn ends_at_eof(&self, framing: &Framing) -> bool {
-        matches!(self, Self::Http(_)) && framing.http.ends_at_eof()
+    /// Ends the response that is being read at the end of the stream: whether it is a success, `None` if that was not
+    /// its end.
+    pub fn finish_at_eof(&self, framing: &mut Framing) -> Option<bool> {
+        let ends = matches!(self, Self::Http(_)) && framing.http.ends_at_eof();
+        ends.then(|| http::finish(framing).0)
     }
 }
 

@@ -138,7 +138,6 @@ fn error_line(framing: &mut Framing, input: &[u8]) -> Received {
     if end.is_none() {
         return Received::More;
     }
-    framing.held.clear();
     Received::Done {
         consumed: piece.len(),
         ok: false,
@@ -186,6 +185,11 @@ mod tests {
             };
             assert_eq!(feed(Resp::new(None), error, cut), done);
         }
+        let mut framing = Framing::default();
+        for piece in error.chunks(3) {
+            let _ = Resp::new(None).receive(&mut framing, ID, piece);
+        }
+        assert_eq!(framing.take_words(), "-ERR no");
         assert_eq!(feed(Resp::new(None), b"+PANG\r\n", 2), Received::Mismatch);
         let endless = vec![b'-'; MAX_LINE + 100];
         assert_eq!(feed(Resp::new(None), &endless, 300), Received::Garbage);

@@ -91,7 +91,7 @@ impl Worker {
 
     /// Hands the second that ended to the main thread; at the end of the window
     /// also reads the CPU clock.
-    fn end_interval(&mut self) {
+    pub(super) fn end_interval(&mut self) {
         let second = (self.next_interval_ns - self.edges.window_start_ns) / SECOND_NS - 1;
         let errors = self.tally.errors();
         let mut interval = fresh_interval(second);
@@ -108,7 +108,7 @@ impl Worker {
     }
 
     /// CPU time since the start of the window.
-    pub(super) fn note_cpu(&mut self) {
+    fn note_cpu(&mut self) {
         if let Some([user, system]) = self.usage_at_start {
             let [user_now, system_now] = thread_cpu_ns();
             self.tally.cpu_ns = [
@@ -219,15 +219,36 @@ impl Worker {
         {
             return true;
         }
-        let Some(reconnects) = self.plan.reconnects else {
-            return false;
-        };
-        let due =
-            reconnects.count_before(self.number(slot), self.now_ns - self.edges.warmup_start_ns);
+        let due = self.reconnects_due(slot, self.now_ns);
+        let before = u64::from(self.connections[slot as usize].reconnects);
+        self.miss_reconnects(slot, due);
+        due > before
+    }
+
+    /// How often `--reconnect-rate` has called a slot until then.
+    fn reconnects_due(&self, slot: u32, at_ns: u64) -> u64 {
+        let load_ns = at_ns.saturating_sub(self.edges.warmup_start_ns);
+        let schedule = self.plan.reconnects;
+        schedule.map_or(0, |schedule| {
+            schedule.count_before(self.number(slot), load_ns)
+        })
+    }
+
+    /// A slot that was called several times since it was last looked at follows once.
+    fn miss_reconnects(&mut self, slot: u32, due: u64) {
         let connection = &mut self.connections[slot as usize];
-        let called = due > u64::from(connection.reconnects);
+        let called = due - u64::from(connection.reconnects);
         connection.reconnects = due as u32;
-        called
+        self.tally.connections.reconnects_missed += called.saturating_sub(1);
+    }
+
+    /// Counts what `--reconnect-rate` asked of a slot; its last call may have come too late to be followed.
+    pub(super) fn settle_reconnects(&mut self, slot: u32) {
+        if self.running {
+            let due = self.reconnects_due(slot, self.edges.window_end_ns.min(self.now_ns));
+            self.tally.connections.reconnects_due += due;
+            self.miss_reconnects(slot, due);
+        }
     }
 
     /// Moves the active set on: each schedule goes to the next connection that is

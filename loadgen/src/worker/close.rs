@@ -10,6 +10,7 @@ use super::Worker;
 use crate::connection::State;
 use crate::control::NEVER;
 use crate::flags::Close;
+use crate::protocol::words_of;
 use crate::sys::total_retransmits;
 use crate::tally::{Phase, count, errno_name};
 use crate::units::format_ns;
@@ -41,9 +42,10 @@ impl Worker {
 
     /// read(2) returned 0.
     pub(super) fn closed_by_peer(&mut self, slot: u32) {
-        let connection = &self.connections[slot as usize];
-        if connection.in_flight() > 0 && self.plan.protocol.ends_at_eof(&connection.framing) {
-            let ok = connection.framing.http.ok();
+        let connection = &mut self.connections[slot as usize];
+        if connection.in_flight() > 0
+            && let Some(ok) = self.plan.protocol.finish_at_eof(&mut connection.framing)
+        {
             self.complete(slot, ok);
             // Its end was the end of the answer, as the server had said.
             self.connections[slot as usize].retire = true;
@@ -73,10 +75,9 @@ impl Worker {
 
     /// The answer is not what was asked for; nothing after it can be trusted.
     pub(super) fn wrong_answer(&mut self, slot: u32, kind: &str, input: &[u8]) {
-        let shown = String::from_utf8_lossy(&input[..input.len().min(40)])
-            .escape_debug()
-            .to_string();
-        self.note_failure(slot, "request", kind, || format!("received \"{shown}\""));
+        self.note_failure(slot, "request", kind, || {
+            format!("received \"{}\"", words_of(input))
+        });
         self.lose(
             slot,
             &if kind == "MISMATCH" {
@@ -90,11 +91,24 @@ impl Worker {
         self.retry_or_give_up(slot);
     }
 
-    /// A well-formed answer that says no.
+    /// An answer to nothing; whatever comes after it could not be told from an answer to the next request.
+    pub(super) fn unasked_answer(&mut self, slot: u32, input: &[u8]) {
+        self.note_failure(slot, "connection", "UNASKED", || {
+            format!("received \"{}\" that nobody had asked for", words_of(input))
+        });
+        self.tally.connections.unasked += 1;
+        self.tally.connections.closed_by_us += 1;
+        self.shut(slot);
+        self.retry_or_give_up(slot);
+    }
+
+    /// A well-formed answer that says no, to the request before the next one.
     pub(super) fn error_answer(&mut self, slot: u32, phase: Phase) {
         count(&mut self.tally.phases[phase as usize].failed, "STATUS");
-        self.note_failure(slot, "request", "STATUS", || {
-            "the server answered with an error".into()
+        let connection = &mut self.connections[slot as usize];
+        let (sequence, words) = (connection.answered - 1, connection.framing.take_words());
+        self.note_failure_of(slot, sequence, "request", "STATUS", || {
+            format!("the server answered \"{words}\"")
         });
         self.free_place(slot);
         self.settle(slot);
@@ -123,10 +137,21 @@ impl Worker {
     }
 
     fn note_failure(&mut self, slot: u32, stage: &str, kind: &str, words: impl FnOnce() -> String) {
-        let (number, phase) = (self.number(slot), self.phase(self.now_ns));
         let answered = self.connections[slot as usize].answered;
+        self.note_failure_of(slot, answered, stage, kind, words);
+    }
+
+    fn note_failure_of(
+        &mut self,
+        slot: u32,
+        sequence: u64,
+        stage: &str,
+        kind: &str,
+        words: impl FnOnce() -> String,
+    ) {
+        let (number, phase) = (self.number(slot), self.phase(self.now_ns));
         self.tally.fail(stage, phase, kind, || {
-            format!("connection {number}, request {answered}: {}", words())
+            format!("connection {number}, request {sequence}: {}", words())
         });
     }
 
@@ -228,10 +253,11 @@ impl Worker {
         self.now_ns = crate::sys::now_ns();
         self.edges = self.plan.control.edges();
         if self.next_interval_ns != NEVER {
-            self.note_cpu(); // The window was cut short.
+            self.end_interval(); // The window was cut short.
         }
         for slot in 0..self.share.slots {
             self.settle_requests(slot);
+            self.settle_reconnects(slot);
             let connection = &self.connections[slot as usize];
             match connection.state {
                 State::Connecting => self.tally.connections.pending += 1,

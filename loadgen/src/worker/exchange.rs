@@ -282,7 +282,7 @@ impl Worker {
         while !input.is_empty() {
             let connection = &self.connections[slot as usize];
             if connection.in_flight() == 0 {
-                self.wrong_answer(slot, "PROTOCOL", input);
+                self.unasked_answer(slot, input);
                 return false;
             }
             let id = self.request_id(slot, connection.answered);

@@ -188,10 +188,11 @@ fn answers_nobody_asked_for_are_an_error() {
     let unasked: u64 = outcome
         .failures
         .iter()
-        .filter(|f| f.kind != "EOF")
+        .filter(|f| f.kind == "UNASKED")
         .map(|f| f.count)
         .sum();
     assert!(unasked > 0, "{:?}", outcome.failures);
+    assert_eq!(outcome.connections.unasked, unasked);
 }
 
 #[test]

@@ -249,6 +249,27 @@ fn connections_are_replaced_by_age_and_by_rate() {
     let replaced = by_rate.connections.closed_by_us;
     assert!((20..=120).contains(&replaced), "{replaced}");
     assert!(by_age.failures.is_empty() && by_rate.failures.is_empty());
+    assert_all_reconnects_known(&by_rate);
+    let slow = Fixture::start(Behaviour::Delay(Duration::from_millis(20)));
+    let too_fast = run(&slow, &["--conns", "5", "--reconnect-rate", "1000"]);
+    assert!(too_fast.connections.reconnects_missed > 100);
+    assert_all_reconnects_known(&too_fast);
+    let reasons = &too_fast.reasons;
+    assert!(reasons.iter().any(|r| r.code == "W02"), "{reasons:?}");
+}
+
+/// Whatever was due was done or missed, but for one of each connection that may have come last.
+fn assert_all_reconnects_known(outcome: &Outcome) {
+    let c = &outcome.connections;
+    let rate_per_s = outcome.load.reconnect_rate_per_s.expect("a rate");
+    let due = rate_per_s * (outcome.load.warmup_ns + outcome.load.duration_ns) as f64 / 1e9;
+    assert!((c.reconnects_due as f64 - due).abs() <= 6.0, "{c:?}");
+    let known = c.closed_by_us + c.reconnects_missed;
+    let open = outcome.connections.requested;
+    assert!(
+        (c.reconnects_due - open..=c.reconnects_due).contains(&known),
+        "{c:?}"
+    );
 }
 
 #[test]

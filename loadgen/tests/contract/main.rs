@@ -3,6 +3,7 @@
 
 mod common;
 mod faults;
+mod fleet;
 mod loads;
 mod program;
 mod targets;

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::common::{Behaviour, Books, Fixture, Guard, loadgen, outcome_of, run};
+use crate::common::{Behaviour, Fixture, Guard, loadgen, outcome_of, run};
 use loadgen::outcome::Outcome;
 
 fn program() -> Command {
@@ -48,6 +48,26 @@ fn bad_flags_end_with_2_and_a_sentence() {
             "not a character set",
         ),
         (&["talk", "192.0.2.1:80"], "--allow-target"),
+        (
+            &["--target", "127.0.0.1:1", "--cpus", "4095"],
+            "--cpus 4095",
+        ),
+        (
+            &["--target", "127.0.0.1:1", "--sources", "::1"],
+            "another family",
+        ),
+        (
+            &[
+                "search",
+                "--slo",
+                "errors<1",
+                "--target",
+                "127.0.0.1:1",
+                "--segment",
+                "0/2",
+            ],
+            "drop --segment",
+        ),
     ];
     for (args, expected) in table {
         let output = program().args(*args).output().expect("starts");
@@ -64,7 +84,10 @@ fn an_interrupt_saves_what_there_is() {
         (nix::sys::signal::Signal::SIGINT, 130),
         (nix::sys::signal::Signal::SIGTERM, 143),
     ] {
+        let directory = tempfile::tempdir().expect("a directory");
+        let hlog = directory.path().join("o.hlog");
         let mut command = loadgen(fixture.address, &["--conns", "3", "--duration", "60s"]);
+        command.arg("--hlog").arg(&hlog);
         let mut child = Guard(command.stdout(Stdio::piped()).spawn().expect("starts"));
         let before = fixture
             .books
@@ -84,7 +107,45 @@ fn an_interrupt_saves_what_there_is() {
         assert_eq!(child.code(), Some(code));
         let outcome: Outcome = serde_json::from_str(&text).expect("an outcome");
         assert!(!outcome.complete && outcome.whole_run.completed > 0);
+        // The second that was cut short is in the series and in the log as well.
+        let in_seconds: u64 = outcome.series.iter().map(|second| second.completed).sum();
+        assert_eq!(in_seconds, outcome.requests.completed);
+        let log = std::fs::read_to_string(&hlog).expect("written");
+        let lines = log.lines().filter(|line| line.starts_with("Tag=response,"));
+        assert_eq!(lines.count(), outcome.series.len());
     }
+}
+
+#[test]
+fn a_reader_who_does_not_read_can_be_left() {
+    let fixture = Fixture::start(Behaviour::Echo);
+    let (reader, writer) = nix::unistd::pipe().expect("a pipe");
+    let fill = [b'x'; 4096];
+    nix::fcntl::fcntl(
+        &writer,
+        nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK),
+    )
+    .expect("nonblocking");
+    while nix::unistd::write(&writer, &fill).is_ok() {}
+    nix::fcntl::fcntl(
+        &writer,
+        nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::empty()),
+    )
+    .expect("blocking");
+    let directory = tempfile::tempdir().expect("a directory");
+    let saved = directory.path().join("o.json");
+    let mut command = loadgen(fixture.address, &["--duration", "50ms"]);
+    command.arg("--save").arg(&saved).stdout(writer);
+    let mut child = Guard(command.spawn().expect("starts"));
+    while !saved.exists() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let pid = nix::unistd::Pid::from_raw(child.0.id() as i32);
+    let interrupt = || nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT);
+    interrupt().expect("delivered");
+    let status = child.0.wait().expect("ended");
+    assert!(!status.success(), "{status:?}");
+    drop(reader);
 }
 
 /// Starts loadgen with one end of a socket pair as its phase descriptor.
@@ -213,17 +274,25 @@ fn files_are_written_whole_and_a_bad_place_is_said() {
         "{log}"
     );
 
+    std::fs::remove_file(&hgrm).expect("removed");
     let output = loadgen(
         fixture.address,
-        &["--duration", "50ms", "--save", "/nonexistent/o.json"],
+        &[
+            "--duration",
+            "50ms",
+            "--save",
+            "/nonexistent/o.json",
+            "--hgrm",
+            &hgrm,
+        ],
     )
     .output()
     .expect("starts");
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("/nonexistent/o.json"));
     assert!(
-        !output.stdout.is_empty(),
-        "the figures are printed all the same"
+        !output.stdout.is_empty() && std::fs::metadata(&hgrm).is_ok(),
+        "the figures are printed and the other files written all the same"
     );
 }
 
@@ -281,61 +350,6 @@ fn talk_holds_the_tutorials_conversation() {
         format!("connect {target} success\n>>hello\n>>你好\n>>")
     );
     assert_eq!(child.code(), Some(0));
-}
-
-#[test]
-fn several_processes_are_one_run() {
-    let fixture = Fixture::start(Behaviour::Echo);
-    let outcome = run(
-        &fixture,
-        &["--conns", "7", "--idle", "4", "--processes", "3"],
-    );
-    assert_eq!(outcome.connections.requested, 11);
-    assert_eq!(outcome.connections.served_at_barrier, 11);
-    assert_eq!(Books::get(&fixture.books.accepted), 11);
-    assert_eq!(
-        (outcome.generator.processes, outcome.generator.threads),
-        (3, 3)
-    );
-    assert_eq!(outcome.fairness.connections, 7);
-    assert_eq!(
-        outcome.whole_run.bytes_sent,
-        Books::get(&fixture.books.bytes_in)
-    );
-    assert_eq!(
-        outcome.latency_ns.response.count,
-        outcome.requests.completed
-    );
-    assert!(outcome.failures.is_empty(), "{:?}", outcome.failures);
-}
-
-#[test]
-fn an_interrupted_fleet_reports_and_leaves_nobody() {
-    let fixture = Fixture::start(Behaviour::Echo);
-    let mut command = loadgen(
-        fixture.address,
-        &["--conns", "6", "--processes", "2", "--duration", "60s"],
-    );
-    let mut child = Guard(
-        command
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("starts"),
-    );
-    while Books::get(&fixture.books.messages) < 500 {
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    nix::sys::signal::kill(
-        nix::unistd::Pid::from_raw(child.0.id() as i32),
-        nix::sys::signal::Signal::SIGTERM,
-    )
-    .expect("delivered");
-    // The pipe ends only when no process of the fleet holds it any more.
-    let outcome: Outcome = serde_json::from_str(&child.printed()).expect("an outcome");
-    assert_eq!(child.code(), Some(143));
-    assert!(!outcome.complete && outcome.whole_run.completed > 0);
-    assert_eq!(outcome.connections.served_at_barrier, 6);
 }
 
 #[test]

@@ -156,6 +156,11 @@ fn nginx_serves_pages() {
         missing.requests
     );
     assert_eq!(missing.requests.completed, 0);
+    let first = &missing.failures[0].first;
+    assert!(
+        first.contains("request 0: the server answered \"status 404\""),
+        "{first}"
+    );
 }
 
 /// A site with a small page and one that takes many reads; returns the configuration's path.

@@ -1,0 +1,315 @@
+//! Beyond one process's descriptors: the program runs itself once per share of
+//! the connections, leads all of them through the phases together, and merges
+//! their outcomes.
+//!
+//! Each child is an ordinary run of one segment; its `--phase-fd` is held by this
+//! process, which gives the word when all have reached a phase, and with it the
+//! instant at which the load starts or the window opens.
+
+mod member;
+mod seconds;
+
+use std::collections::BTreeMap;
+use std::io;
+
+use crate::flags::{CpuList, Poll, Processes, Segment};
+use crate::limits::{connections_possible, worker_cpus};
+use crate::link::{Interruption, Link};
+use crate::load::{Load, PER_CONNECTION_NS};
+use crate::merge::{derive, merge};
+use crate::outcome::{Connections, Failure, Outcome};
+use crate::run::{Listener, Report, planned_start_ns, run};
+use crate::sys::now_ns;
+use crate::units::{SECOND_NS, format_count, format_ns};
+
+use member::{End, Heard, Member};
+use seconds::{MESSAGE_MAX, Seconds};
+
+pub use seconds::Teller;
+
+/// The phases that are announced, in order.
+const PHASES: [&str; 5] = ["ramp", "warmup", "window", "drain", "done"];
+
+/// How far ahead the instant is that all processes share.
+const SHARED_LEAD_NS: u64 = 100_000_000;
+
+/// How much longer than it can take a phase may last, [`PER_CONNECTION_NS`] for each connection besides: a process that
+/// has not come to its end by then will never do.
+const PATIENCE_NS: u64 = 30 * SECOND_NS;
+
+/// How long processes that are to stop at once may take to report.
+const LAST_WORDS_NS: u64 = 10 * SECOND_NS;
+
+/// The cause under which the connections of a lost process are counted.
+pub const PROCESS_LOST: &str = "PROCESS_LOST";
+
+/// Runs a load in as many processes as it needs; most need one, this one.
+///
+/// # Errors
+/// When a process cannot be started or ends without an outcome.
+pub fn run_everywhere(
+    load: Load,
+    link: &mut Link,
+    listener: &mut dyn Listener,
+) -> io::Result<Report> {
+    let processes = processes_for(&load);
+    if processes <= 1 {
+        return run(load, link, listener);
+    }
+    let connections = load.segment.share_of(load.population());
+    listener.notice(&format!(
+        "{} connections in {processes} processes",
+        format_count(connections)
+    ));
+    let mut fleet = Fleet::launch(&load, processes, listener.wants_seconds())?;
+    let interruption = fleet.go_through_phases(&load, link, listener).err();
+    fleet.collect(&load, interruption, link, listener)
+}
+
+/// How many processes a load takes: those asked for, or as many as its
+/// connections need descriptors, and never more than there are connections.
+fn processes_for(load: &Load) -> u64 {
+    let connections = load.segment.share_of(load.population());
+    match load.processes {
+        Processes::Count(count) => u64::from(count).min(connections),
+        // Each costs this process two descriptors and one while it starts.
+        Processes::Auto => {
+            let possible = connections_possible(1).max(1);
+            connections.div_ceil(possible).min((possible / 3).max(1))
+        }
+    }
+}
+
+struct Fleet {
+    members: Vec<Member>,
+    seconds: Seconds,
+}
+
+impl Fleet {
+    fn launch(load: &Load, processes: u64, seconds: bool) -> io::Result<Self> {
+        let pins = worker_cpus(load);
+        let mut members = Vec::new();
+        for index in 0..processes {
+            let share = share_of(load, index, processes, &pins);
+            members.push(Member::start(share, seconds)?);
+        }
+        Ok(Self {
+            seconds: Seconds::of(members.len()),
+            members,
+        })
+    }
+
+    fn go_through_phases(
+        &mut self,
+        load: &Load,
+        link: &mut Link,
+        listener: &mut dyn Listener,
+    ) -> Result<(), Interruption> {
+        let mut deadline_ns = now_ns() + patience_ns(load);
+        for (index, phase) in PHASES.into_iter().enumerate() {
+            self.await_all(index, deadline_ns, link, listener)?;
+            let mut agreed_ns = link.announce(phase)?;
+            if phase == "warmup" {
+                agreed_ns = agreed_ns.or(planned_start_ns(load)?);
+            }
+            let agreed_ns = agreed_ns.unwrap_or_else(|| now_ns() + SHARED_LEAD_NS);
+            let word = match phase {
+                "warmup" | "window" => format!("go {agreed_ns}\n"),
+                _ => "go\n".into(),
+            };
+            self.members.iter().for_each(|member| member.say(&word));
+            deadline_ns = agreed_ns
+                .saturating_add(longest_ns(phase, load))
+                .saturating_add(patience_ns(load));
+        }
+        Ok(())
+    }
+
+    /// Waits until every member has come to a phase. One that is gone, or that is not there in time, ends the run: what
+    /// goes on without it is not the load that was asked for.
+    fn await_all(
+        &mut self,
+        phase: usize,
+        deadline_ns: u64,
+        link: &mut Link,
+        listener: &mut dyn Listener,
+    ) -> Result<(), Interruption> {
+        let start_ns = now_ns();
+        loop {
+            self.hear_all(listener)?;
+            let mut late = self.members.iter_mut().filter(|m| m.phases <= phase);
+            if now_ns() > deadline_ns {
+                let why = format!("it had not come to phase {} in time", PHASES[phase]);
+                late.for_each(|member| member.end(why.clone()));
+                return Err(Interruption::ProcessLost);
+            }
+            if late.next().is_none() {
+                return Ok(());
+            }
+            link.rest_in_proportion(start_ns)?;
+        }
+    }
+
+    fn hear_all(&mut self, listener: &mut dyn Listener) -> Result<(), Interruption> {
+        let mut buffer = [0; MESSAGE_MAX];
+        for (index, member) in self.members.iter_mut().enumerate() {
+            loop {
+                match member.hear(&mut buffer) {
+                    Heard::Phase => {}
+                    Heard::Second(told) => self.seconds.take(index, *told, listener),
+                    Heard::Nothing => break,
+                    Heard::Gone => return Err(Interruption::ProcessLost),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads and merges the outcomes. Members whose link is closed stop at once
+    /// and report what they have; for one that cannot, its connections are counted as lost.
+    fn collect(
+        self,
+        load: &Load,
+        interruption: Option<Interruption>,
+        link: &mut Link,
+        listener: &mut dyn Listener,
+    ) -> io::Result<Report> {
+        let ends = self.gather(load, interruption, link)?;
+        if ends.iter().all(|end| end.outcome.is_err()) {
+            let complaint = ends.into_iter().find_map(|end| end.outcome.err());
+            return Err(io::Error::other(complaint.unwrap_or_default()));
+        }
+        let (mut outcomes, mut broken_laws) = (Vec::new(), Vec::new());
+        for end in ends {
+            broken_laws.extend(end.broken_law);
+            outcomes.push(end.outcome.unwrap_or_else(|complaint| {
+                listener.notice(&complaint);
+                nothing_of(end.load, end.phases, complaint)
+            }));
+        }
+        let outcome = merge_all(&outcomes, load, link.is_supervised())?;
+        let lost = !outcome.complete && interruption.is_none();
+        let interruption = interruption.or(lost.then_some(Interruption::ProcessLost));
+        Ok(Report {
+            outcome,
+            interruption,
+            broken_laws,
+        })
+    }
+
+    /// Waits for all members' last words, and not for ever: one that is stopped says none.
+    fn gather(
+        self,
+        load: &Load,
+        interruption: Option<Interruption>,
+        link: &mut Link,
+    ) -> io::Result<Vec<End>> {
+        let start_ns = now_ns();
+        let limit_ns = match interruption {
+            Some(_) => LAST_WORDS_NS + load.population() * PER_CONNECTION_NS,
+            None => patience_ns(load),
+        };
+        let mut parting: Vec<_> = self.members.into_iter().map(Member::dismiss).collect();
+        while !parting.iter().all(member::Parting::is_over)
+            && now_ns() - start_ns < limit_ns
+            // Whoever asks a second time will not wait.
+            && link.rest_in_proportion(start_ns).is_ok()
+        {}
+        let why = format!(
+            "it did not report within {}",
+            format_ns(now_ns() - start_ns)
+        );
+        let late = parting.iter_mut().filter(|member| !member.is_over());
+        late.for_each(|member| member.end(&why));
+        parting.into_iter().map(member::Parting::collect).collect()
+    }
+}
+
+fn patience_ns(load: &Load) -> u64 {
+    PATIENCE_NS + load.population() * PER_CONNECTION_NS
+}
+
+/// How long a phase can last.
+fn longest_ns(phase: &str, load: &Load) -> u64 {
+    match phase {
+        "ramp" => load.ramp_limit_ns(),
+        "warmup" => load.warmup_ns,
+        "window" => load.duration_ns,
+        _ => load.response_limit_ns(),
+    }
+}
+
+fn merge_all(outcomes: &[Outcome], load: &Load, supervised: bool) -> io::Result<Outcome> {
+    let mut outcome = merge(outcomes, supervised).map_err(io::Error::other)?;
+    outcome.generator.cpus = distinct_cpus(load);
+    outcome.load.processes = load.processes;
+    outcome.load.threads = load.threads;
+    outcome.load.poll = load.poll;
+    outcome.load.cpus.clone_from(&load.cpus);
+    derive(&mut outcome);
+    outcome.reasons = crate::verdict::judge(&outcome, supervised);
+    outcome.verdict = crate::verdict::of_reasons(&outcome.reasons);
+    Ok(outcome)
+}
+
+/// The outcome of a process of which nothing is known but what it was to do.
+fn nothing_of(load: Load, phases: usize, complaint: String) -> Outcome {
+    let connections = load.segment.share_of(load.population());
+    let phase = PHASES[..phases].last().copied().unwrap_or("ramp");
+    Outcome {
+        connections: Connections {
+            requested: connections,
+            attempts: connections,
+            local_failures: BTreeMap::from([(PROCESS_LOST.into(), connections)]),
+            ..Connections::default()
+        },
+        failures: vec![Failure {
+            stage: "local".into(),
+            phase: phase.into(),
+            kind: PROCESS_LOST.into(),
+            count: connections,
+            first: format!("{complaint}; what it had counted is lost"),
+        }],
+        ..Outcome::of_nothing(load)
+    }
+}
+
+fn distinct_cpus(load: &Load) -> u64 {
+    let mut cpus = worker_cpus(load);
+    cpus.sort_unstable();
+    cpus.dedup();
+    cpus.len() as u64
+}
+
+/// One process's part: its segment of the segment, its part of the threads.
+fn share_of(load: &Load, index: u64, processes: u64, pins: &[Option<usize>]) -> Load {
+    let outer = load.segment;
+    let segment = Segment {
+        index: outer.index + outer.count * index as u32,
+        count: outer.count * processes as u32,
+    };
+    let own: Vec<u32> = pins
+        .iter()
+        .skip(index as usize % pins.len())
+        .step_by(processes as usize)
+        .flatten()
+        .map(|cpu| *cpu as u32)
+        .collect();
+    let threads = own.len().max(1) as u64;
+    let cpus = if own.is_empty() {
+        load.cpus.clone()
+    } else {
+        Some(CpuList(own))
+    };
+    // Processes that share a CPU would only keep each other from it by polling.
+    let crowded = load.poll == Poll::Auto && processes > distinct_cpus(load);
+    let poll = if crowded { Poll::Sleep } else { load.poll };
+    Load {
+        segment,
+        threads,
+        cpus,
+        poll,
+        processes: Processes::Count(1),
+        ..load.clone()
+    }
+}

@@ -1,0 +1,173 @@
+//! The live view of several processes: each tells of its seconds, the first one adds them up.
+
+use std::io::Write;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::mpsc::{Sender, channel};
+
+use nix::sys::socket::{MsgFlags, send};
+use serde::{Deserialize, Serialize};
+
+use crate::blob;
+use crate::control::Sum;
+use crate::outcome::Second;
+use crate::run::Listener;
+use crate::series::Series;
+use crate::tally::Latency;
+use crate::worker::Interval;
+
+/// A longer message is not sent: a second's histogram takes 10 KB, with every value in use 80 KB.
+pub(super) const MESSAGE_MAX: usize = 128 * 1024;
+
+/// What tells a second from the name of a phase.
+const MARK: &[u8] = b"second ";
+
+/// One second of one process.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Told {
+    second: Second,
+    sum: Sum,
+}
+
+impl Told {
+    pub(super) fn decode(message: &[u8]) -> Option<Self> {
+        serde_json::from_slice(message.strip_prefix(MARK)?).ok()
+    }
+}
+
+/// Tells the first process of every second; what finds no room is dropped, for the run must not wait for its view.
+#[derive(Debug)]
+pub struct Teller {
+    link: OwnedFd,
+}
+
+impl Teller {
+    /// Speaks over a socket whose messages arrive whole.
+    #[must_use]
+    pub fn new(link: OwnedFd) -> Self {
+        Self { link }
+    }
+}
+
+impl Listener for Teller {
+    fn notice(&mut self, _: &str) {}
+
+    fn wants_seconds(&self) -> bool {
+        true
+    }
+
+    fn second(&mut self, second: &Second, sum: Sum) {
+        let told = Told {
+            second: second.clone(),
+            sum,
+        };
+        let mut message = MARK.to_vec();
+        if serde_json::to_writer(&mut message, &told).is_ok() && message.write_all(b"\n").is_ok() {
+            let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+            let _ = send(self.link.as_raw_fd(), &message, flags);
+        }
+    }
+}
+
+/// Adds up the seconds of all members.
+pub(super) struct Seconds {
+    sender: Sender<Interval>,
+    series: Series,
+    sums: Vec<Sum>,
+}
+
+impl Seconds {
+    pub(super) fn of(members: usize) -> Self {
+        let (sender, receiver) = channel();
+        Self {
+            sender,
+            series: Series::new(receiver, members),
+            sums: vec![Sum::default(); members],
+        }
+    }
+
+    /// Takes in one member's second; passes on those that all members have told of.
+    pub(super) fn take(&mut self, member: usize, told: Told, listener: &mut dyn Listener) {
+        let Told { second, sum } = told;
+        self.sums[member] = sum;
+        let Ok(histogram) = blob::decode(&second.histogram) else {
+            return;
+        };
+        let interval = Interval {
+            second: second.second,
+            responses: Latency {
+                histogram,
+                censored: second.censored,
+                censored_from: second.censored_from_ns,
+            },
+            errors: second.errors,
+        };
+        // Its other end is in this very struct.
+        let _ = self.sender.send(interval);
+        let total = self.sums.iter().copied().sum();
+        let complete = self.series.collect().iter();
+        complete.for_each(|second| listener.second(second, total));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::series::second_of;
+
+    #[derive(Default)]
+    struct Heard(Vec<(u64, u64, Option<u64>, u64)>);
+
+    impl Listener for Heard {
+        fn notice(&mut self, _: &str) {}
+
+        fn second(&mut self, second: &Second, sum: Sum) {
+            let max_ns = second.response_max_ns;
+            self.0
+                .push((second.second, second.completed, max_ns, sum.open));
+        }
+    }
+
+    fn told(second: u64, ns: u64, open: u64) -> Told {
+        let mut latency = Latency::default();
+        (0..10).for_each(|_| latency.record(ns));
+        Told {
+            second: second_of(second, &latency, 0),
+            sum: Sum {
+                open,
+                ..Sum::default()
+            },
+        }
+    }
+
+    #[test]
+    fn a_second_is_shown_once_all_have_told_of_it() {
+        let (mut seconds, mut heard) = (Seconds::of(2), Heard::default());
+        seconds.take(0, told(0, 100, 5), &mut heard);
+        seconds.take(0, told(1, 100, 6), &mut heard);
+        assert!(heard.0.is_empty());
+        seconds.take(1, told(0, 900, 7), &mut heard);
+        assert_eq!(heard.0, [(0, 20, Some(900), 13)]);
+        seconds.take(1, told(1, 50, 7), &mut heard);
+        assert_eq!(heard.0[1], (1, 20, Some(100), 13));
+    }
+
+    #[test]
+    fn messages_are_read_back_and_nonsense_is_not() {
+        let (ours, theirs) = nix::sys::socket::socketpair(
+            nix::sys::socket::AddressFamily::Unix,
+            nix::sys::socket::SockType::SeqPacket,
+            None,
+            nix::sys::socket::SockFlag::empty(),
+        )
+        .expect("a pair");
+        let Told { second, sum } = told(3, 77, 2);
+        Teller::new(theirs).second(&second, sum);
+        let mut buffer = vec![0; MESSAGE_MAX];
+        let length = nix::unistd::read(&ours, &mut buffer).expect("heard");
+        let read = Told::decode(&buffer[..length]).expect("understood");
+        assert_eq!((read.second, read.sum.open), (second, 2));
+        for bad in [b"phase ramp\n".as_slice(), b"second ", b"second {}", b""] {
+            assert!(Told::decode(bad).is_none());
+        }
+    }
+}
