@@ -2,12 +2,13 @@
 
 use crate::compare::CompareFlags;
 use crate::config;
-use crate::error::Failure;
+use crate::error::{Failure, did_you_mean};
 use crate::export::Export;
 use crate::gate::calibrate::CalibrateFlags;
 use crate::gate::flags::GateFlags;
 use crate::rate::Rate;
-use crate::run::say;
+use crate::report::table::printable;
+use crate::run::{eprintln, say};
 use crate::threshold::Threshold;
 use crate::trial::probe::Service;
 use clap::builder::PossibleValuesParser;
@@ -20,7 +21,7 @@ use loadgen::flags::{CpuList, LoadFlags, PayloadSize};
 use loadgen::units::{parse_count, parse_duration};
 use servers::models;
 use std::ffi::OsString;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -43,6 +44,9 @@ Examples:
 Every flag can also be set as an environment variable (--client-cpus as TENK_CLIENT_CPUS) and, for
 a run, as a key of the --config file (client-cpus = \"0\"). What is typed wins over the environment,
 that over the scenario, that over the top level of the file.";
+
+/// How the variables begin that stand for flags.
+const VARIABLES: &str = "TENK_";
 
 /// Which TCP server concurrency model should I use on this machine, and how far does it go?
 #[derive(Parser, Debug)]
@@ -113,8 +117,8 @@ pub struct RunFlags {
     /// Any server program beside them, started for every trial; {addr} {host} {port} {dir} are filled in
     #[arg(long, value_name = "CMD", help_heading = "What to compare")]
     pub server: Vec<String>,
-    /// A server that is already running
-    #[arg(long, value_name = "ADDR", help_heading = "What to compare")]
+    /// A server that is already running, HOST:PORT
+    #[arg(long, value_name = "ADDR", value_parser = parse_target, help_heading = "What to compare")]
     pub target: Option<SocketAddr>,
     /// The running server's process, for its CPU time and memory
     #[arg(long, value_name = "PID", help_heading = "What to compare")]
@@ -175,6 +179,26 @@ pub struct RunFlags {
     #[arg(long, value_name = "NUMBER", help_heading = "Trials")]
     pub seed: Option<u64>,
 
+    /// Where trials run.
+    #[command(flatten)]
+    pub place: PlaceFlags,
+
+    /// Permit a --target in this network; without it only loopback is
+    #[arg(long, value_name = "CIDR", help_heading = "Place")]
+    pub allow_target: Vec<IpNet>,
+
+    /// Where results go.
+    #[command(flatten)]
+    pub output: OutputFlags,
+    /// What the median over trials must reach, such as 'response_p99_ns<5ms' or 'errors==0'; exit code 99 if it
+    /// does not; may be repeated
+    #[arg(long, value_name = "COLUMN<VALUE", help_heading = "Output")]
+    pub threshold: Vec<Threshold>,
+}
+
+/// Where trials run.
+#[derive(Args, Debug, Clone)]
+pub struct PlaceFlags {
     /// CPUs of the server, such as 0 or 0,2-3 [default: the first half]
     #[arg(long, value_name = "LIST", help_heading = "Place")]
     pub server_cpus: Option<CpuList>,
@@ -184,11 +208,11 @@ pub struct RunFlags {
     /// A private network namespace for every trial: its own ports, TIME_WAITs and counters
     #[arg(long, value_enum, default_value_t, help_heading = "Place")]
     pub netns: Netns,
+}
 
-    /// Permit a --target in this network; without it only loopback is
-    #[arg(long, value_name = "CIDR", help_heading = "Place")]
-    pub allow_target: Vec<IpNet>,
-
+/// Where results go, and what is said on the way.
+#[derive(Args, Debug, Clone)]
+pub struct OutputFlags {
     /// Where the run's folder is made
     #[arg(
         long,
@@ -204,11 +228,7 @@ pub struct RunFlags {
     /// files) or benchfmt (benchstat); may be repeated
     #[arg(long, value_name = "FORMAT=PATH", help_heading = "Output")]
     pub export: Vec<Export>,
-    /// What the median over trials must reach, such as 'response_p99_ns<5ms' or 'errors==0'; exit code 99 if it
-    /// does not; may be repeated
-    #[arg(long, value_name = "COLUMN<VALUE", help_heading = "Output")]
-    pub threshold: Vec<Threshold>,
-    /// Print what would be run, and how long it would take
+    /// Print what would be run and how long it would take; for a gate also how small a change it could find
     #[arg(long, help_heading = "Output")]
     pub dry_run: bool,
     /// No progress and no notices on stderr; errors are still said
@@ -222,6 +242,9 @@ pub struct DoctorFlags {
     /// Connections to look for room for (10k = 10 000); exit code 3 if there is none
     #[arg(long, value_name = "COUNT", value_parser = parse_count)]
     pub conns: Option<u64>,
+    /// Processes of the server that share them, each with descriptors of its own (`prefork`, `reuseport`)
+    #[arg(long, value_name = "COUNT", value_parser = parse_count, requires = "conns")]
+    pub workers: Option<u64>,
     /// What stdout carries
     #[arg(long, value_enum, default_value_t)]
     pub format: DoctorFormat,
@@ -280,6 +303,16 @@ pub enum Format {
     Md,
 }
 
+/// An address, or a name that is resolved once.
+fn parse_target(text: &str) -> Result<SocketAddr, String> {
+    let mut addresses = text
+        .to_socket_addrs()
+        .map_err(|e| format!("{e} (give HOST:PORT, such as 127.0.0.1:9000)"))?;
+    addresses
+        .next()
+        .ok_or_else(|| "the name has no address".into())
+}
+
 impl Cli {
     /// Reads the process's command line, the TENK_* environment and the configuration; ends the process on a
     /// usage error or `--help`.
@@ -299,6 +332,10 @@ impl Cli {
         let added = added.into_iter().map(OsString::from);
         let matches = command().get_matches_from(program.chain(added).chain(rest));
         let mut cli = understood(&matches);
+        if !cli.run.output.quiet {
+            let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+            misspelt(names).iter().for_each(|note| eprintln(note));
+        }
         cli.run.command = std::iter::once("harness".to_string())
             .chain(in_force(&matches))
             .collect();
@@ -306,12 +343,35 @@ impl Cli {
     }
 }
 
+/// What is said of variables that look like a flag's and are none: set, they change nothing, and nobody would know.
+fn misspelt(names: impl Iterator<Item = String>) -> Vec<String> {
+    let bare = |name: &str| name.strip_prefix(VARIABLES).map(str::to_owned);
+    let known: Vec<String> = command()
+        .get_arguments()
+        .filter_map(|arg| bare(arg.get_env()?.to_str()?))
+        .collect();
+    let strange = names.filter_map(|name| bare(&name).filter(|name| !known.contains(name)));
+    let hinted = strange.map(|name| {
+        let hint = did_you_mean(&name, known.iter().map(String::as_str));
+        (
+            printable(&name),
+            hint.replacen('`', &format!("`{VARIABLES}"), 1),
+        )
+    });
+    hinted
+        .filter(|(_, hint)| !hint.is_empty())
+        .map(|(name, hint)| {
+            format!("note: {VARIABLES}{name} is set, and no flag is called so{hint}")
+        })
+        .collect()
+}
+
 /// The command with an environment variable for every flag of a run.
 fn command() -> clap::Command {
     Cli::command().mut_args(|arg| match arg.get_long() {
         Some("help" | "version") | None => arg,
         Some(long) => {
-            let name = format!("TENK_{}", long.to_uppercase().replace('-', "_"));
+            let name = format!("{VARIABLES}{}", long.to_uppercase().replace('-', "_"));
             // clap keeps the name for the life of the program, and so do we.
             arg.env(&*name.leak()).hide_env(true)
         }
@@ -394,6 +454,26 @@ mod tests {
         let words = ["harness", "--model", "epoll", "--conns", "10000"];
         let cli = Cli::try_parse_from(words).unwrap();
         assert_eq!((cli.run.conns, cli.run.repeat), (vec![10_000], 3));
+    }
+
+    #[test]
+    fn variables_that_are_nearly_a_flags_are_said() {
+        let notes = |name: &str| misspelt(std::iter::once(name.to_string()));
+        let note = notes("TENK_CONN").join("");
+        assert!(
+            note.contains("TENK_CONN is set") && note.contains("`TENK_CONNS`"),
+            "{note}"
+        );
+        for other in [
+            "CONNS",
+            "BENCH_ROUNDS",
+            "BENCH_SECONDS",
+            "BENCH_BLOCKS",
+            "WRITE_SCHEMAS",
+        ] {
+            assert_eq!(notes(&format!("TENK_{other}")), [""; 0]);
+        }
+        assert!(notes("PATH").is_empty());
     }
 
     #[test]

@@ -5,10 +5,11 @@ use crate::error::Failure;
 use crate::estimate::{self, about, seconds};
 use crate::plan::{Arm, Plan, Scenario};
 use crate::report::table::printable;
+use crate::report::varied::{self, Varied};
 use crate::row::csv_of;
 use comfy_table::presets::{ASCII_MARKDOWN, NOTHING};
 use comfy_table::{CellAlignment, Table, TableStyle};
-use loadgen::units::{as_ns, format_count, format_ns, format_rate};
+use loadgen::units::{as_ns, format_count, format_ns};
 use serde::Serialize;
 
 /// The schema of what `--dry-run --format json` prints.
@@ -70,7 +71,7 @@ pub fn describe(plan: &Plan, flags: &RunFlags) -> Result<String, Failure> {
         .map(|(arm, scenario)| Cell::new(plan, arm, scenario));
     let cells: Vec<Cell> = cells.collect();
     let failed = |e: String| Failure::failed(format!("cannot print the plan: {e}"));
-    match flags.format {
+    match flags.output.format {
         Format::Table => Ok(for_people(plan, flags, &cells, NOTHING)),
         Format::Md => Ok(for_people(plan, flags, &cells, ASCII_MARKDOWN)),
         Format::Csv => {
@@ -126,33 +127,35 @@ fn for_people(plan: &Plan, flags: &RunFlags, cells: &[Cell], style: TableStyle) 
     )
 }
 
-/// A column's head and the text of a cell in it; `None` where the cell has nothing to say.
-type Column = (&'static str, fn(&Cell) -> Option<String>);
-
-/// The columns that say what is varied; one that no cell has a word for is left out.
-const VARIED: [Column; 6] = [
-    ("idle", |c| (c.idle > 0).then(|| format_count(c.idle))),
-    ("requests/conn", |c| c.requests_per_conn.map(format_count)),
-    ("payload", |c| {
-        let bytes = c.payload_bytes.as_deref()?;
-        (bytes != "64").then(|| format!("{bytes} B"))
-    }),
-    ("rate", |c| c.rate_per_s.map(format_rate)),
-    ("work", |c| c.work_ns.map(format_ns)),
-    ("block", |c| c.block_ns.map(format_ns)),
-];
+impl Cell {
+    /// The default payload is worth no word.
+    fn varied(&self) -> varied::Words {
+        let varied = Varied {
+            idle: self.idle,
+            requests_per_conn: self.requests_per_conn,
+            payload_bytes: self.payload_bytes.clone().filter(|bytes| bytes != "64"),
+            rate_per_s: self.rate_per_s,
+            work_ns: self.work_ns,
+            block_ns: self.block_ns,
+        };
+        varied.words()
+    }
+}
 
 fn table(cells: &[Cell], style: TableStyle) -> String {
-    let is_said = |column: &&Column| cells.iter().any(|cell| column.1(cell).is_some());
-    let varied: Vec<&Column> = VARIED.iter().filter(is_said).collect();
+    let varied: Vec<varied::Words> = cells.iter().map(Cell::varied).collect();
+    let is_said = |column: &usize| varied.iter().any(|words| words[*column].is_some());
+    let said: Vec<usize> = (0..varied::NAMES.len()).filter(is_said).collect();
     let mut table = Table::new();
-    let names = varied.iter().map(|(name, _)| *name);
+    let names = said.iter().map(|column| varied::NAMES[*column]);
     let head = ["model", "conns"].into_iter().chain(names);
     table
         .load_style(style)
         .set_header(head.chain(["trials", "each", "together"]));
-    for cell in cells {
-        let said = varied.iter().map(|(_, of)| of(cell).unwrap_or_default());
+    for (cell, varied) in cells.iter().zip(varied) {
+        let said = said
+            .iter()
+            .map(|column| varied[*column].clone().unwrap_or_default());
         let each = format_ns(as_ns(seconds(cell.trial_s)));
         let together = about(seconds(cell.trial_s * cell.trials as f64));
         let first = [printable(&cell.arm), format_count(cell.conns)];

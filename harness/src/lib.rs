@@ -67,7 +67,13 @@ fn obey(cli: &Cli) -> Result<u8, Failure> {
 fn launch(spec: &str) -> Result<u8, Failure> {
     trial::launch::main(spec)
         .map(|()| 0)
-        .map_err(|e| Failure::failed(e.to_string()))
+        .map_err(|e| match e.kind() == trial::probe::WRONG {
+            true => Failure {
+                exit: trial::probe::WRONG_ANSWER,
+                message: e.to_string(),
+            },
+            false => Failure::failed(e.to_string()),
+        })
 }
 
 /// Children are killed when the *thread* that started them ends (PR_SET_PDEATHSIG), so the runtime is the main thread.

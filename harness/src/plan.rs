@@ -159,7 +159,7 @@ impl Plan {
             required,
             sysctls: read_sysctls(),
         };
-        let (network, command_network) = match flags.netns {
+        let (network, command_network) = match flags.place.netns {
             Netns::Off => (Network::Host, Network::Host),
             Netns::Auto => (private(false), Network::Host),
             Netns::Require => (private(true), private(true)),
@@ -529,8 +529,8 @@ fn split_cpus(flags: &RunFlags) -> Result<(Vec<usize>, Vec<usize>), Failure> {
         }
     };
     Ok((
-        chosen(&flags.server_cpus, "server-cpus", first)?,
-        chosen(&flags.client_cpus, "client-cpus", rest)?,
+        chosen(&flags.place.server_cpus, "server-cpus", first)?,
+        chosen(&flags.place.client_cpus, "client-cpus", rest)?,
     ))
 }
 

@@ -352,8 +352,13 @@ impl Record {
             rows: &self.rows,
             run_json: &self.json(complete)?,
         };
-        say(&text(&source, self.folder.path(), complete, flags.format)?)?;
-        hand_over(&source, &flags.export, &flags.threshold)
+        say(&text(
+            &source,
+            self.folder.path(),
+            complete,
+            flags.output.format,
+        )?)?;
+        hand_over(&source, &flags.output.export, &flags.threshold)
     }
 }
 

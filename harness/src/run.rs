@@ -31,26 +31,26 @@ const TERMINATED: u8 = 143;
 /// Makes the run and returns the exit code.
 pub async fn run(flags: &RunFlags) -> Result<u8, Failure> {
     let mut plan = Plan::new(flags)?;
-    plan.disturbed = noise::kept(flags.quiet)
+    plan.disturbed = noise::kept(flags.output.quiet)
         .map(|n| n.limits)
         .unwrap_or_default();
-    if flags.dry_run {
-        if !flags.quiet {
+    if flags.output.dry_run {
+        if !flags.output.quiet {
             preflight(&plan).iter().for_each(|note| eprintln(note));
         }
         return say(&dry_run::describe(&plan, flags)?).map(|()| 0);
     }
     let started = Instant::now();
     let mut signals = Signals::listen()?;
-    let preparing = prepare(&mut plan, flags.quiet);
-    let (folder, prepared) = match begin(&flags.results, &mut signals, preparing).await {
+    let preparing = prepare(&mut plan, flags.output.quiet);
+    let (folder, prepared) = match begin(&flags.output.results, &mut signals, preparing).await {
         Ok(begun) => begun,
         Err(ended) => return ended.into(),
     };
     let (binaries, work_ns_per_iteration) = prepared;
     // The harness wakes up for the progress bar only; even that must not be on the server's CPUs.
     pin(&plan.client_cpus).map_err(|e| Failure::failed(e.to_string()))?;
-    if !flags.quiet {
+    if !flags.output.quiet {
         for note in preflight(&plan) {
             eprintln(&note);
         }
@@ -63,7 +63,7 @@ pub async fn run(flags: &RunFlags) -> Result<u8, Failure> {
         binaries: &binaries,
         work_ns_per_iteration,
     };
-    let interrupted = run_trials(&context, &mut record, &mut signals, flags.quiet).await?;
+    let interrupted = run_trials(&context, &mut record, &mut signals, flags.output.quiet).await?;
     record.finish(interrupted.is_none())?;
     let missed = record.hand_over(flags, interrupted.is_none())?;
     Ok(

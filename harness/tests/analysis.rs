@@ -111,7 +111,7 @@ fn a_folder_without_a_run_is_named() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().display().to_string();
     let output = harness(&["report", &path]);
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(2));
     assert!(
         stderr(&output).contains(&format!("{path}/run.json: ")),
         "{}",
@@ -191,7 +191,7 @@ fn a_real_run_is_valid_saved_and_reported_again() {
     let text = std::fs::read(&csv).expect("the rows");
     std::fs::write(&csv, &text[..text.len() - 2]).expect("written");
     let cut = harness(&["report", &folder]);
-    assert_eq!(cut.status.code(), Some(1));
+    assert_eq!(cut.status.code(), Some(2));
     assert!(
         stderr(&cut).contains("trials.csv:3: the file ends inside this line"),
         "{}",

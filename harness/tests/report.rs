@@ -114,7 +114,7 @@ fn a_damaged_file_beside_the_rows_is_named_with_its_line() {
     fs::write(&file, text.replacen("HISTFAAA", "HISTFZZZ", 1)).unwrap();
     let output = report(folder.path());
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(2));
     assert!(
         errors.contains("latency.hlog:") && !errors.contains("panicked"),
         "{errors}"

@@ -143,7 +143,7 @@ impl Link {
         at_ns: u64,
         mut meanwhile: impl FnMut(),
     ) -> Result<(), Interruption> {
-        const CHUNK_NS: u64 = 50_000_000;
+        const CHUNK_NS: u64 = 250_000_000;
         loop {
             let left_ns = at_ns.saturating_sub(now_ns());
             if left_ns == 0 {

@@ -13,7 +13,7 @@ use crate::link::{Interruption, Link};
 use crate::load::Load;
 use crate::outcome::Outcome;
 use crate::run::Listener;
-use crate::units::{MAX_RATE_PER_S, as_ns, parse_duration};
+use crate::units::{MAX_RATE_PER_S, as_ns, format_rate, parse_duration};
 
 /// Where the climb starts unless `--rate` says otherwise, requests per second.
 pub const START_PER_S: f64 = 1000.0;
@@ -268,7 +268,7 @@ fn describe(step: &Step) -> String {
         Some(false) => "broken",
         None => "too few samples to say",
     };
-    format!("{:.0}/s: {held}", step.rate_per_s)
+    format!("{}: {held}", format_rate(step.rate_per_s))
 }
 
 /// What is known so far, and what to try next.

@@ -1,6 +1,6 @@
 //! How many descriptors, tasks and bytes there may be.
 
-use super::{Check, Level, at_least, number, read};
+use super::{Check, Level, Needs, at_least, number, read};
 use crate::trial::cgroup;
 use loadgen::units::{format_bytes, format_count};
 use nix::sys::resource::{Resource, getrlimit};
@@ -16,10 +16,11 @@ const MAPPINGS_PER_THREAD: u64 = 2;
 const BYTES_PER_PROCESS: u64 = 120 * 1024;
 
 /// All limits that grow with the number of connections.
-pub fn checks(conns: Option<u64>) -> Vec<Check> {
+pub fn checks(needs: Option<Needs>) -> Vec<Check> {
+    let conns = needs.map(|needs| needs.conns);
     let running = read("/proc/loadavg").as_deref().and_then(tasks_running);
     vec![
-        descriptors(getrlimit(Resource::RLIMIT_NOFILE).ok(), conns),
+        descriptors(getrlimit(Resource::RLIMIT_NOFILE).ok(), needs),
         tasks(
             "pid_max",
             number(read("/proc/sys/kernel/pid_max").as_deref()),
@@ -40,14 +41,27 @@ pub fn checks(conns: Option<u64>) -> Vec<Check> {
     ]
 }
 
-/// Without descriptors no server of one process holds its connections: the one shortage that fails.
-fn descriptors(limit: Option<(u64, u64)>, conns: Option<u64>) -> Check {
-    let needed = conns.map(|n| n.saturating_add(SPARE_DESCRIPTORS));
+/// Without descriptors no process of a server holds its connections: the one shortage that fails.
+fn descriptors(limit: Option<(u64, u64)>, needs: Option<Needs>) -> Check {
+    let each = |needs: Needs| {
+        needs
+            .conns
+            .div_ceil(needs.processes)
+            .saturating_add(SPARE_DESCRIPTORS)
+    };
     let hard = limit.map(|(_, hard)| hard);
-    at_least("descriptors", hard, needed, Level::Fail, |n| {
+    at_least("descriptors", hard, needs.map(each), Level::Fail, |n| {
+        let enough = hard.and_then(|hard| hard.checked_sub(SPARE_DESCRIPTORS));
+        let workers = needs.zip(enough.filter(|enough| *enough > 0));
+        let or = workers.map_or(String::new(), |(needs, enough)| {
+            format!(
+                ", or let several processes share them: `--workers {}` with `reuseport`",
+                needs.conns.div_ceil(enough)
+            )
+        });
         format!(
-            "servers of one process will be limited; as root `ulimit -Hn {n} && ulimit -n {n}` in the shell that \
-             starts harness (`nofile` in /etc/security/limits.conf to keep it)"
+            "each process of a server will be limited; as root `ulimit -Hn {n} && ulimit -n {n}` in the shell that \
+             starts harness (`nofile` in /etc/security/limits.conf to keep it){or}"
         )
     })
 }
@@ -151,18 +165,17 @@ mod tests {
 
     #[test]
     fn descriptors_decide() {
-        assert_eq!(
-            descriptors(Some((1024, 20_000)), Some(19_936)).level,
-            Level::Pass
-        );
-        let short = descriptors(Some((1024, 20_000)), Some(50_000));
+        let needs = |conns, processes| Some(Needs { conns, processes });
+        let with = |hard, needs| descriptors(Some((1024, hard)), needs);
+        assert_eq!(with(20_000, needs(19_936, 1)).level, Level::Pass);
+        let short = with(20_000, needs(50_000, 1));
         assert_eq!(short.level, Level::Fail);
-        assert!(short.remedy.unwrap().contains("ulimit -Hn 50064"));
-        assert_eq!(descriptors(None, Some(1)).level, Level::Unknown);
-        assert_eq!(
-            descriptors(Some((1, u64::MAX)), Some(u64::MAX)).level,
-            Level::Pass
-        );
+        let remedy = short.remedy.unwrap();
+        assert!(remedy.contains("ulimit -Hn 50064") && remedy.contains("--workers 3"));
+        assert_eq!(with(20_000, needs(50_000, 3)).level, Level::Pass);
+        assert_eq!(descriptors(None, needs(1, 1)).level, Level::Unknown);
+        assert_eq!(with(u64::MAX, needs(u64::MAX, 1)).level, Level::Pass);
+        assert_eq!(with(10, needs(u64::MAX, 1)).level, Level::Fail);
     }
 
     #[test]

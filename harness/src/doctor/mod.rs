@@ -123,7 +123,11 @@ fn at_least(
 
 /// Looks at everything, prints it, and returns the exit code: 3 when something fails.
 pub fn doctor(flags: &DoctorFlags) -> Result<u8, Failure> {
-    let checks = examine(flags.conns);
+    let needs = flags.conns.map(|conns| Needs {
+        conns,
+        processes: flags.workers.unwrap_or(1).max(1),
+    });
+    let checks = examine(needs);
     say(&match flags.format {
         DoctorFormat::Table => for_people(&checks, flags.conns),
         DoctorFormat::Json => json(&checks, flags.conns)?,
@@ -132,11 +136,19 @@ pub fn doctor(flags: &DoctorFlags) -> Result<u8, Failure> {
     Ok(if failed { PREFLIGHT } else { 0 })
 }
 
-fn examine(conns: Option<u64>) -> Vec<Check> {
+/// What is to be held.
+#[derive(Debug, Clone, Copy)]
+struct Needs {
+    conns: u64,
+    /// Processes of the server that share them.
+    processes: u64,
+}
+
+fn examine(needs: Option<Needs>) -> Vec<Check> {
     // Read first: the noise probe is load, too.
     let pressure = processor::pressure(read("/proc/pressure/cpu").as_deref());
-    let mut checks = limits::checks(conns);
-    checks.extend(network::checks(conns));
+    let mut checks = limits::checks(needs);
+    checks.extend(network::checks(needs.map(|needs| needs.conns)));
     checks.extend(kernel::checks());
     checks.extend(processor::checks());
     checks.push(pressure);
@@ -240,7 +252,11 @@ UNKNOWN c                     nothing said
     #[test]
     fn this_machine_is_examined_and_more_than_it_has_fails() {
         let names = |checks: &[Check]| checks.iter().map(|check| check.name).collect::<Vec<_>>();
-        let (few, many) = (limits::checks(Some(1)), limits::checks(Some(1 << 40)));
+        let needs = |conns| {
+            let processes = 1;
+            Some(Needs { conns, processes })
+        };
+        let (few, many) = (limits::checks(needs(1)), limits::checks(needs(1 << 40)));
         assert_eq!(names(&few), names(&many));
         assert!(many.iter().any(|check| check.level == Level::Fail));
         assert!(

@@ -3,7 +3,7 @@
 use super::flags::GateFlags;
 use super::side::{BASE, HEAD, Side};
 use super::{Until, blocks, pairs, plan, prepare};
-use crate::cli::{self, Cli};
+use crate::cli::{self, Cli, OutputFlags};
 use crate::environment::Environment;
 use crate::error::Failure;
 use crate::noise::{Limits, NoiseFloor};
@@ -138,8 +138,11 @@ fn as_gate(flags: &CalibrateFlags) -> Result<GateFlags, Failure> {
         budget: Duration::MAX,
         warmup: flags.warmup,
         duration: flags.duration,
-        results: flags.results.clone(),
-        quiet: flags.quiet,
+        output: OutputFlags {
+            results: flags.results.clone(),
+            quiet: flags.quiet,
+            ..gate.output
+        },
         ..*gate
     })
 }

@@ -1,13 +1,11 @@
 //! The command line of `harness gate`.
 
 use super::metric::Gated;
-use crate::cli::{Format, Netns};
-use crate::export::Export;
+use crate::cli::{OutputFlags, PlaceFlags};
 use crate::trial::probe::Service;
 use clap::{Args, ValueEnum};
-use loadgen::flags::{CpuList, LoadFlags};
+use loadgen::flags::LoadFlags;
 use loadgen::units::{parse_count, parse_duration, parse_rate};
-use std::path::PathBuf;
 use std::time::Duration;
 
 /// Two builds of a server, under which load, for how long, and what decides.
@@ -95,36 +93,13 @@ pub struct GateFlags {
     #[arg(long, value_name = "NUMBER", help_heading = "Decision")]
     pub seed: Option<u64>,
 
-    /// CPUs of the servers [default: the first half]
-    #[arg(long, value_name = "LIST", help_heading = "Place")]
-    pub server_cpus: Option<CpuList>,
-    /// CPUs of the load generator [default: the other half]
-    #[arg(long, value_name = "LIST", help_heading = "Place")]
-    pub client_cpus: Option<CpuList>,
-    /// A private network namespace for every trial of a model
-    #[arg(long, value_enum, default_value_t, help_heading = "Place")]
-    pub netns: Netns,
+    /// Where trials run.
+    #[command(flatten)]
+    pub place: PlaceFlags,
 
-    /// Where the run's folder is made
-    #[arg(
-        long,
-        value_name = "DIR",
-        default_value = "results",
-        help_heading = "Output"
-    )]
-    pub results: PathBuf,
-    /// What stdout carries
-    #[arg(long, value_enum, default_value_t, help_heading = "Output")]
-    pub format: Format,
-    /// Also write the trials as FORMAT=PATH: json, csv, md, bmf, gha or benchfmt; may be repeated
-    #[arg(long, value_name = "FORMAT=PATH", help_heading = "Output")]
-    pub export: Vec<Export>,
-    /// Print what would be run, how many blocks the budget buys, and how small a change they can find
-    #[arg(long, help_heading = "Output")]
-    pub dry_run: bool,
-    /// No progress and no notices on stderr; errors are still said
-    #[arg(long, short, help_heading = "Output")]
-    pub quiet: bool,
+    /// Where results go.
+    #[command(flatten)]
+    pub output: OutputFlags,
 }
 
 /// What fails a gate besides a regression.

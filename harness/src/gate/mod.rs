@@ -71,18 +71,18 @@ pub struct Outcome {
 pub async fn gate(flags: &GateFlags) -> Result<u8, Failure> {
     let sides = sides(flags).await?;
     let mut plan = plan(flags, &sides)?;
-    let noise = noise::kept(flags.quiet);
+    let noise = noise::kept(flags.output.quiet);
     plan.disturbed = noise.as_ref().map(|n| n.limits).unwrap_or_default();
     let gated = gated(flags, noise.as_ref());
-    if flags.dry_run {
+    if flags.output.dry_run {
         return say(&words::dry_run(&plan, flags, &sides, &gated)).map(|()| 0);
     }
     let mut signals = Signals::listen()?;
-    if !flags.quiet {
+    if !flags.output.quiet {
         notes(&sides).iter().for_each(|note| eprintln(note));
     }
     let preparing = prepare(flags, &mut plan, &sides);
-    let (folder, binaries) = match begin(&flags.results, &mut signals, preparing).await {
+    let (folder, binaries) = match begin(&flags.output.results, &mut signals, preparing).await {
         Ok(begun) => begun,
         Err(ended) => return ended.into(),
     };
@@ -187,9 +187,7 @@ fn plan(flags: &GateFlags, sides: &[Side; 2]) -> Result<Plan, Failure> {
         warmup: flags.warmup,
         duration: flags.duration,
         seed: flags.seed,
-        server_cpus: flags.server_cpus.clone(),
-        client_cpus: flags.client_cpus.clone(),
-        netns: flags.netns,
+        place: flags.place.clone(),
         ..defaults.run
     };
     let mut plan = Plan::new(&run)?;
@@ -240,7 +238,7 @@ async fn prepare(
         true => [&["loadgen"], &names[..]].concat(),
         false => vec!["loadgen"],
     };
-    let mut binaries = Binaries::prepare(&needed, flags.quiet).await?;
+    let mut binaries = Binaries::prepare(&needed, flags.output.quiet).await?;
     for side in sides {
         if own {
             for name in &names {
@@ -256,14 +254,14 @@ async fn prepare(
         if names.is_empty() {
             continue;
         }
-        for (name, path) in side.models(&names, flags.quiet).await? {
+        for (name, path) in side.models(&names, flags.output.quiet).await? {
             binaries.add(&format!("{}/{name}", side.name), &path)?;
         }
     }
     pin(&plan.client_cpus).map_err(|e| Failure::failed(e.to_string()))?;
     if flags.rate.is_none() {
         let refuse = |row: &Row| check(row, sides);
-        rate::set_common(plan, &binaries, None, QUARTER, &refuse, flags.quiet).await?;
+        rate::set_common(plan, &binaries, None, QUARTER, &refuse, flags.output.quiet).await?;
     }
     Ok(binaries)
 }
@@ -308,7 +306,7 @@ async fn blocks(
 ) -> Result<usize, Ended> {
     let trials = context.plan.trials();
     let per_round = context.plan.arms.len() * context.plan.scenarios.len();
-    let progress = Progress::new(trials.len(), flags.quiet);
+    let progress = Progress::new(trials.len(), flags.output.quiet);
     let started = Instant::now();
     let mut rounds = 0;
     for round in trials.chunks(per_round) {
@@ -383,14 +381,14 @@ fn hand_over(record: &mut Record, outcome: &Outcome, flags: &GateFlags) -> Resul
     record.write("gate.json", json.as_bytes())?;
     let markdown = words::markdown(outcome);
     record.write("gate.md", markdown.as_bytes())?;
-    match flags.format {
+    match flags.output.format {
         Format::Table => say(&words::for_people(outcome))?,
         Format::Md => say(&markdown)?,
         Format::Json => say(&json)?,
         Format::Csv => say(&record.csv()?)?,
     }
     tell_github(outcome, &markdown)?;
-    record.export(&flags.export)
+    record.export(&flags.output.export)
 }
 
 fn json(outcome: &Outcome) -> Result<String, Failure> {

@@ -8,4 +8,5 @@ pub mod pull_request;
 pub mod read_back;
 pub mod saved;
 pub mod table;
+pub mod varied;
 pub mod write;

@@ -17,7 +17,7 @@ use crate::threshold;
 
 /// Prints the run again, makes the exports, checks the thresholds; returns the exit code.
 pub fn report(flags: &ReportFlags) -> Result<u8, Failure> {
-    let run = load(&flags.dir).map_err(|e| Failure::failed(e.to_string()))?;
+    let run = load(&flags.dir).map_err(|e| Failure::usage(e.to_string()))?;
     let source = Source {
         rows: &run.rows,
         run_json: &whole_json(&run)?,
@@ -48,7 +48,7 @@ fn whole_json(run: &SavedRun) -> Result<String, Failure> {
 /// Charts, `report.md` and `report.html`, from the saved files alone.
 fn make_again(run: &SavedRun, source: &Source, flags: &ReportFlags) -> Result<(), Failure> {
     let beside = read_back::read(&flags.dir, &run.rows, run.beside)
-        .map_err(|e| Failure::failed(e.to_string()))?;
+        .map_err(|e| Failure::usage(e.to_string()))?;
     let missing = beside
         .missing
         .iter()
@@ -142,7 +142,7 @@ mod tests {
         let csv = to_csv(&rows(2)).unwrap();
         let run = folder(&csv[..csv.len() - 3], json(&rows(2)).as_bytes());
         let failure = report(&flags(&run, Format::Table)).unwrap_err();
-        assert_eq!(failure.exit, 1);
+        assert_eq!(failure.exit, crate::error::USAGE);
         assert!(
             failure
                 .message

@@ -1,11 +1,12 @@
 //! The table on stdout: its headline above, one line per cell, the reasons below.
 
 use super::comparison;
+use super::varied::{self, Varied};
 use crate::row::{Row, Status, Verdict, Workload, in_words};
 use crate::summary::{Cell, Figure, cells};
 use comfy_table::presets::{ASCII_MARKDOWN, NOTHING};
 use comfy_table::{CellAlignment, Table, TableStyle};
-use loadgen::units::{format_bytes, format_count, format_ns, format_rate};
+use loadgen::units::{format_bytes, format_count, format_ns};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -86,22 +87,18 @@ fn headline(cells: &[Cell]) -> String {
 
 fn table(cells: &[Cell], style: TableStyle) -> String {
     let mut table = Table::new();
-    let varied = varied(cells);
-    let (first, rest) = COLUMNS.split_at(VARIED_AT);
-    let names = varied.iter().map(|(name, _)| *name);
-    let header: Vec<&str> = first
-        .iter()
-        .copied()
-        .chain(names)
-        .chain(rest.iter().copied())
-        .collect();
+    let told = told(cells);
+    let names = told.iter().map(|column| varied::NAMES[*column]);
+    let mut header = COLUMNS.to_vec();
+    header.splice(VARIED_AT..VARIED_AT, names);
     table.load_style(style).set_header(&header);
     for cell in cells {
-        let mut words = line(cell);
-        let more = varied
+        let varied = varied(&cell.workload);
+        let more = told
             .iter()
-            .map(|(_, of)| of(&cell.workload).unwrap_or_default());
-        words.splice(VARIED_AT..VARIED_AT, more.collect::<Vec<String>>());
+            .map(|column| varied[*column].clone().unwrap_or_default());
+        let mut words = line(cell);
+        words.splice(VARIED_AT..VARIED_AT, more);
         table.add_row(words);
     }
     for (i, name) in header.iter().enumerate() {
@@ -118,32 +115,31 @@ fn table(cells: &[Cell], style: TableStyle) -> String {
 /// The columns that are not always there stand behind the model and its connections.
 const VARIED_AT: usize = 2;
 
-/// A part of a workload besides its connections: its name, and what it is where there is something to say.
-type Varied = (&'static str, fn(&Workload) -> Option<String>);
-
-const VARIED: [Varied; 6] = [
-    ("idle", |w| (w.idle > 0).then(|| format_count(w.idle))),
-    ("req/conn", |w| w.requests_per_conn.map(format_count)),
-    ("payload", |w| {
-        (w.payload_bytes > 0).then(|| format!("{} B", format_count(w.payload_bytes)))
-    }),
-    ("rate", |w| {
-        w.requests_per_1000_s
-            .map(|n| format_rate(n as f64 / 1000.0))
-    }),
-    ("work", |w| w.work_ns.map(format_ns)),
-    ("block", |w| w.block_ns.map(format_ns)),
-];
-
-/// Those that tell cells apart, or that all of them have; a payload is told only where there are several.
-fn varied(cells: &[Cell]) -> Vec<&'static Varied> {
-    let is_told = |(name, of): &&Varied| {
-        let mut said = cells.iter().map(|cell| of(&cell.workload));
-        let first = said.next().flatten();
-        let differs = said.any(|other| other != first);
-        differs || (first.is_some() && *name != "payload")
+fn varied(workload: &Workload) -> varied::Words {
+    let bytes = workload.payload_bytes;
+    let varied = Varied {
+        idle: workload.idle,
+        requests_per_conn: workload.requests_per_conn,
+        payload_bytes: (bytes > 0).then(|| format_count(bytes)),
+        rate_per_s: workload.requests_per_1000_s.map(|n| n as f64 / 1000.0),
+        work_ns: workload.work_ns,
+        block_ns: workload.block_ns,
     };
-    VARIED.iter().filter(is_told).collect()
+    varied.words()
+}
+
+/// The columns that tell cells apart, or that all of them have; a payload is told only where there are several.
+fn told(cells: &[Cell]) -> Vec<usize> {
+    let words: Vec<varied::Words> = cells.iter().map(|cell| varied(&cell.workload)).collect();
+    let is_told = |column: &usize| {
+        let mut said = words.iter().map(|words| &words[*column]);
+        let Some(first) = said.next() else {
+            return false;
+        };
+        let differs = said.any(|other| other != first);
+        differs || (first.is_some() && varied::NAMES[*column] != "payload")
+    };
+    (0..varied::NAMES.len()).filter(is_told).collect()
 }
 
 /// A cell in words, one per column.
@@ -196,8 +192,9 @@ fn spread(figure: Figure) -> String {
 /// A reason that several trials share is said once, with their number.
 fn notes(cells: &[Cell], rows: &[Row]) -> String {
     let mut text = String::new();
-    let varied = varied(cells);
+    let told = told(cells);
     for cell in cells {
+        let varied = varied(&cell.workload);
         let mut seen: BTreeMap<&str, (u32, String)> = BTreeMap::new();
         for reason in cell.rows.iter().flat_map(|row| &row.reasons.0) {
             let key = match reason.code.as_str() {
@@ -212,8 +209,13 @@ fn notes(cells: &[Cell], rows: &[Row]) -> String {
                 n => format!(" ({times} of {n} trials)"),
             };
             let mut at = format_count(cell.workload.conns);
-            for (name, of) in &varied {
-                at.extend(of(&cell.workload).map(|value| format!(", {name} {value}")));
+            for &column in &told {
+                let name = varied::NAMES[column];
+                at.extend(
+                    varied[column]
+                        .iter()
+                        .map(|value| format!(", {name} {value}")),
+                );
             }
             let (arm, words) = (printable(cell.arm), printable(words.trim_end()));
             text.push_str(&format!("{arm} at {at}: {words}{trials}\n"));

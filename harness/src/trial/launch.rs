@@ -5,6 +5,7 @@
 //! A process of its own may allocate and read files, which code between fork and exec may not, and being
 //! single-threaded it may create a user namespace, so that the same recipe serves root and everyone else.
 
+use super::probe;
 use crate::sys;
 use loadgen::flags::ProtocolName;
 use nix::errno::Errno;
@@ -19,6 +20,7 @@ use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 /// The sysctls that decide how many connections fit, copied from the host into a private namespace.
 pub const NETWORK_SYSCTLS: [&str; 4] = [
@@ -82,6 +84,8 @@ pub enum Action {
         addr: SocketAddr,
         /// What the server speaks.
         protocol: ProtocolName,
+        /// What HTTP asks for.
+        path: Option<String>,
         /// How long it may take.
         timeout_ms: u64,
     },
@@ -100,7 +104,7 @@ pub struct Launched {
 
 /// Runs the hidden sub-command: never returns on success, unless the action was the probe.
 pub fn main(spec: &str) -> io::Result<()> {
-    let launch: Launch = serde_json::from_str(spec)?;
+    let launch: Launch = serde_json::from_str(spec).map_err(io::Error::other)?;
     die_with(Pid::from_raw(launch.parent))?;
     for group in &launch.groups {
         fs::write(group, "0").map_err(|e| context(&format!("join {}", group.display()), e))?;
@@ -118,8 +122,14 @@ pub fn main(spec: &str) -> io::Result<()> {
         Action::Probe {
             addr,
             protocol,
+            path,
             timeout_ms,
-        } => super::probe::exchange(addr, protocol, std::time::Duration::from_millis(timeout_ms)),
+        } => probe::exchange(
+            addr,
+            protocol,
+            path.as_deref(),
+            Duration::from_millis(timeout_ms),
+        ),
     }
 }
 

@@ -270,8 +270,8 @@ async fn measure(
     };
     if let Err(why) = first_exchange(context, trial, server).await {
         evidence.server_ended = server.ended();
-        evidence.wrong_answer = why.contains(probe::WRONG);
-        evidence.generator_error = Some(format!("the first exchange failed: {why}"));
+        evidence.wrong_answer = why.answered;
+        evidence.generator_error = Some(format!("the first exchange failed: {}", why.words));
         return Ok(evidence);
     }
     // A server of unknown process listens in our own network.
@@ -298,7 +298,7 @@ async fn measure(
     if evidence.server_ended.is_none() {
         let answer = probe(context, trial, server).await;
         evidence.answers_afterwards = answer.is_ok();
-        evidence.wrong_answer = answer.is_err_and(|why| why.contains(probe::WRONG));
+        evidence.wrong_answer = answer.is_err_and(|why| why.answered);
         evidence.probes += 1;
         // A server may also die of the last connections' end.
         evidence.server_ended = server.ended();
@@ -339,7 +339,7 @@ async fn first_exchange(
     context: &Context<'_>,
     trial: &TrialPlan,
     server: &mut Server,
-) -> Result<(), String> {
+) -> Result<(), ProbeFailure> {
     let deadline = Instant::now() + PROBE_LIMIT;
     loop {
         let answer = probe(context, trial, server).await;
@@ -351,8 +351,19 @@ async fn first_exchange(
     }
 }
 
+/// Why a probe failed.
+struct ProbeFailure {
+    words: String,
+    /// Whether there was an answer, a wrong one.
+    answered: bool,
+}
+
 /// One verified exchange from inside the server's network.
-async fn probe(context: &Context<'_>, trial: &TrialPlan, server: &Server) -> Result<(), String> {
+async fn probe(
+    context: &Context<'_>,
+    trial: &TrialPlan,
+    server: &Server,
+) -> Result<(), ProbeFailure> {
     let launch = Launch {
         parent: std::process::id() as i32,
         network: network_of(server),
@@ -362,18 +373,23 @@ async fn probe(context: &Context<'_>, trial: &TrialPlan, server: &Server) -> Res
         action: Action::Probe {
             addr: server.addr,
             protocol: trial.load.protocol,
+            path: trial.load.path.clone(),
             timeout_ms: PROBE_LIMIT.as_millis() as u64,
         },
     };
-    let mut command = server::command(&launch).map_err(|e| e.to_string())?;
-    let output = command
-        .output()
-        .await
-        .map_err(|e| format!("cannot start the probe: {e}"))?;
-    if output.status.success() {
-        return Ok(());
+    let not_started = |e: std::io::Error| ProbeFailure {
+        words: format!("cannot start the probe: {e}"),
+        answered: false,
+    };
+    let mut command = server::command(&launch).map_err(not_started)?;
+    let output = command.output().await.map_err(not_started)?;
+    match output.status.code() {
+        Some(0) => Ok(()),
+        code => Err(ProbeFailure {
+            words: String::from_utf8_lossy(&output.stderr).trim().to_string(),
+            answered: code == Some(probe::WRONG_ANSWER.into()),
+        }),
     }
-    Err(String::from_utf8_lossy(&output.stderr).trim().to_string())
 }
 
 fn network_of(server: &Server) -> Network {

@@ -33,19 +33,29 @@ impl Service {
 /// Bytes that a probe sends to an echo or discard server.
 pub const PROBE_BYTES: &[u8] = b"tenk probe: one exchange, every byte compared\n";
 
-/// How the error of an answer begins that is not the right one.
-pub const WRONG: &str = "wrong answer";
+/// The exit code of a probe that was answered, and not rightly.
+pub const WRONG_ANSWER: u8 = 5;
+
+/// The kind of error of an answer that is not the right one.
+pub const WRONG: io::ErrorKind = io::ErrorKind::InvalidData;
 
 fn wrong(what: &str) -> io::Error {
-    io::Error::other(format!(
-        "{WRONG}: {what} (is this the server's --protocol?)"
-    ))
+    io::Error::new(
+        WRONG,
+        format!("wrong answer: {what} (is this the server's --protocol?)"),
+    )
 }
 
 const PING: &[u8] = b"*1\r\n$4\r\nPING\r\n";
 
-/// Connects, makes one exchange and compares it. Errors: anything but the right answer within `timeout` per step.
-pub fn exchange(addr: SocketAddr, protocol: ProtocolName, timeout: Duration) -> io::Result<()> {
+/// Connects, makes one exchange and compares it; `path` is what HTTP asks for. Errors: anything but the right answer
+/// within `timeout` per step, [`WRONG`] if there was one.
+pub fn exchange(
+    addr: SocketAddr,
+    protocol: ProtocolName,
+    path: Option<&str>,
+    timeout: Duration,
+) -> io::Result<()> {
     let mut stream = TcpStream::connect_timeout(&addr, timeout)?;
     stream.set_read_timeout(Some(timeout))?;
     stream.set_write_timeout(Some(timeout))?;
@@ -75,11 +85,16 @@ pub fn exchange(addr: SocketAddr, protocol: ProtocolName, timeout: Duration) -> 
             }
         }
         ProtocolName::Http => {
-            stream.write_all(b"GET / HTTP/1.1\r\nHost: probe\r\nConnection: close\r\n\r\n")?;
+            let path = path.unwrap_or("/");
+            let head = format!("GET {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n");
+            stream.write_all(head.as_bytes())?;
             let mut reply = Vec::new();
             stream.take(1 << 20).read_to_end(&mut reply)?;
-            if !reply.starts_with(b"HTTP/1.1 200 ") {
-                return Err(wrong("the reply is no HTTP/1.1 200"));
+            let status = reply.strip_prefix(b"HTTP/1.").and_then(|rest| rest.get(2));
+            if !matches!(status, Some(b'2' | b'3')) {
+                let line = reply.split(|byte| *byte == b'\r').next();
+                let line = loadgen::protocol::words_of(line.unwrap_or_default());
+                return Err(wrong(&format!("GET {path} was answered \"{line}\"")));
             }
         }
     }
@@ -105,25 +120,35 @@ mod tests {
 
     #[test]
     fn the_right_bytes_pass_and_wrong_ones_do_not() {
-        let limit = Duration::from_secs(5);
-        assert!(exchange(serve_once(PROBE_BYTES), ProtocolName::Echo, limit).is_ok());
-        let wrong = b"tenk probe: one exchange, every byte compareD\n";
-        assert!(exchange(serve_once(wrong), ProtocolName::Echo, limit).is_err());
-        assert!(
+        let ask = |reply, protocol| {
             exchange(
-                serve_once(b"HTTP/1.1 200 OK\r\n\r\n"),
-                ProtocolName::Http,
-                limit
+                serve_once(reply),
+                protocol,
+                Some("/a"),
+                Duration::from_secs(5),
             )
-            .is_ok()
-        );
+        };
+        assert!(ask(PROBE_BYTES, ProtocolName::Echo).is_ok());
+        assert!(ask(b"HTTP/1.1 200 OK\r\n\r\n", ProtocolName::Http).is_ok());
+        assert!(ask(b"HTTP/1.0 304 Not Modified\r\n\r\n", ProtocolName::Http).is_ok());
+        let bad: [(&[u8], _); 4] = [
+            (
+                b"tenk probe: one exchange, every byte compareD\n",
+                ProtocolName::Echo,
+            ),
+            (b"HTTP/1.1 404 No\r\n\r\n", ProtocolName::Http),
+            (b"-ERR no\r\n", ProtocolName::Http),
+            (b"-ERR no\r\n", ProtocolName::Resp),
+        ];
+        for (reply, protocol) in bad {
+            let error = ask(reply, protocol).unwrap_err();
+            assert_eq!(error.kind(), WRONG, "{error}");
+        }
+        let error = ask(b"HTTP/1.1 404 No\r\n\r\n", ProtocolName::Http).unwrap_err();
         assert!(
-            exchange(
-                serve_once(b"HTTP/1.1 500 No\r\n\r\n"),
-                ProtocolName::Http,
-                limit
-            )
-            .is_err()
+            error
+                .to_string()
+                .contains("GET /a was answered \"HTTP/1.1 404 No\"")
         );
     }
 
@@ -131,6 +156,8 @@ mod tests {
     fn silence_is_an_error() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
-        assert!(exchange(addr, ProtocolName::Echo, Duration::from_millis(50)).is_err());
+        let limit = Duration::from_millis(50);
+        let error = exchange(addr, ProtocolName::Echo, None, limit).unwrap_err();
+        assert_ne!(error.kind(), WRONG);
     }
 }

@@ -147,12 +147,52 @@ pub fn slip(setup: &Setup, conns: usize, rate_per_s: f64, quantile: f64) -> Resu
     on_client_cpu(setup, move |address, window| {
         let mut client = Client::new(address)?;
         client.connect_all(conns)?;
-        let mut lateness_ns = client.send_at_random(rate_per_s, WARM_UP, window)?;
-        lateness_ns.sort_unstable();
-        let rank = (lateness_ns.len() as f64 * quantile) as usize;
-        let late_ns = lateness_ns.get(rank).ok_or(Errno::ENODATA)?;
-        Ok(Score::of(*late_ns as f64 / 1000.0))
+        score_of(
+            client.send_at_random(rate_per_s, WARM_UP, window)?,
+            quantile,
+        )
     })
+}
+
+/// How late a thread that does nothing but read the clock notices random instants, in microseconds: what this machine
+/// takes of every program's time, and so the least that anybody's slip can be.
+pub fn clock(setup: &Setup, rate_per_s: f64, quantile: f64) -> Result<Score, String> {
+    on_client_cpu(setup, move |_, window| {
+        let (mut gaps, mut lateness_ns) = (Gaps::new(rate_per_s), Vec::new());
+        let (start, mut due) = (Instant::now(), gaps.next());
+        while due < window {
+            let now = start.elapsed();
+            while due < now {
+                lateness_ns.push((now - due).as_nanos() as u64);
+                due += gaps.next();
+            }
+        }
+        score_of(lateness_ns, quantile)
+    })
+}
+
+fn score_of(mut lateness_ns: Vec<u64>, quantile: f64) -> Result<Score, Errno> {
+    lateness_ns.sort_unstable();
+    let rank = (lateness_ns.len() as f64 * quantile) as usize;
+    let late_ns = lateness_ns.get(rank).ok_or(Errno::ENODATA)?;
+    Ok(Score::of(*late_ns as f64 / 1000.0))
+}
+
+/// Exponential gaps.
+struct Gaps {
+    random: fastrand::Rng,
+    rate_per_s: f64,
+}
+
+impl Gaps {
+    fn new(rate_per_s: f64) -> Self {
+        let random = fastrand::Rng::with_seed(1);
+        Self { random, rate_per_s }
+    }
+
+    fn next(&mut self) -> Duration {
+        Duration::from_secs_f64(-(1.0 - self.random.f64()).ln() / self.rate_per_s)
+    }
 }
 
 fn on_client_cpu(
@@ -308,7 +348,7 @@ impl Client {
         let mut free: VecDeque<_> = (0..self.sockets.len())
             .map(|slot| (slot, Duration::ZERO))
             .collect();
-        let (mut random, mut lateness_ns) = (fastrand::Rng::with_seed(1), Vec::new());
+        let (mut gaps, mut lateness_ns) = (Gaps::new(rate_per_s), Vec::new());
         let (start, mut due) = (Instant::now(), Duration::ZERO);
         let mut events = [EpollEvent::empty(); 64];
         while due < warm_up + window {
@@ -321,7 +361,7 @@ impl Client {
                         lateness_ns.push((start.elapsed() - due.max(since)).as_nanos() as u64);
                     }
                     self.send(slot)?;
-                    due += Duration::from_secs_f64(-(1.0 - random.f64()).ln() / rate_per_s);
+                    due += gaps.next();
                 }
                 if let Some(event) = events[..count].get(index)
                     && self.receive(event.data() as usize)?

@@ -111,6 +111,9 @@ fn slip_contests() -> [Contest; 2] {
             let rate_per_s = tools::half_of_maximum(setup, CONNS)?;
             bare::slip(setup, CONNS, rate_per_s, quantile)
         })
+        .peer("thread that only reads the clock", None, move |setup| {
+            bare::clock(setup, 50_000.0, quantile)
+        })
     };
     [
         slip(0.99, 50.0, |slip| slip.p99),
