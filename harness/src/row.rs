@@ -262,7 +262,7 @@ row! {
     tcp_retransmits: Option<u64>,
     /// Share of the machine's CPU time in the window that the hypervisor gave away.
     steal_fraction: Option<f64>,
-    /// Share of the machine's CPU time in the window used by neither side.
+    /// Share of the machine's CPU time in the window used by processes of neither side.
     foreign_cpu_fraction: Option<f64>,
 }
 

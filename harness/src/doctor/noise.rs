@@ -48,9 +48,10 @@ impl Gaps {
 
 /// Spins for so long on every CPU allowed.
 pub fn checks(duration: Duration) -> Vec<Check> {
-    let before = MachineCpu::read();
+    let own = [std::process::id()];
+    let before = MachineCpu::read(&own);
     let gaps = spin_everywhere(duration);
-    let machine = before.zip(MachineCpu::read()).map(|(a, b)| b.since(a));
+    let machine = before.zip(MachineCpu::read(&own)).map(|(a, b)| b.since(a));
     vec![
         steal(machine.map(|time| time.steal_s / time.all_s)),
         noise(gaps),

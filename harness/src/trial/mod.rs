@@ -10,6 +10,7 @@ pub mod phases;
 pub mod probe;
 pub mod procfs;
 pub mod server;
+pub mod strangers;
 
 use crate::error::Failure;
 use crate::plan::{Plan, Subject, TrialPlan};
@@ -530,7 +531,7 @@ fn open_window(server: &Server, ledger: Option<&Reader>) -> Opening {
         cpu,
         ctx_switches,
         wakeups: ledger.map(|ledger| ledger.total().wakeups),
-        machine: MachineCpu::read(),
+        machine: MachineCpu::read(&own(&pids)),
         harness_s: own_cpu_s(),
     }
 }
@@ -543,10 +544,10 @@ fn close_window(
 ) -> Window {
     let between_s = opening.at.elapsed().as_secs_f64();
     let harness_s = own_cpu_s() - opening.harness_s;
-    let machine = MachineCpu::read()
+    let pids = server.pids();
+    let machine = MachineCpu::read(&own(&pids))
         .zip(opening.machine)
         .map(|(now, then)| now.since(then));
-    let pids = server.pids();
     let wakeups = ledger
         .zip(opening.wakeups)
         .map(|(ledger, then)| ledger.total().wakeups - then);
@@ -565,6 +566,11 @@ fn close_window(
         machine,
         harness_s,
     }
+}
+
+/// This process, from which all that belongs to the trial descends, but for a server that ran before.
+fn own(server: &[u32]) -> Vec<u32> {
+    [&[std::process::id()], server].concat()
 }
 
 /// The switches between two readings, if both saw the same tasks.

@@ -1,6 +1,7 @@
 //! What /proc says about a family of processes, the machine's CPUs and a network namespace.
 
 use super::cgroup::CpuTime;
+use super::strangers;
 use nix::unistd::{SysconfVar, sysconf};
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -19,14 +20,15 @@ pub fn ticks_per_second() -> f64 {
 
 /// The processes of one process group, in no order; those ending meanwhile are left out.
 pub fn members_of_group(pgid: i32) -> Vec<u32> {
-    let Ok(entries) = fs::read_dir("/proc") else {
-        return Vec::new();
-    };
-    entries
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
+    processes()
         .filter(|&pid| Stat::read(pid).is_some_and(|stat| stat.pgrp == pgid))
         .collect()
+}
+
+/// The ids of all processes that can be seen.
+pub fn processes() -> impl Iterator<Item = u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
 /// A process, its children, and theirs; those ending meanwhile are left out.
@@ -55,6 +57,8 @@ pub fn descendants(pid: u32) -> Vec<u32> {
 pub struct Stat {
     /// One letter: `R`, `S`, `Z`, `T`…
     pub state: char,
+    /// Parent.
+    pub ppid: u32,
     /// Process group.
     pub pgrp: i32,
     /// User ticks of waited-for children.
@@ -65,6 +69,7 @@ pub struct Stat {
     pub threads: u64,
     utime: u64,
     stime: u64,
+    flags: u64,
 }
 
 impl Stat {
@@ -74,19 +79,32 @@ impl Stat {
     }
 
     /// The command name may hold anything, spaces and parentheses too, so fields are counted from its last `)`.
-    fn parse(line: &str) -> Option<Stat> {
+    pub fn parse(line: &str) -> Option<Stat> {
         let (_, rest) = line.rsplit_once(')')?;
         let fields: Vec<&str> = rest.split_whitespace().collect();
         let number = |n: usize| fields.get(n - 3)?.parse::<u64>().ok();
         Some(Stat {
             state: fields.first()?.chars().next()?,
+            ppid: fields.get(1)?.parse().ok()?,
             pgrp: fields.get(2)?.parse().ok()?,
+            flags: number(9)?,
             utime: number(14)?,
             stime: number(15)?,
             cutime: number(16)?,
             cstime: number(17)?,
             threads: number(20)?,
         })
+    }
+
+    /// Whether it is a thread of the kernel's: PF_KTHREAD (include/linux/sched.h).
+    pub fn is_kernel_thread(&self) -> bool {
+        const PF_KTHREAD: u64 = 0x0020_0000;
+        self.flags & PF_KTHREAD != 0
+    }
+
+    /// CPU time of the process and of the children it has waited for.
+    pub fn ticks(&self) -> u64 {
+        self.utime + self.stime + self.cutime + self.cstime
     }
 }
 
@@ -168,6 +186,7 @@ pub struct MachineCpu {
     cpus: f64,
     idle_s: f64,
     kernel_s: f64,
+    strangers_s: Option<f64>,
     steal_s: f64,
 }
 
@@ -180,20 +199,21 @@ pub struct MachineTime {
     pub busy_s: f64,
     /// Of that, by kernel threads, which work for whoever needs them.
     pub kernel_s: f64,
+    /// Of that, by processes that have nothing to do with the trial; `None` where not every process can be seen.
+    pub strangers_s: Option<f64>,
     /// Time the hypervisor gave to somebody else.
     pub steal_s: f64,
 }
 
 impl MachineCpu {
-    /// Reads /proc/stat, and the times of the kernel's threads.
-    pub fn read() -> Option<MachineCpu> {
+    /// Reads /proc/stat, and the times of the kernel's threads and of all who are not `own` or descend from them.
+    pub fn read(own: &[u32]) -> Option<MachineCpu> {
         let machine = MachineCpu::parse(&fs::read_to_string("/proc/stat").ok()?, Instant::now())?;
-        let times = KERNEL_THREADS.iter().filter_map(|pid| {
-            let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-            kernel_thread_s(&text)
-        });
+        let threads = KERNEL_THREADS.iter().filter_map(|pid| Stat::read(*pid));
+        let ticks: u64 = threads.map(|stat| stat.ticks()).sum();
         Some(MachineCpu {
-            kernel_s: times.sum(),
+            kernel_s: ticks as f64 / ticks_per_second(),
+            strangers_s: strangers::cpu_s(own),
             ..machine
         })
     }
@@ -207,6 +227,8 @@ impl MachineCpu {
             busy_s: (all_s - (self.idle_s - then.idle_s) - steal_s).max(0.0),
             // A kernel thread that ended took its time with it.
             kernel_s: (self.kernel_s - then.kernel_s).max(0.0),
+            strangers_s: (self.strangers_s.zip(then.strangers_s))
+                .map(|(now, then)| (now - then).max(0.0)),
             steal_s,
         }
     }
@@ -228,6 +250,7 @@ impl MachineCpu {
             cpus: text.lines().filter(is_one).count() as f64,
             idle_s: (ticks.get(3)? + ticks.get(4)?) / hz,
             kernel_s: 0.0,
+            strangers_s: None,
             steal_s: ticks.get(7)? / hz,
         })
     }
@@ -237,27 +260,9 @@ impl MachineCpu {
 static KERNEL_THREADS: LazyLock<Vec<u32>> = LazyLock::new(kernel_threads);
 
 fn kernel_threads() -> Vec<u32> {
-    let is_one = |pid: &u32| {
-        fs::read_to_string(format!("/proc/{pid}/stat"))
-            .is_ok_and(|text| kernel_thread_s(&text).is_some())
-    };
-    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    entries
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .filter(is_one)
+    processes()
+        .filter(|&pid| Stat::read(pid).is_some_and(|stat| stat.is_kernel_thread()))
         .collect()
-}
-
-/// User and system time of a task, s, if it is a kernel thread: PF_KTHREAD (include/linux/sched.h) among the flags
-/// of proc_pid_stat(5).
-fn kernel_thread_s(stat: &str) -> Option<f64> {
-    const PF_KTHREAD: u64 = 0x0020_0000;
-    // The name in parentheses may hold anything; fields are counted from behind it, the state being the first.
-    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-    let number = |index: usize| fields.get(index)?.parse::<u64>().ok();
-    let is_kernel_thread = number(6)? & PF_KTHREAD != 0;
-    let ticks = number(11)? + number(12)?;
-    is_kernel_thread.then(|| ticks as f64 / ticks_per_second())
 }
 
 /// Open files of one network namespace's counters: they outlive the process they were opened through
@@ -356,11 +361,15 @@ mod tests {
     fn a_command_name_with_parentheses_does_not_shift_the_fields() {
         let line = "42 (a) b (c) S 1 77 42 0 -1 0 1 2 3 4 11 12 13 14 20 0 5 0 9";
         let stat = Stat::parse(line).unwrap();
-        assert_eq!((stat.state, stat.pgrp, stat.threads), ('S', 77, 5));
+        assert_eq!(
+            (stat.state, stat.ppid, stat.pgrp, stat.threads),
+            ('S', 1, 77, 5)
+        );
         assert_eq!(
             (stat.utime, stat.stime, stat.cutime, stat.cstime),
             (11, 12, 13, 14)
         );
+        assert_eq!(stat.ticks(), 50);
         assert_eq!(Stat::parse("42 (x"), None);
         assert_eq!(Stat::parse("42 (x) S 1 2"), None);
     }
@@ -381,12 +390,12 @@ mod tests {
     #[test]
     fn kernel_threads_are_told_from_others() {
         let stat = |flags: u64| {
-            format!("15 (odd ) name) S 2 0 0 0 -1 {flags} 0 0 0 0 7 3 0 0 20 0 1 0 34 0")
+            let line =
+                format!("15 (odd ) name) S 2 0 0 0 -1 {flags} 0 0 0 0 7 3 0 0 20 0 1 0 34 0");
+            Stat::parse(&line).unwrap()
         };
-        let hz = ticks_per_second();
-        assert_eq!(kernel_thread_s(&stat(0x0020_8040)), Some(10.0 / hz));
-        assert_eq!(kernel_thread_s(&stat(0x0040_0000)), None);
-        assert_eq!(kernel_thread_s("15 (x"), None);
+        assert!(stat(0x0020_8040).is_kernel_thread());
+        assert!(!stat(0x0040_0000).is_kernel_thread());
         assert!(!kernel_threads().contains(&std::process::id()));
     }
 

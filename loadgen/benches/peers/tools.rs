@@ -126,8 +126,10 @@ pub fn slip(
 /// Loadgen as an HTTP client.
 pub fn http(setup: &Setup, conns: usize, keep_alive: bool) -> Result<Score, String> {
     let server = setup.start_http()?;
+    let duration = format!("{}ms", beyond(setup, conns).as_millis());
     let conns = conns.to_string();
     let mut args = vec!["--protocol", "http", "--conns", &conns];
+    args.extend(["--warmup", "500ms", "--duration", &duration]);
     if !keep_alive {
         args.extend(["--requests-per-conn", "1", "--close", "server"]);
     }
@@ -209,7 +211,8 @@ struct Done {
 }
 
 /// These tools count from their first connect on. Where that takes long, two runs are made, and what the longer one
-/// did more is the pace beyond the ramp, which is what loadgen's window shows.
+/// did more is the pace beyond the ramp, which is what loadgen's window shows. A difference is less certain than what it
+/// is made of, so the window is longer then.
 fn beyond_the_ramp(
     setup: &Setup,
     conns: usize,
@@ -220,10 +223,15 @@ fn beyond_the_ramp(
         return Ok(Score::of(done.requests / done.seconds));
     }
     let short = run(RAMP)?;
-    let long = run(RAMP + setup.window)?;
+    let long = run(RAMP + beyond(setup, conns))?;
     Ok(Score::of(
         (long.requests - short.requests) / (long.seconds - short.seconds),
     ))
+}
+
+/// How long the pace is looked at.
+fn beyond(setup: &Setup, conns: usize) -> Duration {
+    setup.window * if conns < MANY { 1 } else { 4 }
 }
 
 /// From so many connections on a tool's ramp shows in its figure.
