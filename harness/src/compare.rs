@@ -8,13 +8,14 @@ use crate::error::Failure;
 use crate::export::Source;
 use crate::gate::metric::METRICS;
 use crate::load_rows::{SavedRun, load};
-use crate::report::comparison::{percent, value};
+use crate::report::comparison::percent;
 use crate::report::table::printable;
 use crate::row::{Row, Status, Verdict, csv_of};
 use crate::run::say;
 use crate::stats::ranking::{Criterion, workload_name};
 use crate::stats::{ALPHA, Interval, holm, rank_sum};
 use crate::summary::{Cell, Figure, cells};
+use crate::unit::Unit;
 use clap::Args;
 use comfy_table::presets::{ASCII_MARKDOWN, NOTHING};
 use comfy_table::{CellAlignment, Table, TableStyle};
@@ -249,8 +250,8 @@ fn for_people(lines: &[Line], alone: &[String], style: TableStyle) -> String {
             printable(&line.arm),
             line.workload.clone(),
             line.figure.to_string(),
-            value(line.figure, line.a),
-            value(line.figure, line.b),
+            Unit::of(line.figure).in_words(line.a),
+            Unit::of(line.figure).in_words(line.b),
             percent(line.change),
             interval.map_or("n/a".into(), |(low, high)| {
                 format!("{} to {}", percent(low), percent(high))

@@ -33,6 +33,7 @@ mod sys;
 mod threshold;
 mod timeline;
 mod trial;
+mod unit;
 mod workers;
 
 use cli::{Cli, Command};

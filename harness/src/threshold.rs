@@ -10,6 +10,7 @@ use crate::report::table::printable;
 use crate::row::{COLUMNS, Row, Status};
 use crate::stats::ranking::workload_name;
 use crate::summary::{Cell, Figure, cells};
+use crate::unit::Unit;
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 use loadgen::units::{parse_count, parse_duration};
@@ -97,49 +98,26 @@ fn column(name: &str) -> Result<&'static str, String> {
 /// The value in the column's own unit.
 fn value(column: &str, text: &str) -> Result<f64, String> {
     let number = text.parse::<f64>().ok();
-    let in_unit = match unit_of(column) {
+    let in_unit = match Unit::of(column) {
         Unit::Time(unit_ns) => parse_duration(text)
             .ok()
             .map(|d| d.as_nanos() as f64 / unit_ns),
-        Unit::Bytes => bytes(text),
-        Unit::Kib => bytes(text).map(|bytes| bytes / 1024.0),
+        Unit::Bytes(unit) => bytes(text).map(|bytes| bytes / unit),
+        Unit::BytesPerS => bytes(text),
         Unit::Fraction => text
             .strip_suffix('%')
             .and_then(|p| Some(p.trim().parse::<f64>().ok()? / 100.0)),
-        Unit::None => parse_count(text).ok().map(|n| n as f64),
+        Unit::None | Unit::PerS => parse_count(text).ok().map(|n| n as f64),
     };
     number.or(in_unit).filter(|v| v.is_finite()).ok_or_else(|| {
-        let example = match unit_of(column) {
+        let example = match Unit::of(column) {
             Unit::Time(_) => "5ms",
-            Unit::Bytes | Unit::Kib => "64KiB",
+            Unit::Bytes(_) | Unit::BytesPerS => "64KiB",
             Unit::Fraction => "2%",
-            Unit::None => "10k",
+            Unit::None | Unit::PerS => "10k",
         };
         format!("`{text}` is no value for {column} (try 5 or {example})")
     })
-}
-
-enum Unit {
-    /// So many nanoseconds.
-    Time(f64),
-    Bytes,
-    Kib,
-    Fraction,
-    None,
-}
-
-fn unit_of(column: &str) -> Unit {
-    match column {
-        c if c.ends_with("_ns") => Unit::Time(1.0),
-        c if c.ends_with("_us_per_request") => Unit::Time(1e3),
-        c if c.ends_with("_s") && !c.ends_with("_per_s") => Unit::Time(1e9),
-        c if c.ends_with("_bytes") || c.starts_with("bytes_") => Unit::Bytes,
-        c if c.ends_with("_kib") => Unit::Kib,
-        c if c.ends_with("_fraction") || c.ends_with("_utilisation") || c == "jain" => {
-            Unit::Fraction
-        }
-        _ => Unit::None,
-    }
 }
 
 fn bytes(text: &str) -> Option<f64> {
@@ -161,6 +139,7 @@ pub struct Miss {
     arm: String,
     workload: String,
     threshold: String,
+    column: &'static str,
     /// The median; none where nothing was measured.
     found: Option<f64>,
 }
@@ -184,6 +163,7 @@ pub fn misses(thresholds: &[Threshold], rows: &[Row]) -> Vec<Miss> {
             arm: cell.arm.to_string(),
             workload: workload_name(cell.rows[0]),
             threshold: threshold.text.clone(),
+            column: threshold.column,
             found,
         })
     };
@@ -220,7 +200,8 @@ pub fn table(misses: &[Miss]) -> String {
         .load_style(NOTHING)
         .set_header(["missed", "model", "workload", "median"]);
     for miss in misses {
-        let found = miss.found.map_or("n/a".to_string(), |v| v.to_string());
+        let words = |found| Unit::of(miss.column).in_words(found);
+        let found = miss.found.map_or("n/a".to_string(), words);
         table.add_row([
             &miss.threshold,
             &printable(&miss.arm),

@@ -4,7 +4,7 @@ use super::table::printable;
 use crate::row::Row;
 use crate::stats::growth::{Growth, over_idle};
 use crate::stats::ranking::{Difference, Place, Ranking, Standing, rankings};
-use loadgen::units::{format_bytes, format_count, format_ns};
+use loadgen::units::{format_count, format_ns};
 
 /// Everything that comparing the rows has to say; empty when there is nothing to compare.
 pub fn for_people(rows: &[Row]) -> String {
@@ -51,17 +51,6 @@ pub fn percent(change: f64) -> String {
     // What rounds to nothing has no sign.
     let tenths = (change * 1000.0).round() / 10.0;
     format!("{:+.1} %", tenths + 0.0)
-}
-
-/// A figure in the unit that its column's name ends with.
-pub fn value(column: &str, value: f64) -> String {
-    match column {
-        _ if column.ends_with("_us_per_request") => format_ns((value * 1e3).round() as u64),
-        _ if column.ends_with("_ns") => format_ns(value.round() as u64),
-        _ if column.ends_with("_bytes") => format_bytes(value),
-        _ if column.ends_with("_per_s") => format_count(value.round() as u64),
-        _ => format!("{value:.4}"),
-    }
 }
 
 fn plural(n: usize) -> &'static str {
