@@ -41,9 +41,9 @@ Examples:
   harness --config tenk.toml --scenario mine --conns 500
   harness list
 
-Every flag can also be set as an environment variable (--client-cpus as TENK_CLIENT_CPUS) and, for
-a run, as a key of the --config file (client-cpus = \"0\"). What is typed wins over the environment,
-that over the scenario, that over the top level of the file.";
+Every flag of a run can also be set as an environment variable (--client-cpus as TENK_CLIENT_CPUS)
+and as a key of the --config file (client-cpus = \"0\"); sub-commands take neither. What is typed wins
+over the environment, that over the scenario, that over the top level of the file.";
 
 /// How the variables begin that stand for flags.
 const VARIABLES: &str = "TENK_";
@@ -242,7 +242,7 @@ pub struct DoctorFlags {
     /// Connections to look for room for (10k = 10 000); exit code 3 if there is none
     #[arg(long, value_name = "COUNT", value_parser = parse_count)]
     pub conns: Option<u64>,
-    /// Processes of the server that share them, each with descriptors of its own (`prefork`, `reuseport`)
+    /// Processes of the server that share them, each with descriptors of its own (`reuseport`)
     #[arg(long, value_name = "COUNT", value_parser = parse_count, requires = "conns")]
     pub workers: Option<u64>,
     /// What stdout carries

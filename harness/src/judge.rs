@@ -9,7 +9,7 @@ use crate::trial::server::StartError;
 use loadgen::outcome::{Connections, Outcome, Quantiles, Requests};
 use loadgen::units::as_ns;
 use loadgen::verdict::of_reasons;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A side whose CPUs are used at least this much has run out of them (DESIGN §4).
 const USED_UP: f64 = 0.90;
@@ -30,6 +30,8 @@ pub fn judge(run_id: &str, plan: &Plan, trial: &TrialPlan, evidence: &Evidence) 
         Some(_) => of_reasons(&doubts),
         None => Verdict::Invalid,
     };
+    let failures = evidence.outcome.as_ref().and_then(what_failed);
+    let explanation = explanation.or(failures.filter(|_| row.errors.is_some_and(|n| n > 0)));
     let explanation = explanation.map(|text| reason("", text));
     row.reasons = Reasons(explanation.into_iter().chain(doubts).collect());
     unrank_latency(&mut row, trial, evidence);
@@ -41,6 +43,23 @@ fn reason(code: &str, text: impl Into<String>) -> Reason {
         code: code.into(),
         text: text.into(),
     }
+}
+
+/// The kinds of failures that the server's column of errors counts; how many of each, the outcome knows.
+fn what_failed(outcome: &Outcome) -> Option<String> {
+    let kinds: BTreeSet<String> = outcome
+        .failures
+        .iter()
+        .map(|failure| {
+            let words = failure
+                .first
+                .split_once(": ")
+                .map_or("", |(_, words)| words);
+            format!("{} {} ({words})", failure.stage, failure.kind)
+        })
+        .collect();
+    let kinds: Vec<String> = kinds.into_iter().collect();
+    (!kinds.is_empty()).then(|| format!("what failed: {}", kinds.join(", ")))
 }
 
 fn settings(run_id: &str, plan: &Plan, trial: &TrialPlan) -> Row {
@@ -136,14 +155,14 @@ fn known(quantiles: &Quantiles, value_ns: Option<u64>) -> Option<u64> {
     value_ns.filter(|&ns| !quantiles.is_lower_bound(ns))
 }
 
-/// Everything asked for and not given: connections missing at the barrier or failed later, whichever is more, and
-/// requests without their answer.
+/// Everything asked for and not given: connections missing at the barrier or failed later, whichever is more, those
+/// given up because of answers to nothing, and requests without their answer.
 fn errors(c: &Connections, r: &Requests) -> u64 {
     let missing = c.requested.saturating_sub(c.served_at_barrier);
     let failed = c.refused + c.timed_out + total(&c.connect_failed) + total(&c.local_failures);
     let unanswered =
         r.dropped + r.timed_out + total(&r.failed) + r.mismatched + r.unanswered_at_end;
-    missing.max(failed) + unanswered
+    missing.max(failed) + c.unasked + unanswered
 }
 
 fn server_figures(row: &mut Row, plan: &Plan, evidence: &Evidence) {
@@ -228,7 +247,7 @@ fn wrong(outcome: &Outcome) -> Option<String> {
         ),
         (
             outcome.connections.unasked,
-            "connections were sent what nobody had asked for",
+            "times a connection was sent what nobody had asked for",
         ),
     ];
     let (count, what) = kinds.into_iter().find(|(count, _)| *count > 0)?;
@@ -487,7 +506,7 @@ mod tests {
     use crate::trial::procfs::MachineTime;
     use clap::Parser;
     use loadgen::load::Load;
-    use loadgen::outcome::{Fairness, Generator, Latencies, WholeRun};
+    use loadgen::outcome::{Failure, Fairness, Generator, Latencies, WholeRun};
     use servers::ledger::Tally;
 
     fn plan(words: &str) -> Plan {
@@ -660,6 +679,26 @@ mod tests {
             status(|e| outcome(e).connections.served_at_barrier = 9),
             Status::Starved
         );
+    }
+
+    #[test]
+    fn what_failed_is_named_where_nothing_else_explains_it() {
+        let row = judged("--model epoll", |e| {
+            let outcome = outcome(e);
+            outcome.requests.failed.insert("EOF".into(), 7);
+            outcome.failures.push(Failure {
+                stage: "request".into(),
+                phase: "window".into(),
+                kind: "EOF".into(),
+                count: 7,
+                first: "connection 3, request 1: closed by the server".into(),
+            });
+        });
+        assert_eq!((row.status, row.errors), (Status::Ok, Some(7)));
+        let text = &row.reasons.0[0].text;
+        assert_eq!(text, "what failed: request EOF (closed by the server)");
+        let unasked = judged("--model epoll", |e| outcome(e).connections.unasked = 4);
+        assert_eq!(unasked.errors, Some(4));
     }
 
     #[test]

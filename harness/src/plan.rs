@@ -171,6 +171,13 @@ impl Plan {
                 "--protocol resp is for --server and --target: the models answer an echo, not +PONG",
             ));
         }
+        let other = arms.iter().find(|arm| arm.subject.model().is_none());
+        if let Some(other) = other.filter(|_| !flags.work.is_empty() || !flags.block.is_empty()) {
+            return Err(Failure::usage(format!(
+                "--work and --block are done by the models: {} would not do them, and could not be compared",
+                other.label
+            )));
+        }
         let spoken = protocol_of(flags, service);
         if flags.load.protocol != ProtocolName::Echo && flags.load.protocol != spoken {
             return Err(Failure::usage(format!(
@@ -642,6 +649,8 @@ mod tests {
             "--workers 1025",
             "--service http --protocol discard",
             "--target 127.0.0.1:1 --pid 4194305",
+            "--target 127.0.0.1:1 --work 50us",
+            "--server x --block 1ms",
         ] {
             assert_eq!(
                 plan(&format!("--model epoll {words}")).unwrap_err().exit,

@@ -55,7 +55,7 @@ pub struct LoadFlags {
     /// What is spoken: echo verifies every byte, discard only writes
     #[arg(long, value_enum, default_value_t, help_heading = "Requests")]
     pub protocol: ProtocolName,
-    /// Request path for --protocol http [default: /]
+    /// Request path for --protocol http; a redirect is an answer and not followed [default: /]
     #[arg(long, value_name = "PATH", help_heading = "Requests")]
     pub path: Option<String>,
     /// Spacing of requests under --rate [default: fixed]

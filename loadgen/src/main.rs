@@ -146,6 +146,10 @@ fn seek(slo: &[Slo], command: &RunCommand, print: &PrintFlags, quiet: bool) -> R
             "a search goes on from one rate to the next by itself: drop --segment and --start-at";
         return Err(Failure::Usage(text.into()));
     }
+    if command.load.think.is_some() {
+        let text = "a search looks for a rate, and --think belongs to the closed loop: drop it";
+        return Err(Failure::Usage(text.into()));
+    }
     let mut command = command.clone();
     command.shape.rate = command.shape.rate.or(Some(search::START_PER_S));
     let load = validated(&command)?;

@@ -4,7 +4,6 @@ use comfy_table::{CellAlignment, Table, presets};
 
 use crate::control::Sum;
 use crate::flags::Segment;
-use crate::load::Load;
 use crate::outcome::{Floor, Outcome, Quantiles, Second};
 use crate::search::Found;
 use crate::units::{format_bytes, format_count, format_ns, format_rate};
@@ -12,7 +11,7 @@ use crate::units::{format_bytes, format_count, format_ns, format_rate};
 /// The outcome as text.
 #[must_use]
 pub fn table(outcome: &Outcome) -> String {
-    let mut lines = vec![headline(outcome), load_line(&outcome.load), String::new()];
+    let mut lines = vec![headline(outcome), load_line(outcome), String::new()];
     lines.extend(request_lines(outcome));
     lines.push(String::new());
     lines.push(latencies(outcome));
@@ -137,7 +136,8 @@ fn headline(outcome: &Outcome) -> String {
     )
 }
 
-fn load_line(load: &Load) -> String {
+fn load_line(outcome: &Outcome) -> String {
+    let load = &outcome.load;
     let mode = match load.rate_per_s {
         Some(rate) => format!("open loop at {}", format_rate(rate)),
         None => "closed loop".into(),
@@ -152,7 +152,7 @@ fn load_line(load: &Load) -> String {
     let protocol = format!("{:?}", load.protocol).to_lowercase();
     format!(
         "{mode}, {life}, {protocol}{payload}, window {}, seed {}",
-        format_ns(load.duration_ns),
+        format_ns((outcome.window_s * 1e9) as u64),
         load.seed
     )
 }

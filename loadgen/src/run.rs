@@ -158,9 +158,10 @@ impl Crew {
     ) -> Result<(), Interruption> {
         link.announce("ramp")?;
         self.ramp(link)?;
-        let agreed_ns = link
-            .announce("warmup")?
-            .or(planned_start_ns(&self.plan.load)?);
+        let agreed_ns = match link.announce("warmup")? {
+            Some(ns) => Some(ns),
+            None => planned_start_ns(&self.plan.load)?,
+        };
         let warmup_ns = agreed_ns.unwrap_or(0).max(now_ns() + 2 * LEAD_NS);
         self.plan.control.start_warmup(warmup_ns);
         // Announced early enough that without a supervisor the window opens when planned.

@@ -184,7 +184,13 @@ pub fn search(
     let (mut steps, mut interruption) = (Vec::new(), None);
     while let Some(rate_per_s) = bounds.next().filter(|_| steps.len() < MAX_STEPS) {
         let step = match try_rate(load, rate_per_s, slo, link, listener)? {
-            Ok(step) => step,
+            Ok((step, served)) if served > 0 || !steps.is_empty() => step,
+            Ok(_) => {
+                return Err(io::Error::other(format!(
+                    "no connection was served by {}",
+                    load.target
+                )));
+            }
             Err(interrupted) => {
                 interruption = Some(interrupted);
                 break;
@@ -215,7 +221,7 @@ fn try_rate(
     slo: &[Slo],
     link: &mut Link,
     listener: &mut dyn Listener,
-) -> io::Result<Result<Step, Interruption>> {
+) -> io::Result<Result<(Step, u64), Interruption>> {
     let load = Load {
         rate_per_s: Some(rate_per_s),
         ..load.clone()
@@ -229,7 +235,8 @@ fn try_rate(
             "a conservation law is broken, a bug in loadgen: {law}"
         )));
     }
-    Ok(Ok(step_of(&report.outcome, rate_per_s, slo)))
+    let served = report.outcome.connections.served;
+    Ok(Ok((step_of(&report.outcome, rate_per_s, slo), served)))
 }
 
 fn step_of(outcome: &Outcome, rate_per_s: f64, slo: &[Slo]) -> Step {

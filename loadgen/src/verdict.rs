@@ -96,7 +96,7 @@ fn not_replaced(outcome: &Outcome) -> Option<Reason> {
 fn nothing_answered(outcome: &Outcome) -> Option<Reason> {
     let answered =
         outcome.requests.completed + outcome.requests.completed_halves.iter().sum::<u64>();
-    if answered > 0 || !outcome.complete || outcome.window_s == 0.0 {
+    if answered > 0 {
         return None;
     }
     reason("W04", "no request was answered in the window".into())
@@ -177,21 +177,17 @@ fn little(outcome: &Outcome) -> Option<Reason> {
 }
 
 fn local_limits(outcome: &Outcome) -> Option<Reason> {
-    let failures = &outcome.connections.local_failures;
-    if failures.is_empty() {
-        return None;
-    }
-    let words = failures.iter().map(|(name, count)| match name.as_str() {
-        PROCESS_LOST => format!(
-            "a process of the generator was lost with its {} connections",
-            format_count(*count)
-        ),
-        _ => format!(
-            "a limit of this machine was met: {name} × {}",
-            format_count(*count)
-        ),
-    });
-    reason("W05", words.collect::<Vec<_>>().join(", "))
+    let limits = outcome.connections.local_failures.iter();
+    let limits: Vec<String> = limits
+        .filter(|(name, _)| *name != PROCESS_LOST)
+        .map(|(name, count)| format!("{name} × {}", format_count(*count)))
+        .collect();
+    let met = (!limits.is_empty())
+        .then(|| format!("this machine's limits were met: {}", limits.join(", ")));
+    let lost = outcome.failures.iter().filter(|f| f.kind == PROCESS_LOST);
+    let lost = lost.map(|f| format!("{} of the generator's processes lost: {}", f.count, f.first));
+    let words: Vec<String> = met.into_iter().chain(lost).collect();
+    (!words.is_empty()).then(|| reason("W05", words.join("; ")))?
 }
 
 /// All connections of a closed loop begin at once; a window in which not even one request of each was answered

@@ -123,9 +123,12 @@ fn at_least(
 
 /// Looks at everything, prints it, and returns the exit code: 3 when something fails.
 pub fn doctor(flags: &DoctorFlags) -> Result<u8, Failure> {
+    if flags.conns == Some(0) || flags.workers == Some(0) {
+        return Err(Failure::usage("--conns and --workers: at least 1"));
+    }
     let needs = flags.conns.map(|conns| Needs {
         conns,
-        processes: flags.workers.unwrap_or(1).max(1),
+        processes: flags.workers.unwrap_or(1),
     });
     let checks = examine(needs);
     say(&match flags.format {

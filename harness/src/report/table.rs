@@ -68,6 +68,19 @@ fn headline(cells: &[Cell]) -> String {
             _ => {}
         }
     }
+    for cell in cells {
+        for status in [Status::Crashed, Status::Hung, Status::Wrong] {
+            let times = cell.rows.iter().filter(|row| row.status == status).count();
+            if times > 0 {
+                text.push_str(&format!(
+                    "{} at {}: {status} in {times} of {} trials\n",
+                    printable(cell.arm),
+                    format_count(cell.workload.conns),
+                    cell.rows.len()
+                ));
+            }
+        }
+    }
     let unserved = cells
         .iter()
         .filter(|cell| cell.rows.iter().any(|row| row.conns_served.is_none()));
@@ -310,6 +323,11 @@ mod tests {
             "{text}"
         );
         assert!(!text.contains('\x1b'));
+        let mut crashed = row(1.0);
+        crashed.status = Status::Crashed;
+        let text = for_people(&[row(1.0), crashed], Path::new("r"), true);
+        let first = text.lines().next().unwrap();
+        assert_eq!(first, "epoll at 10 000: crashed in 1 of 2 trials");
     }
 
     #[test]

@@ -352,6 +352,12 @@ async fn first_exchange(
     }
 }
 
+/// What a probe says on stderr, without what every error begins with.
+fn in_words(stderr: &[u8]) -> String {
+    let text = String::from_utf8_lossy(stderr);
+    text.trim().trim_start_matches("error: ").to_string()
+}
+
 /// Why a probe failed.
 struct ProbeFailure {
     words: String,
@@ -387,7 +393,7 @@ async fn probe(
     match output.status.code() {
         Some(0) => Ok(()),
         code => Err(ProbeFailure {
-            words: String::from_utf8_lossy(&output.stderr).trim().to_string(),
+            words: in_words(&output.stderr),
             answered: code == Some(probe::WRONG_ANSWER.into()),
         }),
     }

@@ -40,17 +40,36 @@ pub const WRONG_ANSWER: u8 = 5;
 pub const WRONG: io::ErrorKind = io::ErrorKind::InvalidData;
 
 fn wrong(what: &str) -> io::Error {
-    io::Error::new(
-        WRONG,
-        format!("wrong answer: {what} (is this the server's --protocol?)"),
-    )
+    io::Error::new(WRONG, format!("wrong answer: {what} ({IS_IT})"))
 }
+
+/// What explains most probes that fail.
+const IS_IT: &str = "is this the server's --protocol?";
 
 const PING: &[u8] = b"*1\r\n$4\r\nPING\r\n";
 
 /// Connects, makes one exchange and compares it; `path` is what HTTP asks for. Errors: anything but the right answer
 /// within `timeout` per step, [`WRONG`] if there was one.
 pub fn exchange(
+    addr: SocketAddr,
+    protocol: ProtocolName,
+    path: Option<&str>,
+    timeout: Duration,
+) -> io::Result<()> {
+    speak(addr, protocol, path, timeout).map_err(|error| {
+        let words = match error.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+                format!("no answer within {timeout:?} ({IS_IT})")
+            }
+            io::ErrorKind::ConnectionRefused => format!("nothing listens on {addr}"),
+            io::ErrorKind::UnexpectedEof => format!("closed without a whole answer ({IS_IT})"),
+            _ => return error,
+        };
+        io::Error::new(error.kind(), words)
+    })
+}
+
+fn speak(
     addr: SocketAddr,
     protocol: ProtocolName,
     path: Option<&str>,
@@ -90,11 +109,20 @@ pub fn exchange(
             stream.write_all(head.as_bytes())?;
             let mut reply = Vec::new();
             stream.take(1 << 20).read_to_end(&mut reply)?;
+            if reply.is_empty() {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
             let status = reply.strip_prefix(b"HTTP/1.").and_then(|rest| rest.get(2));
-            if !matches!(status, Some(b'2' | b'3')) {
-                let line = reply.split(|byte| *byte == b'\r').next();
-                let line = loadgen::protocol::words_of(line.unwrap_or_default());
-                return Err(wrong(&format!("GET {path} was answered \"{line}\"")));
+            let line = reply.split(|byte| *byte == b'\r').next();
+            let line = loadgen::protocol::words_of(line.unwrap_or_default());
+            match status {
+                Some(b'2' | b'3') => {}
+                Some(_) => {
+                    let words =
+                        format!("GET {path} was answered \"{line}\" (is this the right --path?)");
+                    return Err(io::Error::new(WRONG, words));
+                }
+                None => return Err(wrong(&format!("\"{line}\" is no HTTP/1.1"))),
             }
         }
     }

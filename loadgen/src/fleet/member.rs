@@ -37,6 +37,8 @@ pub(super) struct Member {
     pub load: Load,
     /// How many phases it has come to.
     pub phases: usize,
+    /// Whether it left before it was told to.
+    pub gone: bool,
     /// Why it was ended before its time, if it was.
     ended: Option<String>,
 }
@@ -49,6 +51,8 @@ pub(super) struct End {
     pub phases: usize,
     /// Its outcome, or in words why there is none.
     pub outcome: Result<Outcome, String>,
+    /// If it left before it was told to: in words, how.
+    pub gone: Option<String>,
     /// A broken law of its own, if it complained of one.
     pub broken_law: Option<String>,
 }
@@ -82,6 +86,7 @@ impl Member {
             link,
             load,
             phases: 0,
+            gone: false,
             ended: None,
         })
     }
@@ -128,6 +133,7 @@ impl Member {
             link,
             load,
             phases,
+            gone,
             ended,
         } = self;
         drop(link);
@@ -147,6 +153,7 @@ impl Member {
             reader,
             load,
             phases,
+            gone,
             ended,
         }
     }
@@ -158,6 +165,7 @@ pub(super) struct Parting {
     reader: JoinHandle<io::Result<(String, String)>>,
     load: Load,
     phases: usize,
+    gone: bool,
     ended: Option<String>,
 }
 
@@ -179,15 +187,15 @@ impl Parting {
         let (text, said) = read.map_err(|_| io::Error::other("a reader panicked"))??;
         let status = self.child.wait()?;
         let segment = self.load.segment;
-        let outcome = serde_json::from_str(&text)
-            .map_err(|_| format!("process {segment}: {}", how(self.ended, status, &said)));
+        let words = format!("process {segment}: {}", how(self.ended, status, &said));
         let broken_law = said
             .contains("conservation law")
             .then(|| format!("process {segment}: {}", said.trim_end()));
         Ok(End {
             load: self.load,
             phases: self.phases,
-            outcome,
+            gone: self.gone.then(|| words.clone()),
+            outcome: serde_json::from_str(&text).map_err(|_| words),
             broken_law,
         })
     }

@@ -12,7 +12,7 @@ mod seconds;
 use std::collections::BTreeMap;
 use std::io;
 
-use crate::flags::{CpuList, Poll, Processes, Segment};
+use crate::flags::{CpuList, MAX_SEGMENTS, Poll, Processes, Segment};
 use crate::limits::{connections_possible, worker_cpus};
 use crate::link::{Interruption, Link};
 use crate::load::{Load, PER_CONNECTION_NS};
@@ -67,15 +67,18 @@ pub fn run_everywhere(
 }
 
 /// How many processes a load takes: those asked for, or as many as its
-/// connections need descriptors, and never more than there are connections.
+/// connections need descriptors, and never more than there are connections or
+/// than segments may be divided into.
 fn processes_for(load: &Load) -> u64 {
     let connections = load.segment.share_of(load.population());
+    let most = u64::from(MAX_SEGMENTS / load.segment.count).min(connections);
     match load.processes {
-        Processes::Count(count) => u64::from(count).min(connections),
+        Processes::Count(count) => u64::from(count).min(most),
         // Each costs this process two descriptors and one while it starts.
         Processes::Auto => {
             let possible = connections_possible(1).max(1);
-            connections.div_ceil(possible).min((possible / 3).max(1))
+            let needed = connections.div_ceil(possible);
+            needed.min((possible / 3).max(1)).min(most)
         }
     }
 }
@@ -91,7 +94,14 @@ impl Fleet {
         let mut members = Vec::new();
         for index in 0..processes {
             let share = share_of(load, index, processes, &pins);
-            members.push(Member::start(share, seconds)?);
+            let started = Member::start(share, seconds).map_err(|error| {
+                let advice = "raise the limits (ulimit -n, ulimit -u) or use fewer --processes";
+                io::Error::other(format!(
+                    "process {} of {processes} could not be started: {error}; {advice}",
+                    index + 1
+                ))
+            });
+            members.push(started?);
         }
         Ok(Self {
             seconds: Seconds::of(members.len()),
@@ -105,12 +115,14 @@ impl Fleet {
         link: &mut Link,
         listener: &mut dyn Listener,
     ) -> Result<(), Interruption> {
+        // Each process asks for itself, but what it says is only that it is gone.
+        planned_start_ns(load)?;
         let mut deadline_ns = now_ns() + patience_ns(load);
         for (index, phase) in PHASES.into_iter().enumerate() {
             self.await_all(index, deadline_ns, link, listener)?;
             let mut agreed_ns = link.announce(phase)?;
-            if phase == "warmup" {
-                agreed_ns = agreed_ns.or(planned_start_ns(load)?);
+            if phase == "warmup" && agreed_ns.is_none() {
+                agreed_ns = planned_start_ns(load)?;
             }
             let agreed_ns = agreed_ns.unwrap_or_else(|| now_ns() + SHARED_LEAD_NS);
             let word = match phase {
@@ -158,7 +170,10 @@ impl Fleet {
                     Heard::Phase => {}
                     Heard::Second(told) => self.seconds.take(index, *told, listener),
                     Heard::Nothing => break,
-                    Heard::Gone => return Err(Interruption::ProcessLost),
+                    Heard::Gone => {
+                        member.gone = true;
+                        return Err(Interruption::ProcessLost);
+                    }
                 }
             }
         }
@@ -174,7 +189,7 @@ impl Fleet {
         link: &mut Link,
         listener: &mut dyn Listener,
     ) -> io::Result<Report> {
-        let ends = self.gather(load, interruption, link)?;
+        let ends = self.gather(load, interruption, link, listener)?;
         if ends.iter().all(|end| end.outcome.is_err()) {
             let complaint = ends.into_iter().find_map(|end| end.outcome.err());
             return Err(io::Error::other(complaint.unwrap_or_default()));
@@ -182,10 +197,16 @@ impl Fleet {
         let (mut outcomes, mut broken_laws) = (Vec::new(), Vec::new());
         for end in ends {
             broken_laws.extend(end.broken_law);
-            outcomes.push(end.outcome.unwrap_or_else(|complaint| {
+            let phase = PHASES[..end.phases].last().copied().unwrap_or("ramp");
+            let (mut outcome, lost) = match end.outcome {
+                Ok(outcome) => (outcome, end.gone),
+                Err(complaint) => (nothing_of(end.load), Some(complaint)),
+            };
+            if let Some(complaint) = lost {
                 listener.notice(&complaint);
-                nothing_of(end.load, end.phases, complaint)
-            }));
+                outcome.failures.push(lost_process(phase, complaint));
+            }
+            outcomes.push(outcome);
         }
         let outcome = merge_all(&outcomes, load, link.is_supervised())?;
         let lost = !outcome.complete && interruption.is_none();
@@ -203,6 +224,7 @@ impl Fleet {
         load: &Load,
         interruption: Option<Interruption>,
         link: &mut Link,
+        listener: &mut dyn Listener,
     ) -> io::Result<Vec<End>> {
         let start_ns = now_ns();
         let limit_ns = match interruption {
@@ -210,15 +232,23 @@ impl Fleet {
             None => patience_ns(load),
         };
         let mut parting: Vec<_> = self.members.into_iter().map(Member::dismiss).collect();
+        let (mut waited_ns, mut is_said) = (0, interruption.is_none());
         while !parting.iter().all(member::Parting::is_over)
-            && now_ns() - start_ns < limit_ns
+            && waited_ns < limit_ns
             // Whoever asks a second time will not wait.
             && link.rest_in_proportion(start_ns).is_ok()
-        {}
-        let why = format!(
-            "it did not report within {}",
-            format_ns(now_ns() - start_ns)
-        );
+        {
+            waited_ns = now_ns() - start_ns;
+            if !is_said && waited_ns > SECOND_NS {
+                let silent = parting.iter().filter(|member| !member.is_over()).count();
+                listener.notice(&format!(
+                    "waiting for the reports of {silent} processes, {} at most; another SIGINT ends them",
+                    format_ns(limit_ns)
+                ));
+                is_said = true;
+            }
+        }
+        let why = format!("it did not report within {}", format_ns(waited_ns));
         let late = parting.iter_mut().filter(|member| !member.is_over());
         late.for_each(|member| member.end(&why));
         parting.into_iter().map(member::Parting::collect).collect()
@@ -253,9 +283,8 @@ fn merge_all(outcomes: &[Outcome], load: &Load, supervised: bool) -> io::Result<
 }
 
 /// The outcome of a process of which nothing is known but what it was to do.
-fn nothing_of(load: Load, phases: usize, complaint: String) -> Outcome {
+fn nothing_of(load: Load) -> Outcome {
     let connections = load.segment.share_of(load.population());
-    let phase = PHASES[..phases].last().copied().unwrap_or("ramp");
     Outcome {
         connections: Connections {
             requested: connections,
@@ -263,14 +292,17 @@ fn nothing_of(load: Load, phases: usize, complaint: String) -> Outcome {
             local_failures: BTreeMap::from([(PROCESS_LOST.into(), connections)]),
             ..Connections::default()
         },
-        failures: vec![Failure {
-            stage: "local".into(),
-            phase: phase.into(),
-            kind: PROCESS_LOST.into(),
-            count: connections,
-            first: format!("{complaint}; what it had counted is lost"),
-        }],
         ..Outcome::of_nothing(load)
+    }
+}
+
+fn lost_process(phase: &str, complaint: String) -> Failure {
+    Failure {
+        stage: "local".into(),
+        phase: phase.into(),
+        kind: PROCESS_LOST.into(),
+        count: 1,
+        first: complaint,
     }
 }
 

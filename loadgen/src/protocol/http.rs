@@ -11,7 +11,7 @@ use super::{Framing, Received, RequestId};
 /// The longest response head, and the longest line of a chunked body, in bytes.
 const MAX_HEAD: usize = 16 * 1024;
 
-const MAX_HEADERS: usize = 64;
+const MAX_HEADERS: usize = 256;
 
 /// The two requests of one load: one that keeps the connection and one that ends it.
 #[derive(Clone, Debug)]
@@ -53,7 +53,7 @@ impl Stage {
 
     /// Whether the response read so far is a success.
     fn ok(&self) -> bool {
-        self.status < 400
+        (200..400).contains(&self.status)
     }
 }
 
@@ -190,7 +190,7 @@ fn parse_head(framing: &mut Framing, bytes: &[u8]) -> Option<Step> {
         Err(_) => return Some(Step::Garbage),
     };
     let status = response.code.unwrap_or(0);
-    if status / 100 == 1 {
+    if status / 100 == 1 && status != 101 {
         return Some(Step::Take(length)); // An interim response: the real one follows.
     }
     let Some(stage) = stage_of(status, response.version == Some(1), response.headers) else {
@@ -210,12 +210,15 @@ fn stage_of(status: u16, version_1_1: bool, headers: &[httparse::Header<'_>]) ->
     for header in headers {
         let value = header.value.trim_ascii();
         if header.name.eq_ignore_ascii_case("content-length") {
-            let digits = value.iter().all(u8::is_ascii_digit).then_some(value)?;
-            let parsed = std::str::from_utf8(digits).ok()?.parse::<u64>().ok()?;
-            if length.is_some_and(|earlier| earlier != parsed) {
-                return None;
+            // A field that was sent twice may have become one with a list (RFC 9110 §8.6).
+            for item in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+                let digits = item.iter().all(u8::is_ascii_digit).then_some(item)?;
+                let parsed = std::str::from_utf8(digits).ok()?.parse::<u64>().ok()?;
+                if length.is_some_and(|earlier| earlier != parsed) {
+                    return None;
+                }
+                length = Some(parsed);
             }
-            length = Some(parsed);
         } else if header.name.eq_ignore_ascii_case("transfer-encoding") {
             chunked = value.to_ascii_lowercase().ends_with(b"chunked");
         } else if header.name.eq_ignore_ascii_case("connection") {
@@ -227,7 +230,7 @@ fn stage_of(status: u16, version_1_1: bool, headers: &[httparse::Header<'_>]) ->
         }
     }
     let place = match (chunked, length) {
-        _ if status == 204 || status == 304 => Place::Fixed(0),
+        _ if matches!(status, 101 | 204 | 304) => Place::Fixed(0),
         (true, _) => Place::ChunkSize,
         (false, Some(length)) => Place::Fixed(length),
         (false, None) => Place::UntilClose,
@@ -372,6 +375,15 @@ mod tests {
         assert_eq!(http().receive(&mut framing, head), Received::More);
         assert_eq!(http().receive(&mut framing, body), done(false, false, 2));
         assert_eq!(framing.take_words(), "status 404");
+        for (status, ok) in [
+            ("000", false),
+            ("101", false),
+            ("304", true),
+            ("999", false),
+        ] {
+            let text = format!("HTTP/1.1 {status} X\r\nContent-Length: 0, 0\r\n\r\n");
+            assert_eq!(receive(text.as_bytes()), done(ok, false, text.len()));
+        }
         let old = b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n";
         assert_eq!(receive(old), done(true, true, old.len()));
         let mut framing = Framing::default();
@@ -388,6 +400,7 @@ mod tests {
             b"SSH-2.0-OpenSSH\r\n\r\n".as_slice(),
             b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n",
             b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 1, 2\r\n\r\nx",
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n",
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhelloXX0\r\n\r\n",

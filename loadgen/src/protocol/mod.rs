@@ -63,9 +63,7 @@ impl Framing {
 #[must_use]
 pub fn words_of(bytes: &[u8]) -> String {
     const SHOWN: usize = 40;
-    String::from_utf8_lossy(&bytes[..bytes.len().min(SHOWN)])
-        .escape_debug()
-        .to_string()
+    bytes[..bytes.len().min(SHOWN)].escape_ascii().to_string()
 }
 
 /// What a piece of input meant.

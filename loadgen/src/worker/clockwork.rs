@@ -208,7 +208,7 @@ impl Worker {
     /// Whether `--conn-lifetime` or `--reconnect-rate` ends this connection now.
     fn has_served_its_time(&mut self, slot: u32, age_ns: u64) -> bool {
         let connection = &self.connections[slot as usize];
-        if connection.retire || !connection.served || self.now_ns >= self.edges.window_end_ns {
+        if connection.retire || self.now_ns >= self.edges.window_end_ns {
             return false;
         }
         if self
@@ -252,7 +252,7 @@ impl Worker {
     }
 
     /// Moves the active set on: each schedule goes to the next connection that is
-    /// served and silent. A request in flight is answered where it was sent.
+    /// open and silent. A request in flight is answered where it was sent.
     fn rotate(&mut self) {
         let Some(period_ns) = self.plan.load.rotate_ns else {
             return;
@@ -268,7 +268,10 @@ impl Worker {
         for from in active {
             let silent = |slot: &u32| {
                 let connection = &self.connections[*slot as usize];
-                !connection.active && connection.state == State::Open && connection.served
+                !connection.active
+                    && connection.state == State::Open
+                    && !connection.retire
+                    && connection.in_flight() == 0
             };
             let cursor = self.rotation_cursor;
             let Some(to) = (0..slots).map(|step| (cursor + step) % slots).find(silent) else {

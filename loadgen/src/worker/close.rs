@@ -107,7 +107,7 @@ impl Worker {
         count(&mut self.tally.phases[phase as usize].failed, "STATUS");
         let connection = &mut self.connections[slot as usize];
         let (sequence, words) = (connection.answered - 1, connection.framing.take_words());
-        self.note_failure_of(slot, sequence, "request", "STATUS", || {
+        self.note_failure_of(slot, sequence, phase, "request", "STATUS", || {
             format!("the server answered \"{words}\"")
         });
         self.free_place(slot);
@@ -137,19 +137,26 @@ impl Worker {
     }
 
     fn note_failure(&mut self, slot: u32, stage: &str, kind: &str, words: impl FnOnce() -> String) {
-        let answered = self.connections[slot as usize].answered;
-        self.note_failure_of(slot, answered, stage, kind, words);
+        let connection = &self.connections[slot as usize];
+        let sequence = connection.answered;
+        // A request belongs to the phase in which it was due; what happens between requests, to that of the moment.
+        let phase = match connection.in_flight() {
+            0 => self.phase(self.now_ns),
+            _ => self.in_flight(slot, sequence).phase,
+        };
+        self.note_failure_of(slot, sequence, phase, stage, kind, words);
     }
 
     fn note_failure_of(
         &mut self,
         slot: u32,
         sequence: u64,
+        phase: Phase,
         stage: &str,
         kind: &str,
         words: impl FnOnce() -> String,
     ) {
-        let (number, phase) = (self.number(slot), self.phase(self.now_ns));
+        let number = self.number(slot);
         self.tally.fail(stage, phase, kind, || {
             format!("connection {number}, request {sequence}: {}", words())
         });

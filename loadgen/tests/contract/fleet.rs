@@ -129,6 +129,38 @@ fn a_killed_process_costs_its_own_figures_only() {
 }
 
 #[test]
+fn a_process_that_leaves_is_named_and_its_figures_kept() {
+    let fixture = Fixture::start(Behaviour::Echo);
+    let mut child = fleet_under_load(&fixture);
+    kill(children_of(child.0.id())[2], Signal::SIGTERM).expect("delivered");
+    let outcome: Outcome = serde_json::from_str(&child.printed()).expect("an outcome");
+    assert_eq!(child.code(), Some(1));
+    assert!(!outcome.complete && outcome.connections.local_failures.is_empty());
+    assert_eq!(outcome.connections.served_at_barrier, 9);
+    assert_eq!(outcome.generator.processes, 3);
+    assert_eq!(outcome.verdict, Verdict::Invalid, "{:?}", outcome.reasons);
+    let first = &outcome.failures[0].first;
+    assert!(first.contains("interrupted by SIGTERM"), "{first}");
+}
+
+#[test]
+fn a_fleet_that_cannot_start_in_time_says_so() {
+    let fixture = Fixture::start(Behaviour::Echo);
+    let args = [
+        "--processes",
+        "2",
+        "--conns",
+        "2",
+        "--start-at",
+        "2001-01-01T00:00:00Z",
+    ];
+    let output = loadgen(fixture.address, &args).output().expect("starts");
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("--start-at had passed"), "{said}");
+}
+
+#[test]
 fn a_stopped_process_holds_nobody_up() {
     let fixture = Fixture::start(Behaviour::Echo);
     let mut child = fleet_under_load(&fixture);

@@ -306,6 +306,33 @@ fn replaced_silent_connections_are_no_part_of_an_open_loop() {
     }
 }
 
+/// However rarely it is used: a connection's age has nothing to do with its requests.
+#[test]
+fn silent_connections_are_replaced_at_their_age_and_stay_usable() {
+    let fixture = Fixture::start(Behaviour::Echo);
+    let args = ["--conns", "10", "--rate", "20", "--duration", "1500ms"];
+    let aged = ["--conn-lifetime", "100ms"];
+    let outcome = run(&fixture, &[&args[..], &aged[..]].concat());
+    assert!(
+        outcome.connections.closed_by_us > 50,
+        "{:?}",
+        outcome.connections
+    );
+    let rotated = ["--conn-lifetime", "50ms", "--idle", "20", "--rotate", "5ms"];
+    let outcome = run(&fixture, &[&args[..], &rotated[..]].concat());
+    assert!(
+        outcome.connections.closed_by_us > 150,
+        "{:?}",
+        outcome.connections
+    );
+    let requests = &outcome.requests;
+    assert_eq!(
+        (requests.offered, requests.dropped),
+        (30, 0),
+        "{requests:?}"
+    );
+}
+
 #[test]
 fn a_generator_that_did_not_run_says_so() {
     let fixture = Fixture::start(Behaviour::Echo);
