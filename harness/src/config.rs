@@ -6,6 +6,7 @@
 
 use crate::cli::Cli;
 use crate::error::{Failure, did_you_mean};
+use crate::plan::parse_arms;
 use crate::report::table::printable;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, CommandFactory};
@@ -230,7 +231,10 @@ impl<'a> Source<'a> {
         let name: &str = key.get_ref();
         let Some(flag) = self.flags.iter().find(|f| f.get_long() == Some(name)) else {
             let names = self.flags.iter().filter_map(Arg::get_long);
-            let near = did_you_mean(name, names.chain(["scenario", ABOUT]));
+            let near = names
+                .chain(["scenario", ABOUT])
+                .filter(|near| *near != name);
+            let near = did_you_mean(name, near);
             let what = format!(
                 "unknown key `{name}`{near} (keys are the long flags of a run, without dashes in front)"
             );
@@ -239,6 +243,7 @@ impl<'a> Source<'a> {
         let fault = |at: Range<usize>, what: &str| self.fault(at.start, &format!("{name}: {what}"));
         let words = words_of(flag, name, value).map_err(|(at, what)| fault(at, &what))?;
         check(&words).map_err(|what| fault(value.span(), &what))?;
+        check_models(&words).map_err(|what| fault(value.span(), &what))?;
         let key = name.to_string();
         Ok(Setting { key, words })
     }
@@ -286,6 +291,20 @@ fn text_of(value: &Value) -> Result<String, Fault> {
         DeValue::Datetime(_) => wrong("a number or a text is needed, not a date"),
         DeValue::Array(_) => wrong("a number or a text is needed, not a list in a list"),
         DeValue::Table(_) => wrong("a number or a text is needed, not a table"),
+    }
+}
+
+/// The names of models, which clap takes for any words.
+fn check_models(words: &[String]) -> Result<(), String> {
+    let lists = words
+        .iter()
+        .filter_map(|word| word.strip_prefix("--model="));
+    let list = lists.collect::<Vec<_>>().join(",");
+    match parse_arms(&list) {
+        Err(failure) if !list.is_empty() => {
+            Err(failure.message.trim_start_matches("--model: ").to_string())
+        }
+        _ => Ok(()),
     }
 }
 
@@ -355,6 +374,10 @@ mod tests {
             ),
             ("config = 'x'", "tenk.toml:1: unknown key `config`"),
             ("scenaro = 1", "did you mean `scenario`?"),
+            (
+                "\nmodel = ['epoll', 'pol']",
+                "tenk.toml:2: model: no model is called 'pol'",
+            ),
             (
                 "\n\nconns = 'many'",
                 "tenk.toml:3: conns: invalid value 'many' for '--conns <COUNT,…>': `many` is not a whole number",

@@ -362,7 +362,7 @@ fn unused_label(name: &str, arms: &[Arm]) -> String {
 }
 
 /// `epoll,prefork:accept=mutex,workers=64,thread`: a piece with `=` and no name belongs to the arm before it.
-fn parse_arms(text: &str) -> Result<Vec<Arm>, Failure> {
+pub fn parse_arms(text: &str) -> Result<Vec<Arm>, Failure> {
     let mut words: Vec<String> = Vec::new();
     for piece in text.split(',').map(str::trim).filter(|p| !p.is_empty()) {
         match words.last_mut() {
