@@ -90,7 +90,7 @@ pub struct HandlerCost {
 }
 
 /// One workload: what is sent, and what it costs to answer.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Scenario {
     /// The load; its target is filled in once a server listens.
     pub load: Load,
@@ -460,7 +460,10 @@ fn scenarios(
             .map_err(|e| Failure::usage(e.to_string()))?;
         for cost in costs(flags) {
             let load = load.clone();
-            scenarios.push(Scenario { load, cost });
+            let scenario = Scenario { load, cost };
+            if !scenarios.contains(&scenario) {
+                scenarios.push(scenario);
+            }
         }
     }
     Ok(scenarios)
@@ -659,6 +662,8 @@ mod tests {
             );
         }
         assert!(plan("--model all --conns 1,2,3 --repeat 99999999").is_err());
+        let twice = plan("--model epoll --conns 5,50,5 --work 1us,1us").unwrap();
+        assert_eq!(twice.scenarios.len(), 2);
     }
 
     #[test]

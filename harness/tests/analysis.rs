@@ -99,6 +99,10 @@ fn mistakes_in_thresholds_and_exports_are_usage_errors() {
             "the formats are json, csv, md, bmf, gha, benchfmt",
         ),
         (["--export", "json"], "is not FORMAT=PATH"),
+        (
+            ["--export", "json=/no/such/folder/a.json"],
+            "there is no folder /no/such/folder",
+        ),
     ] {
         let output = harness(&[&["--model", "epoll"], &arguments[..]].concat());
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");

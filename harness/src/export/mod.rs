@@ -110,6 +110,11 @@ impl FromStr for Export {
         if path.is_empty() {
             return Err(format!("`{text}` names no file; write {name}=PATH"));
         }
+        // Found out now, not when the run has been made.
+        let folder = Path::new(path).parent();
+        if let Some(folder) = folder.filter(|f| !f.as_os_str().is_empty() && !f.is_dir()) {
+            return Err(format!("`{text}`: there is no folder {}", folder.display()));
+        }
         Ok(Export {
             format: format.name,
             render: format.render,
@@ -249,8 +254,8 @@ mod tests {
     #[test]
     fn formats_are_understood_and_others_answered() {
         for name in FORMATS.map(|f| f.name) {
-            let export: Export = format!("{name}=out/a=b").parse().unwrap();
-            assert_eq!(format!("{export:?}"), format!("{name}=out/a=b"));
+            let export: Export = format!("{name}=./a=b").parse().unwrap();
+            assert_eq!(format!("{export:?}"), format!("{name}=./a=b"));
         }
         for bad in ["json", "xml=a", "json=", "=a", ""] {
             let error = bad.parse::<Export>().unwrap_err();
@@ -281,15 +286,21 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_folder_is_named() {
-        let export: Export = "csv=/no/such/folder/rows.csv".parse().unwrap();
+    fn a_place_that_cannot_be_written_is_named() {
+        let early = "csv=/no/such/folder/rows.csv".parse::<Export>();
+        let why = early.unwrap_err();
+        assert!(why.ends_with("there is no folder /no/such/folder"), "{why}");
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rows.csv");
+        let export: Export = format!("csv={}", path.display()).parse().unwrap();
+        drop(folder);
         let source = Source {
             rows: &[],
             run_json: "",
         };
         let failure = write_all(&[export], &source).unwrap_err();
         assert!(
-            failure.message.contains("/no/such/folder/rows.csv"),
+            failure.message.contains(&path.display().to_string()),
             "{failure}"
         );
     }
