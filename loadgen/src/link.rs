@@ -13,7 +13,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
-use crate::sys::now_ns;
+use crate::sys::{now_ns, restore_default};
 
 /// Why a run stops before its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -205,15 +205,18 @@ impl Link {
 }
 
 impl Drop for Link {
-    /// Signals do again what they do in every program.
+    /// From here on signals end the program.
     fn drop(&mut self) {
         if self.signals.is_some() {
+            SIGNALS.into_iter().for_each(restore_default);
             // It was possible to block them.
             let _ = signals().thread_unblock();
         }
     }
 }
 
+const SIGNALS: [Signal; 2] = [Signal::SIGINT, Signal::SIGTERM];
+
 fn signals() -> SigSet {
-    SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM])
+    SigSet::from_iter(SIGNALS)
 }

@@ -69,6 +69,14 @@ pub fn prefetch<T>(value: &T) {
     let _ = value;
 }
 
+/// Lets a signal do what it does by default, whatever this process inherited: a shell starts its background jobs with
+/// SIGINT ignored.
+pub fn restore_default(signal: nix::sys::signal::Signal) {
+    let handler = nix::sys::signal::SigHandler::SigDfl;
+    // SAFETY: the default action runs no code of this process.
+    let _ = unsafe { nix::sys::signal::signal(signal, handler) };
+}
+
 /// Takes over a descriptor that was inherited by number.
 ///
 /// # Errors

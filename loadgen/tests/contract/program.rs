@@ -138,8 +138,17 @@ fn a_reader_who_does_not_read_can_be_left() {
     .expect("blocking");
     let directory = tempfile::tempdir().expect("a directory");
     let saved = directory.path().join("o.json");
-    let mut command = loadgen(fixture.address, &["--duration", "50ms"]);
-    command.arg("--save").arg(&saved).stdout(writer);
+    let inner = loadgen(fixture.address, &["--duration", "50ms"]);
+    // A shell's background job is started with SIGINT ignored.
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", "trap '' INT; exec \"$0\" \"$@\""])
+        .arg(inner.get_program())
+        .args(inner.get_args())
+        .arg("--save")
+        .arg(&saved)
+        .stdin(Stdio::null())
+        .stdout(writer);
     let mut child = Guard(command.spawn().expect("starts"));
     while !saved.exists() {
         std::thread::sleep(Duration::from_millis(5));
