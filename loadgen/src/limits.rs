@@ -61,7 +61,7 @@ pub fn check_cpus(load: &Load) -> Result<(), String> {
 }
 
 /// Restricts this thread to some CPUs; false where it is not allowed to run there.
-fn pin(cpus: &[usize]) -> bool {
+pub fn pin(cpus: &[usize]) -> bool {
     let mut set = nix::sched::CpuSet::new();
     cpus.iter().all(|cpu| set.set(*cpu).is_ok())
         && nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(0), &set).is_ok()

@@ -8,7 +8,7 @@ use crate::blob;
 use crate::flags::{Processes, Segment};
 use crate::load::Load;
 use crate::outcome::{Latencies, Outcome, Quantiles, SCHEMA, Second};
-use crate::series::second_of;
+use crate::series::{latency_of, second_of};
 use crate::tally::{Latency, merge_failure};
 use crate::units::format_ns;
 use crate::verdict;
@@ -241,13 +241,9 @@ fn merge_series(outcomes: &[Outcome]) -> Result<Vec<Second>, String> {
     let merge_one = |(number, pieces): (&u64, &Vec<(Segment, &Second)>)| {
         let (mut latency, mut errors) = (Latency::default(), 0);
         for (segment, second) in pieces {
-            let histogram = blob::decode(&second.histogram)
+            let piece = latency_of(second)
                 .map_err(|error| format!("segment {segment}, second {number}: {error}"))?;
-            latency.merge(&Latency {
-                histogram,
-                censored: second.censored,
-                censored_from: second.censored_from_ns,
-            });
+            latency.merge(&piece);
             errors += second.errors;
         }
         Ok(second_of(*number, &latency, errors))

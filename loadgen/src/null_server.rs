@@ -16,6 +16,8 @@ use nix::sys::socket::{
     getsockname, listen, setsockopt, socket, sockopt,
 };
 
+use crate::limits::pin;
+
 const LISTENER: u64 = u64::MAX;
 
 /// How often the server looks whether it is to stop, in milliseconds.
@@ -42,7 +44,8 @@ impl NullServer {
             .name("null-server".into())
             .spawn(move || {
                 if let Some(cpu) = cpu {
-                    pin(cpu);
+                    // Unpinned it serves as well, only less predictably.
+                    pin(&[cpu]);
                 }
                 // A loop that cannot go on leaves clients without answers, which they count.
                 let _ = serve(&listener, &theirs);
@@ -68,14 +71,6 @@ impl Drop for NullServer {
             // It has nothing to return.
             let _ = thread.join();
         }
-    }
-}
-
-fn pin(cpu: usize) {
-    let mut set = nix::sched::CpuSet::new();
-    if set.set(cpu).is_ok() {
-        // Unpinned it serves as well, only less predictably.
-        let _ = nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(0), &set);
     }
 }
 

@@ -82,6 +82,18 @@ impl Series {
     }
 }
 
+/// What a record of one second says of its responses, the inverse of [`second_of`].
+///
+/// # Errors
+/// A sentence when its histogram is damaged.
+pub fn latency_of(second: &Second) -> Result<Latency, String> {
+    Ok(Latency {
+        histogram: blob::decode(&second.histogram)?,
+        censored: second.censored,
+        censored_from: second.censored_from_ns,
+    })
+}
+
 /// The record of one second.
 #[must_use]
 pub fn second_of(second: u64, latency: &Latency, errors: u64) -> Second {

@@ -14,10 +14,12 @@ pub fn cpu_s(own: &[u32]) -> Option<f64> {
     if !all_are_seen() {
         return None;
     }
+    let own: HashSet<u32> = own.iter().copied().collect();
+    // Ten thousand servers of one's own need not be looked at.
     let all: HashMap<u32, Stat> = processes()
+        .filter(|pid| !own.contains(pid))
         .filter_map(|pid| Some((pid, Stat::read(pid)?)))
         .collect();
-    let own: HashSet<u32> = own.iter().copied().collect();
     let strangers = all
         .iter()
         .filter(|(pid, stat)| !stat.is_kernel_thread() && !is_kin(**pid, &own, &all));

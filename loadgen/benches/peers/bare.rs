@@ -18,7 +18,8 @@ use nix::sys::socket::{
     setsockopt, socket, sockopt,
 };
 
-use crate::contest::{Score, Setup, pin};
+use crate::contest::{Score, Setup};
+use loadgen::limits::pin;
 
 const MESSAGE: [u8; 64] = [b'x'; 64];
 const WARM_UP: Duration = Duration::from_millis(500);

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use loadgen::limits::own_cpus;
+use loadgen::limits::{own_cpus, pin};
 use loadgen::null_server::NullServer;
 
 /// What one contestant reached in one round.
@@ -284,6 +284,7 @@ impl Setup {
     /// Starts a program on one CPU: children inherit the affinity of the thread that forks.
     pub fn spawn_on(&self, cpu: usize, command: &mut Command) -> std::io::Result<Child> {
         let before = own_cpus();
+        // Where it is not allowed, results are only noisier.
         pin(&[cpu]);
         let child = command
             .stdout(Stdio::piped())
@@ -291,14 +292,6 @@ impl Setup {
             .spawn();
         pin(&before);
         child
-    }
-}
-
-/// Restricts this thread to some CPUs; where that is not allowed, results are only noisier.
-pub fn pin(cpus: &[usize]) {
-    let mut set = nix::sched::CpuSet::new();
-    if cpus.iter().all(|cpu| set.set(*cpu).is_ok()) {
-        let _ = nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(0), &set);
     }
 }
 

@@ -29,18 +29,32 @@ pub(super) enum Heard {
     Gone,
 }
 
-/// One process and this side of its pair.
-pub(super) struct Member {
+/// A process of the fleet.
+pub(super) struct Process {
     child: Child,
-    link: OwnedFd,
     /// Its share of the load.
-    pub load: Load,
+    load: Load,
     /// How many phases it has come to.
     pub phases: usize,
     /// Whether it left before it was told to.
     pub gone: bool,
     /// Why it was ended before its time, if it was.
     ended: Option<String>,
+}
+
+impl Process {
+    /// Ends it at once, stopped or not; the first reason counts.
+    pub(super) fn end(&mut self, why: &str) {
+        // Already gone is as good as killed.
+        let _ = self.child.kill();
+        self.ended.get_or_insert_with(|| why.to_owned());
+    }
+}
+
+/// One process and this side of its pair.
+pub(super) struct Member {
+    pub process: Process,
+    link: OwnedFd,
 }
 
 /// How a member ended.
@@ -81,14 +95,14 @@ impl Member {
             .stderr(Stdio::piped());
         fcntl(&theirs, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
         inherit_and_die_with_parent(&mut command, theirs, PHASE_FD);
-        Ok(Self {
+        let process = Process {
             child: command.spawn()?,
-            link,
             load,
             phases: 0,
             gone: false,
             ended: None,
-        })
+        };
+        Ok(Self { process, link })
     }
 
     /// Takes in what the member says next.
@@ -103,10 +117,10 @@ impl Member {
             return Heard::Second(Box::new(told));
         }
         let expected = super::PHASES
-            .get(self.phases)
+            .get(self.process.phases)
             .map(|phase| format!("phase {phase}\n"));
         if expected.is_some_and(|expected| expected.as_bytes() == message) {
-            self.phases += 1;
+            self.process.phases += 1;
             return Heard::Phase;
         }
         Heard::Gone
@@ -117,26 +131,11 @@ impl Member {
         let _ = nix::unistd::write(&self.link, word.as_bytes());
     }
 
-    /// Ends it at once, stopped or not.
-    pub(super) fn end(&mut self, why: String) {
-        if self.ended.is_none() {
-            // Already gone is as good as killed.
-            let _ = self.child.kill();
-            self.ended = Some(why);
-        }
-    }
-
     /// Closes the link, whereupon it stops and reports what it has, and reads all that in a thread.
     pub(super) fn dismiss(self) -> Parting {
-        let Self {
-            mut child,
-            link,
-            load,
-            phases,
-            gone,
-            ended,
-        } = self;
+        let Self { mut process, link } = self;
         drop(link);
+        let child = &mut process.child;
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let reader = std::thread::spawn(move || {
             let (mut text, mut said) = (String::new(), String::new());
@@ -148,25 +147,14 @@ impl Member {
             }
             Ok((text, said))
         });
-        Parting {
-            child,
-            reader,
-            load,
-            phases,
-            gone,
-            ended,
-        }
+        Parting { process, reader }
     }
 }
 
 /// A member that was told to end.
 pub(super) struct Parting {
-    child: Child,
+    pub process: Process,
     reader: JoinHandle<io::Result<(String, String)>>,
-    load: Load,
-    phases: usize,
-    gone: bool,
-    ended: Option<String>,
 }
 
 impl Parting {
@@ -175,26 +163,24 @@ impl Parting {
         self.reader.is_finished()
     }
 
-    /// Ends it at once, stopped or not.
-    pub(super) fn end(&mut self, why: &str) {
-        let _ = self.child.kill();
-        self.ended.get_or_insert_with(|| why.to_owned());
-    }
-
     /// Waits for its end and returns what came of it.
-    pub(super) fn collect(mut self) -> io::Result<End> {
-        let read = self.reader.join();
+    pub(super) fn collect(self) -> io::Result<End> {
+        let Self {
+            mut process,
+            reader,
+        } = self;
+        let read = reader.join();
         let (text, said) = read.map_err(|_| io::Error::other("a reader panicked"))??;
-        let status = self.child.wait()?;
-        let segment = self.load.segment;
-        let words = format!("process {segment}: {}", how(self.ended, status, &said));
+        let status = process.child.wait()?;
+        let segment = process.load.segment;
+        let words = format!("process {segment}: {}", how(process.ended, status, &said));
         let broken_law = said
             .contains("conservation law")
             .then(|| format!("process {segment}: {}", said.trim_end()));
         Ok(End {
-            load: self.load,
-            phases: self.phases,
-            gone: self.gone.then(|| words.clone()),
+            load: process.load,
+            phases: process.phases,
+            gone: process.gone.then(|| words.clone()),
             outcome: serde_json::from_str(&text).map_err(|_| words),
             broken_law,
         })

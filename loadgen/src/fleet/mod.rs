@@ -86,6 +86,8 @@ fn processes_for(load: &Load) -> u64 {
 struct Fleet {
     members: Vec<Member>,
     seconds: Seconds,
+    /// What a member says is read into this.
+    buffer: Box<[u8; MESSAGE_MAX]>,
 }
 
 impl Fleet {
@@ -106,6 +108,7 @@ impl Fleet {
         Ok(Self {
             seconds: Seconds::of(members.len()),
             members,
+            buffer: Box::new([0; MESSAGE_MAX]),
         })
     }
 
@@ -149,10 +152,13 @@ impl Fleet {
         let start_ns = now_ns();
         loop {
             self.hear_all(listener)?;
-            let mut late = self.members.iter_mut().filter(|m| m.phases <= phase);
+            let mut late = self
+                .members
+                .iter_mut()
+                .filter(|m| m.process.phases <= phase);
             if now_ns() > deadline_ns {
                 let why = format!("it had not come to phase {} in time", PHASES[phase]);
-                late.for_each(|member| member.end(why.clone()));
+                late.for_each(|member| member.process.end(&why));
                 return Err(Interruption::ProcessLost);
             }
             if late.next().is_none() {
@@ -163,15 +169,14 @@ impl Fleet {
     }
 
     fn hear_all(&mut self, listener: &mut dyn Listener) -> Result<(), Interruption> {
-        let mut buffer = [0; MESSAGE_MAX];
         for (index, member) in self.members.iter_mut().enumerate() {
             loop {
-                match member.hear(&mut buffer) {
+                match member.hear(&mut self.buffer) {
                     Heard::Phase => {}
                     Heard::Second(told) => self.seconds.take(index, *told, listener),
                     Heard::Nothing => break,
                     Heard::Gone => {
-                        member.gone = true;
+                        member.process.gone = true;
                         return Err(Interruption::ProcessLost);
                     }
                 }
@@ -250,7 +255,7 @@ impl Fleet {
         }
         let why = format!("it did not report within {}", format_ns(waited_ns));
         let late = parting.iter_mut().filter(|member| !member.is_over());
-        late.for_each(|member| member.end(&why));
+        late.for_each(|member| member.process.end(&why));
         parting.into_iter().map(member::Parting::collect).collect()
     }
 }

@@ -7,12 +7,10 @@ use std::sync::mpsc::{Sender, channel};
 use nix::sys::socket::{MsgFlags, send};
 use serde::{Deserialize, Serialize};
 
-use crate::blob;
 use crate::control::Sum;
 use crate::outcome::Second;
 use crate::run::Listener;
-use crate::series::Series;
-use crate::tally::Latency;
+use crate::series::{Series, latency_of};
 use crate::worker::Interval;
 
 /// A longer message is not sent: a second's histogram takes 10 KB, with every value in use 80 KB.
@@ -89,16 +87,12 @@ impl Seconds {
     pub(super) fn take(&mut self, member: usize, told: Told, listener: &mut dyn Listener) {
         let Told { second, sum } = told;
         self.sums[member] = sum;
-        let Ok(histogram) = blob::decode(&second.histogram) else {
+        let Ok(responses) = latency_of(&second) else {
             return;
         };
         let interval = Interval {
             second: second.second,
-            responses: Latency {
-                histogram,
-                censored: second.censored,
-                censored_from: second.censored_from_ns,
-            },
+            responses,
             errors: second.errors,
         };
         // Its other end is in this very struct.
@@ -113,6 +107,7 @@ impl Seconds {
 mod tests {
     use super::*;
     use crate::series::second_of;
+    use crate::tally::Latency;
 
     #[derive(Default)]
     struct Heard(Vec<(u64, u64, Option<u64>, u64)>);

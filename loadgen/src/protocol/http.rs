@@ -186,8 +186,7 @@ fn parse_head(framing: &mut Framing, bytes: &[u8]) -> Option<Step> {
     {
         Ok(httparse::Status::Complete(length)) if length <= MAX_HEAD => length,
         Ok(httparse::Status::Partial) => return None,
-        Ok(_) => return Some(Step::Garbage),
-        Err(_) => return Some(Step::Garbage),
+        Ok(_) | Err(_) => return Some(Step::Garbage),
     };
     let status = response.code.unwrap_or(0);
     if status / 100 == 1 && status != 101 {

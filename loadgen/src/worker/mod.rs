@@ -25,7 +25,7 @@ use nix::sys::timerfd::{ClockId, TimerFd, TimerFlags};
 use crate::connection::{Connection, InFlight, State};
 use crate::control::{Control, Edges, NEVER, Progress};
 use crate::flags::Poll;
-use crate::limits::online_cpus;
+use crate::limits::{online_cpus, pin};
 use crate::load::Load;
 use crate::protocol::Protocol;
 use crate::schedule::Schedule;
@@ -228,7 +228,10 @@ impl Worker {
     /// Runs until the main thread says finish; returns what was counted.
     #[must_use]
     pub fn run(mut self) -> Tally {
-        self.pin();
+        if let Some(cpu) = self.share.cpu {
+            // A CPU that went away since the plan was made leaves the thread unpinned, no worse than asked.
+            pin(&[cpu]);
+        }
         if let Some(pacer) = &mut self.pacer {
             pacer.restart(now_ns());
         }
@@ -261,15 +264,6 @@ impl Worker {
         let slot = events.get(index).map(|event| event.data() as u32 as usize);
         if let Some(connection) = slot.and_then(|slot| self.connections.get(slot)) {
             prefetch(connection);
-        }
-    }
-
-    fn pin(&self) {
-        let Some(cpu) = self.share.cpu else { return };
-        let mut set = nix::sched::CpuSet::new();
-        // A CPU that went away since the plan was made leaves the thread unpinned, no worse than asked.
-        if set.set(cpu).is_ok() {
-            let _ = nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(0), &set);
         }
     }
 
