@@ -4,6 +4,7 @@
 //! the output says so, and names the gate, which measures both in one job.
 
 use crate::cli::Format;
+use crate::column_unit::ColumnUnit;
 use crate::error::Failure;
 use crate::export::Source;
 use crate::gate::metric::METRICS;
@@ -15,7 +16,6 @@ use crate::run::say;
 use crate::stats::ranking::{Criterion, workload_name};
 use crate::stats::{ALPHA, Interval, holm, rank_sum};
 use crate::summary::{Cell, Figure, cells};
-use crate::unit::Unit;
 use clap::Args;
 use comfy_table::presets::{ASCII_MARKDOWN, NOTHING};
 use comfy_table::{CellAlignment, Table, TableStyle};
@@ -252,8 +252,8 @@ fn for_people(lines: &[Line], alone: &[String], style: TableStyle) -> String {
             printable(&line.arm),
             line.workload.clone(),
             line.figure.to_string(),
-            Unit::of(line.figure).in_words(line.a),
-            Unit::of(line.figure).in_words(line.b),
+            ColumnUnit::of(line.figure).in_words(line.a),
+            ColumnUnit::of(line.figure).in_words(line.b),
             percent(line.change),
             interval.map_or("n/a".into(), |(low, high)| {
                 format!("{} to {}", percent(low), percent(high))

@@ -4,6 +4,7 @@
 
 mod chart;
 mod cli;
+mod column_unit;
 mod compare;
 mod config;
 mod doctor;
@@ -33,7 +34,7 @@ mod sys;
 mod threshold;
 mod timeline;
 mod trial;
-mod unit;
+
 mod workers;
 
 use cli::{Cli, Command};

@@ -5,12 +5,12 @@
 //!
 //! A figure that is missing misses: a run that measured nothing has reached nothing.
 
+use crate::column_unit::ColumnUnit;
 use crate::error::did_you_mean;
 use crate::report::table::printable;
 use crate::row::{COLUMNS, Row, Status};
 use crate::stats::ranking::workload_name;
 use crate::summary::{Cell, Figure, cells};
-use crate::unit::Unit;
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 use loadgen::units::{parse_count, parse_duration};
@@ -98,23 +98,23 @@ fn column(name: &str) -> Result<&'static str, String> {
 /// The value in the column's own unit.
 fn value(column: &str, text: &str) -> Result<f64, String> {
     let number = text.parse::<f64>().ok();
-    let in_unit = match Unit::of(column) {
-        Unit::Time(unit_ns) => parse_duration(text)
+    let in_unit = match ColumnUnit::of(column) {
+        ColumnUnit::Time(unit_ns) => parse_duration(text)
             .ok()
             .map(|d| d.as_nanos() as f64 / unit_ns),
-        Unit::Bytes(unit) => bytes(text).map(|bytes| bytes / unit),
-        Unit::BytesPerS => bytes(text),
-        Unit::Fraction => text
+        ColumnUnit::Bytes(unit) => bytes(text).map(|bytes| bytes / unit),
+        ColumnUnit::BytesPerS => bytes(text),
+        ColumnUnit::Fraction => text
             .strip_suffix('%')
             .and_then(|p| Some(p.trim().parse::<f64>().ok()? / 100.0)),
-        Unit::None | Unit::PerS => parse_count(text).ok().map(|n| n as f64),
+        ColumnUnit::None | ColumnUnit::PerS => parse_count(text).ok().map(|n| n as f64),
     };
     number.or(in_unit).filter(|v| v.is_finite()).ok_or_else(|| {
-        let example = match Unit::of(column) {
-            Unit::Time(_) => "5ms",
-            Unit::Bytes(_) | Unit::BytesPerS => "64KiB",
-            Unit::Fraction => "2%",
-            Unit::None | Unit::PerS => "10k",
+        let example = match ColumnUnit::of(column) {
+            ColumnUnit::Time(_) => "5ms",
+            ColumnUnit::Bytes(_) | ColumnUnit::BytesPerS => "64KiB",
+            ColumnUnit::Fraction => "2%",
+            ColumnUnit::None | ColumnUnit::PerS => "10k",
         };
         format!("`{text}` is no value for {column} (try 5 or {example})")
     })
@@ -200,7 +200,7 @@ pub fn table(misses: &[Miss]) -> String {
         .load_style(NOTHING)
         .set_header(["missed", "model", "workload", "median"]);
     for miss in misses {
-        let words = |found| Unit::of(miss.column).in_words(found);
+        let words = |found| ColumnUnit::of(miss.column).in_words(found);
         let found = miss.found.map_or("n/a".to_string(), words);
         table.add_row([
             &miss.threshold,

@@ -5,12 +5,12 @@ use super::decide::{Answer, Verdict};
 use super::flags::GateFlags;
 use super::metric::Gated;
 use super::side::Side;
+use crate::column_unit::ColumnUnit;
 use crate::plan::Plan;
 use crate::report::comparison::percent;
 use crate::report::table::printable;
 use crate::stats::Interval;
 use crate::stats::{ALPHA, power};
-use crate::unit::Unit;
 use comfy_table::presets::{ASCII_MARKDOWN, NOTHING};
 use comfy_table::{CellAlignment, Table, TableStyle};
 use loadgen::units::{format_count, format_rate};
@@ -164,8 +164,9 @@ fn table(outcome: &Outcome, style: TableStyle) -> String {
 }
 
 fn line(answer: &Answer) -> [String; 8] {
-    let figure =
-        |figure: Option<f64>| figure.map_or("n/a".into(), |v| Unit::of(answer.metric).in_words(v));
+    let figure = |figure: Option<f64>| {
+        figure.map_or("n/a".into(), |v| ColumnUnit::of(answer.metric).in_words(v))
+    };
     [
         printable(&answer.cell),
         answer.title.into(),

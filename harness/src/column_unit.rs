@@ -4,7 +4,7 @@ use loadgen::units::{format_bytes, format_count, format_ns};
 
 /// What a column counts in.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Unit {
+pub enum ColumnUnit {
     /// So many nanoseconds.
     Time(f64),
     /// So many bytes.
@@ -19,34 +19,34 @@ pub enum Unit {
     None,
 }
 
-impl Unit {
+impl ColumnUnit {
     /// The unit of a column of the rows.
-    pub fn of(column: &str) -> Unit {
+    pub fn of(column: &str) -> ColumnUnit {
         match column {
-            "bytes_per_s" => Unit::BytesPerS,
-            c if c.ends_with("_per_s") => Unit::PerS,
-            c if c.ends_with("_ns") => Unit::Time(1.0),
-            c if c.ends_with("_us_per_request") => Unit::Time(1e3),
-            c if c.ends_with("_s") => Unit::Time(1e9),
-            c if c.ends_with("_bytes") => Unit::Bytes(1.0),
-            c if c.ends_with("_kib") => Unit::Bytes(1024.0),
+            "bytes_per_s" => ColumnUnit::BytesPerS,
+            c if c.ends_with("_per_s") => ColumnUnit::PerS,
+            c if c.ends_with("_ns") => ColumnUnit::Time(1.0),
+            c if c.ends_with("_us_per_request") => ColumnUnit::Time(1e3),
+            c if c.ends_with("_s") => ColumnUnit::Time(1e9),
+            c if c.ends_with("_bytes") => ColumnUnit::Bytes(1.0),
+            c if c.ends_with("_kib") => ColumnUnit::Bytes(1024.0),
             c if c.ends_with("_fraction") || c.ends_with("_utilisation") || c == "jain" => {
-                Unit::Fraction
+                ColumnUnit::Fraction
             }
-            _ => Unit::None,
+            _ => ColumnUnit::None,
         }
     }
 
     /// A figure of such a column: `3.09 ms`, `1.60 KiB`, `2.1 %`, `90 221`.
     pub fn in_words(self, value: f64) -> String {
         match self {
-            Unit::Time(ns) => format_ns((value * ns).round() as u64),
-            Unit::Bytes(bytes) => format_bytes(value * bytes),
-            Unit::BytesPerS => format!("{}/s", format_bytes(value)),
-            Unit::Fraction => format!("{:.1} %", value * 100.0),
-            Unit::PerS => format_count(value.round() as u64),
-            Unit::None if value.fract() == 0.0 => format_count(value as u64),
-            Unit::None => format!("{value:.4}"),
+            ColumnUnit::Time(ns) => format_ns((value * ns).round() as u64),
+            ColumnUnit::Bytes(bytes) => format_bytes(value * bytes),
+            ColumnUnit::BytesPerS => format!("{}/s", format_bytes(value)),
+            ColumnUnit::Fraction => format!("{:.1} %", value * 100.0),
+            ColumnUnit::PerS => format_count(value.round() as u64),
+            ColumnUnit::None if value.fract() == 0.0 => format_count(value as u64),
+            ColumnUnit::None => format!("{value:.4}"),
         }
     }
 }
@@ -69,7 +69,7 @@ mod tests {
             ("errors", 12.0, "12"),
             ("wakeups_per_request", 0.25, "0.2500"),
         ] {
-            assert_eq!(Unit::of(column).in_words(value), words, "{column}");
+            assert_eq!(ColumnUnit::of(column).in_words(value), words, "{column}");
         }
     }
 }
