@@ -1,43 +1,52 @@
 //! A TCP load generator that does not mislead.
 //!
-//! # Layout
-//! - [`units`], [`flags`], [`load`]: from text to a validated value
-//! - [`schedule`], [`protocol`]: pure: when requests are due, what they say, how answers are framed
-//! - [`sources`], [`limits`]: what this machine allows
-//! - [`connection`], [`worker`]: one connection's life; one pinned thread with one epoll
-//! - [`control`], [`link`], [`run`]: the main thread: phases, supervisor, signals
-//! - [`tally`], [`series`], [`blob`]: what is counted, how it is added up and written down
-//! - [`fleet`], [`merge`]: several processes, or the outcomes of several hosts
-//! - [`outcome`], [`assemble`], [`verdict`]: what a run returns, and whether to believe it
-//! - [`report`], [`files`], [`talk`]: what the program prints and writes
-//! - [`search`]: the highest rate that keeps a promise
-//! - [`null_server`], [`floor`]: what this machine can do at best
-//! - [`sys`]: the only `unsafe`
+//! # Layers
+//! A module imports only from those above it in this list.
+//! - [`base`]: units, clocks, system calls, and what this machine allows
+//! - [`load`]: what is to be sent, validated once; when each request is due; from which addresses
+//! - [`protocol`]: what requests say and how answers are framed
+//! - [`tally`]: histograms and counters, how they are added up, what a run found and whether to believe it
+//! - [`worker`]: one pinned thread with one epoll and its connections
+//! - [`fleet`]: the phases of a run in this process, and several processes or hosts under one barrier
+//! - [`cmd`]: the program: its command line, its commands, what it prints
 
-pub mod assemble;
-pub mod blob;
-pub mod connection;
-pub mod control;
-pub mod files;
-pub mod flags;
+pub mod base;
+pub mod cmd;
 pub mod fleet;
-pub mod floor;
-pub mod limits;
-pub mod link;
 pub mod load;
-pub mod merge;
-pub mod null_server;
-pub mod outcome;
 pub mod protocol;
-pub mod report;
-pub mod run;
-pub mod schedule;
-pub mod search;
-pub mod series;
-pub mod sources;
-pub mod sys;
-pub mod talk;
 pub mod tally;
-pub mod units;
-pub mod verdict;
 pub mod worker;
+
+// The paths of before, until those who use them have moved on.
+#[doc(hidden)]
+pub use base::{limits, null_server, units};
+#[doc(hidden)]
+pub use cmd::search;
+#[doc(hidden)]
+pub use fleet::{link, run};
+#[doc(hidden)]
+pub use tally::{blob, merge, outcome, verdict};
+#[doc(hidden)]
+pub use worker::control;
+
+#[doc(hidden)]
+pub mod floor {
+    pub use crate::base::cache::*;
+    pub use crate::cmd::floor::*;
+}
+#[doc(hidden)]
+pub mod files {
+    pub use crate::base::file::*;
+    pub use crate::tally::files::*;
+}
+#[doc(hidden)]
+pub mod flags {
+    pub use crate::load::flags::*;
+    pub use crate::load::*;
+}
+#[doc(hidden)]
+pub mod sys {
+    pub use crate::base::clock::*;
+    pub use crate::base::sys::*;
+}

@@ -2,17 +2,18 @@
 
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
 use std::thread::JoinHandle;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 
+use super::program::Program;
 use super::seconds::{MESSAGE_MAX, Told};
+use crate::base::sys::inherit_and_die_with_parent;
 use crate::load::Load;
-use crate::outcome::Outcome;
-use crate::sys::inherit_and_die_with_parent;
+use crate::tally::outcome::Outcome;
 
 /// The descriptor number under which a process finds its end of the pair.
 const PHASE_FD: i32 = 3;
@@ -73,7 +74,7 @@ pub(super) struct End {
 
 impl Member {
     /// Starts the process of one share. With `seconds` it tells of every second of the window.
-    pub(super) fn start(load: Load, seconds: bool) -> io::Result<Self> {
+    pub(super) fn start(load: Load, program: &Program, seconds: bool) -> io::Result<Self> {
         // Messages that arrive whole or not at all, so that one which finds no room can be dropped.
         let (link, theirs) = socketpair(
             AddressFamily::Unix,
@@ -82,7 +83,7 @@ impl Member {
             SockFlag::SOCK_CLOEXEC,
         )?;
         fcntl(&link, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-        let mut command = Command::new("/proc/self/exe");
+        let mut command = program.command();
         command.args(load.to_args());
         command.args(["--format=json", "--quiet"]);
         command.arg(format!("--phase-fd={PHASE_FD}"));

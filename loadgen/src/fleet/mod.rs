@@ -6,25 +6,29 @@
 //! process, which gives the word when all have reached a phase, and with it the
 //! instant at which the load starts or the window opens.
 
+pub mod link;
 mod member;
+mod program;
+pub mod run;
 mod seconds;
 
 use std::collections::BTreeMap;
 use std::io;
 
-use crate::flags::{CpuList, MAX_SEGMENTS, Poll, Processes, Segment};
-use crate::limits::{connections_possible, worker_cpus};
-use crate::link::{Interruption, Link};
-use crate::load::{Load, PER_CONNECTION_NS};
-use crate::merge::{derive, merge};
-use crate::outcome::{Connections, Failure, Outcome};
-use crate::run::{Listener, Report, planned_start_ns, run};
-use crate::sys::now_ns;
-use crate::units::{SECOND_NS, format_count, format_ns};
+use crate::base::clock::now_ns;
+use crate::base::limits::connections_possible;
+use crate::base::units::{SECOND_NS, format_count, format_ns};
+use crate::load::cpus::worker_cpus;
+use crate::load::{CpuList, Load, MAX_SEGMENTS, PER_CONNECTION_NS, Poll, Processes, Segment};
+use crate::tally::merge::{derive, merge};
+use crate::tally::outcome::{Connections, Failure, Outcome, PROCESS_LOST};
+use link::{Interruption, Link};
+use run::{Listener, Report, planned_start_ns, run};
 
 use member::{End, Heard, Member};
 use seconds::{MESSAGE_MAX, Seconds};
 
+pub use program::Program;
 pub use seconds::Teller;
 
 /// The phases that are announced, in order.
@@ -40,15 +44,13 @@ const PATIENCE_NS: u64 = 30 * SECOND_NS;
 /// How long processes that are to stop at once may take to report.
 const LAST_WORDS_NS: u64 = 10 * SECOND_NS;
 
-/// The cause under which the connections of a lost process are counted.
-pub const PROCESS_LOST: &str = "PROCESS_LOST";
-
-/// Runs a load in as many processes as it needs; most need one, this one.
+/// Runs a load in as many processes of `program` as it needs; most need one, this one.
 ///
 /// # Errors
 /// When a process cannot be started or ends without an outcome.
 pub fn run_everywhere(
     load: Load,
+    program: &Program,
     link: &mut Link,
     listener: &mut dyn Listener,
 ) -> io::Result<Report> {
@@ -61,7 +63,7 @@ pub fn run_everywhere(
         "{} connections in {processes} processes",
         format_count(connections)
     ));
-    let mut fleet = Fleet::launch(&load, processes, listener.wants_seconds())?;
+    let mut fleet = Fleet::launch(&load, program, processes, listener.wants_seconds())?;
     let interruption = fleet.go_through_phases(&load, link, listener).err();
     fleet.collect(&load, interruption, link, listener)
 }
@@ -91,12 +93,12 @@ struct Fleet {
 }
 
 impl Fleet {
-    fn launch(load: &Load, processes: u64, seconds: bool) -> io::Result<Self> {
+    fn launch(load: &Load, program: &Program, processes: u64, seconds: bool) -> io::Result<Self> {
         let pins = worker_cpus(load);
         let mut members = Vec::new();
         for index in 0..processes {
             let share = share_of(load, index, processes, &pins);
-            let started = Member::start(share, seconds).map_err(|error| {
+            let started = Member::start(share, program, seconds).map_err(|error| {
                 let advice = "raise the limits (ulimit -n, ulimit -u) or use fewer --processes";
                 io::Error::other(format!(
                     "process {} of {processes} could not be started: {error}; {advice}",
@@ -282,8 +284,8 @@ fn merge_all(outcomes: &[Outcome], load: &Load, supervised: bool) -> io::Result<
     outcome.load.poll = load.poll;
     outcome.load.cpus.clone_from(&load.cpus);
     derive(&mut outcome);
-    outcome.reasons = crate::verdict::judge(&outcome, supervised);
-    outcome.verdict = crate::verdict::of_reasons(&outcome.reasons);
+    outcome.reasons = crate::tally::verdict::judge(&outcome, supervised);
+    outcome.verdict = crate::tally::verdict::of_reasons(&outcome.reasons);
     Ok(outcome)
 }
 

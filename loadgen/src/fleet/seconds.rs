@@ -7,11 +7,10 @@ use std::sync::mpsc::{Sender, channel};
 use nix::sys::socket::{MsgFlags, send};
 use serde::{Deserialize, Serialize};
 
-use crate::control::Sum;
-use crate::outcome::Second;
-use crate::run::Listener;
-use crate::series::{Series, latency_of};
-use crate::worker::Interval;
+use super::run::Listener;
+use crate::tally::outcome::Second;
+use crate::tally::series::{Interval, Series, latency_of};
+use crate::worker::control::Sum;
 
 /// A longer message is not sent: a second's histogram takes 10 KB, with every value in use 80 KB.
 pub(super) const MESSAGE_MAX: usize = 128 * 1024;
@@ -106,8 +105,8 @@ impl Seconds {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::series::second_of;
-    use crate::tally::Latency;
+    use crate::tally::latency::Latency;
+    use crate::tally::series::second_of;
 
     #[derive(Default)]
     struct Heard(Vec<(u64, u64, Option<u64>, u64)>);

@@ -5,8 +5,8 @@
 //! swapped, reordered, stale and damaged answers are all seen.
 
 use super::{Framing, Received, RequestId, match_piece};
-use crate::flags::PayloadSize;
-use crate::schedule::mix;
+use crate::base::hash::mix;
+use crate::load::PayloadSize;
 
 const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 

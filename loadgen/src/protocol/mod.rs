@@ -8,12 +8,13 @@ pub mod echo;
 pub mod http;
 pub mod resp;
 
-use crate::flags::ProtocolName;
-use crate::load::Load;
+use crate::load::{Load, ProtocolName};
 
 use echo::Payload;
 use http::Http;
 use resp::Resp;
+
+pub use crate::base::text::words_of;
 
 /// One of the protocols, ready to produce and check bytes.
 #[derive(Clone, Debug)]
@@ -57,13 +58,6 @@ impl Framing {
     pub fn take_words(&mut self) -> String {
         words_of(std::mem::take(&mut self.held).trim_ascii_end())
     }
-}
-
-/// The beginning of what a peer sent, fit to be printed.
-#[must_use]
-pub fn words_of(bytes: &[u8]) -> String {
-    const SHOWN: usize = 40;
-    bytes[..bytes.len().min(SHOWN)].escape_ascii().to_string()
 }
 
 /// What a piece of input meant.

@@ -150,7 +150,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::flags::PayloadSize;
+    use crate::load::PayloadSize;
 
     const ID: RequestId = RequestId {
         connection: 5,

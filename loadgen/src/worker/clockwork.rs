@@ -5,13 +5,12 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::{TimeSpec, TimeVal};
 use nix::sys::timerfd::{Expiration, TimerSetTimeFlags};
 
+use super::connection::State;
+use super::control::LEAD_NS;
 use super::{Worker, fresh_interval};
-use crate::connection::State;
-use crate::control::{LEAD_NS, NEVER};
-use crate::flags::Poll;
-use crate::sys::now_ns;
-use crate::tally::Phase;
-use crate::units::SECOND_NS;
+use crate::base::clock::{NEVER, now_ns};
+use crate::base::units::SECOND_NS;
+use crate::load::{Phase, Poll};
 
 /// Between two looks at orders, time-outs and progress.
 const TICK_NS: u64 = 1_000_000;
@@ -162,7 +161,7 @@ impl Worker {
 
     /// Whether open-loop requests due before the end of the window still wait for a live connection.
     fn has_backlog(&self) -> bool {
-        let waits = |c: &crate::connection::Connection| {
+        let waits = |c: &super::connection::Connection| {
             c.active && c.next_due_ns < self.edges.window_end_ns
         };
         self.plan.schedule.is_some()

@@ -7,13 +7,13 @@ use nix::libc;
 use nix::sys::socket::{setsockopt, sockopt};
 
 use super::Worker;
-use crate::connection::State;
-use crate::control::NEVER;
-use crate::flags::Close;
-use crate::protocol::words_of;
-use crate::sys::total_retransmits;
-use crate::tally::{Phase, count, errno_name};
-use crate::units::format_ns;
+use super::connection::State;
+use crate::base::clock::NEVER;
+use crate::base::sys::total_retransmits;
+use crate::base::text::words_of;
+use crate::base::units::format_ns;
+use crate::load::{Close, Phase};
+use crate::tally::{count, errno_name};
 
 /// Why the requests in flight on a connection will not be answered.
 enum Lost<'a> {
@@ -257,7 +257,7 @@ impl Worker {
 
     /// The run is over: counts what is still open, unanswered or unsent.
     pub(super) fn settle_accounts(&mut self) {
-        self.now_ns = crate::sys::now_ns();
+        self.now_ns = crate::base::clock::now_ns();
         self.edges = self.plan.control.edges();
         if self.next_interval_ns != NEVER {
             self.end_interval(); // The window was cut short.

@@ -7,10 +7,9 @@ use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv, send};
 
 use super::Worker;
-use crate::connection::{InFlight, State};
-use crate::flags::Close;
+use super::connection::{InFlight, State};
+use crate::load::{Close, Phase};
 use crate::protocol::{Received, RequestId};
-use crate::tally::Phase;
 
 /// Reads of one connection in one turn; what is left waits for the others.
 const READS: usize = 4;

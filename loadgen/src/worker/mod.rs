@@ -8,9 +8,12 @@
 
 mod clockwork;
 mod close;
+mod connection;
+pub mod control;
 mod exchange;
 mod open;
 mod pacer;
+pub mod plan;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -22,18 +25,18 @@ use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::timerfd::{ClockId, TimerFd, TimerFlags};
 
-use crate::connection::{Connection, InFlight, State};
-use crate::control::{Control, Edges, NEVER, Progress};
-use crate::flags::Poll;
-use crate::limits::{online_cpus, pin};
-use crate::load::Load;
-use crate::protocol::Protocol;
-use crate::schedule::Schedule;
-use crate::sources::SourcePool;
-use crate::sys::{now_ns, prefetch};
-use crate::tally::{Latency, Phase, Tally};
+use crate::base::clock::{NEVER, now_ns};
+use crate::base::limits::{online_cpus, pin};
+use crate::base::sys::prefetch;
+use crate::load::{Phase, Poll};
+use crate::tally::Tally;
+use crate::tally::latency::Latency;
+use crate::tally::series::Interval;
 
+use connection::{Connection, InFlight, State};
+use control::{Edges, Progress};
 use pacer::ConnectPacer;
+use plan::{Plan, Share};
 
 /// Events taken from epoll at once. Larger batches delay what is due meanwhile.
 const BATCH: usize = 64;
@@ -49,58 +52,6 @@ const BUFFER: usize = 64 * 1024;
 
 /// The token of the timer; no slot has it.
 const TIMER: u64 = u64::MAX;
-
-/// What all workers of a process have in common.
-#[derive(Debug)]
-pub struct Plan {
-    /// The settings.
-    pub load: Load,
-    /// The protocol.
-    pub protocol: Protocol,
-    /// The requests' schedule; `None`: closed loop.
-    pub schedule: Option<Schedule>,
-    /// The connections' schedule of `--reconnect-rate`.
-    pub reconnects: Option<Schedule>,
-    /// Source addresses.
-    pub sources: SourcePool,
-    /// Orders from the main thread.
-    pub control: Control,
-}
-
-/// One worker's part of the plan.
-#[derive(Clone, Copy, Debug)]
-pub struct Share {
-    /// Its first connection's number within the whole load.
-    pub first: u64,
-    /// Distance to its next.
-    pub stride: u64,
-    /// How many slots it has.
-    pub slots: u32,
-    /// How many of them may have a descriptor.
-    pub descriptors: u32,
-    /// Its part of `--connect-inflight`, at least 1.
-    pub inflight: u32,
-    /// CPU to be pinned to.
-    pub cpu: Option<usize>,
-}
-
-impl Share {
-    /// The number of a slot's connection within the whole load.
-    fn number(&self, slot: u32) -> u64 {
-        self.first + u64::from(slot) * self.stride
-    }
-}
-
-/// One second's responses of one worker.
-#[derive(Debug)]
-pub struct Interval {
-    /// Which second of the window.
-    pub second: u64,
-    /// Response times of requests due in the window and completed, or given up, in this second.
-    pub responses: Latency,
-    /// Requests failed in it.
-    pub errors: u64,
-}
 
 /// See the module's description.
 pub struct Worker {

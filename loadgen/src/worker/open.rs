@@ -11,11 +11,12 @@ use nix::sys::socket::{
     setsockopt, socket, sockopt,
 };
 
+use super::connection::State;
 use super::{PASS, Worker};
-use crate::connection::State;
-use crate::control::NEVER;
-use crate::sys::total_retransmits;
-use crate::tally::{Phase, count, errno_name};
+use crate::base::clock::NEVER;
+use crate::base::sys::total_retransmits;
+use crate::load::Phase;
+use crate::tally::{count, errno_name};
 
 /// A connect that took longer has probably had its SYN sent again: the first
 /// retry comes after 1 s (RFC 6298 §2; TCP_TIMEOUT_INIT in the kernel).
@@ -199,7 +200,7 @@ impl Worker {
 
     pub(super) fn connect_timed_out(&mut self, slot: u32) {
         self.tally.connections.timed_out += 1;
-        let limit = crate::units::format_ns(self.plan.load.connect_timeout_ns);
+        let limit = crate::base::units::format_ns(self.plan.load.connect_timeout_ns);
         self.fail_connect(slot, "connect", "TIMEOUT", || {
             format!("not established within {limit} (--connect-timeout)")
         });

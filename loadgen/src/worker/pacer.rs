@@ -4,10 +4,10 @@
 //! position falls to it, so that however many workers there are, together they
 //! open exactly the one sequence.
 
-use super::Share;
-use crate::flags::Arrival;
-use crate::load::Load;
-use crate::schedule::{Schedule, mix};
+use super::plan::Share;
+use crate::base::hash::mix;
+use crate::load::schedule::Schedule;
+use crate::load::{Arrival, Load};
 
 /// A worker's part of the sequence of connects.
 #[derive(Clone, Debug)]
@@ -75,7 +75,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::flags::{LoadFlags, RunFlags, ShapeFlags};
+    use crate::load::flags::{LoadFlags, RunFlags, ShapeFlags};
 
     fn due_times(workers: u64, poisson: bool, each: usize) -> Vec<u64> {
         let flags = LoadFlags {

@@ -9,8 +9,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::common::{Behaviour, Books, Fixture, Guard, loadgen, run};
-use loadgen::fleet::PROCESS_LOST;
 use loadgen::outcome::{Outcome, Verdict};
+use loadgen::tally::outcome::PROCESS_LOST;
 
 #[test]
 fn several_processes_are_one_run() {

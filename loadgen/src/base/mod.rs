@@ -1,0 +1,11 @@
+//! What everything else stands on: units, clocks, files, and what this machine allows.
+
+pub mod cache;
+pub mod clock;
+pub mod file;
+pub mod hash;
+pub mod limits;
+pub mod null_server;
+pub mod sys;
+pub mod text;
+pub mod units;

@@ -1,0 +1,48 @@
+//! Text of other people, fit to be shown: from a peer, a command line or a file.
+
+/// The text with everything written out that a reader would obey instead of showing: control characters, and those
+/// that turn the direction of writing (Unicode UAX #9 §2), with which what is shown is not what is there.
+#[must_use]
+pub fn visible(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if letter.is_control() || turns_direction(letter) {
+            shown.extend(letter.escape_unicode());
+        } else {
+            shown.push(letter);
+        }
+    }
+    shown
+}
+
+/// Whether a character changes the direction of those around it, unseen.
+fn turns_direction(letter: char) -> bool {
+    matches!(
+        letter,
+        '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+    )
+}
+
+/// The beginning of what a peer sent, fit to be printed.
+#[must_use]
+pub fn words_of(bytes: &[u8]) -> String {
+    const SHOWN: usize = 40;
+    bytes[..bytes.len().min(SHOWN)].escape_ascii().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_would_obey_is_written_out() {
+        assert_eq!(visible("a\u{1b}[31m\n"), r"a\u{1b}[31m\u{a}");
+        assert_eq!(
+            visible("\u{202e}gpj.exe\u{2069}"),
+            r"\u{202e}gpj.exe\u{2069}"
+        );
+        assert_eq!(visible("数据 ≥ 5 µs"), "数据 ≥ 5 µs");
+        assert_eq!(words_of(b"\x1b[2J\xff"), r"\x1b[2J\xff");
+        assert_eq!(words_of(&[b'a'; 100]).len(), 40);
+    }
+}

@@ -1,0 +1,97 @@
+//! The program: one entry for all of its commands.
+
+pub mod cli;
+pub mod floor;
+mod merge;
+mod output;
+pub mod report;
+mod run;
+pub mod search;
+pub mod talk;
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches};
+
+use crate::fleet::Program;
+use crate::fleet::link::Interruption;
+use cli::{Cli, Command};
+
+/// Exit code of bad flags and files, as clap's own.
+const USAGE: u8 = 2;
+
+/// Why a command ends otherwise than with 0.
+enum Failure {
+    Usage(String),
+    Run(String),
+    Interrupted(Interruption),
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        let inner = error
+            .get_ref()
+            .and_then(|e| e.downcast_ref::<Interruption>());
+        match inner {
+            Some(interruption) => Self::Interrupted(*interruption),
+            None => Self::Run(error.to_string()),
+        }
+    }
+}
+
+/// Runs the command that `args` ask for. `words` are what stands before them on the command line: `["loadgen"]`, or
+/// the name and the sub-command of a program that offers this one as a part of itself.
+#[must_use]
+pub fn main(words: &[&'static str], args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let name = words.join(" ");
+    let command = match words.first() {
+        Some(first) => Cli::command().name(*first).bin_name(name.clone()),
+        None => Cli::command(),
+    };
+    let words_and_args = std::iter::once(OsString::from(&name)).chain(args);
+    let matches = command.try_get_matches_from(words_and_args);
+    let cli = match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // If nobody reads the help or the complaint there is nobody to tell.
+            let _ = error.print();
+            return ExitCode::from(error.exit_code() as u8);
+        }
+    };
+    let program = Program::this(words.get(1..).unwrap_or_default());
+    match execute(&cli, &program) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Usage(text)) => fail(&name, &text, USAGE),
+        Err(Failure::Run(text)) => fail(&name, &text, 1),
+        Err(Failure::Interrupted(interruption)) => {
+            fail(&name, &interruption.to_string(), interruption.exit_code())
+        }
+    }
+}
+
+fn execute(cli: &Cli, program: &Program) -> Result<(), Failure> {
+    match &cli.command {
+        None => run::execute(&cli.run, &cli.output, program),
+        Some(Command::Talk {
+            target,
+            encoding,
+            allow_target,
+        }) => talk::execute(target, encoding, allow_target),
+        Some(Command::Search {
+            slo,
+            run,
+            print,
+            quiet,
+        }) => search::execute(slo, run, print, *quiet, program),
+        Some(Command::Merge { files, print }) => merge::execute(files, print),
+        Some(Command::Floor { print, quiet }) => floor::execute(print, *quiet),
+    }
+}
+
+fn fail(name: &str, text: &str, code: u8) -> ExitCode {
+    // If stderr is closed there is nobody to tell; the exit code remains.
+    let _ = writeln!(io::stderr(), "{name}: {text}");
+    ExitCode::from(code)
+}

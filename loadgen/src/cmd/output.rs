@@ -1,0 +1,81 @@
+//! Where results go: stdout, files, and notices on stderr.
+
+use std::io::{self, IsTerminal, Write};
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::cli::Format;
+use super::{Failure, report};
+use crate::base::file::write_atomically;
+use crate::fleet::run::Listener;
+use crate::tally::outcome::Second;
+use crate::worker::control::Sum;
+
+/// Writes a result to the file that was asked for, if one was.
+pub(super) fn save(result: &impl Serialize, path: Option<&Path>) -> Result<(), Failure> {
+    match path {
+        Some(path) => Ok(write_atomically(path, json(result)?.as_bytes())?),
+        None => Ok(()),
+    }
+}
+
+/// Prints a result on stdout.
+pub(super) fn show<T: Serialize>(
+    result: &T,
+    format: Format,
+    table: fn(&T) -> String,
+) -> Result<(), Failure> {
+    let text = match format {
+        Format::Table => table(result),
+        Format::Json => json(result)? + "\n",
+    };
+    let mut stdout = io::stdout().lock();
+    // A reader that closed stdout early (`| head`) has what it wanted.
+    match stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+    {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::Run(format!("stdout: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn json(result: &impl Serialize) -> Result<String, Failure> {
+    serde_json::to_string(result).map_err(|error| Failure::Run(error.to_string()))
+}
+
+/// Notices on stderr unless `--quiet`, and the live view if it is a terminal.
+pub(super) struct Stderr {
+    quiet: bool,
+    live: bool,
+}
+
+impl Stderr {
+    pub(super) fn new(quiet: bool) -> Self {
+        Self {
+            quiet,
+            live: !quiet && io::stderr().is_terminal(),
+        }
+    }
+}
+
+impl Listener for Stderr {
+    fn notice(&mut self, text: &str) {
+        if !self.quiet {
+            let _ = writeln!(io::stderr(), "loadgen: {text}");
+        }
+    }
+
+    fn wants_seconds(&self) -> bool {
+        self.live
+    }
+
+    fn second(&mut self, second: &Second, sum: Sum) {
+        if self.live {
+            let _ = writeln!(io::stderr(), "{}", report::live_line(second, sum));
+        }
+    }
+}

@@ -1,0 +1,306 @@
+//! An outcome for people: what was asked and not given comes first.
+
+use comfy_table::{CellAlignment, Table, presets};
+
+use crate::base::units::{format_bytes, format_count, format_ns, format_rate};
+use crate::cmd::search::Found;
+use crate::load::Segment;
+use crate::tally::outcome::{Floor, Outcome, Quantiles, Second};
+use crate::worker::control::Sum;
+
+/// The outcome as text.
+#[must_use]
+pub fn table(outcome: &Outcome) -> String {
+    let mut lines = vec![headline(outcome), load_line(outcome), String::new()];
+    lines.extend(request_lines(outcome));
+    lines.push(String::new());
+    lines.push(latencies(outcome));
+    lines.extend(queueing(outcome));
+    lines.push(connection_line(outcome));
+    lines.push(generator_line(outcome));
+    lines.extend(floor_line(outcome));
+    lines.extend(failure_lines(outcome));
+    lines.push(verdict_line(outcome));
+    lines.extend(
+        outcome
+            .reasons
+            .iter()
+            .map(|reason| format!("  {} {}", reason.code, reason.text)),
+    );
+    lines.join("\n") + "\n"
+}
+
+/// One second of a run that is under way.
+#[must_use]
+pub fn live_line(second: &Second, sum: Sum) -> String {
+    let show = |ns: Option<u64>| ns.map_or_else(|| "n/a".into(), format_ns);
+    format!(
+        "{:>4} s  {:>12}  p50 {:>8}  p99 {:>8}  {} connections  {} errors",
+        second.second + 1,
+        format_rate(second.completed as f64),
+        show(second.response_p50_ns),
+        show(second.response_p99_ns),
+        format_count(sum.open),
+        format_count(sum.errors)
+    )
+}
+
+/// What a search found, with the curve it followed, rates ascending.
+#[must_use]
+pub fn search_table(found: &Found) -> String {
+    let promise: Vec<String> = found.slo.iter().map(ToString::to_string).collect();
+    let promise = promise.join(" and ");
+    let answer = match (found.held_per_s, found.broken_per_s) {
+        (Some(held), Some(broken)) => {
+            format!(
+                "{promise} held up to {}, broken at {}",
+                format_rate(held),
+                format_rate(broken)
+            )
+        }
+        (Some(held), None) => format!(
+            "{promise} held at {}, the highest rate tried",
+            format_rate(held)
+        ),
+        (None, _) => format!("{promise} held at no rate tried"),
+    };
+    let mut steps: Vec<_> = found.steps.iter().collect();
+    steps.sort_by(|a, b| a.rate_per_s.total_cmp(&b.rate_per_s));
+    let show = |ns: Option<u64>| ns.map_or_else(|| "n/a".into(), format_ns);
+    let rows = steps.iter().map(|step| {
+        let held = step.held.map_or(
+            "too few samples",
+            |held| if held { "held" } else { "broken" },
+        );
+        vec![
+            format_rate(step.rate_per_s),
+            format_rate(step.achieved_per_s),
+            show(step.response_p50_ns),
+            show(step.response_p99_ns),
+            format_count(step.errors),
+            held.into(),
+        ]
+    });
+    format!(
+        "{answer}\n\n{}\n",
+        grid(&["offered", "achieved", "p50", "p99", "errors", ""], rows)
+    )
+}
+
+/// A floor on its own.
+#[must_use]
+pub fn floor_text(floor: &Floor) -> String {
+    format!("{}\n", describe_floor(floor))
+}
+
+/// A table without lines, all columns but the first aligned to the right.
+fn grid(header: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(header);
+    rows.for_each(|row| {
+        table.add_row(row);
+    });
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table.trim_fmt()
+}
+
+fn headline(outcome: &Outcome) -> String {
+    let (served, requested) = (
+        outcome.connections.served_at_barrier,
+        outcome.connections.requested,
+    );
+    let missing = if served < requested {
+        format!(", {} MISSING", format_count(requested - served))
+    } else {
+        String::new()
+    };
+    let segment = outcome.load.segment;
+    let part = if segment == Segment::WHOLE {
+        String::new()
+    } else {
+        format!(" (segment {segment} of the load)")
+    };
+    let partial = if outcome.complete {
+        ""
+    } else {
+        " (INTERRUPTED: partial figures)"
+    };
+    format!(
+        "{} of {} connections served by {} in {}{missing}{part}{partial}",
+        format_count(served),
+        format_count(requested),
+        outcome.target,
+        format_ns((outcome.ramp_s * 1e9) as u64)
+    )
+}
+
+fn load_line(outcome: &Outcome) -> String {
+    let load = &outcome.load;
+    let mode = match load.rate_per_s {
+        Some(rate) => format!("open loop at {}", format_rate(rate)),
+        None => "closed loop".into(),
+    };
+    let life = match load.requests_per_conn {
+        Some(count) => format!("{count} requests per connection"),
+        None => "long-lived connections".into(),
+    };
+    let payload = load
+        .payload
+        .map_or_else(String::new, |payload| format!(", {payload} bytes"));
+    let protocol = format!("{:?}", load.protocol).to_lowercase();
+    format!(
+        "{mode}, {life}, {protocol}{payload}, window {}, seed {}",
+        format_ns((outcome.window_s * 1e9) as u64),
+        load.seed
+    )
+}
+
+fn request_lines(outcome: &Outcome) -> Vec<String> {
+    let requests = &outcome.requests;
+    let mut lines = vec![format!(
+        "{} requests answered, {}, {}/s",
+        format_count(requests.completed),
+        format_rate(requests.per_s),
+        format_bytes(requests.bytes_per_s)
+    )];
+    let failed: u64 = requests.failed.values().sum();
+    let missing = [
+        ("dropped", requests.dropped),
+        ("timed out", requests.timed_out),
+        ("failed", failed),
+        ("answered wrongly", requests.mismatched),
+        ("unanswered at the end", requests.unanswered_at_end),
+    ];
+    let said: Vec<String> = missing
+        .iter()
+        .filter(|(_, n)| *n > 0)
+        .map(|(what, n)| format!("{} {what}", format_count(*n)))
+        .collect();
+    if !said.is_empty() {
+        lines.push(format!(
+            "of {} offered: {}",
+            format_count(requests.offered),
+            said.join(", ")
+        ));
+    }
+    lines
+}
+
+fn latencies(outcome: &Outcome) -> String {
+    let latency = &outcome.latency_ns;
+    let mut rows = vec![
+        ("response", &latency.response),
+        ("service", &latency.service),
+    ];
+    rows.push(("connect", &latency.connect));
+    rows.push(("first byte", &latency.first_byte));
+    if outcome.load.is_open_loop() {
+        rows.push(("schedule slip", &outcome.schedule_slip_ns));
+    }
+    let rows = rows
+        .into_iter()
+        .map(|(name, quantiles)| latency_row(name, quantiles));
+    grid(
+        &["", "count", "p50", "p90", "p99", "p99.9", "max", "mean"],
+        rows,
+    )
+}
+
+fn latency_row(name: &str, q: &Quantiles) -> Vec<String> {
+    let values = [q.p50, q.p90, q.p99, q.p999, q.max, q.mean].map(|value| q.show(value));
+    [
+        vec![name.to_owned(), format_count(q.count)],
+        values.to_vec(),
+    ]
+    .concat()
+}
+
+/// What readers of open-loop figures most often take for a bug.
+fn queueing(outcome: &Outcome) -> Option<String> {
+    let (response, service) = (
+        outcome.latency_ns.response.p99?,
+        outcome.latency_ns.service.p99?,
+    );
+    (outcome.load.is_open_loop() && response > 2 * service).then(|| {
+        "response ≫ service: requests queued, the server could not keep up with the rate at all times; \
+         a user who arrives on schedule waits for `response`"
+            .into()
+    })
+}
+
+fn connection_line(outcome: &Outcome) -> String {
+    let c = &outcome.connections;
+    let mut parts = vec![format!(
+        "{} attempts, {} established",
+        format_count(c.attempts),
+        format_count(c.established)
+    )];
+    let local: u64 = c.local_failures.values().sum();
+    let failed: u64 = c.connect_failed.values().sum();
+    let rest = [
+        ("refused", c.refused),
+        ("timed out", c.timed_out),
+        ("failed", failed),
+        ("failed on this machine", local),
+        ("pending", c.pending),
+        ("closed by the server", c.closed_by_peer),
+        ("reset later", c.reset_later),
+        ("closed for what nobody had asked for", c.unasked),
+        ("not replaced in time", c.reconnects_missed),
+    ];
+    parts.extend(
+        rest.iter()
+            .filter(|(_, n)| *n > 0)
+            .map(|(what, n)| format!("{} {what}", format_count(*n))),
+    );
+    if c.per_s > 0.0 {
+        parts.push(format!("{} served", format_rate(c.per_s)));
+    }
+    format!("connections: {}", parts.join(", "))
+}
+
+fn generator_line(outcome: &Outcome) -> String {
+    let g = &outcome.generator;
+    let each = g
+        .cpu_us_per_request
+        .map_or_else(|| "n/a".into(), |us| format!("{us:.2} µs"));
+    format!(
+        "generator: {each} CPU per request, {:.0} % of its CPUs, {} thread(s), {} process(es)",
+        g.cpu_utilisation * 100.0,
+        g.threads,
+        g.processes
+    )
+}
+
+fn floor_line(outcome: &Outcome) -> Option<String> {
+    outcome.floor.as_ref().map(describe_floor)
+}
+
+fn describe_floor(floor: &Floor) -> String {
+    format!(
+        "this machine against a null server: floor p50 {}, p99 {}, one connection; ceiling {}, 50 connections",
+        format_ns(floor.response_p50_ns),
+        format_ns(floor.response_p99_ns),
+        format_rate(floor.requests_per_s)
+    )
+}
+
+fn failure_lines(outcome: &Outcome) -> Vec<String> {
+    let line = |f: &crate::tally::outcome::Failure| {
+        format!(
+            "{} {} in {}: {} (first: {})",
+            f.stage,
+            f.kind,
+            f.phase,
+            format_count(f.count),
+            f.first
+        )
+    };
+    outcome.failures.iter().map(line).collect()
+}
+
+fn verdict_line(outcome: &Outcome) -> String {
+    format!("verdict: {}", outcome.verdict)
+}

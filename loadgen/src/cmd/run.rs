@@ -1,0 +1,97 @@
+//! Without a sub-command: run a load, save and print what was found.
+
+use std::path::Path;
+
+use super::cli::{OutputFlags, RunCommand};
+use super::output::{Stderr, save, show};
+use super::{Failure, floor, report};
+use crate::base::file::write_atomically;
+use crate::base::sys::adopt_fd;
+use crate::fleet::link::Link;
+use crate::fleet::run::{Listener, Report};
+use crate::fleet::{Program, Teller, run_everywhere};
+use crate::load::Load;
+use crate::load::cpus::check_cpus;
+use crate::tally::latency::new_histogram;
+use crate::tally::outcome::Outcome;
+use crate::tally::{blob, files};
+
+pub(super) fn execute(
+    command: &RunCommand,
+    output: &OutputFlags,
+    program: &Program,
+) -> Result<(), Failure> {
+    let load = validated(command)?;
+    let supervisor = output.phase_fd.map(adopt_fd).transpose();
+    let supervisor = supervisor.map_err(|error| Failure::Usage(format!("--phase-fd: {error}")))?;
+    let mut listener: Box<dyn Listener> = match &supervisor {
+        Some(fd) if output.tell_seconds => Box::new(Teller::new(fd.try_clone()?)),
+        _ => Box::new(Stderr::new(output.quiet)),
+    };
+    let mut link = Link::new(supervisor)?;
+    let floor = load.target.ip().is_loopback().then(floor::kept).flatten();
+    let mut report = run_everywhere(load, program, &mut link, listener.as_mut())?;
+    report.outcome.floor = floor;
+    deliver(&report, output, link)
+}
+
+/// The load that the flags describe.
+pub(super) fn validated(command: &RunCommand) -> Result<Load, Failure> {
+    let target = command.target.as_deref().unwrap_or_default();
+    let load = Load::new(target, &command.shape, &command.load, &command.run)
+        .map_err(|error| Failure::Usage(error.to_string()))?;
+    check_cpus(&load).map_err(Failure::Usage)?;
+    Ok(load)
+}
+
+/// Saves and prints; the laws come last, so that the figures that break them can be seen.
+fn deliver(report: &Report, output: &OutputFlags, link: Link) -> Result<(), Failure> {
+    let saved = save_all(&report.outcome, output);
+    drop(link); // Whoever reads stdout may be slow: from here on a signal ends the program.
+    show(&report.outcome, output.format, report::table)?;
+    saved?;
+    if !report.broken_laws.is_empty() {
+        let laws = report.broken_laws.join("; ");
+        return Err(Failure::Run(format!(
+            "a conservation law is broken, a bug in loadgen: {laws}"
+        )));
+    }
+    match report.interruption {
+        Some(interruption) => Err(Failure::Interrupted(interruption)),
+        None if report.outcome.connections.served == 0 => Err(Failure::Run(format!(
+            "no connection was served by {}",
+            report.outcome.target
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// Tries every file, and says of each that could not be written.
+fn save_all(outcome: &Outcome, output: &OutputFlags) -> Result<(), Failure> {
+    let hgrm = output.hgrm.as_deref().map(|path| save_hgrm(outcome, path));
+    let hlog = output.hlog.as_deref().map(|path| {
+        let bytes = files::hlog(outcome, "response")?;
+        Ok(write_atomically(path, &bytes)?)
+    });
+    let results = [Some(save(outcome, output.save.as_deref())), hgrm, hlog];
+    let words = results
+        .into_iter()
+        .flatten()
+        .filter_map(|result| match result {
+            Err(Failure::Usage(text) | Failure::Run(text)) => Some(text),
+            _ => None,
+        });
+    match words.collect::<Vec<_>>().join("; ") {
+        none if none.is_empty() => Ok(()),
+        words => Err(Failure::Run(words)),
+    }
+}
+
+fn save_hgrm(outcome: &Outcome, path: &Path) -> Result<(), Failure> {
+    let histogram = match outcome.histograms.get("response") {
+        Some(text) => blob::decode(text).map_err(Failure::Run)?,
+        None => new_histogram(),
+    };
+    let text = files::hgrm(&histogram, outcome.latency_ns.response.censored_from);
+    Ok(write_atomically(path, text.as_bytes())?)
+}

@@ -1,0 +1,104 @@
+//! The tutorial's client: a prompt, a line to the server, its reply; `quit` ends.
+
+use std::io::{self, BufRead, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::Duration;
+
+use encoding_rs::Encoding;
+use ipnet::IpNet;
+
+use super::Failure;
+use crate::load::permitted_target;
+
+/// How long a reply is waited for; a discard server sends none.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+pub(super) fn execute(target: &str, name: &str, allowed: &[IpNet]) -> Result<(), Failure> {
+    let target =
+        permitted_target(target, allowed).map_err(|error| Failure::Usage(error.to_string()))?;
+    let encoding = encoding(name).map_err(Failure::Usage)?;
+    match talk(target, encoding, io::stdin().lock(), io::stdout().lock()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::Run(format!("{target}: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The encoding of this name (WHATWG labels: utf-8, gbk, big5 …).
+///
+/// # Errors
+/// A sentence for an unknown name.
+pub fn encoding(name: &str) -> Result<&'static Encoding, String> {
+    Encoding::for_label(name.as_bytes())
+        .ok_or_else(|| format!("`{name}` is not a character set (try utf-8 or gbk)"))
+}
+
+/// Holds the conversation until `quit`, the end of the input or of the connection.
+///
+/// # Errors
+/// Those of connecting, and of writing to the server or to `output`.
+pub fn talk(
+    target: SocketAddr,
+    encoding: &'static Encoding,
+    mut input: impl BufRead,
+    mut output: impl Write,
+) -> io::Result<()> {
+    let mut server = TcpStream::connect(target)?;
+    server.set_read_timeout(Some(PATIENCE))?;
+    writeln!(output, "connect {target} success")?;
+    let mut line = String::new();
+    loop {
+        write!(output, ">>")?;
+        output.flush()?;
+        line.clear();
+        if input.read_line(&mut line)? == 0 || line.trim_end_matches(['\r', '\n']) == "quit" {
+            break;
+        }
+        let text = line.trim_end_matches(['\r', '\n']);
+        let (bytes, _, _) = encoding.encode(text);
+        server.write_all(&bytes)?;
+        if !show_reply(&mut server, encoding, bytes.len(), &mut output)? {
+            writeln!(output, "the server closed the connection")?;
+            return Ok(());
+        }
+    }
+    // The server may be gone already; there is nothing left to say to it.
+    let _ = server.shutdown(Shutdown::Both);
+    Ok(())
+}
+
+/// Shows what comes back until as much has come as was sent, or patience ends;
+/// false if the server closed.
+fn show_reply(
+    server: &mut TcpStream,
+    encoding: &'static Encoding,
+    sent: usize,
+    output: &mut impl Write,
+) -> io::Result<bool> {
+    let (mut reply, mut buffer) = (Vec::new(), [0; 4096]);
+    let mut open = true;
+    while reply.len() < sent.max(1) {
+        match server.read(&mut buffer) {
+            Ok(0) => {
+                open = false;
+                break;
+            }
+            Ok(length) => reply.extend_from_slice(&buffer[..length]),
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+                ) =>
+            {
+                break;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    if !reply.is_empty() {
+        writeln!(output, "{}", encoding.decode(&reply).0)?;
+    }
+    Ok(open)
+}

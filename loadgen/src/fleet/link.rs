@@ -1,0 +1,223 @@
+//! The main thread's ear: signals, and the supervisor who is told of each phase
+//! and gives the word to go on.
+//!
+//! The protocol is one line each way on an inherited socket: `phase NAME\n`, then
+//! `go\n`, or `go NS\n` with an instant of CLOCK_MONOTONIC that several processes
+//! are to share. The end of the stream means that the supervisor is gone.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+
+use crate::base::clock::now_ns;
+use crate::base::sys::restore_default;
+
+/// Why a run stops before its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interruption {
+    /// SIGINT or SIGTERM came.
+    Signal(Signal),
+    /// The supervisor closed its end.
+    SupervisorGone,
+    /// A process of a fleet is gone, or does not go on.
+    ProcessLost,
+    /// `--start-at` had passed when the connections stood.
+    TooLate,
+}
+
+impl Interruption {
+    /// The exit code: 128 + the signal's number; a lost supervisor counts as SIGTERM,
+    /// a lost process of its own and a missed start are failures.
+    #[must_use]
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Signal(Signal::SIGINT) => 130,
+            Self::Signal(_) | Self::SupervisorGone => 143,
+            Self::ProcessLost | Self::TooLate => 1,
+        }
+    }
+}
+
+impl std::fmt::Display for Interruption {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Signal(signal) => write!(f, "interrupted by {signal}"),
+            Self::SupervisorGone => f.write_str("the supervisor of this run is gone"),
+            Self::ProcessLost => f.write_str(
+                "a process of this run was lost, and with it the load that was asked for: the figures are partial",
+            ),
+            Self::TooLate => f.write_str(
+                "--start-at had passed before all connections stood: choose a later instant",
+            ),
+        }
+    }
+}
+
+impl std::error::Error for Interruption {}
+
+/// Where interruptions and the word to go on come from.
+#[derive(Debug, Default)]
+pub struct Link {
+    signals: Option<SignalFd>,
+    supervisor: Option<OwnedFd>,
+    received: Vec<u8>,
+}
+
+impl Link {
+    /// Listens for SIGINT and SIGTERM, which are blocked in this thread, until the link is dropped, and in
+    /// those it starts from now on, and to a supervisor if there is one.
+    ///
+    /// # Errors
+    /// When the kernel grants no descriptor.
+    pub fn new(supervisor: Option<OwnedFd>) -> io::Result<Self> {
+        let mask = signals();
+        mask.thread_block()?;
+        let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
+        Ok(Self {
+            signals: Some(signals),
+            supervisor,
+            received: Vec::new(),
+        })
+    }
+
+    /// Whether somebody else judges what needs both sides' figures.
+    #[must_use]
+    pub fn is_supervised(&self) -> bool {
+        self.supervisor.is_some()
+    }
+
+    /// Says that a phase begins and waits for the word; returns the instant it
+    /// names, if any. Without a supervisor it returns at once.
+    ///
+    /// # Errors
+    /// The interruption that came instead.
+    pub fn announce(&mut self, phase: &str) -> Result<Option<u64>, Interruption> {
+        let Some(fd) = &self.supervisor else {
+            self.rest(0)?;
+            return Ok(None);
+        };
+        // A line this short fits the empty buffer of a stream socket whole.
+        if nix::unistd::write(fd, format!("phase {phase}\n").as_bytes()).is_err() {
+            return Err(Interruption::SupervisorGone);
+        }
+        loop {
+            if let Some(line) = self.take_line() {
+                let mut words = line.split_whitespace();
+                match (words.next(), words.next()) {
+                    (Some("go"), instant) => return Ok(instant.and_then(|text| text.parse().ok())),
+                    _ => return Err(Interruption::SupervisorGone),
+                }
+            }
+            self.listen(PollTimeout::NONE)?;
+        }
+    }
+
+    /// Sleeps for up to `ns`, in whole milliseconds.
+    ///
+    /// # Errors
+    /// The interruption that ended the sleep.
+    pub fn rest(&mut self, ns: u64) -> Result<(), Interruption> {
+        let ms = ns.div_ceil(1_000_000).min(1000) as u16;
+        self.listen(PollTimeout::from(ms))
+    }
+
+    /// Sleeps for a small part of the time since `start_ns`: what is waited for is seen at most 0.4 % late, and
+    /// sixty processes that wait for minutes do not keep each other's workers from the CPU a thousand times a second.
+    ///
+    /// # Errors
+    /// The interruption that ended the sleep.
+    pub fn rest_in_proportion(&mut self, start_ns: u64) -> Result<(), Interruption> {
+        let waited_ns = now_ns().saturating_sub(start_ns);
+        self.rest((waited_ns / 256).clamp(1_000_000, 100_000_000))
+    }
+
+    /// Sleeps until an instant of CLOCK_MONOTONIC, calling `meanwhile` now and then.
+    ///
+    /// # Errors
+    /// The interruption that ended the sleep.
+    pub fn rest_until(
+        &mut self,
+        at_ns: u64,
+        mut meanwhile: impl FnMut(),
+    ) -> Result<(), Interruption> {
+        const CHUNK_NS: u64 = 250_000_000;
+        loop {
+            let left_ns = at_ns.saturating_sub(now_ns());
+            if left_ns == 0 {
+                return Ok(());
+            }
+            self.rest(left_ns.min(CHUNK_NS))?;
+            meanwhile();
+        }
+    }
+
+    fn take_line(&mut self) -> Option<String> {
+        let end = self.received.iter().position(|byte| *byte == b'\n')?;
+        let line = self.received.drain(..=end).collect::<Vec<u8>>();
+        Some(String::from_utf8_lossy(&line).into_owned())
+    }
+
+    fn listen(&mut self, timeout: PollTimeout) -> Result<(), Interruption> {
+        let mut fds = Vec::with_capacity(2);
+        fds.extend(
+            self.signals
+                .as_ref()
+                .map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)),
+        );
+        fds.extend(
+            self.supervisor
+                .as_ref()
+                .map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)),
+        );
+        if let Err(Errno::EINTR) | Ok(0) = poll(&mut fds, timeout) {
+            return Ok(());
+        }
+        let spoken = |index: usize| fds.get(index).is_some_and(|fd| fd.any().unwrap_or(false));
+        let (signalled, supervised) = match self.signals {
+            Some(_) => (spoken(0), spoken(1)),
+            None => (false, spoken(0)),
+        };
+        if signalled && let Some(Ok(Some(info))) = self.signals.as_ref().map(SignalFd::read_signal)
+        {
+            let signal = Signal::try_from(info.ssi_signo as i32).unwrap_or(Signal::SIGTERM);
+            return Err(Interruption::Signal(signal));
+        }
+        if supervised { self.hear() } else { Ok(()) }
+    }
+
+    fn hear(&mut self) -> Result<(), Interruption> {
+        let Some(fd) = &self.supervisor else {
+            return Ok(());
+        };
+        let mut buffer = [0; 256];
+        match nix::unistd::read(fd, &mut buffer) {
+            Ok(length @ 1..) if self.received.len() < 4096 => {
+                self.received.extend_from_slice(&buffer[..length])
+            }
+            Err(Errno::EINTR | Errno::EAGAIN) => {}
+            _ => return Err(Interruption::SupervisorGone),
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Link {
+    /// From here on signals end the program.
+    fn drop(&mut self) {
+        if self.signals.is_some() {
+            SIGNALS.into_iter().for_each(restore_default);
+            // It was possible to block them.
+            let _ = signals().thread_unblock();
+        }
+    }
+}
+
+const SIGNALS: [Signal; 2] = [Signal::SIGINT, Signal::SIGTERM];
+
+fn signals() -> SigSet {
+    SigSet::from_iter(SIGNALS)
+}

@@ -1,0 +1,90 @@
+//! From a load back to the command line that asks for it.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::Load;
+
+impl Load {
+    /// The command line (without the program's name) that asks for exactly this load.
+    #[must_use]
+    pub fn to_args(&self) -> Vec<String> {
+        let mut args = Args(Vec::new());
+        args.set("target", Some(self.target));
+        for network in &self.allow_target {
+            args.set("allow-target", Some(network));
+        }
+        self.request_args(&mut args);
+        self.connection_args(&mut args);
+        self.run_args(&mut args);
+        args.0
+    }
+
+    fn request_args(&self, args: &mut Args) {
+        args.set("protocol", Some(name_of(self.protocol)));
+        args.set("path", self.path.as_ref());
+        args.set("conns", Some(self.conns));
+        args.set("idle", Some(self.idle));
+        args.set("payload", self.payload);
+        args.set("pipeline", Some(self.pipeline));
+        args.set("request-timeout", Some(ns(self.request_timeout_ns)));
+        args.set("rate", self.rate_per_s);
+        match self.rate_per_s {
+            Some(_) => args.set("arrival", Some(name_of(self.arrival))),
+            None => args.set("think", Some(ns(self.think_ns))),
+        }
+    }
+
+    fn connection_args(&self, args: &mut Args) {
+        args.set("requests-per-conn", self.requests_per_conn);
+        args.set("connect-rate", self.connect_rate_per_s);
+        args.set(
+            "connect-arrival",
+            self.connect_rate_per_s
+                .map(|_| name_of(self.connect_arrival)),
+        );
+        args.set("connect-inflight", Some(self.connect_inflight));
+        args.set("connect-timeout", Some(ns(self.connect_timeout_ns)));
+        args.set("ramp-timeout", Some(ns(self.ramp_timeout_ns)));
+        args.set("close", Some(name_of(self.close)));
+        args.set("conn-lifetime", self.conn_lifetime_ns.map(ns));
+        args.set("reconnect-rate", self.reconnect_rate_per_s);
+        args.set("rotate", self.rotate_ns.map(ns));
+        args.set("sources", Some(&self.sources));
+    }
+
+    fn run_args(&self, args: &mut Args) {
+        args.set("warmup", Some(ns(self.warmup_ns)));
+        args.set("duration", Some(ns(self.duration_ns)));
+        args.set("seed", Some(self.seed));
+        args.set("threads", Some(self.threads));
+        args.set("processes", Some(self.processes));
+        args.set("cpus", self.cpus.as_ref());
+        args.set("poll", Some(name_of(self.poll)));
+        args.set("segment", Some(self.segment));
+        let start_at = self
+            .start_at_unix_ns
+            .map(|ns| std::time::UNIX_EPOCH + Duration::from_nanos(ns));
+        args.set("start-at", start_at.map(humantime::format_rfc3339_nanos));
+    }
+}
+
+struct Args(Vec<String>);
+
+impl Args {
+    fn set(&mut self, flag: &str, value: Option<impl fmt::Display>) {
+        if let Some(value) = value {
+            self.0.push(format!("--{flag}={value}"));
+        }
+    }
+}
+
+fn ns(ns: u64) -> String {
+    format!("{ns}ns")
+}
+
+fn name_of(value: impl clap::ValueEnum) -> String {
+    value
+        .to_possible_value()
+        .map_or_else(String::new, |name| name.get_name().to_owned())
+}

@@ -1,0 +1,182 @@
+//! What flags must hold to, alone and together.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use super::flags::{LoadFlags, RunFlags, ShapeFlags};
+use super::{Close, MAX_CONNECTIONS, MAX_PIPELINE, ProtocolName, Sources};
+
+/// Why a load cannot be run as asked. Every message says what to change.
+#[derive(Clone, Debug, PartialEq)]
+pub enum LoadError {
+    /// A value lies outside its range.
+    Range(String),
+    /// Two flags contradict each other, or one means nothing without another.
+    Conflict(String),
+    /// The target cannot be resolved to an address.
+    Resolve(String),
+    /// The target may not be loaded.
+    Refused(String),
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Range(text)
+            | Self::Conflict(text)
+            | Self::Resolve(text)
+            | Self::Refused(text) => f.write_str(text),
+        }
+    }
+}
+
+impl std::error::Error for LoadError {}
+
+/// Requests in flight together at most: 24 bytes each.
+pub(super) const MAX_IN_FLIGHT: u64 = 1 << 26;
+
+pub(super) fn check_shape(shape: &ShapeFlags) -> Result<(), LoadError> {
+    within("conns", shape.conns, 1, MAX_CONNECTIONS)?;
+    within("idle", shape.idle, 0, MAX_CONNECTIONS - shape.conns)?;
+    if let Some(requests) = shape.requests_per_conn {
+        within("requests-per-conn", requests, 1, u64::from(u32::MAX))?;
+    }
+    Ok(())
+}
+
+pub(super) fn check_run(
+    shape: &ShapeFlags,
+    flags: &LoadFlags,
+    run: &RunFlags,
+) -> Result<(), LoadError> {
+    within("pipeline", flags.pipeline, 1, MAX_PIPELINE)?;
+    within(
+        "connect-inflight",
+        flags.connect_inflight,
+        1,
+        MAX_CONNECTIONS,
+    )?;
+    within("threads", run.threads, 0, 1024)?;
+    let together = (shape.conns + shape.idle).saturating_mul(flags.pipeline);
+    if flags.pipeline > 1 && together > MAX_IN_FLIGHT {
+        return Err(LoadError::Range(format!(
+            "--pipeline {} on {} connections: at most {MAX_IN_FLIGHT} requests may be in flight together",
+            flags.pipeline,
+            shape.conns + shape.idle
+        )));
+    }
+    above_zero("request-timeout", Some(flags.request_timeout))?;
+    above_zero("connect-timeout", Some(flags.connect_timeout))?;
+    above_zero("ramp-timeout", Some(flags.ramp_timeout))?;
+    above_zero("conn-lifetime", flags.conn_lifetime)?;
+    above_zero("rotate", flags.rotate)?;
+    above_zero("duration", Some(run.duration))?;
+    match &flags.sources {
+        Sources::List(list) if list.is_empty() => {
+            Err(LoadError::Range("--sources names no address".into()))
+        }
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn check_combinations(shape: &ShapeFlags, flags: &LoadFlags) -> Result<(), LoadError> {
+    let http = flags.protocol == ProtocolName::Http;
+    let churns = shape.requests_per_conn.is_some();
+    let thinks = flags.think.is_some_and(|pause| !pause.is_zero());
+    let conflicts = [
+        (
+            flags.path.is_some() && !http,
+            "--path means something only with --protocol http",
+        ),
+        (
+            shape.payload.is_some() && http,
+            "--payload means nothing with --protocol http: requests have no body",
+        ),
+        (
+            flags.arrival.is_some() && shape.rate.is_none(),
+            "--arrival needs --rate: a closed loop has no schedule",
+        ),
+        (
+            flags.connect_arrival.is_some() && flags.connect_rate.is_none(),
+            "--connect-arrival needs --connect-rate",
+        ),
+        (
+            thinks && shape.rate.is_some(),
+            "--think belongs to the closed loop: drop it or --rate",
+        ),
+        (
+            thinks && flags.pipeline > 1,
+            "--think needs --pipeline 1: a pause follows one answer",
+        ),
+        (
+            flags.rotate.is_some() && shape.idle == 0,
+            "--rotate needs --idle: there is nothing to move the active set to",
+        ),
+        (
+            flags.close == Close::Server && !churns,
+            "--close server needs --requests-per-conn: without it nobody closes",
+        ),
+        (
+            flags.reconnect_rate.is_some() && churns,
+            "--reconnect-rate is for long-lived connections: drop it or --requests-per-conn",
+        ),
+    ];
+    match conflicts.iter().find(|(broken, _)| *broken) {
+        Some((_, text)) => Err(LoadError::Conflict((*text).into())),
+        None => check_path(flags.path.as_deref()),
+    }
+}
+
+fn check_path(path: Option<&str>) -> Result<(), LoadError> {
+    match path {
+        Some(path)
+            if !path.starts_with('/') || !path.bytes().all(|byte| byte.is_ascii_graphic()) =>
+        {
+            Err(LoadError::Range(format!(
+                "--path {path:?}: a request path starts with / and has neither spaces nor control characters"
+            )))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Addresses that sockets can be bound to and that lead to the target; whether they are this machine's, bind(2) says.
+pub(super) fn check_sources(sources: &Sources, target: IpAddr) -> Result<(), LoadError> {
+    let addresses = match sources {
+        Sources::Auto => return Ok(()),
+        Sources::List(list) => list.clone(),
+        Sources::Network(network) => vec![network.network(), network.broadcast()],
+    };
+    for address in addresses {
+        let wrong = if address.is_ipv4() != target.is_ipv4() {
+            "is of another family than the target"
+        } else if address.is_multicast() || address == IpAddr::V4(Ipv4Addr::BROADCAST) {
+            "is no address of one host"
+        } else {
+            continue;
+        };
+        return Err(LoadError::Range(format!(
+            "--sources {sources}: {address} {wrong}"
+        )));
+    }
+    Ok(())
+}
+
+fn within(flag: &str, value: u64, low: u64, high: u64) -> Result<(), LoadError> {
+    if (low..=high).contains(&value) {
+        return Ok(());
+    }
+    Err(LoadError::Range(format!(
+        "--{flag} {value}: from {low} to {high}"
+    )))
+}
+
+fn above_zero(flag: &str, value: Option<Duration>) -> Result<(), LoadError> {
+    match value {
+        Some(Duration::ZERO) => Err(LoadError::Range(format!(
+            "--{flag} 0: has to be longer than 0"
+        ))),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,199 @@
+//! The command line, in parts that other programs can reuse.
+//!
+//! [`ShapeFlags`] are the settings a comparison varies (the harness replaces them
+//! by lists); [`LoadFlags`] are all others that make sense for any run;
+//! [`RunFlags`] say when and where this program runs; [`OutputFlags`] what it
+//! writes. Raw text becomes meaning in [`crate::load::Load::new`], once.
+
+use std::time::Duration;
+
+use clap::Args;
+use ipnet::IpNet;
+
+use super::{
+    Arrival, Close, CpuList, PayloadSize, Poll, Processes, ProtocolName, Segment, Sources,
+};
+use crate::base::units::{as_ns, parse_count, parse_duration, parse_rate};
+
+/// The settings that a comparison varies from one workload to the next.
+#[derive(Args, Clone, Debug, PartialEq)]
+pub struct ShapeFlags {
+    /// Active connections (10k = 10 000)
+    #[arg(long, value_name = "COUNT", default_value = "1", value_parser = parse_count, help_heading = "Load")]
+    pub conns: u64,
+    /// Requests per second over all connections (open loop); absent: closed loop
+    #[arg(long, value_name = "PER_S", value_parser = parse_rate, help_heading = "Load")]
+    pub rate: Option<f64>,
+    /// Silent connections beside the active ones: served once, then left alone
+    #[arg(long, value_name = "COUNT", default_value = "0", value_parser = parse_count, help_heading = "Load")]
+    pub idle: u64,
+    /// Bytes per request, N or MIN-MAX [default: 64 for echo and discard]
+    #[arg(long, value_name = "BYTES", help_heading = "Load")]
+    pub payload: Option<PayloadSize>,
+    /// Requests before a connection is closed and replaced; absent: long-lived, 1: short-lived
+    #[arg(long, value_name = "COUNT", value_parser = parse_count, help_heading = "Load")]
+    pub requests_per_conn: Option<u64>,
+}
+
+impl Default for ShapeFlags {
+    fn default() -> Self {
+        Self {
+            conns: 1,
+            rate: None,
+            idle: 0,
+            payload: None,
+            requests_per_conn: None,
+        }
+    }
+}
+
+/// All other settings of the load.
+#[derive(Args, Clone, Debug, PartialEq)]
+pub struct LoadFlags {
+    /// What is spoken: echo verifies every byte, discard only writes
+    #[arg(long, value_enum, default_value_t, help_heading = "Requests")]
+    pub protocol: ProtocolName,
+    /// Request path for --protocol http; a redirect is an answer and not followed [default: /]
+    #[arg(long, value_name = "PATH", help_heading = "Requests")]
+    pub path: Option<String>,
+    /// Spacing of requests under --rate [default: fixed]
+    #[arg(long, value_enum, help_heading = "Requests")]
+    pub arrival: Option<Arrival>,
+    /// Pause between a response and the next request (closed loop) [default: 0]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, help_heading = "Requests")]
+    pub think: Option<Duration>,
+    /// Requests in flight on each connection
+    #[arg(long, value_name = "COUNT", default_value = "1", value_parser = parse_count, help_heading = "Requests")]
+    pub pipeline: u64,
+    /// A request unanswered this long after it was sent is counted and its connection replaced; in a
+    /// closed loop 100 us more for each request in flight
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_duration, help_heading = "Requests")]
+    pub request_timeout: Duration,
+    /// Connections opened per second; absent: as fast as --connect-inflight allows
+    #[arg(long, value_name = "PER_S", value_parser = parse_rate, help_heading = "Connections")]
+    pub connect_rate: Option<f64>,
+    /// Spacing of connects under --connect-rate [default: fixed]
+    #[arg(long, value_enum, help_heading = "Connections")]
+    pub connect_arrival: Option<Arrival>,
+    /// Connections opened but not yet served, at most
+    #[arg(long, value_name = "COUNT", default_value = "256", value_parser = parse_count, help_heading = "Connections")]
+    pub connect_inflight: u64,
+    /// Longest wait for a connect to complete
+    #[arg(long, value_name = "TIME", default_value = "3s", value_parser = parse_duration, help_heading = "Connections")]
+    pub connect_timeout: Duration,
+    /// Longest wait for all connections to be served, plus 100 us for each; then the run goes on with
+    /// those there are, as it does when nothing more was served for 10 s
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration, help_heading = "Connections")]
+    pub ramp_timeout: Duration,
+    /// Who ends a connection, and how: client (FIN), server (wait for its FIN), reset (RST)
+    #[arg(long, value_enum, default_value_t, help_heading = "Connections")]
+    pub close: Close,
+    /// Close and replace every connection at this age; absent: never
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, help_heading = "Connections")]
+    pub conn_lifetime: Option<Duration>,
+    /// Connections closed and replaced per second under long-lived load; absent: none
+    #[arg(long, value_name = "PER_S", value_parser = parse_rate, help_heading = "Connections")]
+    pub reconnect_rate: Option<f64>,
+    /// Move the active set among the idle connections this often; absent: never
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, help_heading = "Connections")]
+    pub rotate: Option<Duration>,
+    /// Source addresses: auto, IP,IP,… or CIDR; auto spreads over 127.0.0.0/8 when ports run short
+    #[arg(
+        long,
+        value_name = "LIST",
+        default_value = "auto",
+        help_heading = "Connections"
+    )]
+    pub sources: Sources,
+}
+
+impl Default for LoadFlags {
+    fn default() -> Self {
+        Self {
+            protocol: ProtocolName::Echo,
+            path: None,
+            arrival: None,
+            think: None,
+            pipeline: 1,
+            request_timeout: Duration::from_secs(5),
+            connect_rate: None,
+            connect_arrival: None,
+            connect_inflight: 256,
+            connect_timeout: Duration::from_secs(3),
+            ramp_timeout: Duration::from_secs(30),
+            close: Close::Client,
+            conn_lifetime: None,
+            reconnect_rate: None,
+            rotate: None,
+            sources: Sources::Auto,
+        }
+    }
+}
+
+/// When and where the load runs.
+#[derive(Args, Clone, Debug, PartialEq)]
+pub struct RunFlags {
+    /// Load before the window, not reported
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = parse_duration, help_heading = "Time and place")]
+    pub warmup: Duration,
+    /// The window that is reported
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_duration, help_heading = "Time and place")]
+    pub duration: Duration,
+    /// Seed of everything random; absent: drawn, and recorded in the outcome
+    #[arg(long, value_name = "NUMBER", help_heading = "Time and place")]
+    pub seed: Option<u64>,
+    /// Worker threads, each with its own epoll; 0: one per CPU of --cpus or of this process
+    #[arg(long, value_name = "COUNT", default_value = "0", value_parser = parse_count, help_heading = "Time and place")]
+    pub threads: u64,
+    /// Processes: auto takes as many as the descriptor limit makes necessary
+    #[arg(
+        long,
+        value_name = "auto|COUNT",
+        default_value = "auto",
+        help_heading = "Time and place"
+    )]
+    pub processes: Processes,
+    /// CPUs the threads are pinned to, such as 1 or 0,2-3; absent: those of this process
+    #[arg(long, value_name = "LIST", help_heading = "Time and place")]
+    pub cpus: Option<CpuList>,
+    /// How a thread waits: auto spins where sleeping would show in the figures
+    #[arg(long, value_enum, default_value_t, help_heading = "Time and place")]
+    pub poll: Poll,
+    /// Run one share of the load: segment I of N, counted from 0, such as 0/4
+    #[arg(long, value_name = "I/N", help_heading = "Time and place")]
+    pub segment: Option<Segment>,
+    /// Start the warm-up at this instant (RFC 3339, UTC); connections are opened before
+    #[arg(long, value_name = "TIME", value_parser = parse_instant, help_heading = "Time and place")]
+    pub start_at: Option<u64>,
+    /// Permit targets in this network; without it only loopback is
+    #[arg(long, value_name = "CIDR", help_heading = "Time and place")]
+    pub allow_target: Vec<IpNet>,
+}
+
+impl Default for RunFlags {
+    fn default() -> Self {
+        Self {
+            warmup: Duration::from_secs(1),
+            duration: Duration::from_secs(5),
+            seed: None,
+            threads: 0,
+            processes: Processes::Auto,
+            cpus: None,
+            poll: Poll::Auto,
+            segment: None,
+            start_at: None,
+            allow_target: Vec::new(),
+        }
+    }
+}
+
+/// Reads an RFC 3339 instant in UTC as nanoseconds since the epoch.
+fn parse_instant(text: &str) -> Result<u64, String> {
+    let instant = humantime::parse_rfc3339_weak(text).map_err(|error| {
+        format!("`{text}` is not an instant such as 2026-11-23T12:00:00Z: {error}")
+    })?;
+    let since_epoch = instant
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_err(|_| format!("`{text}` lies before 1970"))?;
+    Ok(as_ns(since_epoch))
+}

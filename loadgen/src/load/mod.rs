@@ -1,0 +1,431 @@
+//! The load, validated once: after [`Load::new`] nobody asks what the user typed.
+//!
+//! A [`Load`] is part of every outcome, and [`Load::to_args`] turns it back into
+//! the command line that produces it.
+
+mod arguments;
+mod check;
+pub mod cpus;
+pub mod flags;
+mod phase;
+pub mod schedule;
+mod settings;
+pub mod sources;
+mod target;
+
+use std::net::SocketAddr;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use crate::base::units::as_ns;
+use check::{check_combinations, check_run, check_shape, check_sources};
+use flags::{LoadFlags, RunFlags, ShapeFlags};
+use target::{check_target, resolve};
+
+pub use check::LoadError;
+pub use phase::Phase;
+pub use settings::{
+    Arrival, Close, CpuList, MAX_SEGMENTS, PayloadSize, Poll, Processes, ProtocolName, Segment,
+    Sources,
+};
+pub use target::permitted_target;
+
+/// The most connections one load may ask for, active and idle together.
+pub const MAX_CONNECTIONS: u64 = 16_000_000;
+
+/// What each connection adds to the time-outs of the whole: at 10 000 a second
+/// even a slow server has served it.
+pub const PER_CONNECTION_NS: u64 = 100_000;
+
+/// The most requests in flight on one connection.
+pub const MAX_PIPELINE: u64 = 1024;
+
+/// Every setting in force. Built by [`Load::new`], which checks it; one read
+/// from a file is a record of what was done.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Load {
+    /// The server's address; a name was resolved once.
+    pub target: SocketAddr,
+    /// Networks that may be loaded besides loopback.
+    pub allow_target: Vec<IpNet>,
+    /// What is spoken.
+    pub protocol: ProtocolName,
+    /// Request path (http only).
+    pub path: Option<String>,
+    /// Active connections, at least 1.
+    pub conns: u64,
+    /// Silent connections beside them.
+    pub idle: u64,
+    /// The active set moves this often, in nanoseconds.
+    pub rotate_ns: Option<u64>,
+    /// Requests before a connection is replaced; absent: long-lived.
+    pub requests_per_conn: Option<u64>,
+    /// Connections opened per second; absent: as fast as `connect_inflight` allows.
+    pub connect_rate_per_s: Option<f64>,
+    /// Spacing of connects under `connect_rate_per_s`.
+    pub connect_arrival: Arrival,
+    /// Connections opened and not yet served, at most.
+    pub connect_inflight: u64,
+    /// Longest wait for a connect, in nanoseconds.
+    pub connect_timeout_ns: u64,
+    /// Longest wait for all connections to be served, in nanoseconds.
+    pub ramp_timeout_ns: u64,
+    /// Who closes, and how.
+    pub close: Close,
+    /// Age at which a connection is replaced, in nanoseconds.
+    pub conn_lifetime_ns: Option<u64>,
+    /// Connections replaced per second under long-lived load.
+    pub reconnect_rate_per_s: Option<f64>,
+    /// Source addresses.
+    pub sources: Sources,
+    /// Requests per second over all connections (open loop); absent: closed loop.
+    pub rate_per_s: Option<f64>,
+    /// Spacing of requests under `rate_per_s`.
+    pub arrival: Arrival,
+    /// Pause between a response and the next request, in nanoseconds (closed loop).
+    pub think_ns: u64,
+    /// Requests in flight on each connection.
+    pub pipeline: u64,
+    /// Bytes per request; absent where the protocol has no payload.
+    pub payload: Option<PayloadSize>,
+    /// Longest wait for a response from its actual send, in nanoseconds.
+    pub request_timeout_ns: u64,
+    /// Load before the window, in nanoseconds.
+    pub warmup_ns: u64,
+    /// The window, in nanoseconds.
+    pub duration_ns: u64,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// Worker threads; 0: one per CPU.
+    pub threads: u64,
+    /// Processes.
+    pub processes: Processes,
+    /// CPUs the threads are pinned to; absent: those of the process.
+    pub cpus: Option<CpuList>,
+    /// How a thread waits.
+    pub poll: Poll,
+    /// The share of the load this outcome is about.
+    pub segment: Segment,
+    /// Start of the warm-up, nanoseconds since the Unix epoch; absent: when all are connected.
+    pub start_at_unix_ns: Option<u64>,
+}
+
+impl Load {
+    /// Checks all flags together and resolves the target once.
+    ///
+    /// # Errors
+    /// [`LoadError`], each a sentence that says what to change.
+    pub fn new(
+        target: &str,
+        shape: &ShapeFlags,
+        flags: &LoadFlags,
+        run: &RunFlags,
+    ) -> Result<Self, LoadError> {
+        check_shape(shape)?;
+        check_combinations(shape, flags)?;
+        check_run(shape, flags, run)?;
+        let target = resolve(target)?;
+        check_target(target.ip(), &run.allow_target)?;
+        check_sources(&flags.sources, target.ip())?;
+        Ok(Self {
+            target,
+            allow_target: run.allow_target.clone(),
+            protocol: flags.protocol,
+            path: (flags.protocol == ProtocolName::Http)
+                .then(|| flags.path.clone().unwrap_or_else(|| "/".into())),
+            conns: shape.conns,
+            idle: shape.idle,
+            rotate_ns: flags.rotate.map(as_ns),
+            requests_per_conn: shape.requests_per_conn,
+            connect_rate_per_s: flags.connect_rate,
+            connect_arrival: flags.connect_arrival.unwrap_or_default(),
+            connect_inflight: flags.connect_inflight,
+            connect_timeout_ns: as_ns(flags.connect_timeout),
+            ramp_timeout_ns: as_ns(flags.ramp_timeout),
+            close: flags.close,
+            conn_lifetime_ns: flags.conn_lifetime.map(as_ns),
+            reconnect_rate_per_s: flags.reconnect_rate,
+            sources: flags.sources.clone(),
+            rate_per_s: shape.rate,
+            arrival: flags.arrival.unwrap_or_default(),
+            think_ns: as_ns(flags.think.unwrap_or_default()),
+            pipeline: flags.pipeline,
+            payload: payload_of(flags.protocol, shape.payload),
+            request_timeout_ns: as_ns(flags.request_timeout),
+            warmup_ns: as_ns(run.warmup),
+            duration_ns: as_ns(run.duration),
+            seed: run.seed.unwrap_or_else(|| fastrand::u64(..)),
+            threads: run.threads,
+            processes: run.processes,
+            cpus: run.cpus.clone(),
+            poll: run.poll,
+            segment: run.segment.unwrap_or(Segment::WHOLE),
+            start_at_unix_ns: run.start_at,
+        })
+    }
+
+    /// Active and idle connections together.
+    #[must_use]
+    pub fn population(&self) -> u64 {
+        self.conns + self.idle
+    }
+
+    /// Whether connections are replaced as part of the load.
+    #[must_use]
+    pub fn churns(&self) -> bool {
+        self.requests_per_conn.is_some()
+            || self.conn_lifetime_ns.is_some()
+            || self.reconnect_rate_per_s.is_some()
+    }
+
+    /// How long the ramp may take: `--ramp-timeout`, and [`PER_CONNECTION_NS`] for
+    /// each connection, since a million of them take more than half a minute.
+    #[must_use]
+    pub fn ramp_limit_ns(&self) -> u64 {
+        self.ramp_timeout_ns
+            .saturating_add(self.population() * PER_CONNECTION_NS)
+    }
+
+    /// How long a response may take: `--request-timeout`, and in a closed loop
+    /// [`PER_CONNECTION_NS`] for each request in flight, since there each waits for
+    /// all others and a million of them are answered one after the other.
+    #[must_use]
+    pub fn response_limit_ns(&self) -> u64 {
+        let together = if self.is_open_loop() {
+            0
+        } else {
+            self.conns * self.pipeline
+        };
+        self.request_timeout_ns
+            .saturating_add(together * PER_CONNECTION_NS)
+    }
+
+    /// Whether requests follow a schedule of their own instead of the responses.
+    #[must_use]
+    pub fn is_open_loop(&self) -> bool {
+        self.rate_per_s.is_some()
+    }
+}
+
+fn payload_of(protocol: ProtocolName, asked: Option<PayloadSize>) -> Option<PayloadSize> {
+    match protocol {
+        ProtocolName::Echo | ProtocolName::Discard => Some(asked.unwrap_or_default()),
+        ProtocolName::Http | ProtocolName::Resp => asked,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+    use std::time::Duration;
+
+    use clap::Parser;
+    use proptest::prelude::*;
+
+    use super::check::MAX_IN_FLIGHT;
+    use super::*;
+
+    /// A command line with all that a load is made of.
+    #[derive(Parser)]
+    struct Line {
+        #[arg(long)]
+        target: String,
+        #[command(flatten)]
+        shape: ShapeFlags,
+        #[command(flatten)]
+        load: LoadFlags,
+        #[command(flatten)]
+        run: RunFlags,
+    }
+
+    fn parse(args: &[&str]) -> Result<Load, String> {
+        let words = ["loadgen", "--target", "127.0.0.1:9000"].iter().chain(args);
+        let cli = Line::try_parse_from(words).map_err(|error| error.to_string())?;
+        load_of(&cli).map_err(|error| error.to_string())
+    }
+
+    fn load_of(line: &Line) -> Result<Load, LoadError> {
+        Load::new(&line.target, &line.shape, &line.load, &line.run)
+    }
+
+    #[test]
+    fn bad_flags_are_refused_with_a_sentence() {
+        let table: &[(&[&str], &str)] = &[
+            (&["--conns", "0"], "--conns 0: from 1 to"),
+            (&["--conns", "NaN"], "not a whole number"),
+            (&["--conns", "99999999999999999999"], "not a whole number"),
+            (&["--conns", "20m"], "--conns 20000000: from 1 to"),
+            (&["--idle", "16m"], "--idle 16000000: from 0 to"),
+            (&["--duration", "0"], "longer than 0"),
+            (&["--duration", "0s"], "longer than 0"),
+            (&["--duration", "9999999999999h"], "longer than a week"),
+            (&["--duration", "8days"], "longer than a week"),
+            (&["--rate", "NaN"], "a rate lies between"),
+            (&["--rate", "inf"], "a rate lies between"),
+            (&["--rate", "0"], "a rate lies between"),
+            (&["--payload", "0"], "a payload is"),
+            (&["--pipeline", "0"], "--pipeline 0: from 1"),
+            (
+                &["--requests-per-conn", "0"],
+                "--requests-per-conn 0: from 1",
+            ),
+            (&["--arrival", "poisson"], "needs --rate"),
+            (&["--rate", "5", "--think", "1ms"], "closed loop"),
+            (&["--think", "1ms", "--pipeline", "2"], "--pipeline 1"),
+            (&["--rotate", "1s"], "needs --idle"),
+            (&["--close", "server"], "needs --requests-per-conn"),
+            (&["--path", "/x"], "--protocol http"),
+            (&["--protocol", "http", "--path", "x y"], "starts with /"),
+            (&["--protocol", "http", "--payload", "5"], "no body"),
+            (&["--sources", "nowhere"], "not auto"),
+            (&["--sources", "::1"], "another family"),
+            (&["--sources", "127.0.0.2,224.0.0.1"], "no address of one"),
+            (&["--sources", "224.0.0.0/24"], "no address of one"),
+        ];
+        for (args, expected) in table {
+            let error = parse(args).expect_err(&format!("{args:?} was accepted"));
+            assert!(error.contains(expected), "{args:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn time_outs_grow_with_what_waits_for_each_other() {
+        let closed = parse(&["--conns", "1m"]).expect("valid");
+        assert_eq!(closed.response_limit_ns(), as_ns(Duration::from_secs(105)));
+        assert_eq!(closed.ramp_limit_ns(), as_ns(Duration::from_secs(130)));
+        let open = parse(&["--conns", "1m", "--rate", "10k"]).expect("valid");
+        assert_eq!(open.response_limit_ns(), as_ns(Duration::from_secs(5)));
+    }
+
+    #[test]
+    fn only_loopback_is_loaded_unless_allowed() {
+        let (shape, flags) = (ShapeFlags::default(), LoadFlags::default());
+        let with = |target: &str, allow: &[&str]| {
+            let allow_target = allow
+                .iter()
+                .map(|text| text.parse().expect("a network"))
+                .collect();
+            Load::new(
+                target,
+                &shape,
+                &flags,
+                &RunFlags {
+                    allow_target,
+                    ..RunFlags::default()
+                },
+            )
+        };
+        assert!(with("127.9.9.9:1", &[]).is_ok());
+        assert!(with("[::1]:1", &[]).is_ok());
+        assert!(matches!(
+            with("192.0.2.1:1", &[]),
+            Err(LoadError::Refused(_))
+        ));
+        assert!(with("192.0.2.1:1", &["192.0.2.0/24"]).is_ok());
+        assert!(matches!(
+            with("192.0.3.1:1", &["192.0.2.0/24"]),
+            Err(LoadError::Refused(_))
+        ));
+        for never in [
+            "255.255.255.255:1",
+            "224.0.0.1:1",
+            "[ff02::1]:1",
+            "0.0.0.0:1",
+        ] {
+            assert!(
+                matches!(
+                    with(never, &["0.0.0.0/0", "::/0"]),
+                    Err(LoadError::Refused(_))
+                ),
+                "{never}"
+            );
+        }
+        assert!(matches!(with("127.0.0.1", &[]), Err(LoadError::Resolve(_))));
+        assert!(matches!(with("127.0.0.1:0", &[]), Err(LoadError::Range(_))));
+    }
+
+    fn durations() -> impl Strategy<Value = Duration> {
+        (1..=as_ns(crate::base::units::MAX_DURATION)).prop_map(Duration::from_nanos)
+    }
+
+    fn rates() -> impl Strategy<Value = f64> {
+        (1e-6..1e7f64).prop_filter("in range", |rate| *rate > 0.0)
+    }
+
+    prop_compose! {
+        fn shapes()(
+            conns in 1u64..8_000_000, rate in proptest::option::of(rates()), idle in 1u64..8_000_000,
+            sizes in proptest::option::of((1u32..=1 << 20, 0u32..=1 << 20)),
+            requests_per_conn in proptest::option::of(1u64..1 << 32),
+        ) -> ShapeFlags {
+            let payload = sizes.map(|(min, more)| PayloadSize { min, max: min + more });
+            ShapeFlags { conns, rate, idle, payload, requests_per_conn }
+        }
+    }
+
+    prop_compose! {
+        fn flag_sets()(
+            http in any::<bool>(), think in proptest::option::of(durations()), pipeline in 1u64..=MAX_PIPELINE,
+            request_timeout in durations(), connect_rate in proptest::option::of(rates()), poisson in any::<bool>(),
+            connect_inflight in 1u64..1000, connect_timeout in durations(), ramp_timeout in durations(),
+            reset in any::<bool>(), conn_lifetime in proptest::option::of(durations()),
+            rotate in proptest::option::of(durations()), sources in prop_oneof![
+                Just(Sources::Auto), Just(Sources::Network("127.0.4.0/22".parse().expect("a network"))),
+                Just(Sources::List(vec![IpAddr::from([127, 0, 0, 2]), IpAddr::from([127, 0, 0, 3])])),
+            ],
+        ) -> LoadFlags {
+            let arrival = if poisson { Arrival::Poisson } else { Arrival::Fixed };
+            LoadFlags {
+                protocol: if http { ProtocolName::Http } else { ProtocolName::Resp },
+                path: http.then(|| "/a?b=c".to_owned()),
+                arrival: Some(arrival), think, pipeline, request_timeout, connect_rate,
+                connect_arrival: connect_rate.map(|_| arrival), connect_inflight, connect_timeout, ramp_timeout,
+                close: if reset { Close::Reset } else { Close::Client },
+                conn_lifetime, reconnect_rate: None, rotate, sources,
+            }
+        }
+    }
+
+    prop_compose! {
+        fn run_flags()(
+            warmup in durations(), duration in durations(), seed in any::<u64>(), threads in 0u64..=1024,
+            processes in proptest::option::of(1u32..=1024), cpus in proptest::option::of(proptest::collection::vec(0u32..4096, 1..5)),
+            spin in any::<bool>(), count in 1u32..100, index in 0u32..100,
+            start_at in proptest::option::of(0u64..1 << 62),
+        ) -> RunFlags {
+            RunFlags {
+                warmup, duration, seed: Some(seed), threads,
+                processes: processes.map_or(Processes::Auto, Processes::Count),
+                cpus: cpus.map(CpuList), poll: if spin { Poll::Spin } else { Poll::Sleep },
+                segment: Some(Segment { index: index % count, count }), start_at,
+                allow_target: vec!["10.0.0.0/8".parse().expect("a network")],
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_load_survives_its_own_command_line(shape in shapes(), mut flags in flag_sets(), run in run_flags()) {
+            let mut shape = shape;
+            match shape.rate {
+                Some(_) => flags.think = None,
+                None => flags.arrival = None,
+            }
+            if flags.think.is_some() {
+                flags.pipeline = 1;
+            }
+            flags.pipeline = flags.pipeline.min(MAX_IN_FLIGHT / (shape.conns + shape.idle));
+            if flags.protocol == ProtocolName::Http {
+                shape.payload = None;
+            }
+            let load = Load::new("127.0.0.1:9000", &shape, &flags, &run).expect("a valid load");
+            let args = load.to_args();
+            let cli = Line::try_parse_from(std::iter::once("loadgen".to_owned()).chain(args)).expect("parses");
+            prop_assert_eq!(load_of(&cli).expect("valid"), load.clone());
+            let json = serde_json::to_string(&load).expect("serialises");
+            prop_assert_eq!(serde_json::from_str::<Load>(&json).expect("deserialises"), load);
+        }
+    }
+}

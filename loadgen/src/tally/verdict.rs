@@ -1,0 +1,382 @@
+//! Whether a run is to be believed, by the codes a generator can judge by itself.
+//!
+//! A pure function of the outcome: whoever knows more, such as the server's CPU
+//! use, adds to its reasons.
+
+use super::outcome::{Outcome, PROCESS_LOST, Reason, Verdict};
+use crate::base::units::{format_count, format_ns};
+
+/// Useful CPU share from which a generator counts as saturated.
+pub const SATURATED: f64 = 0.95;
+
+/// Share of the window that a generator may have been kept from running: beyond it p99 is its own.
+const STALLED: f64 = 0.01;
+
+/// The verdict that reasons amount to: the worst of theirs.
+#[must_use]
+pub fn of_reasons(reasons: &[Reason]) -> Verdict {
+    let weight = |reason: &Reason| match reason.code.as_str() {
+        "W02" | "W04" | "W05" | "W09" | "W10" => Verdict::Invalid,
+        _ => Verdict::Suspect,
+    };
+    reasons.iter().map(weight).max().unwrap_or_default()
+}
+
+/// Judges an outcome. A supervised generator leaves W01 to its supervisor, who
+/// knows whether the server was saturated as well.
+#[must_use]
+pub fn judge(outcome: &Outcome, supervised: bool) -> Vec<Reason> {
+    let checks = [
+        (!supervised)
+            .then(|| generator_saturated(outcome))
+            .flatten(),
+        load_not_delivered(outcome).or_else(|| not_replaced(outcome)),
+        schedule_slip(outcome).or_else(|| stalled(outcome)),
+        nothing_answered(outcome).or_else(|| little(outcome)),
+        local_limits(outcome),
+        outcome
+            .complete
+            .then(|| window_too_short(outcome).or_else(|| not_steady(outcome)))
+            .flatten(),
+        queue_overflow(outcome),
+    ];
+    checks.into_iter().flatten().collect()
+}
+
+fn reason(code: &str, text: String) -> Option<Reason> {
+    Some(Reason {
+        code: code.into(),
+        text,
+    })
+}
+
+fn generator_saturated(outcome: &Outcome) -> Option<Reason> {
+    let used = outcome.generator.cpu_utilisation;
+    if outcome.load.is_open_loop() || used < SATURATED {
+        return None;
+    }
+    let text = format!(
+        "the generator used {:.0} % of its CPUs: unless the server was saturated too, throughput is a lower bound",
+        used * 100.0
+    );
+    reason("W01", text)
+}
+
+fn load_not_delivered(outcome: &Outcome) -> Option<Reason> {
+    let (sent, offered) = (outcome.requests.sent, outcome.requests.offered);
+    if !outcome.load.is_open_loop() || offered == 0 || sent as f64 / offered as f64 >= 0.99 {
+        return None;
+    }
+    let text = format!(
+        "{} of {} requests due were sent",
+        format_count(sent),
+        format_count(offered)
+    );
+    reason("W02", text)
+}
+
+/// `--reconnect-rate` is a load of its own.
+fn not_replaced(outcome: &Outcome) -> Option<Reason> {
+    let connections = &outcome.connections;
+    let (due, missed) = (connections.reconnects_due, connections.reconnects_missed);
+    if missed as f64 <= 0.01 * due as f64 {
+        return None;
+    }
+    let text = format!(
+        "{} of {} connections due to be replaced were not: each slot has to be connected and served before its turn \
+         comes again (--reconnect-rate)",
+        format_count(missed),
+        format_count(due)
+    );
+    reason("W02", text)
+}
+
+/// Nothing was in flight that was ever answered: there is no figure that could be believed.
+fn nothing_answered(outcome: &Outcome) -> Option<Reason> {
+    let answered =
+        outcome.requests.completed + outcome.requests.completed_halves.iter().sum::<u64>();
+    if answered > 0 {
+        return None;
+    }
+    reason("W04", "no request was answered in the window".into())
+}
+
+/// A generator that did not run sent late whatever became due meanwhile, and took the time of what it had not read yet.
+fn stalled(outcome: &Outcome) -> Option<Reason> {
+    let generator = &outcome.generator;
+    let share = generator.stalled_s / (outcome.window_s * generator.threads.max(1) as f64);
+    if share <= STALLED || !share.is_finite() {
+        return None;
+    }
+    let text = format!(
+        "the generator did not run for {:.1} % of the window, up to {} at a time: latencies hold its own pauses",
+        share * 100.0,
+        format_ns(generator.longest_stall_ns)
+    );
+    reason("W03", text)
+}
+
+/// The 99th percentile of the slip, or where there are too few samples for one the 90th, which lies below it.
+fn schedule_slip(outcome: &Outcome) -> Option<Reason> {
+    let (name, slip) = match (outcome.schedule_slip_ns.p99, outcome.schedule_slip_ns.p90) {
+        (Some(p99), _) => ("p99", p99),
+        (None, p90) => ("p90", p90?),
+    };
+    let response = outcome.latency_ns.response.p50?;
+    if slip <= 100_000 || slip as f64 <= 0.1 * response as f64 {
+        return None;
+    }
+    reason(
+        "W03",
+        format!(
+            "requests left late: slip {name} {} beside a response p50 of {}",
+            format_ns(slip),
+            format_ns(response)
+        ),
+    )
+}
+
+/// Little's law, N = X·(R + Z), in a closed loop. Requests cut by the window's
+/// edges disturb it by about R / window, so it is asked only of windows of 40 R and more, and
+/// one stall of all connections by as much as its share of the window.
+fn little(outcome: &Outcome) -> Option<Reason> {
+    let load = &outcome.load;
+    let failed = outcome.requests.timed_out
+        + outcome.requests.mismatched
+        + outcome.requests.failed.values().sum::<u64>();
+    let undisturbed = outcome.fairness.starved_connections == 0
+        && outcome.fairness.connections > 0
+        && failed == 0;
+    if load.is_open_loop()
+        || load.churns()
+        // A server that closes makes pauses, whatever the load asked for.
+        || outcome.connections.established > outcome.connections.requested
+        || load.protocol == crate::load::ProtocolName::Discard
+        || !undisturbed
+        || !outcome.complete
+    {
+        return None;
+    }
+    let cycle_s = (outcome.latency_ns.service.mean? + load.think_ns) as f64 / 1e9;
+    if cycle_s * 40.0 > outcome.window_s {
+        return None;
+    }
+    let asked = (load.segment.share_of(load.conns) * load.pipeline) as f64;
+    let seen = outcome.requests.per_s * cycle_s;
+    let stall = outcome.latency_ns.service.max? as f64 / 1e9 / outcome.window_s;
+    if (seen - asked).abs() <= (0.05 + stall) * asked {
+        return None;
+    }
+    reason(
+        "W04",
+        format!(
+            "{seen:.1} requests were in flight on average, {asked:.0} should have been (Little's law)"
+        ),
+    )
+}
+
+fn local_limits(outcome: &Outcome) -> Option<Reason> {
+    let limits = outcome.connections.local_failures.iter();
+    let limits: Vec<String> = limits
+        .filter(|(name, _)| *name != PROCESS_LOST)
+        .map(|(name, count)| format!("{name} × {}", format_count(*count)))
+        .collect();
+    let met = (!limits.is_empty())
+        .then(|| format!("this machine's limits were met: {}", limits.join(", ")));
+    let lost = outcome.failures.iter().filter(|f| f.kind == PROCESS_LOST);
+    let lost = lost.map(|f| format!("{} of the generator's processes lost: {}", f.count, f.first));
+    let words: Vec<String> = met.into_iter().chain(lost).collect();
+    (!words.is_empty()).then(|| reason("W05", words.join("; ")))?
+}
+
+/// All connections of a closed loop begin at once; a window in which not even one request of each was answered
+/// shows a part of that first wave, whatever its halves are.
+fn window_too_short(outcome: &Outcome) -> Option<Reason> {
+    let load = &outcome.load;
+    let answered: u64 = outcome.requests.completed_halves.iter().sum();
+    let active = load
+        .segment
+        .share_of(load.conns)
+        .min(outcome.connections.served_at_barrier);
+    if load.is_open_loop() || load.churns() || answered == 0 || answered >= active {
+        return None;
+    }
+    let text = format!(
+        "{} requests were answered in the window, less than one for each of {} connections: a longer --warmup and \
+         --duration would show more than their first",
+        format_count(answered),
+        format_count(active)
+    );
+    reason("W06", text)
+}
+
+/// The halves of the window must agree to 10 %, chance (4 standard errors of a
+/// count) allowed for.
+fn not_steady(outcome: &Outcome) -> Option<Reason> {
+    let [first, second] = outcome.requests.completed_halves;
+    let total = (first + second) as f64;
+    if total == 0.0 {
+        return None;
+    }
+    let difference = (first as f64 - second as f64).abs() / (total / 2.0);
+    if difference <= 0.1_f64.max(8.0 / total.sqrt()) {
+        return None;
+    }
+    let text = format!(
+        "the halves of the window differ by {:.0} %: {} and {} requests",
+        difference * 100.0,
+        format_count(first),
+        format_count(second)
+    );
+    reason("W06", text)
+}
+
+fn queue_overflow(outcome: &Outcome) -> Option<Reason> {
+    let overflows = outcome.connections.listen_overflows.unwrap_or(0);
+    let retries = outcome.connections.syn_retries;
+    if overflows == 0 && retries == 0 {
+        return None;
+    }
+    let text = format!(
+        "listen queue: {} overflows on this host, {} SYNs sent again; connect times near 1 s, 3 s and 7 s are the queue's, not the server model's",
+        format_count(overflows),
+        format_count(retries)
+    );
+    reason("W08", text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::Load;
+    use crate::load::flags::{LoadFlags, RunFlags, ShapeFlags};
+    use crate::tally::Tally;
+    use crate::tally::assemble::{Facts, assemble};
+    use crate::tally::outcome::Quantiles;
+
+    /// Ten long-lived connections: 10 000 requests of 1 ms in a window of a second.
+    fn outcome(rate: Option<f64>) -> Outcome {
+        let shape = ShapeFlags {
+            conns: 10,
+            rate,
+            ..ShapeFlags::default()
+        };
+        let (flags, times) = (LoadFlags::default(), RunFlags::default());
+        let load = Load::new("127.0.0.1:1", &shape, &flags, &times).expect("a valid load");
+        let mut outcome = assemble(Facts {
+            load: &load,
+            tally: Tally::default(),
+            seconds: Vec::new(),
+            complete: true,
+            supervised: false,
+            ramp_ns: 1,
+            served_at_barrier: 10,
+            window_start_unix_ns: None,
+            window_ns: 1_000_000_000,
+            threads: 1,
+            cpus: 1,
+            listen_overflows: Some(0),
+        });
+        outcome.requests.completed_halves = [5000, 5000];
+        outcome.requests.per_s = 10_000.0;
+        (outcome.requests.offered, outcome.requests.sent) = (10_000, 10_000);
+        outcome.fairness.connections = 10;
+        outcome.latency_ns.service = all_at(1_000_000);
+        outcome.latency_ns.response = all_at(1_000_000);
+        outcome
+    }
+
+    fn all_at(ns: u64) -> Quantiles {
+        Quantiles {
+            count: 10_000,
+            p50: Some(ns),
+            p99: Some(ns),
+            max: Some(ns),
+            mean: Some(ns),
+            ..Quantiles::default()
+        }
+    }
+
+    /// The codes that an outcome earns once it is changed.
+    fn codes(rate: Option<f64>, change: impl Fn(&mut Outcome)) -> Vec<String> {
+        let mut outcome = outcome(rate);
+        change(&mut outcome);
+        let reasons = judge(&outcome, false);
+        reasons.into_iter().map(|reason| reason.code).collect()
+    }
+
+    const CLOSED: Option<f64> = None;
+    const OPEN: Option<f64> = Some(10_000.0);
+
+    #[test]
+    fn an_undisturbed_run_is_valid() {
+        assert!(codes(CLOSED, |_| ()).is_empty());
+        assert!(codes(OPEN, |_| ()).is_empty());
+        assert_eq!(of_reasons(&[]), Verdict::Valid);
+    }
+
+    #[test]
+    fn each_code_begins_where_its_rule_says() {
+        let busy = |used| move |o: &mut Outcome| o.generator.cpu_utilisation = used;
+        assert!(codes(CLOSED, busy(0.94)).is_empty());
+        assert_eq!(codes(CLOSED, busy(0.95)), ["W01"]);
+        assert!(codes(OPEN, busy(1.0)).is_empty());
+
+        let sent = |sent| move |o: &mut Outcome| o.requests.sent = sent;
+        assert!(codes(OPEN, sent(9900)).is_empty());
+        assert_eq!(codes(OPEN, sent(9899)), ["W02"]);
+
+        let slip = |ns| move |o: &mut Outcome| o.schedule_slip_ns = all_at(ns);
+        assert!(codes(OPEN, slip(100_000)).is_empty());
+        assert_eq!(codes(OPEN, slip(100_001)), ["W03"]);
+
+        let mean = |ns| move |o: &mut Outcome| o.latency_ns.service.mean = Some(ns);
+        assert!(codes(CLOSED, mean(950_000)).is_empty());
+        assert_eq!(codes(CLOSED, mean(940_000)), ["W04"]);
+
+        let halves = |halves| move |o: &mut Outcome| o.requests.completed_halves = halves;
+        assert!(codes(CLOSED, halves([5250, 4750])).is_empty());
+        assert_eq!(codes(CLOSED, halves([5300, 4700])), ["W06"]);
+    }
+
+    #[test]
+    fn a_closed_loop_must_answer_everybody_once() {
+        let answered = |halves| move |o: &mut Outcome| o.requests.completed_halves = halves;
+        assert!(codes(CLOSED, answered([5, 5])).is_empty());
+        assert_eq!(codes(CLOSED, answered([5, 4])), ["W06"]);
+        assert!(codes(OPEN, answered([5, 4])).is_empty());
+    }
+
+    #[test]
+    fn limits_and_queues_are_named() {
+        let met = codes(CLOSED, |o| {
+            o.connections.local_failures.insert("EMFILE".into(), 3);
+        });
+        assert_eq!(met, ["W05"]);
+        let replaced = |missed| {
+            move |o: &mut Outcome| {
+                (
+                    o.connections.reconnects_due,
+                    o.connections.reconnects_missed,
+                ) = (1000, missed);
+            }
+        };
+        assert!(codes(CLOSED, replaced(10)).is_empty());
+        assert_eq!(codes(CLOSED, replaced(11)), ["W02"]);
+        assert_eq!(codes(CLOSED, |o| o.connections.syn_retries = 1), ["W08"]);
+        assert_eq!(
+            codes(CLOSED, |o| o.connections.listen_overflows = Some(1)),
+            ["W08"]
+        );
+    }
+
+    #[test]
+    fn the_worst_reason_decides() {
+        let of = |codes: &[&str]| {
+            let reasons = codes.iter().filter_map(|code| reason(code, String::new()));
+            of_reasons(&reasons.collect::<Vec<_>>())
+        };
+        assert_eq!(of(&["W06", "W08"]), Verdict::Suspect);
+        assert_eq!(of(&["W06", "W02"]), Verdict::Invalid);
+    }
+}
