@@ -9,7 +9,7 @@ use loadgen::protocol::{Framing, Received};
 
 fuzz_target!(|input: (u8, &[u8])| {
     let (size, bytes) = input;
-    let http = Http::new(([127, 0, 0, 1], 80).into(), "/");
+    let http = Http::new("127.0.0.1:80", "/");
     let mut framing = Framing::default();
     for piece in bytes.chunks(usize::from(size).max(1)) {
         match http.receive(&mut framing, piece) {

@@ -23,11 +23,18 @@ fn turns_direction(letter: char) -> bool {
     )
 }
 
+/// How many bytes of what a peer sent are shown.
+pub const SHOWN: usize = 80;
+
 /// The beginning of what a peer sent, fit to be printed.
 #[must_use]
 pub fn words_of(bytes: &[u8]) -> String {
-    const SHOWN: usize = 40;
-    bytes[..bytes.len().min(SHOWN)].escape_ascii().to_string()
+    let shown = bytes[..bytes.len().min(SHOWN)].escape_ascii().to_string();
+    if bytes.len() > SHOWN {
+        shown + "…"
+    } else {
+        shown
+    }
 }
 
 #[cfg(test)]
@@ -43,6 +50,7 @@ mod tests {
         );
         assert_eq!(visible("数据 ≥ 5 µs"), "数据 ≥ 5 µs");
         assert_eq!(words_of(b"\x1b[2J\xff"), r"\x1b[2J\xff");
-        assert_eq!(words_of(&[b'a'; 100]).len(), 40);
+        assert_eq!(words_of(&[b'a'; 100]), "a".repeat(80) + "…");
+        assert_eq!(words_of(&[b'a'; 80]), "a".repeat(80));
     }
 }

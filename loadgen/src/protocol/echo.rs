@@ -45,9 +45,13 @@ impl Payload {
 
     /// Compares a piece of an answer with the payload.
     pub fn receive(&self, framing: &mut Framing, id: RequestId, input: &[u8]) -> Received {
-        match_piece(framing, self.len(id) as usize, input, |from, piece| {
-            Words::new(id, from as u32).same(piece)
-        })
+        match_piece(
+            framing,
+            self.len(id) as usize,
+            input,
+            |from, piece| Words::new(id, from as u32).same(piece),
+            |from, out| self.fill(id, from as u32, out),
+        )
     }
 }
 
@@ -141,6 +145,27 @@ mod tests {
                 Received::Mismatch
             );
         }
+    }
+
+    #[test]
+    fn a_mismatch_says_from_which_byte_on_and_what_should_have_come() {
+        let payload = Payload::new(PayloadSize { min: 20, max: 20 }, 1);
+        let mut own = bytes_of(payload, id(3, 7));
+        own[17..].copy_from_slice(b"!!!");
+        let mut framing = Framing::default();
+        assert_eq!(
+            payload.receive(&mut framing, id(3, 7), &own[..10]),
+            Received::More
+        );
+        assert_eq!(
+            payload.receive(&mut framing, id(3, 7), &own[10..]),
+            Received::Mismatch
+        );
+        let words = framing.take_words();
+        assert!(
+            words.starts_with("from byte 17 of 20 on received \"!!!\", expected \""),
+            "{words}"
+        );
     }
 
     proptest! {

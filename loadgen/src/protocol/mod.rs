@@ -6,9 +6,10 @@
 
 pub mod echo;
 pub mod http;
+pub mod probe;
 pub mod resp;
 
-use crate::load::{Load, ProtocolName};
+use crate::load::{Load, PayloadSize, ProtocolName};
 
 use echo::Payload;
 use http::Http;
@@ -29,6 +30,21 @@ pub enum Protocol {
     Resp(Resp),
 }
 
+/// What makes one exchange differ from another.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings<'a> {
+    /// What is spoken.
+    pub name: ProtocolName,
+    /// HTTP: the value of the `Host` field.
+    pub host: &'a str,
+    /// HTTP: what is asked for; absent: `/`.
+    pub path: Option<&'a str>,
+    /// Bytes per request; absent: 64, and for RESP a PING without a message.
+    pub payload: Option<PayloadSize>,
+    /// Seed of the payload's bytes.
+    pub seed: u64,
+}
+
 /// Which request a byte belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestId {
@@ -47,16 +63,26 @@ pub struct Framing {
     pub matched: u32,
     /// HTTP: where in the response the next byte belongs.
     pub http: http::Stage,
-    /// Bytes of a head or line that is not complete yet; bounded by the protocol. After an answer that says no: its
-    /// words, to be taken before the next is read.
+    /// Bytes of a head or line that is not complete yet; bounded by the protocol. After an answer that says no, or that
+    /// is none: what it said or which rule it broke, to be taken before the next is read.
     pub held: Vec<u8>,
 }
 
 impl Framing {
-    /// What an answer that said no had to say, taken from [`Framing::held`], which is empty afterwards.
+    /// What an answer that said no had to say, or which rule broke one that was none; empty after any other.
     #[must_use]
     pub fn take_words(&mut self) -> String {
-        words_of(std::mem::take(&mut self.held).trim_ascii_end())
+        String::from_utf8_lossy(&std::mem::take(&mut self.held)).into_owned()
+    }
+
+    /// Leaves words for [`Framing::take_words`].
+    fn say(&mut self, words: String) {
+        self.held = words.into_bytes();
+    }
+
+    /// Leaves word of the rule that was broken, and the bytes that broke it.
+    fn say_broken(&mut self, rule: &str, bytes: &[u8]) {
+        self.say(format!("{rule}: \"{}\"", words_of(bytes)));
     }
 }
 
@@ -74,9 +100,9 @@ pub enum Received {
         /// Whether the server said that it closes the connection now.
         closes: bool,
     },
-    /// Other bytes than those sent.
+    /// Other bytes than those sent; [`Framing::take_words`] says where.
     Mismatch,
-    /// Nothing that this protocol allows here.
+    /// Nothing that this protocol allows here; [`Framing::take_words`] says which rule was broken.
     Garbage,
 }
 
@@ -84,14 +110,27 @@ impl Protocol {
     /// The protocol a load asks for.
     #[must_use]
     pub fn of(load: &Load) -> Self {
-        let payload = Payload::new(load.payload.unwrap_or_default(), load.seed);
-        match load.protocol {
+        let settings = Settings {
+            name: load.protocol,
+            host: &load.target.to_string(),
+            path: load.path.as_deref(),
+            payload: load.payload,
+            seed: load.seed,
+        };
+        Self::new(&settings)
+    }
+
+    /// The protocol that these settings describe.
+    #[must_use]
+    pub fn new(settings: &Settings<'_>) -> Self {
+        let payload = Payload::new(settings.payload.unwrap_or_default(), settings.seed);
+        match settings.name {
             ProtocolName::Echo => Self::Echo(payload),
             ProtocolName::Discard => Self::Discard(payload),
             ProtocolName::Http => {
-                Self::Http(Http::new(load.target, load.path.as_deref().unwrap_or("/")))
+                Self::Http(Http::new(settings.host, settings.path.unwrap_or("/")))
             }
-            ProtocolName::Resp => Self::Resp(Resp::new(load.payload.map(|_| payload))),
+            ProtocolName::Resp => Self::Resp(Resp::new(settings.payload.map(|_| payload))),
         }
     }
 
@@ -124,7 +163,10 @@ impl Protocol {
     pub fn receive(&self, framing: &mut Framing, id: RequestId, input: &[u8]) -> Received {
         match self {
             Self::Echo(payload) => payload.receive(framing, id, input),
-            Self::Discard(_) => Received::Garbage,
+            Self::Discard(_) => {
+                framing.say_broken("a discard server never answers", input);
+                Received::Garbage
+            }
             Self::Http(http) => http.receive(framing, input),
             Self::Resp(resp) => resp.receive(framing, id, input),
         }
@@ -145,16 +187,28 @@ fn copy_from(message: &[u8], offset: u32, out: &mut [u8]) -> usize {
     length
 }
 
-/// Matches a piece of an answer that is `total` bytes long in all, by `same(from, piece)`.
+/// Matches a piece of an answer that is `total` bytes long in all. `same(from, piece)` compares a piece, and
+/// `expected(from, out)` writes what it should be.
 fn match_piece(
     framing: &mut Framing,
     total: usize,
     input: &[u8],
     same: impl Fn(usize, &[u8]) -> bool,
+    expected: impl Fn(usize, &mut [u8]) -> usize,
 ) -> Received {
     let from = framing.matched as usize;
     let piece = &input[..(total - from).min(input.len())];
     if !same(from, piece) {
+        let equal = (0..piece.len()).take_while(|at| same(from + at, &piece[*at..=*at]));
+        let equal = equal.count();
+        let mut wanted = [0; 40];
+        let filled = expected(from + equal, &mut wanted);
+        framing.say(describe_mismatch(
+            from + equal,
+            total,
+            &piece[equal..],
+            &wanted[..filled],
+        ));
         return Received::Mismatch;
     }
     if from + piece.len() < total {
@@ -167,4 +221,12 @@ fn match_piece(
         ok: true,
         closes: false,
     }
+}
+
+fn describe_mismatch(at: usize, total: usize, received: &[u8], wanted: &[u8]) -> String {
+    format!(
+        "from byte {at} of {total} on received \"{}\", expected \"{}\"",
+        words_of(&received[..received.len().min(wanted.len())]),
+        words_of(wanted)
+    )
 }

@@ -4,7 +4,7 @@
 use std::io::Write;
 
 use super::echo::Payload;
-use super::{Framing, Received, RequestId, copy_from, match_piece};
+use super::{Framing, Received, RequestId, copy_from, match_piece, words_of};
 
 const PING: &[u8] = b"*1\r\n$4\r\nPING\r\n";
 const PONG: &[u8] = b"+PONG\r\n";
@@ -54,9 +54,13 @@ impl Resp {
             return error_line(framing, input);
         }
         match self.payload {
-            None => match_piece(framing, PONG.len(), input, |from, piece| {
-                PONG[from..from + piece.len()] == *piece
-            }),
+            None => match_piece(
+                framing,
+                PONG.len(),
+                input,
+                |from, piece| PONG[from..from + piece.len()] == *piece,
+                |from, out| copy_from(PONG, from as u32, out),
+            ),
             Some(payload) => bulk(framing, payload, id, input),
         }
     }
@@ -111,33 +115,36 @@ fn bulk(framing: &mut Framing, payload: Payload, id: RequestId, input: &[u8]) ->
     let length = payload.len(id);
     let head = Head::new(format_args!("${length}\r\n"));
     let total = head.length + length as usize + CRLF.len();
-    match_piece(framing, total, input, |from, piece| {
+    let fill =
+        |from: usize, out: &mut [u8]| fill_framed(payload, id, head.as_bytes(), from as u32, out);
+    let same = |from: usize, piece: &[u8]| {
         let mut expected = [0; 256];
         let mut done = 0;
         piece.chunks(expected.len()).all(|chunk| {
-            let filled = fill_framed(
-                payload,
-                id,
-                head.as_bytes(),
-                (from + done) as u32,
-                &mut expected[..chunk.len()],
-            );
+            let filled = fill(from + done, &mut expected[..chunk.len()]);
             done += filled;
             expected[..filled] == *chunk
         })
-    })
+    };
+    match_piece(framing, total, input, same, fill)
 }
 
 fn error_line(framing: &mut Framing, input: &[u8]) -> Received {
     let end = input.iter().position(|byte| *byte == b'\n');
     let piece = &input[..end.map_or(input.len(), |at| at + 1)];
-    if framing.held.len() + piece.len() > MAX_LINE {
+    framing
+        .held
+        .extend_from_slice(&piece[..piece.len().min(MAX_LINE + 1)]);
+    if framing.held.len() > MAX_LINE {
+        let line = std::mem::take(&mut framing.held);
+        framing.say_broken("an error line of more than 4096 bytes", &line);
         return Received::Garbage;
     }
-    framing.held.extend_from_slice(piece);
     if end.is_none() {
         return Received::More;
     }
+    let words = words_of(framing.held.trim_ascii_end());
+    framing.say(words);
     Received::Done {
         consumed: piece.len(),
         ok: false,
@@ -190,6 +197,13 @@ mod tests {
             let _ = Resp::new(None).receive(&mut framing, ID, piece);
         }
         assert_eq!(framing.take_words(), "-ERR no");
+        let mut framing = Framing::default();
+        let _ = Resp::new(None).receive(&mut framing, ID, b"+PO");
+        let _ = Resp::new(None).receive(&mut framing, ID, b"KE\r\n");
+        assert_eq!(
+            framing.take_words(),
+            "from byte 3 of 7 on received \"KE\\r\\n\", expected \"NG\\r\\n\""
+        );
         assert_eq!(feed(Resp::new(None), b"+PANG\r\n", 2), Received::Mismatch);
         let endless = vec![b'-'; MAX_LINE + 100];
         assert_eq!(feed(Resp::new(None), &endless, 300), Received::Garbage);

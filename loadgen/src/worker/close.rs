@@ -74,10 +74,9 @@ impl Worker {
     }
 
     /// The answer is not what was asked for; nothing after it can be trusted.
-    pub(super) fn wrong_answer(&mut self, slot: u32, kind: &str, input: &[u8]) {
-        self.note_failure(slot, "request", kind, || {
-            format!("received \"{}\"", words_of(input))
-        });
+    pub(super) fn wrong_answer(&mut self, slot: u32, kind: &str) {
+        let words = self.connections[slot as usize].framing.take_words();
+        self.note_failure(slot, "request", kind, || words);
         self.lose(
             slot,
             &if kind == "MISMATCH" {

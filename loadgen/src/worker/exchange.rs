@@ -298,11 +298,11 @@ impl Worker {
                     input = &input[consumed..];
                 }
                 Received::Mismatch => {
-                    self.wrong_answer(slot, "MISMATCH", input);
+                    self.wrong_answer(slot, "MISMATCH");
                     return false;
                 }
                 Received::Garbage => {
-                    self.wrong_answer(slot, "PROTOCOL", input);
+                    self.wrong_answer(slot, "PROTOCOL");
                     return false;
                 }
             }

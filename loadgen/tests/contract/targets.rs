@@ -158,7 +158,7 @@ fn nginx_serves_pages() {
     assert_eq!(missing.requests.completed, 0);
     let first = &missing.failures[0].first;
     assert!(
-        first.contains("request 0: the server answered \"status 404\""),
+        first.contains("request 0: the server answered \"HTTP/1.1 404 "),
         "{first}"
     );
 }

@@ -1,12 +1,12 @@
 //! HTTP/1.1 GET over persistent connections (RFC 9112): heads are parsed by
-//! httparse, bodies are counted and thrown away.
+//! httparse, bodies are counted and thrown away. An answer that breaks a rule is
+//! refused with the rule and the bytes that broke it.
 
-use std::mem::MaybeUninit;
-use std::net::SocketAddr;
+mod chunked;
+mod fault;
+mod head;
 
-use httparse::ParserConfig;
-
-use super::{Framing, Received, RequestId};
+use super::{Framing, Received, RequestId, words_of};
 
 /// The longest response head, and the longest line of a chunked body, in bytes.
 const MAX_HEAD: usize = 16 * 1024;
@@ -27,6 +27,8 @@ pub struct Stage {
     /// 0 before the head is read.
     status: u16,
     closes: bool,
+    /// How many bytes at the front of [`Framing::held`] are the status line of an answer that says no.
+    kept: u8,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -60,18 +62,19 @@ impl Stage {
 /// Ends the response: whether it is a success, and whether its connection ends with it.
 pub(super) fn finish(framing: &mut Framing) -> (bool, bool) {
     let stage = std::mem::take(&mut framing.http);
+    let held = std::mem::take(&mut framing.held);
     if !stage.ok() {
-        framing.held = format!("status {}", stage.status).into_bytes();
+        framing.say(words_of(&held[..usize::from(stage.kept)]));
     }
     (stage.ok(), stage.closes)
 }
 
 impl Http {
-    /// GET `path` from `target`.
+    /// GET `path` from `host`, the value of the `Host` field.
     #[must_use]
-    pub fn new(target: SocketAddr, path: &str) -> Self {
+    pub fn new(host: &str, path: &str) -> Self {
         let request = |connection: &str| {
-            format!("GET {path} HTTP/1.1\r\nHost: {target}\r\n{connection}\r\n").into_bytes()
+            format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{connection}\r\n").into_bytes()
         };
         Self {
             keep: request(""),
@@ -91,18 +94,18 @@ impl Http {
         loop {
             let rest = &input[consumed..];
             let step = match framing.http.place {
-                Place::Head => head(framing, rest),
+                Place::Head => head::head(framing, rest),
                 Place::Fixed(left) => fixed(framing, left, rest.len()),
-                Place::Chunk(left) => chunk(framing, left, rest.len()),
-                Place::ChunkEnd => line(framing, rest, chunk_end),
-                Place::ChunkSize => line(framing, rest, chunk_size),
-                Place::Trailer => line(framing, rest, trailer),
+                Place::Chunk(left) => chunked::chunk(framing, left, rest.len()),
+                Place::ChunkEnd => chunked::end(framing, rest),
+                Place::ChunkSize => chunked::line(framing, rest, chunked::size),
+                Place::Trailer => chunked::line(framing, rest, chunked::trailer),
                 Place::UntilClose => Step::Take(rest.len()),
             };
             match step {
                 Step::Take(length) => consumed += length,
                 Step::Wait => return Received::More,
-                Step::Garbage => return Received::Garbage,
+                Step::Broken => return Received::Garbage,
                 Step::End(length) => {
                     let (ok, closes) = finish(framing);
                     return Received::Done {
@@ -126,7 +129,14 @@ enum Step {
     Wait,
     /// The response ends with these bytes.
     End(usize),
-    Garbage,
+    /// A rule is broken; the framing says which.
+    Broken,
+}
+
+/// Refuses the response for breaking a rule with these bytes.
+fn broken(framing: &mut Framing, rule: &str, bytes: &[u8]) -> Step {
+    framing.say_broken(rule, bytes);
+    Step::Broken
 }
 
 fn fixed(framing: &mut Framing, left: u64, available: usize) -> Step {
@@ -135,154 +145,6 @@ fn fixed(framing: &mut Framing, left: u64, available: usize) -> Step {
     }
     framing.http.place = Place::Fixed(left - available as u64);
     Step::Take(available)
-}
-
-fn chunk(framing: &mut Framing, left: u64, available: usize) -> Step {
-    let taken = left.min(available as u64);
-    framing.http.place = if taken == left {
-        Place::ChunkEnd
-    } else {
-        Place::Chunk(left - taken)
-    };
-    Step::Take(taken as usize)
-}
-
-/// Parses the head once it is complete; most arrive in one piece and are never copied.
-fn head(framing: &mut Framing, input: &[u8]) -> Step {
-    let before = framing.held.len();
-    if before == 0
-        && let Some(step) = parse_head(framing, input)
-    {
-        return step;
-    }
-    framing
-        .held
-        .extend_from_slice(&input[..input.len().min(MAX_HEAD + 1)]);
-    let held = std::mem::take(&mut framing.held);
-    let step = if before == 0 {
-        None
-    } else {
-        parse_head(framing, &held)
-    };
-    match step {
-        Some(Step::Take(length)) => Step::Take(length - before),
-        Some(Step::End(length)) => Step::End(length - before),
-        Some(other) => other,
-        None if held.len() > MAX_HEAD => Step::Garbage,
-        None => {
-            framing.held = held;
-            Step::Wait
-        }
-    }
-}
-
-/// `None` while the head is incomplete.
-fn parse_head(framing: &mut Framing, bytes: &[u8]) -> Option<Step> {
-    // Filling 2 KiB of empty headers first would cost as much as the parsing.
-    let mut headers = [const { MaybeUninit::uninit() }; MAX_HEADERS];
-    let mut response = httparse::Response::new(&mut []);
-    let parser = ParserConfig::default();
-    let length = match parser.parse_response_with_uninit_headers(&mut response, bytes, &mut headers)
-    {
-        Ok(httparse::Status::Complete(length)) if length <= MAX_HEAD => length,
-        Ok(httparse::Status::Partial) => return None,
-        Ok(_) | Err(_) => return Some(Step::Garbage),
-    };
-    let status = response.code.unwrap_or(0);
-    if status / 100 == 1 && status != 101 {
-        return Some(Step::Take(length)); // An interim response: the real one follows.
-    }
-    let Some(stage) = stage_of(status, response.version == Some(1), response.headers) else {
-        return Some(Step::Garbage);
-    };
-    framing.http = stage;
-    Some(if stage.place == Place::Fixed(0) {
-        Step::End(length)
-    } else {
-        Step::Take(length)
-    })
-}
-
-/// How the body is delimited (RFC 9112 §6.3); `None` if the head contradicts itself.
-fn stage_of(status: u16, version_1_1: bool, headers: &[httparse::Header<'_>]) -> Option<Stage> {
-    let (mut length, mut chunked, mut closes) = (None, false, !version_1_1);
-    for header in headers {
-        let value = header.value.trim_ascii();
-        if header.name.eq_ignore_ascii_case("content-length") {
-            // A field that was sent twice may have become one with a list (RFC 9110 §8.6).
-            for item in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
-                let digits = item.iter().all(u8::is_ascii_digit).then_some(item)?;
-                let parsed = std::str::from_utf8(digits).ok()?.parse::<u64>().ok()?;
-                if length.is_some_and(|earlier| earlier != parsed) {
-                    return None;
-                }
-                length = Some(parsed);
-            }
-        } else if header.name.eq_ignore_ascii_case("transfer-encoding") {
-            chunked = value.to_ascii_lowercase().ends_with(b"chunked");
-        } else if header.name.eq_ignore_ascii_case("connection") {
-            let lists = |word: &[u8]| {
-                let mut items = value.split(|byte| *byte == b',');
-                items.any(|item| item.trim_ascii().eq_ignore_ascii_case(word))
-            };
-            closes = lists(b"close") || (closes && !lists(b"keep-alive"));
-        }
-    }
-    let place = match (chunked, length) {
-        _ if matches!(status, 101 | 204 | 304) => Place::Fixed(0),
-        (true, _) => Place::ChunkSize,
-        (false, Some(length)) => Place::Fixed(length),
-        (false, None) => Place::UntilClose,
-    };
-    Some(Stage {
-        place,
-        status,
-        closes: closes || place == Place::UntilClose,
-    })
-}
-
-/// Gathers one line of a chunked body and hands it, without its CRLF, to `act`.
-fn line(framing: &mut Framing, input: &[u8], act: fn(&mut Framing, &[u8]) -> Option<bool>) -> Step {
-    let Some(end) = input.iter().position(|byte| *byte == b'\n') else {
-        if framing.held.len() + input.len() > MAX_HEAD {
-            return Step::Garbage;
-        }
-        framing.held.extend_from_slice(input);
-        return Step::Wait;
-    };
-    let mut whole = std::mem::take(&mut framing.held);
-    whole.extend_from_slice(&input[..end]);
-    if whole.len() > MAX_HEAD || whole.pop() != Some(b'\r') {
-        return Step::Garbage;
-    }
-    match act(framing, &whole) {
-        Some(true) => Step::End(end + 1),
-        Some(false) => Step::Take(end + 1),
-        None => Step::Garbage,
-    }
-}
-
-fn chunk_size(framing: &mut Framing, line: &[u8]) -> Option<bool> {
-    let digits = line.split(|byte| *byte == b';').next()?.trim_ascii();
-    let digits = std::str::from_utf8(digits)
-        .ok()
-        .filter(|text| text.bytes().all(|b| b.is_ascii_hexdigit()))?;
-    let size = u64::from_str_radix(digits, 16).ok()?;
-    framing.http.place = if size == 0 {
-        Place::Trailer
-    } else {
-        Place::Chunk(size)
-    };
-    Some(false)
-}
-
-fn chunk_end(framing: &mut Framing, line: &[u8]) -> Option<bool> {
-    framing.http.place = Place::ChunkSize;
-    line.is_empty().then_some(false)
-}
-
-fn trailer(_: &mut Framing, line: &[u8]) -> Option<bool> {
-    Some(line.is_empty())
 }
 
 #[cfg(test)]
@@ -298,7 +160,7 @@ mod tests {
     };
 
     fn http() -> Http {
-        Http::new("127.0.0.1:80".parse().expect("an address"), "/a")
+        Http::new("127.0.0.1:80", "/a")
     }
 
     /// Feeds an answer in pieces; returns the last result and how much was consumed in all.
@@ -328,6 +190,10 @@ mod tests {
     }
 
     const ANSWERS: &[&[u8]] = &[
+        b"HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\n\r\nHTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi",
+        b"HTTP/1.1 503 Service Unavailable\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbusy\r\n0\r\n\r\n",
+        b"HTTP/1.1 304 Not Modified\r\nContent-Length: 500\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\nContent-Length: 9\r\n\r\n00a ; x=\"y\"\r\n0123456789\r\n000\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
         b"HTTP/1.1 204 No Content\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
@@ -373,7 +239,7 @@ mod tests {
         let (head, body) = (b"HTTP/1.1 404 No\r\nContent-Length: 2\r\n\r\n", b"no");
         assert_eq!(http().receive(&mut framing, head), Received::More);
         assert_eq!(http().receive(&mut framing, body), done(false, false, 2));
-        assert_eq!(framing.take_words(), "status 404");
+        assert_eq!(framing.take_words(), "HTTP/1.1 404 No");
         for (status, ok) in [
             ("000", false),
             ("101", false),
@@ -391,6 +257,121 @@ mod tests {
             Received::More
         );
         assert!(framing.http.ends_at_eof());
+    }
+
+    /// What is said of an answer that comes in two pieces.
+    fn words(answer: &[u8], cut: usize) -> (Received, String) {
+        let mut framing = Framing::default();
+        let mut received = http().receive(&mut framing, &answer[..cut]);
+        if received == Received::More {
+            received = http().receive(&mut framing, &answer[cut..]);
+        }
+        (received, framing.take_words())
+    }
+
+    #[test]
+    fn a_refusal_keeps_its_status_line_over_every_split_of_its_body() {
+        let answer = ANSWERS[1];
+        for cut in 1..answer.len() {
+            let (received, words) = words(answer, cut);
+            assert!(
+                matches!(received, Received::Done { ok: false, .. }),
+                "{cut}: {received:?}"
+            );
+            assert_eq!(words, "HTTP/1.1 503 Service Unavailable", "{cut}");
+        }
+    }
+
+    #[test]
+    fn a_broken_rule_is_named_with_the_bytes_that_broke_it() {
+        let head = |lines: &str| format!("HTTP/1.1 200 OK\r\n{lines}\r\n\r\n").into_bytes();
+        let many = (0..300)
+            .map(|n| format!("X-{n}: y\r\n"))
+            .collect::<String>();
+        let chunks = |body: &str| head(&format!("Transfer-Encoding: chunked\r\n\r\n{body}"));
+        let table: [(Vec<u8>, &str); 17] = [
+            (
+                head(&format!("A: b\r\nX-Long: {}", "y".repeat(17_000))),
+                "a head of more than 16384 bytes, in the line: \"X-Long: yyy",
+            ),
+            (
+                head(&many),
+                "more than 256 header lines; the 257th: \"X-256: y\"",
+            ),
+            (
+                head("A: b\r\n folded"),
+                "a header folded over two lines, which RFC 9112 §5.2 forbids: \" folded\"",
+            ),
+            (
+                head("A: b\r\nno colon"),
+                "a header name with a character that none may have: \"no colon\"",
+            ),
+            (
+                head("A: b\r\nnocolon"),
+                "a header line without a colon: \"nocolon\"",
+            ),
+            (
+                head("A: b\r\nB : c"),
+                "a header name with a character that none may have: \"B : c\"",
+            ),
+            (
+                head("A: b\r\nB: \u{1}"),
+                "a header value with a control character: \"B: \\x01\"",
+            ),
+            (
+                head("Content-Length: 12 bytes"),
+                "a Content-Length that is no number: \"12 bytes\"",
+            ),
+            (
+                head("Content-Length: "),
+                "a Content-Length that is no number: \"\"",
+            ),
+            (
+                head("Content-Length: 1\r\nContent-Length: 2"),
+                "a Content-Length that contradicts the one before: \"2\"",
+            ),
+            (
+                b"HTTP/2 200\r\n\r\n".to_vec(),
+                "an answer that does not begin with HTTP/1.1 or HTTP/1.0: \"HTTP/2 200\"",
+            ),
+            (
+                b"GET / HTTP/1.1\r\n\r\n".to_vec(),
+                "an answer that does not begin with HTTP/1.1 or HTTP/1.0: \"GET / HTTP/1.1\"",
+            ),
+            (
+                b"HTTP/1.1 2OO OK\r\n\r\n".to_vec(),
+                "a status line without a status of three digits: \"HTTP/1.1 2OO OK\"",
+            ),
+            (
+                chunks("+5\r\nhello\r\n0\r\n"),
+                "a chunk size that is no hexadecimal number: \"+5\"",
+            ),
+            (
+                chunks("5\r\nhello, world"),
+                "a chunk that is longer than its size says, by: \", world",
+            ),
+            (
+                chunks("5\nhello\r\n0\r\n"),
+                "a line of a chunked body that does not end with CR LF: \"5\"",
+            ),
+            (
+                chunks("0\r\nno trailer\r\n"),
+                "a trailer line without a colon: \"no trailer\"",
+            ),
+        ];
+        for (answer, expected) in table {
+            let (received, said) = words(&answer, answer.len());
+            assert_eq!(received, Received::Garbage, "{expected}");
+            assert!(said.starts_with(expected), "{said}\ninstead of\n{expected}");
+            // However it is cut, the same kind of answer is refused.
+            for cut in [1, answer.len() / 2, answer.len() - 1] {
+                assert_eq!(
+                    words(&answer, cut).0,
+                    Received::Garbage,
+                    "{expected} cut at {cut}"
+                );
+            }
+        }
     }
 
     #[test]
@@ -430,6 +411,16 @@ mod tests {
             let ended = matches!(received, Received::Done { .. });
             prop_assert!(ended);
             prop_assert_eq!(consumed, ANSWERS[first].len());
+        }
+
+        #[test]
+        fn an_answer_that_comes_byte_by_byte_is_the_same(which in 0..ANSWERS.len(), size in 1usize..9) {
+            let answer = ANSWERS[which];
+            let cuts: Vec<usize> = (0..answer.len()).step_by(size).collect();
+            let (received, consumed) = feed(answer, &cuts);
+            let ended = matches!(received, Received::Done { .. });
+            prop_assert!(ended);
+            prop_assert_eq!(consumed, answer.len());
         }
 
         #[test]
