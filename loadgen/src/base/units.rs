@@ -17,30 +17,30 @@ pub const MIN_RATE_PER_S: f64 = 0.001;
 /// Nanoseconds in a second.
 pub const SECOND_NS: u64 = 1_000_000_000;
 
-/// Reads a count such as `512`, `10k` (10 000) or `1m` (1 000 000).
+/// Reads a count such as `512`, `10k` (10 000) or `1m` (1 000 000), and as [`format_count`] writes it: `10 000`.
 ///
 /// # Errors
 /// A sentence for the user when the text is not a whole number or overflows.
 pub fn parse_count(text: &str) -> Result<u64, String> {
     let (digits, unit) = split_suffix(text);
-    let number: u64 = digits
-        .parse()
-        .map_err(|_| format!("`{text}` is not a whole number (try 500, 10k or 1m)"))?;
+    let number: u64 = without_gaps(digits)
+        .and_then(|digits| digits.parse().ok())
+        .ok_or_else(|| format!("`{text}` is not a whole number (try 500, 10k or 1m)"))?;
     number
         .checked_mul(unit)
         .ok_or_else(|| format!("`{text}` does not fit in 64 bits"))
 }
 
-/// Reads a rate in events per second, such as `1500`, `0.5` or `60k`.
+/// Reads a rate in events per second, such as `1500`, `0.5` or `60k`, and as [`format_rate`] writes it: `276 012/s`.
 ///
 /// # Errors
 /// A sentence for the user unless the rate is a number above 0 and at most
 /// [`MAX_RATE_PER_S`]; `NaN` and `inf` are refused.
 pub fn parse_rate(text: &str) -> Result<f64, String> {
-    let (digits, unit) = split_suffix(text);
-    let number: f64 = digits
-        .parse()
-        .map_err(|_| format!("`{text}` is not a rate (try 1500, 0.5 or 60k, per second)"))?;
+    let (digits, unit) = split_suffix(text.strip_suffix("/s").unwrap_or(text));
+    let number: f64 = without_gaps(digits)
+        .and_then(|digits| digits.parse().ok())
+        .ok_or_else(|| format!("`{text}` is not a rate (try 1500, 0.5 or 60k, per second)"))?;
     let rate_per_s = number * unit as f64;
     if (MIN_RATE_PER_S..=MAX_RATE_PER_S).contains(&rate_per_s) {
         Ok(rate_per_s)
@@ -139,6 +139,19 @@ fn three_figures(value: f64, unit: &str) -> String {
     format!("{value:.decimals$} {unit}")
 }
 
+/// The digits without the gaps of [`format_count`]; `None` where a gap stands elsewhere.
+fn without_gaps(digits: &str) -> Option<String> {
+    let mut groups = digits.split(' ');
+    let first = groups.next()?;
+    let regular = groups.all(|group| {
+        let whole = group.split('.').next().unwrap_or(group);
+        whole.len() == 3 && whole.bytes().all(|byte| byte.is_ascii_digit())
+    });
+    let has_gap = first.len() < digits.len();
+    let fits = !has_gap || (1..=3).contains(&first.len());
+    (regular && fits).then(|| digits.replace(' ', ""))
+}
+
 fn split_suffix(text: &str) -> (&str, u64) {
     match text.strip_suffix(['k', 'K']) {
         Some(digits) => (digits, 1_000),
@@ -158,6 +171,7 @@ mod tests {
         assert_eq!(parse_count("10k"), Ok(10_000));
         assert_eq!(parse_count("1m"), Ok(1_000_000));
         assert_eq!(parse_count("7"), Ok(7));
+        assert_eq!(parse_count(&format_count(10_000)), Ok(10_000));
         for bad in [
             "",
             "k",
@@ -165,6 +179,7 @@ mod tests {
             "1.5",
             "NaN",
             "1e3",
+            "10 00",
             "99999999999999999999",
             "18446744073709551615k",
         ] {
@@ -176,8 +191,20 @@ mod tests {
     fn rates_are_finite_and_positive() {
         assert_eq!(parse_rate("60k"), Ok(60_000.0));
         assert_eq!(parse_rate("0.5"), Ok(0.5));
-        for bad in ["0", "-1", "NaN", "inf", "1e308", "1e8", "", "fast"] {
+        for bad in [
+            "0", "-1", "NaN", "inf", "1e308", "1e8", "", "fast", "/s", "5/m", "1 0", "1 0000/s",
+            "1000 000", " 200", "200 /s", "1/s/s",
+        ] {
             assert!(parse_rate(bad).is_err(), "{bad} was accepted");
+        }
+    }
+
+    #[test]
+    fn a_rate_is_read_as_the_tables_print_it() {
+        assert_eq!(parse_rate("200/s"), Ok(200.0));
+        assert_eq!(parse_rate("60k/s"), Ok(60_000.0));
+        for rate_per_s in [0.5, 3.0, 99.25, 201.0, 1000.0, 276_012.0, 9_999_999.0] {
+            assert_eq!(parse_rate(&format_rate(rate_per_s)), Ok(rate_per_s));
         }
     }
 
