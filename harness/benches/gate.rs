@@ -8,13 +8,12 @@
 //! `TENK_BENCH_BLOCKS` (100) sets the pools' size. The trials are kept in results/gate and results/gate/closed-loop;
 //! `-- --from DIR` judges those of an earlier pool again, and measures nothing.
 
-use harness::gate::decide::{Question, Verdict, answers, is_precise, is_time_to_look};
-use harness::gate::metric::METRICS;
-use harness::gate::pairs::is_disturbed;
-use harness::load_rows::load;
-use harness::row::Row;
-use harness::stats::ranking::{Standing, rankings};
-use harness::stats::walsh::hodges_lehmann;
+use harness::analysis::decide::{Question, Verdict, answers, is_precise, is_time_to_look};
+use harness::analysis::stats::ranking::{Standing, rankings};
+use harness::analysis::stats::walsh::hodges_lehmann;
+use harness::model::metrics::METRICS;
+use harness::model::row::{Row, is_disturbed};
+use harness::store::load_rows::load;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -190,7 +189,7 @@ fn usable(rows: &[Option<&Row>; 4]) -> Option<[f64; 4]> {
 }
 
 fn standard_deviation(x: &[f64]) -> f64 {
-    harness::stats::power::standard_deviation(x).unwrap_or(f64::NAN)
+    harness::analysis::stats::power::standard_deviation(x).unwrap_or(f64::NAN)
 }
 
 /// What gates drawn from the pool say.

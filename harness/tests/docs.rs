@@ -41,7 +41,7 @@ fn ci_runs_the_readmes_two_commands() {
 
 #[test]
 fn every_verdict_code_is_explained() {
-    let judge = include_str!("../src/judge.rs");
+    let judge = include_str!("../src/judge/mod.rs");
     let code = |text: &str| -> Vec<String> {
         text.match_indices("W")
             .filter_map(|(at, _)| text.get(at..at + 3))

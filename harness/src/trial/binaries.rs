@@ -1,7 +1,7 @@
 //! The programs under measurement: built in release by the cargo that started the harness, or found beside the
 //! harness when it is installed, then copied into a private folder so that nothing can change them during a run.
 
-use crate::error::Failure;
+use crate::base::error::Failure;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;

@@ -6,7 +6,9 @@
 //! single-threaded it may create a user namespace, so that the same recipe serves root and everyone else.
 
 use super::probe;
-use crate::sys;
+use crate::base::machine::read_sysctls;
+use crate::base::sys;
+use crate::model::network::Network;
 use loadgen::flags::ProtocolName;
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, CpuSet, sched_setaffinity, setns, unshare};
@@ -21,14 +23,6 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
-
-/// The sysctls that decide how many connections fit, copied from the host into a private namespace.
-pub const NETWORK_SYSCTLS: [&str; 4] = [
-    "net/core/somaxconn",
-    "net/ipv4/ip_local_port_range",
-    "net/ipv4/tcp_tw_reuse",
-    "net/ipv4/tcp_max_syn_backlog",
-];
 
 /// Everything the launched process needs to know, passed as one JSON argument.
 #[derive(Debug, Serialize, Deserialize)]
@@ -45,26 +39,6 @@ pub struct Launch {
     pub announce: bool,
     /// What to become.
     pub action: Action,
-}
-
-/// The network a launched process lives in.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Network {
-    /// The host's own.
-    Host,
-    /// A new private namespace; without `required`, the host's where the kernel refuses.
-    Private {
-        /// Fail rather than fall back.
-        required: bool,
-        /// (path below /proc/sys, value) to copy in.
-        sysctls: Vec<(String, String)>,
-    },
-    /// The namespace of a process that is already running.
-    Of {
-        /// Its process id.
-        pid: u32,
-    },
 }
 
 /// What a launched process becomes.
@@ -131,17 +105,6 @@ pub fn main(spec: &str) -> io::Result<()> {
             Duration::from_millis(timeout_ms),
         ),
     }
-}
-
-/// The values of [`NETWORK_SYSCTLS`] in force for the calling process; unreadable ones are left out.
-pub fn read_sysctls() -> Vec<(String, String)> {
-    NETWORK_SYSCTLS
-        .iter()
-        .filter_map(|key| {
-            let value = fs::read_to_string(Path::new("/proc/sys").join(key)).ok()?;
-            Some((key.to_string(), value.trim().replace('\t', " ")))
-        })
-        .collect()
 }
 
 /// Asks for SIGKILL when the parent ends (PR_SET_PDEATHSIG, kept across exec), and leaves if it already has.

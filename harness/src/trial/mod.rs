@@ -5,6 +5,7 @@
 
 pub mod binaries;
 pub mod cgroup;
+pub mod environment;
 pub mod launch;
 pub mod phases;
 pub mod probe;
@@ -12,11 +13,13 @@ pub mod procfs;
 pub mod server;
 pub mod strangers;
 
-use crate::error::Failure;
-use crate::plan::{Plan, Subject, TrialPlan};
+use crate::base::error::Failure;
+use crate::model::arm::Subject;
+use crate::model::network::Network;
+use crate::plan::{Plan, TrialPlan};
 use binaries::Binaries;
 use cgroup::CpuTime;
-use launch::{Action, Launch, Launched, Network};
+use launch::{Action, Launch, Launched};
 use loadgen::flags::Close;
 use loadgen::outcome::Outcome;
 use nix::sys::resource::{UsageWho, getrusage};

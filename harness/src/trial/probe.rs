@@ -1,34 +1,9 @@
 //! One verified exchange with a server, to know that it serves before and after the measuring.
 
 use loadgen::flags::ProtocolName;
-use serde::{Deserialize, Serialize};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
-
-/// What a server does with the bytes it is sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum, Default)]
-#[serde(rename_all = "snake_case")]
-pub enum Service {
-    /// Sends them back.
-    #[default]
-    Echo,
-    /// Reads and never answers.
-    Discard,
-    /// Answers HTTP/1.1 requests.
-    Http,
-}
-
-impl Service {
-    /// The name in flags and rows.
-    pub fn name(self) -> &'static str {
-        match self {
-            Service::Echo => "echo",
-            Service::Discard => "discard",
-            Service::Http => "http",
-        }
-    }
-}
 
 /// Bytes that a probe sends to an echo or discard server.
 pub const PROBE_BYTES: &[u8] = b"tenk probe: one exchange, every byte compared\n";

@@ -1,8 +1,9 @@
 //! A server under measurement: started, watched, measured with all its children, and ended with all of them.
 
 use super::cgroup::{CpuTime, Group};
-use super::launch::{Action, Launch, Launched, Network};
+use super::launch::{Action, Launch, Launched};
 use super::procfs;
+use crate::model::network::Network;
 use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;

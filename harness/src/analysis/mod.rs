@@ -1,0 +1,7 @@
+//! What the rows say: pure functions of what the store holds.
+
+pub mod decide;
+pub mod noise;
+pub mod stats;
+pub mod summary;
+pub mod threshold;

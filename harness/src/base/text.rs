@@ -1,0 +1,62 @@
+//! Text that came from somewhere else, made safe to show; figures in words.
+
+use std::time::Duration;
+
+/// Text from a command line or another program, without anything that a terminal would obey.
+pub fn printable(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).collect()
+}
+
+/// Text with every control character written out (`\u{1b}`), so that no reader of the file obeys it.
+pub fn visible(text: &str) -> String {
+    let written_out = |c: char| match c.is_control() {
+        true => c.escape_unicode().to_string(),
+        false => c.to_string(),
+    };
+    text.chars().map(written_out).collect()
+}
+
+/// Text from a command line or a server, with everything written out that a reader would obey instead of showing.
+pub fn shown(text: &str) -> String {
+    let obeyed = |c: char| {
+        let bidirectional = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        c.is_control() || bidirectional
+    };
+    let written_out = |c: char| match obeyed(c) {
+        true => c.escape_unicode().to_string(),
+        false => c.to_string(),
+    };
+    text.chars().map(written_out).collect()
+}
+
+/// A relative change with its sign: `+9.8 %`.
+pub fn percent(change: f64) -> String {
+    // What rounds to nothing has no sign.
+    let tenths = (change * 1000.0).round() / 10.0;
+    format!("{:+.1} %", tenths + 0.0)
+}
+
+/// A length of time as precise as an estimate is: `45s`, `4m 10s`, `1h 20m`.
+pub fn about(time: Duration) -> String {
+    let exact_s = time.as_secs_f64().round() as u64;
+    let step_s = match exact_s {
+        0..120 => 1,
+        120..600 => 10,
+        600..7200 => 60,
+        _ => 600,
+    };
+    let rounded_s = exact_s.saturating_add(step_s / 2) / step_s * step_s;
+    humantime::format_duration(Duration::from_secs(rounded_s)).to_string()
+}
+
+/// Text as part of a file's name.
+pub fn file_name(text: &str) -> String {
+    let allowed = |c: char| {
+        if c.is_ascii_alphanumeric() || "-._=".contains(c) {
+            c
+        } else {
+            '_'
+        }
+    };
+    text.chars().map(allowed).collect()
+}

@@ -1,0 +1,110 @@
+//! The command line of `harness gate`.
+
+use crate::cli::{OutputFlags, PlaceFlags};
+use crate::model::metrics::Gated;
+use crate::model::service::Service;
+use clap::{Args, ValueEnum};
+use loadgen::flags::LoadFlags;
+use loadgen::units::{parse_count, parse_duration, parse_rate};
+use std::time::Duration;
+
+/// Two builds of a server, under which load, for how long, and what decides.
+#[derive(Args, Debug, Clone)]
+pub struct GateFlags {
+    /// The old side: a revision, or a folder with a checkout
+    #[arg(
+        long,
+        value_name = "REV|DIR",
+        required_unless_present = "base_cmd",
+        help_heading = "Sides"
+    )]
+    pub base: Option<String>,
+    /// The new side: a revision, a folder, or `worktree` for the sources you are in, changes included
+    /// [default: worktree]
+    #[arg(long, value_name = "REV|DIR|worktree", help_heading = "Sides")]
+    pub head: Option<String>,
+    /// Any server program as the old side, instead of a model; {addr} {host} {port} and {dir} are filled in
+    #[arg(
+        long,
+        value_name = "CMD",
+        requires = "head_cmd",
+        conflicts_with = "model",
+        help_heading = "Sides"
+    )]
+    pub base_cmd: Option<String>,
+    /// Any server program as the new side
+    #[arg(
+        long,
+        value_name = "CMD",
+        requires = "base_cmd",
+        help_heading = "Sides"
+    )]
+    pub head_cmd: Option<String>,
+    /// Build each side with this, run in its folder, which is also {dir}
+    #[arg(
+        long,
+        value_name = "CMD",
+        requires = "base_cmd",
+        requires = "base",
+        help_heading = "Sides"
+    )]
+    pub build: Option<String>,
+
+    /// Models to compare in both builds: NAME[:key=value,…],… (see `harness list`) [default: epoll]
+    #[arg(long, value_name = "LIST", help_heading = "Load")]
+    pub model: Vec<String>,
+    /// Connections, one or several numbers
+    #[arg(long, value_name = "COUNT,…", default_value = "50", value_delimiter = ',', value_parser = parse_count, help_heading = "Load")]
+    pub conns: Vec<u64>,
+    /// Requests per second, the same for both sides; absent: a quarter of what the slower one can do, found out first
+    #[arg(long, value_name = "PER_S", value_parser = parse_rate, help_heading = "Load")]
+    pub rate: Option<f64>,
+    /// Requests before a connection is closed and replaced; absent: long-lived
+    #[arg(long, value_name = "COUNT,…", value_delimiter = ',', value_parser = parse_count, help_heading = "Load")]
+    pub requests_per_conn: Vec<u64>,
+    /// What the models do with bytes; sets the protocol [default: echo]
+    #[arg(long, value_enum, help_heading = "Load")]
+    pub service: Option<Service>,
+
+    /// All other settings of the load.
+    #[command(flatten)]
+    pub load: LoadFlags,
+
+    /// What decides, as METRIC:MARGIN, such as requests_per_s:5%; may be repeated
+    /// [default: server_cpu_us_per_request:3%]
+    #[arg(long, value_name = "METRIC:MARGIN", help_heading = "Decision")]
+    pub gate: Vec<Gated>,
+    /// Time for the blocks; they end earlier when every interval is narrow enough to decide
+    #[arg(long, value_name = "TIME", default_value = "12m", value_parser = parse_duration, help_heading = "Decision")]
+    pub budget: Duration,
+    /// Blocks per cell, at most
+    #[arg(long, value_name = "COUNT", default_value = "100", value_parser = parse_count, help_heading = "Decision")]
+    pub blocks: u64,
+    /// What else fails the gate: exit code 98 where nothing was shown either way
+    #[arg(long, value_enum, value_name = "WHAT", help_heading = "Decision")]
+    pub fail_on: Option<FailOn>,
+    /// Load before the window of every trial, not reported
+    #[arg(long, value_name = "TIME", default_value = "300ms", value_parser = parse_duration, help_heading = "Decision")]
+    pub warmup: Duration,
+    /// The measured window of every trial
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = parse_duration, help_heading = "Decision")]
+    pub duration: Duration,
+    /// Seed of the order of trials and of everything random in them; absent: drawn, and recorded
+    #[arg(long, value_name = "NUMBER", help_heading = "Decision")]
+    pub seed: Option<u64>,
+
+    /// Where trials run.
+    #[command(flatten)]
+    pub place: PlaceFlags,
+
+    /// Where results go.
+    #[command(flatten)]
+    pub output: OutputFlags,
+}
+
+/// What fails a gate besides a regression.
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailOn {
+    /// A gated figure of which nothing was shown.
+    Inconclusive,
+}

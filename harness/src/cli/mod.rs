@@ -1,0 +1,502 @@
+//! The command line as it was typed. What it means is decided in [`crate::plan`], once.
+
+pub mod calibrate;
+pub mod compare;
+pub mod config;
+pub mod export;
+pub mod gate;
+pub mod rate;
+pub mod threshold;
+
+use crate::base::error::{Failure, did_you_mean};
+use crate::base::terminal::{eprintln, say};
+use crate::base::text::printable;
+use crate::model::service::Service;
+use calibrate::CalibrateFlags;
+use clap::builder::PossibleValuesParser;
+use clap::{
+    ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
+};
+use clap_complete::Shell;
+use compare::CompareFlags;
+use export::Export;
+use gate::GateFlags;
+use ipnet::IpNet;
+use loadgen::flags::{CpuList, LoadFlags, PayloadSize};
+use loadgen::units::{parse_count, parse_duration};
+use rate::Rate;
+use servers::models;
+use std::ffi::OsString;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::time::Duration;
+use threshold::Threshold;
+
+const AFTER_HELP: &str = "\
+Scenarios (`harness list` says how long each takes, `harness --scenario NAME --dry-run` shows all):
+  quick         the main models at 50 and 1 000 connections
+  idle-scaling  one active connection among 100 to 5 000 silent ones, at a rate that all can bear
+  churn         a new connection for every request
+  full          every model from 1 to 10 000 connections
+
+Examples:
+  harness --model epoll --conns 10000
+  harness --model all --conns 50,1000 --repeat 6
+  harness --model process,thread,epoll --conns 50 --requests-per-conn 1
+  harness --server 'redis-server --port {port}' --protocol resp
+  harness --scenario quick --dry-run
+  harness --config tenk.toml --scenario mine --conns 500
+  harness list
+
+Every flag of a run can also be set as an environment variable (--client-cpus as TENK_CLIENT_CPUS)
+and as a key of the --config file (client-cpus = \"0\"); sub-commands take neither. What is typed wins
+over the environment, that over the scenario, that over the top level of the file.";
+
+/// How the variables begin that stand for flags.
+const VARIABLES: &str = "TENK_";
+
+/// Which TCP server concurrency model should I use on this machine, and how far does it go?
+#[derive(Parser, Debug)]
+#[command(
+    name = "harness",
+    version,
+    args_conflicts_with_subcommands = true,
+    max_term_width = 100,
+    after_help = AFTER_HELP
+)]
+pub struct Cli {
+    /// What to do instead of a run.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// The run.
+    #[command(flatten)]
+    pub run: RunFlags,
+}
+
+/// Everything that is not a run.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// List the models and the scenarios
+    List {
+        /// Every model's axes, wall, variants and manual pages
+        #[arg(long)]
+        long: bool,
+    },
+    /// Say what this machine allows, what N connections need, and what mends the difference; changes nothing
+    Doctor(DoctorFlags),
+    /// Print a shell's completions, such as `harness completions bash > ~/.local/share/bash-completion/completions/harness`
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Make the charts and reports of a saved run again; print it, export it, check it against thresholds
+    Report(ReportFlags),
+    /// Hold two saved runs of this machine against each other
+    Compare(CompareFlags),
+    /// Did this change make the server slower? Two builds measured in pairs, for CI: exit code 99 if it did
+    Gate(Box<GateFlags>),
+    /// Measure one server against itself: how far apart this machine's figures lie when nothing has changed
+    Calibrate(CalibrateFlags),
+    /// Enter the namespace, groups and CPUs of a measured process and become it
+    #[command(hide = true)]
+    Launch {
+        /// A `Launch` as JSON.
+        spec: String,
+    },
+}
+
+/// What to run, how often, where, and what to do with the result.
+#[derive(Args, Debug, Clone)]
+pub struct RunFlags {
+    /// Read flags from this TOML file: each key is a long flag without the dashes in front (requests-per-conn = 1,
+    /// conns = [50, 1000]), at the top level or in a table [scenario.NAME]
+    #[arg(long, value_name = "FILE", help_heading = "What to compare")]
+    pub config: Option<PathBuf>,
+    /// Take the flags of a scenario: one of the file's, or one of those named below
+    #[arg(long, value_name = "NAME", help_heading = "What to compare")]
+    pub scenario: Option<String>,
+    /// The command line with what the environment, the file and the scenario add, for whoever runs it again.
+    #[arg(skip)]
+    pub command: Vec<String>,
+    /// Models to run: NAME[:key=value,…],… or all (see `harness list`)
+    #[arg(long, value_name = "LIST", help_heading = "What to compare")]
+    pub model: Vec<String>,
+    /// Any server program beside them, started for every trial; {addr} {host} {port} {dir} are filled in
+    #[arg(long, value_name = "CMD", help_heading = "What to compare")]
+    pub server: Vec<String>,
+    /// A server that is already running, HOST:PORT
+    #[arg(long, value_name = "ADDR", value_parser = parse_target, help_heading = "What to compare")]
+    pub target: Option<SocketAddr>,
+    /// The running server's process, for its CPU time and memory
+    #[arg(long, value_name = "PID", help_heading = "What to compare")]
+    pub pid: Option<u32>,
+    /// Connections, one or several numbers (10k = 10 000)
+    #[arg(long, value_name = "COUNT,…", default_value = "50", value_delimiter = ',', value_parser = parse_count, help_heading = "What to compare")]
+    pub conns: Vec<u64>,
+    /// Requests before a connection is closed and replaced; absent: long-lived, 1: short-lived
+    #[arg(long, value_name = "COUNT,…", value_delimiter = ',', value_parser = parse_count, help_heading = "What to compare")]
+    pub requests_per_conn: Vec<u64>,
+    /// Bytes per request [default: 64]
+    #[arg(
+        long,
+        value_name = "BYTES,…",
+        value_delimiter = ',',
+        help_heading = "What to compare"
+    )]
+    pub payload: Vec<PayloadSize>,
+    /// Silent connections beside the active ones
+    #[arg(long, value_name = "COUNT,…", value_delimiter = ',', value_parser = parse_count, help_heading = "What to compare")]
+    pub idle: Vec<u64>,
+    /// Requests per second over all connections (open loop); `auto`: 70 % of what the slowest can do, found out first;
+    /// absent: closed loop
+    #[arg(
+        long,
+        value_name = "PER_S,…|auto",
+        value_delimiter = ',',
+        help_heading = "What to compare"
+    )]
+    pub rate: Vec<Rate>,
+    /// What the servers do with bytes; sets the protocol [default: echo]
+    #[arg(long, value_enum, help_heading = "What to compare")]
+    pub service: Option<Service>,
+    /// CPU work for every request, such as 50us or 400ns; calibrated once, the same iterations for every model
+    #[arg(long, value_name = "TIME,…", value_delimiter = ',', value_parser = parse_duration, help_heading = "What to compare")]
+    pub work: Vec<Duration>,
+    /// A blocking call for every request, such as 1ms
+    #[arg(long, value_name = "TIME,…", value_delimiter = ',', value_parser = parse_duration, help_heading = "What to compare")]
+    pub block: Vec<Duration>,
+    /// Workers of models that have a pool, and processes or loops of those that have several
+    #[arg(long, value_name = "COUNT", value_parser = parse_count, help_heading = "What to compare")]
+    pub workers: Option<u64>,
+
+    /// All settings of the load that are not compared.
+    #[command(flatten)]
+    pub load: LoadFlags,
+
+    /// Trials of every model under every workload, each with a fresh server
+    #[arg(long, value_name = "COUNT", default_value = "3", value_parser = parse_count, help_heading = "Trials")]
+    pub repeat: u64,
+    /// Load before the window, not reported
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = parse_duration, help_heading = "Trials")]
+    pub warmup: Duration,
+    /// The measured window of every trial
+    #[arg(long, value_name = "TIME", default_value = "3s", value_parser = parse_duration, help_heading = "Trials")]
+    pub duration: Duration,
+    /// Seed of the order of trials and of everything random in them; absent: drawn, and recorded
+    #[arg(long, value_name = "NUMBER", help_heading = "Trials")]
+    pub seed: Option<u64>,
+
+    /// Where trials run.
+    #[command(flatten)]
+    pub place: PlaceFlags,
+
+    /// Permit a --target in this network; without it only loopback is
+    #[arg(long, value_name = "CIDR", help_heading = "Place")]
+    pub allow_target: Vec<IpNet>,
+
+    /// Where results go.
+    #[command(flatten)]
+    pub output: OutputFlags,
+    /// What the median over trials must reach, such as 'response_p99_ns<5ms' or 'errors==0'; exit code 99 if it
+    /// does not; may be repeated
+    #[arg(long, value_name = "COLUMN<VALUE", help_heading = "Output")]
+    pub threshold: Vec<Threshold>,
+}
+
+/// Where trials run.
+#[derive(Args, Debug, Clone)]
+pub struct PlaceFlags {
+    /// CPUs of the server, such as 0 or 0,2-3 [default: the first half]
+    #[arg(long, value_name = "LIST", help_heading = "Place")]
+    pub server_cpus: Option<CpuList>,
+    /// CPUs of the load generator [default: the other half]
+    #[arg(long, value_name = "LIST", help_heading = "Place")]
+    pub client_cpus: Option<CpuList>,
+    /// A private network namespace for every trial: its own ports, TIME_WAITs and counters
+    #[arg(long, value_enum, default_value_t, help_heading = "Place")]
+    pub netns: Netns,
+}
+
+/// Where results go, and what is said on the way.
+#[derive(Args, Debug, Clone)]
+pub struct OutputFlags {
+    /// Where the run's folder is made
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = "results",
+        help_heading = "Output"
+    )]
+    pub results: PathBuf,
+    /// What stdout carries
+    #[arg(long, value_enum, default_value_t, help_heading = "Output")]
+    pub format: Format,
+    /// Also write the result as FORMAT=PATH: json, csv, md, bmf (Bencher), gha (github-action-benchmark, two
+    /// files) or benchfmt (benchstat); may be repeated
+    #[arg(long, value_name = "FORMAT=PATH", help_heading = "Output")]
+    pub export: Vec<Export>,
+    /// Print what would be run and how long it would take; for a gate also how small a change it could find
+    #[arg(long, help_heading = "Output")]
+    pub dry_run: bool,
+    /// No progress and no notices on stderr; errors are still said
+    #[arg(long, short, help_heading = "Output")]
+    pub quiet: bool,
+}
+
+/// What to look at, and how to say it.
+#[derive(Args, Debug, Clone)]
+pub struct DoctorFlags {
+    /// Connections to look for room for (10k = 10 000); exit code 3 if there is none
+    #[arg(long, value_name = "COUNT", value_parser = parse_count)]
+    pub conns: Option<u64>,
+    /// Processes of the server that share them, each with descriptors of its own (`reuseport`)
+    #[arg(long, value_name = "COUNT", value_parser = parse_count, requires = "conns")]
+    pub workers: Option<u64>,
+    /// What stdout carries
+    #[arg(long, value_enum, default_value_t)]
+    pub format: DoctorFormat,
+}
+
+/// What stdout carries of an examination.
+#[derive(ValueEnum, Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum DoctorFormat {
+    /// A line per check, for people.
+    #[default]
+    Table,
+    /// One JSON object.
+    Json,
+}
+
+/// Which saved run to report, and how.
+#[derive(Args, Debug, Clone)]
+pub struct ReportFlags {
+    /// The run's folder
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
+    /// What stdout carries
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+    /// Also write the result as FORMAT=PATH (see `harness --help`); may be repeated
+    #[arg(long, value_name = "FORMAT=PATH")]
+    pub export: Vec<Export>,
+    /// What the median over trials must reach, such as 'errors==0'; may be repeated
+    #[arg(long, value_name = "COLUMN<VALUE")]
+    pub threshold: Vec<Threshold>,
+}
+
+/// Whether trials get a private network namespace.
+#[derive(ValueEnum, Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Netns {
+    /// Where the kernel allows it.
+    #[default]
+    Auto,
+    /// Fail where it does not.
+    Require,
+    /// Use the host's network.
+    Off,
+}
+
+/// What stdout carries.
+#[derive(ValueEnum, Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Format {
+    /// A table for people.
+    #[default]
+    Table,
+    /// Everything, as one JSON object.
+    Json,
+    /// The rows.
+    Csv,
+    /// The table as Markdown.
+    Md,
+}
+
+/// An address, or a name that is resolved once.
+fn parse_target(text: &str) -> Result<SocketAddr, String> {
+    let mut addresses = text
+        .to_socket_addrs()
+        .map_err(|e| format!("{e} (give HOST:PORT, such as 127.0.0.1:9000)"))?;
+    addresses
+        .next()
+        .ok_or_else(|| "the name has no address".into())
+}
+
+impl Cli {
+    /// Reads the process's command line, the TENK_* environment and the configuration; ends the process on a
+    /// usage error or `--help`.
+    pub fn read() -> Result<Cli, Failure> {
+        Cli::from_words(std::env::args_os().collect())
+    }
+
+    fn from_words(words: Vec<OsString>) -> Result<Cli, Failure> {
+        let understood = |matches| Cli::from_arg_matches(matches).unwrap_or_else(|e| e.exit());
+        let typed = command().get_matches_from(&words);
+        if typed.subcommand_name().is_some() {
+            return Ok(understood(&typed));
+        }
+        let added = config::words(&typed)?;
+        let program = words.iter().take(1).cloned();
+        let rest = words.iter().skip(1).cloned();
+        let added = added.into_iter().map(OsString::from);
+        let matches = command().get_matches_from(program.chain(added).chain(rest));
+        let mut cli = understood(&matches);
+        if !cli.run.output.quiet {
+            let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+            misspelt(names).iter().for_each(|note| eprintln(note));
+        }
+        cli.run.command = std::iter::once("harness".to_string())
+            .chain(in_force(&matches))
+            .collect();
+        Ok(cli)
+    }
+}
+
+/// What is said of variables that look like a flag's and are none: set, they change nothing, and nobody would know.
+fn misspelt(names: impl Iterator<Item = String>) -> Vec<String> {
+    let bare = |name: &str| name.strip_prefix(VARIABLES).map(str::to_owned);
+    let known: Vec<String> = command()
+        .get_arguments()
+        .filter_map(|arg| bare(arg.get_env()?.to_str()?))
+        .collect();
+    let strange = names.filter_map(|name| bare(&name).filter(|name| !known.contains(name)));
+    let hinted = strange.map(|name| {
+        let hint = did_you_mean(&name, known.iter().map(String::as_str));
+        (
+            printable(&name),
+            hint.replacen('`', &format!("`{VARIABLES}"), 1),
+        )
+    });
+    hinted
+        .filter(|(_, hint)| !hint.is_empty())
+        .map(|(name, hint)| {
+            format!("note: {VARIABLES}{name} is set, and no flag is called so{hint}")
+        })
+        .collect()
+}
+
+/// The command with an environment variable for every flag of a run.
+fn command() -> clap::Command {
+    Cli::command().mut_args(|arg| match arg.get_long() {
+        Some("help" | "version") | None => arg,
+        Some(long) => {
+            let name = format!("{VARIABLES}{}", long.to_uppercase().replace('-', "_"));
+            // clap keeps the name for the life of the program, and so do we.
+            arg.env(&*name.leak()).hide_env(true)
+        }
+    })
+}
+
+/// The flags of a run that are not at their defaults, as words that give the same run without file or variables.
+fn in_force(matches: &ArgMatches) -> Vec<String> {
+    let flags =
+        config::run_flags().filter(|flag| config::is_given(matches, flag.get_id().as_str()));
+    flags
+        .flat_map(|flag| flag_in_force(&flag, matches))
+        .collect()
+}
+
+fn flag_in_force(flag: &clap::Arg, matches: &ArgMatches) -> Vec<String> {
+    let (id, long) = (flag.get_id().as_str(), flag.get_long().unwrap_or_default());
+    if matches!(flag.get_action(), ArgAction::SetTrue) {
+        let is_on = matches.get_flag(id);
+        return is_on.then(|| format!("--{long}")).into_iter().collect();
+    }
+    let values = matches.get_raw(id).into_iter().flatten();
+    let values: Vec<String> = values.map(|v| v.to_string_lossy().into_owned()).collect();
+    let values = match flag.get_value_delimiter() {
+        Some(delimiter) => vec![values.join(&delimiter.to_string())],
+        None => values,
+    };
+    let words = values
+        .into_iter()
+        .map(|value| match value.starts_with('-') {
+            true => vec![format!("--{long}={value}")],
+            false => vec![format!("--{long}"), value],
+        });
+    words.flatten().collect()
+}
+
+/// Prints the completions for a shell.
+pub fn completions(shell: Shell) -> Result<u8, Failure> {
+    let mut script = Vec::new();
+    let models = models::MODELS.iter().map(|model| model.name);
+    let names = PossibleValuesParser::new(models.chain(["all"]));
+    let scenarios = config::shipped().into_iter();
+    // As with the variables' names above: kept for the life of the program.
+    let scenarios = scenarios.map(|scenario| &*scenario.name.leak());
+    let scenarios = PossibleValuesParser::new(scenarios);
+    let mut command = without_hidden(command())
+        .mut_arg("model", |arg| arg.value_parser(names))
+        .mut_arg("scenario", |arg| arg.value_parser(scenarios));
+    clap_complete::generate(shell, &mut command, "harness", &mut script);
+    say(&String::from_utf8_lossy(&script)).map(|()| 0)
+}
+
+/// The command without the sub-commands that are not for people: some shells' completions would offer them.
+fn without_hidden(command: clap::Command) -> clap::Command {
+    let shown = command.get_subcommands().filter(|sub| !sub.is_hide_set());
+    let shown: Vec<clap::Command> = shown.cloned().collect();
+    let bare = clap::Command::new("harness").version(env!("CARGO_PKG_VERSION"));
+    bare.args(command.get_arguments()).subcommands(shown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_is_consistent() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn the_help_names_every_shipped_scenario() {
+        for scenario in config::shipped() {
+            let line = format!("  {:<13} {}\n", scenario.name, scenario.about);
+            assert!(AFTER_HELP.contains(&line), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_title_command_is_understood() {
+        let words = ["harness", "--model", "epoll", "--conns", "10000"];
+        let cli = Cli::try_parse_from(words).unwrap();
+        assert_eq!((cli.run.conns, cli.run.repeat), (vec![10_000], 3));
+    }
+
+    #[test]
+    fn variables_that_are_nearly_a_flags_are_said() {
+        let notes = |name: &str| misspelt(std::iter::once(name.to_string()));
+        let note = notes("TENK_CONN").join("");
+        assert!(
+            note.contains("TENK_CONN is set") && note.contains("`TENK_CONNS`"),
+            "{note}"
+        );
+        for other in [
+            "CONNS",
+            "BENCH_ROUNDS",
+            "BENCH_SECONDS",
+            "BENCH_BLOCKS",
+            "WRITE_SCHEMAS",
+        ] {
+            assert_eq!(notes(&format!("TENK_{other}")), [""; 0]);
+        }
+        assert!(notes("PATH").is_empty());
+    }
+
+    #[test]
+    fn lists_and_units_are_understood() {
+        let words = [
+            "harness",
+            "--model",
+            "all",
+            "--conns",
+            "50,1k",
+            "--duration",
+            "500ms",
+        ];
+        let cli = Cli::try_parse_from(words).unwrap();
+        assert_eq!(cli.run.conns, [50, 1000]);
+        assert_eq!(cli.run.duration, Duration::from_millis(500));
+        assert!(Cli::try_parse_from(["harness", "list", "--long"]).is_ok());
+    }
+}

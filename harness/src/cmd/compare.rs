@@ -1,0 +1,336 @@
+//! `harness compare DIR_A DIR_B`: two saved runs of one machine, cell by cell.
+//!
+//! Their trials share no block, so whatever changed on the machine between the runs is in the difference as well;
+//! the output says so, and names the gate, which measures both in one job.
+
+use crate::analysis::stats::{ALPHA, Interval, holm, rank_sum};
+use crate::analysis::summary::{Cell, Figure, cells};
+use crate::base::column_unit::ColumnUnit;
+use crate::base::error::Failure;
+use crate::base::terminal::say;
+use crate::base::text::percent;
+use crate::base::text::printable;
+use crate::cli::Format;
+use crate::cli::compare::CompareFlags;
+use crate::model::metrics::Criterion;
+use crate::model::metrics::METRICS;
+use crate::model::row::{Row, Status, Verdict, csv_of};
+use crate::model::workload::workload_name;
+use crate::render::export::Source;
+use crate::store::load_rows::{SavedRun, load};
+use comfy_table::presets::{ASCII_MARKDOWN, NOTHING};
+use comfy_table::{CellAlignment, Table, TableStyle};
+use serde::Serialize;
+use serde_json::Value;
+use std::path::Path;
+
+/// The schema of what `--format json` prints.
+const SCHEMA: &str = "tenk.compare/1";
+
+/// What must be the same for figures of two runs to be of one machine.
+const MACHINE: [&str; 8] = [
+    "kernel",
+    "cpu_model",
+    "cpus",
+    "memory_kib",
+    "server_cpus",
+    "client_cpus",
+    "host_sysctls",
+    "memory_method",
+];
+
+/// One figure of one cell in both runs.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+struct Line {
+    arm: String,
+    workload: String,
+    figure: &'static str,
+    a: f64,
+    b: f64,
+    /// B ÷ A − 1, the Hodges–Lehmann estimate.
+    change: f64,
+    interval_low: Option<f64>,
+    interval_high: Option<f64>,
+    trials_a: usize,
+    trials_b: usize,
+    /// After Holm's correction over all lines.
+    p_adjusted: f64,
+    finding: &'static str,
+}
+
+const COLUMNS: [&str; 12] = [
+    "arm",
+    "workload",
+    "figure",
+    "a",
+    "b",
+    "change",
+    "interval_low",
+    "interval_high",
+    "trials_a",
+    "trials_b",
+    "p_adjusted",
+    "finding",
+];
+
+/// Compares two saved runs and returns the exit code.
+pub fn compare(flags: &CompareFlags) -> Result<u8, Failure> {
+    let (a, b) = (read(&flags.a)?, read(&flags.b)?);
+    let different = differences(&a.1, &b.1);
+    if !different.is_empty() {
+        return Err(Failure::usage(format!(
+            "the runs are not of one machine in one state, so that their figures cannot be compared:\n{}",
+            different.join("\n")
+        )));
+    }
+    let (lines, alone) = (lines(&a.0.rows, &b.0.rows), alone(&a.0.rows, &b.0.rows));
+    if lines.is_empty() {
+        let named = alone.iter().take(6).cloned().collect::<Vec<_>>();
+        return Err(Failure::usage(format!(
+            "the runs have no cell in common: {}{}",
+            named.join("; "),
+            if alone.len() > named.len() {
+                "; …"
+            } else {
+                ""
+            }
+        )));
+    }
+    let failed = |e: String| Failure::failed(format!("cannot print the comparison: {e}"));
+    let text = match flags.format {
+        Format::Table => for_people(&lines, &alone, NOTHING),
+        Format::Md => for_people(&lines, &alone, ASCII_MARKDOWN),
+        Format::Csv => {
+            let csv = csv_of(&COLUMNS, &lines).map_err(|e| failed(e.to_string()))?;
+            String::from_utf8_lossy(&csv).into_owned()
+        }
+        Format::Json => {
+            let value =
+                serde_json::json!({ "schema": SCHEMA, "lines": lines, "only_in_one": alone });
+            let text = serde_json::to_string_pretty(&value);
+            text.map_err(|e| failed(e.to_string()))? + "\n"
+        }
+    };
+    say(&text).map(|()| 0)
+}
+
+/// A run's rows and its environment.
+fn read(folder: &Path) -> Result<(SavedRun, Value), Failure> {
+    let run = load(folder).map_err(|e| Failure::usage(e.to_string()))?;
+    let source = Source {
+        rows: &run.rows,
+        run_json: &run.run_json,
+    };
+    let environment = source.environment();
+    Ok((run, environment))
+}
+
+/// What differs between two machines, a line each; a fact that the runs do not have differs too, but for how memory was
+/// read: of servers of unknown process it was not.
+fn differences(a: &Value, b: &Value) -> Vec<String> {
+    let may_lack = |key: &str| key == "memory_method";
+    let differs = |key: &&&str| a[**key] != b[**key] || (a[**key].is_null() && !may_lack(key));
+    let said = |key: &&str| format!("  {key}: {} and {}", a[*key], b[*key]);
+    let keys = MACHINE.iter().filter(differs);
+    keys.map(said).map(|line| printable(&line)).collect()
+}
+
+fn lines(a: &[Row], b: &[Row]) -> Vec<Line> {
+    let (a, b) = (cells(a), cells(b));
+    let mut lines = Vec::new();
+    for one in &a {
+        let Some(other) = b.iter().find(|other| is_same(one, other)) else {
+            continue;
+        };
+        // In a closed loop latency is only connections ÷ throughput.
+        let has_rate = one.workload.requests_per_1000_s.is_some();
+        let metrics = METRICS
+            .iter()
+            .filter(|metric| has_rate || !metric.column.starts_with("response_"));
+        lines.extend(metrics.filter_map(|metric| line(one, other, metric)));
+    }
+    let p: Vec<f64> = lines.iter().map(|line: &Line| line.p_adjusted).collect();
+    for (line, p) in lines.iter_mut().zip(holm::adjusted(&p)) {
+        line.p_adjusted = p;
+        line.finding = finding(line);
+    }
+    lines
+}
+
+fn is_same(a: &Cell, b: &Cell) -> bool {
+    a.arm == b.arm && a.workload == b.workload
+}
+
+fn line(a: &Cell, b: &Cell, metric: &'static Criterion) -> Option<Line> {
+    let (x, y) = (costs(a, metric), costs(b, metric));
+    let relative = |log: f64| if metric.more_is_better { -log } else { log }.exp_m1();
+    let interval: Option<Interval> =
+        rank_sum::interval(&x, &y, ALPHA / 2.0).map(|interval| interval.map(relative));
+    let of = |cell: &Cell| Figure::of(usable(cell).filter_map(|row| (metric.of)(row)));
+    Some(Line {
+        arm: a.arm.to_string(),
+        workload: workload_name(a.rows.first()?),
+        figure: metric.column,
+        a: of(a)?.median,
+        b: of(b)?.median,
+        change: relative(rank_sum::shift(&x, &y)?),
+        interval_low: interval.map(|i| i.low),
+        interval_high: interval.map(|i| i.high),
+        trials_a: x.len(),
+        trials_b: y.len(),
+        p_adjusted: rank_sum::test(&x, &y).two_sided(),
+        finding: "",
+    })
+}
+
+fn usable<'a>(cell: &'a Cell) -> impl Iterator<Item = &'a Row> {
+    let rows = cell.rows.iter().copied();
+    rows.filter(|row| row.status == Status::Ok && row.verdict != Verdict::Invalid)
+}
+
+fn costs(cell: &Cell, metric: &Criterion) -> Vec<f64> {
+    usable(cell).filter_map(|row| metric.cost(row)).collect()
+}
+
+fn finding(line: &Line) -> &'static str {
+    let more_is_better = METRICS
+        .iter()
+        .any(|metric| metric.column == line.figure && metric.more_is_better);
+    match () {
+        () if line.interval_low.is_none() => "too few trials",
+        () if line.p_adjusted > ALPHA => "no difference shown",
+        () if (line.change > 0.0) == more_is_better => "better",
+        () => "worse",
+    }
+}
+
+/// The cells of one run that the other does not have.
+fn alone(a: &[Row], b: &[Row]) -> Vec<String> {
+    let (a, b) = (cells(a), cells(b));
+    let missing = |from: &[Cell], other: &[Cell], run: &str| -> Vec<String> {
+        let alone = from
+            .iter()
+            .filter(|cell| !other.iter().any(|o| is_same(cell, o)));
+        let named = alone.filter_map(|cell| {
+            let name = workload_name(cell.rows.first()?);
+            Some(format!("{} {name} only in {run}", printable(cell.arm)))
+        });
+        named.collect()
+    };
+    [missing(&a, &b, "A"), missing(&b, &a, "B")].concat()
+}
+
+fn for_people(lines: &[Line], alone: &[String], style: TableStyle) -> String {
+    let mut table = Table::new();
+    table.load_style(style).set_header([
+        "arm",
+        "workload",
+        "figure",
+        "A",
+        "B",
+        "change",
+        "95 % interval",
+        "trials",
+        "finding",
+    ]);
+    for line in lines {
+        let interval = line.interval_low.zip(line.interval_high);
+        table.add_row([
+            printable(&line.arm),
+            line.workload.clone(),
+            line.figure.to_string(),
+            ColumnUnit::of(line.figure).in_words(line.a),
+            ColumnUnit::of(line.figure).in_words(line.b),
+            percent(line.change),
+            interval.map_or("n/a".into(), |(low, high)| {
+                format!("{} to {}", percent(low), percent(high))
+            }),
+            format!("{} and {}", line.trials_a, line.trials_b),
+            line.finding.to_string(),
+        ]);
+    }
+    for index in 3..7 {
+        if let Some(column) = table.column_mut(index) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    let mut text = table.trim_fmt() + "\n";
+    for cell in alone {
+        text.push_str(&format!("\n{cell}"));
+    }
+    if lines.iter().any(|line| line.interval_low.is_none()) {
+        text.push_str("\nAn interval needs four trials in each run: --repeat 4 or more.");
+    }
+    text.push_str(
+        "\nchange: the Hodges–Lehmann estimate over all pairs of trials, which is not the ratio of the two medians.\n\
+         The runs were made one after the other: what changed on the machine between them is in every difference.\n\
+         `harness gate` measures two builds in one job, in pairs.\n",
+    );
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(arm: &str, figures: &[f64]) -> Vec<Row> {
+        let row = |(i, figure): (usize, &f64)| Row {
+            block: i as u32 + 1,
+            arm: arm.into(),
+            conns: 50,
+            service: "echo".into(),
+            requests_completed: Some(1),
+            requests_per_s: Some(*figure),
+            response_p50_ns: Some(1),
+            ..Row::blank()
+        };
+        figures.iter().enumerate().map(row).collect()
+    }
+
+    #[test]
+    fn a_change_is_found_in_the_figures_own_direction() {
+        let a = rows("epoll", &[100.0, 101.0, 99.0, 100.5, 98.0]);
+        let slower = rows("epoll", &[80.0, 81.0, 79.0, 80.5, 78.0]);
+        let found = lines(&a, &slower);
+        assert_eq!(
+            found.len(),
+            1,
+            "a closed loop's latency is not compared: {found:?}"
+        );
+        assert_eq!(
+            (found[0].figure, found[0].finding),
+            ("requests_per_s", "worse")
+        );
+        assert!((-0.22..-0.18).contains(&found[0].change), "{found:?}");
+        assert_eq!(lines(&slower, &a)[0].finding, "better");
+        assert_eq!(lines(&a, &a)[0].finding, "no difference shown");
+        assert_eq!(lines(&a[..3], &slower[..3])[0].finding, "too few trials");
+    }
+
+    #[test]
+    fn cells_of_one_run_only_are_named() {
+        let (a, b) = (rows("epoll", &[1.0]), rows("poll", &[1.0]));
+        assert!(lines(&a, &b).is_empty());
+        assert_eq!(
+            alone(&a, &b),
+            ["epoll c50/echo0 only in A", "poll c50/echo0 only in B"]
+        );
+    }
+
+    #[test]
+    fn machines_are_told_apart_by_what_differs() {
+        let machine = |kernel: &str| {
+            let facts = MACHINE.map(|key| (key.to_string(), Value::from(kernel)));
+            Value::Object(facts.into_iter().collect())
+        };
+        assert!(differences(&machine("a"), &machine("a")).is_empty());
+        let mut other = machine("a");
+        other["kernel"] = Value::from("b\u{1b}[2J");
+        assert_eq!(differences(&machine("a"), &other).len(), 1);
+        assert!(!differences(&machine("a"), &other)[0].contains('\u{1b}'));
+        // All facts are missing, and one of them may be.
+        let none = differences(&Value::Null, &Value::Null);
+        assert_eq!(none.len(), MACHINE.len() - 1);
+        assert!(!none.iter().any(|line| line.contains("memory_method")));
+    }
+}

@@ -1,0 +1,230 @@
+//! `--dry-run`: what a run would be, cell by cell, and how long it would take.
+
+use crate::base::error::Failure;
+use crate::base::text::about;
+use crate::base::text::printable;
+use crate::cli::{Format, RunFlags};
+use crate::model::arm::Arm;
+use crate::model::row::csv_of;
+use crate::plan::estimate::{self, seconds};
+use crate::plan::{Plan, Scenario};
+use crate::render::varied::{self, Varied};
+use comfy_table::presets::{ASCII_MARKDOWN, NOTHING};
+use comfy_table::{CellAlignment, Table, TableStyle};
+use loadgen::units::{as_ns, format_count, format_ns};
+use serde::Serialize;
+
+/// The schema of what `--dry-run --format json` prints.
+const SCHEMA: &str = "tenk.plan/1";
+
+/// One arm under one workload.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+struct Cell {
+    arm: String,
+    model: String,
+    conns: u64,
+    idle: u64,
+    requests_per_conn: Option<u64>,
+    payload_bytes: Option<String>,
+    rate_per_s: Option<f64>,
+    work_ns: Option<u64>,
+    block_ns: Option<u64>,
+    trials: u64,
+    trial_s: f64,
+}
+
+const COLUMNS: &[&str] = &[
+    "arm",
+    "model",
+    "conns",
+    "idle",
+    "requests_per_conn",
+    "payload_bytes",
+    "rate_per_s",
+    "work_ns",
+    "block_ns",
+    "trials",
+    "trial_s",
+];
+
+impl Cell {
+    fn new(plan: &Plan, arm: &Arm, scenario: &Scenario) -> Cell {
+        let Scenario { load, cost } = scenario;
+        Cell {
+            arm: arm.label.clone(),
+            model: arm.subject.kind().to_string(),
+            conns: load.conns,
+            idle: load.idle,
+            requests_per_conn: load.requests_per_conn,
+            payload_bytes: load.payload.map(|payload| payload.to_string()),
+            rate_per_s: load.rate_per_s,
+            work_ns: cost.work.map(as_ns),
+            block_ns: cost.block.map(as_ns),
+            trials: plan.repeat,
+            trial_s: estimate::trial(plan, arm, &scenario.load).as_secs_f64(),
+        }
+    }
+}
+
+/// What would be run, in the format asked for.
+pub fn describe(plan: &Plan, flags: &RunFlags) -> Result<String, Failure> {
+    let cells = plan
+        .cells()
+        .map(|(arm, scenario)| Cell::new(plan, arm, scenario));
+    let cells: Vec<Cell> = cells.collect();
+    let failed = |e: String| Failure::failed(format!("cannot print the plan: {e}"));
+    match flags.output.format {
+        Format::Table => Ok(for_people(plan, flags, &cells, NOTHING)),
+        Format::Md => Ok(for_people(plan, flags, &cells, ASCII_MARKDOWN)),
+        Format::Csv => {
+            let csv = csv_of(COLUMNS, &cells).map_err(|e| failed(e.to_string()))?;
+            String::from_utf8(csv).map_err(|e| failed(e.to_string()))
+        }
+        Format::Json => {
+            let value = serde_json::json!({
+                "schema": SCHEMA,
+                "command": plan.command,
+                "scenario": plan.scenario,
+                "seed": flags.seed,
+                "blocks": blocks(plan),
+                "trials": plan.trial_count(),
+                "estimated_s": estimate::run(plan).as_secs_f64(),
+                "cells": cells,
+            });
+            let text = serde_json::to_string_pretty(&value);
+            text.map(|text| text + "\n")
+                .map_err(|e| failed(e.to_string()))
+        }
+    }
+}
+
+/// A block is one workload with every arm once.
+fn blocks(plan: &Plan) -> u64 {
+    plan.repeat * plan.scenarios.len() as u64
+}
+
+fn for_people(plan: &Plan, flags: &RunFlags, cells: &[Cell], style: TableStyle) -> String {
+    let seed = match flags.seed {
+        Some(seed) => format!("seed {seed}"),
+        None => "a seed drawn when it starts".into(),
+    };
+    let count = |n: usize, one: &str| match n {
+        1 => format!("1 {one}"),
+        n => format!("{} {one}s", format_count(n as u64)),
+    };
+    let rate = match plan.rate_is_auto {
+        true => {
+            "The rate of every workload is found out first: 70 % of what its slowest arm can do.\n"
+        }
+        false => "",
+    };
+    format!(
+        "{}\n{rate}{} of {} in random order ({}), {seed}.\nAbout {}, and what it takes to build the programs where they \
+         have changed;\nup to a quarter more if something else disturbs blocks, which are then run again.\n",
+        table(cells, style),
+        count(blocks(plan) as usize, "block"),
+        count(plan.arms.len(), "arm"),
+        count(plan.trial_count(), "trial"),
+        about(estimate::run(plan)),
+    )
+}
+
+impl Cell {
+    /// The default payload is worth no word.
+    fn varied(&self) -> varied::Words {
+        let varied = Varied {
+            idle: self.idle,
+            requests_per_conn: self.requests_per_conn,
+            payload_bytes: self.payload_bytes.clone().filter(|bytes| bytes != "64"),
+            rate_per_s: self.rate_per_s,
+            work_ns: self.work_ns,
+            block_ns: self.block_ns,
+        };
+        varied.words()
+    }
+}
+
+fn table(cells: &[Cell], style: TableStyle) -> String {
+    let varied: Vec<varied::Words> = cells.iter().map(Cell::varied).collect();
+    let is_said = |column: &usize| varied.iter().any(|words| words[*column].is_some());
+    let said: Vec<usize> = (0..varied::NAMES.len()).filter(is_said).collect();
+    let mut table = Table::new();
+    let names = said.iter().map(|column| varied::NAMES[*column]);
+    let head = ["model", "conns"].into_iter().chain(names);
+    table
+        .load_style(style)
+        .set_header(head.chain(["trials", "each", "together"]));
+    for (cell, varied) in cells.iter().zip(varied) {
+        let said = said
+            .iter()
+            .map(|column| varied[*column].clone().unwrap_or_default());
+        let each = format_ns(as_ns(seconds(cell.trial_s)));
+        let together = about(seconds(cell.trial_s * cell.trials as f64));
+        let first = [printable(&cell.arm), format_count(cell.conns)];
+        let last = [format_count(cell.trials), each, together];
+        table.add_row(first.into_iter().chain(said).chain(last));
+    }
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table.trim_fmt() + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::Cli;
+    use clap::Parser;
+
+    fn described(words: &str) -> String {
+        let words = format!("harness {words}");
+        let flags = Cli::try_parse_from(words.split(' ')).unwrap().run;
+        describe(&Plan::new(&flags).unwrap(), &flags).unwrap()
+    }
+
+    #[test]
+    fn a_cell_is_a_line_and_only_what_varies_is_a_column() {
+        let text = described("--model epoll,poll --conns 5,1000 --repeat 2 --seed 7");
+        assert_eq!(text.lines().count(), 1 + 4 + 1 + 3, "{text}");
+        assert!(text.contains("1 000") && !text.contains("idle"), "{text}");
+        assert!(
+            text.contains("4 blocks of 2 arms in random order (8 trials), seed 7."),
+            "{text}"
+        );
+        let text =
+            described("--model epoll --idle 10 --rate 2k --payload 1k --work 50us --repeat 1");
+        for word in [
+            "idle",
+            "2 000/s",
+            "1000 B",
+            "50.0 µs",
+            "1 block of 1 arm",
+            "a seed drawn",
+        ] {
+            assert!(text.contains(word), "{word}: {text}");
+        }
+    }
+
+    #[test]
+    fn programs_can_read_it_too() {
+        let words = "--model epoll,poll --conns 5,6 --repeat 2 --format";
+        let json: serde_json::Value =
+            serde_json::from_str(&described(&format!("{words} json"))).unwrap();
+        assert_eq!(
+            (&json["schema"], &json["trials"]),
+            (&SCHEMA.into(), &8.into())
+        );
+        let cells = json["cells"].as_array().unwrap();
+        let together: f64 = cells
+            .iter()
+            .map(|c| c["trial_s"].as_f64().unwrap() * 2.0)
+            .sum();
+        let estimated_s = json["estimated_s"].as_f64().unwrap();
+        assert!(together < estimated_s && estimated_s < together + 2.0);
+        assert_eq!(cells[0].as_object().unwrap().len(), COLUMNS.len());
+        let csv = described(&format!("{words} csv"));
+        assert_eq!(csv.lines().next(), Some(COLUMNS.join(",").as_str()));
+        assert_eq!(csv.lines().count(), 5);
+        assert!(described(&format!("{words} md")).contains("|--"));
+    }
+}

@@ -1,0 +1,146 @@
+//! `harness calibrate`: a gate of one server against itself, kept as this machine's noise floor.
+
+use super::side::{BASE, HEAD, Side};
+use super::{Until, blocks, pairs, plan, prepare};
+use crate::analysis::noise::NoiseFloor;
+use crate::base::error::Failure;
+use crate::base::machine::available_cpus;
+use crate::base::terminal::{Signals, eprintln, say};
+use crate::cli::calibrate::CalibrateFlags;
+use crate::cli::gate::GateFlags;
+use crate::cli::{self, Cli, OutputFlags};
+use crate::cmd::record::Record;
+use crate::cmd::run::begin;
+use crate::model::disturbance::Limits;
+use crate::trial::Context;
+use crate::trial::environment::Environment;
+use crate::trial::launch::pin;
+use clap::Parser;
+use comfy_table::Table;
+use comfy_table::presets::NOTHING;
+use std::time::Duration;
+use tokio::process::Command;
+
+/// Measures and keeps the noise floor; returns the exit code.
+pub async fn calibrate(flags: &CalibrateFlags) -> Result<u8, Failure> {
+    if flags.blocks < 6 {
+        return Err(Failure::usage(format!(
+            "--blocks {}: an interval needs at least 6",
+            flags.blocks
+        )));
+    }
+    let gate = as_gate(flags)?;
+    let sides = [BASE, HEAD].map(|name| Side::of_command(name, &flags.model));
+    let cpus = available_cpus();
+    let mut plan = plan(&gate, &sides)?;
+    plan.disturbed = Limits::NONE;
+    let mut signals = Signals::listen()?;
+    let preparing = prepare(&gate, &mut plan, &sides);
+    let (folder, binaries) = match begin(&flags.results, &mut signals, preparing).await {
+        Ok(begun) => begun,
+        Err(ended) => return ended.into(),
+    };
+    let environment = Environment::read(&plan, &binaries);
+    let mut record = Record::new(folder, environment)?;
+    let context = Context {
+        plan: &plan,
+        binaries: &binaries,
+        work_ns_per_iteration: None,
+    };
+    let until = Until::AllAreMade;
+    if let Err(ended) = blocks(&context, &gate, &sides, &mut record, &mut signals, until).await {
+        record.finish(false)?;
+        return ended.into();
+    }
+    record.finish(true)?;
+    let questions = pairs::questions(&record.rows, &[]);
+    let machine = crate::base::machine::machine_cpus();
+    let floor = NoiseFloor::of(&questions, &record.rows, machine).ok_or_else(|| {
+        Failure::failed(format!(
+            "no figure was measured in six blocks or more: nothing is kept (see {})",
+            record.run_dir()
+        ))
+    })?;
+    if floor.is_of_a_busy_machine() {
+        eprintln(
+            "note: something else used this machine while it was calibrated; what is kept is capped, and says little: \
+             calibrate again when it is idle",
+        );
+    }
+    let path = floor.keep();
+    let path = path.map_err(|e| Failure::failed(format!("cannot keep the noise floor: {e}")))?;
+    // The floor's server and generator choose CPUs of their own.
+    pin(&cpus).map_err(|e| Failure::failed(e.to_string()))?;
+    if let Err(failure) = measure_floor(&context).await {
+        eprintln(&format!("note: {failure}"));
+    }
+    say(&format!(
+        "{}\nKept in {}; the trials are in {}\n",
+        table(&floor),
+        path.display(),
+        record.run_dir()
+    ))
+    .map(|()| 0)
+}
+
+/// The generator's own floor and ceiling, which charts of later runs shade.
+async fn measure_floor(context: &Context<'_>) -> Result<(), Failure> {
+    let failed = |why: String| Failure::failed(format!("the generator's floor: {why}"));
+    let mut command = Command::new(context.binaries.path("loadgen"));
+    let output = command.arg("floor").kill_on_drop(true).output();
+    let output = output.await.map_err(|e| failed(e.to_string()))?;
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(failed(
+            String::from_utf8_lossy(&output.stderr).trim().into(),
+        )),
+    }
+}
+
+/// The gate's own defaults, with what was asked for.
+fn as_gate(flags: &CalibrateFlags) -> Result<GateFlags, Failure> {
+    let words = ["harness", "gate", "--base", "HEAD"];
+    let cli = Cli::try_parse_from(words).map_err(|e| Failure::failed(e.to_string()))?;
+    let Some(cli::Command::Gate(gate)) = cli.command else {
+        return Err(Failure::failed("the gate's defaults are missing"));
+    };
+    Ok(GateFlags {
+        base: None,
+        model: vec![flags.model.clone()],
+        conns: vec![flags.conns],
+        blocks: flags.blocks,
+        // As long as it takes.
+        budget: Duration::MAX,
+        warmup: flags.warmup,
+        duration: flags.duration,
+        output: OutputFlags {
+            results: flags.results.clone(),
+            quiet: flags.quiet,
+            ..gate.output
+        },
+        ..*gate
+    })
+}
+
+fn table(floor: &NoiseFloor) -> String {
+    let mut table = Table::new();
+    table
+        .load_style(NOTHING)
+        .set_header(["figure", "a block scatters by", "noise floor"]);
+    for (column, scatter) in &floor.metrics {
+        table.add_row([
+            column.clone(),
+            format!("{:.2} %", scatter.sd * 100.0),
+            format!("{:.2} %", scatter.floor * 100.0),
+        ]);
+    }
+    format!(
+        "{}, {} blocks of the same server against itself\n\n{}\n\ndisturbed (W07) is a trial in which something else \
+         used more than {:.0} % of a CPU,\nor the hypervisor gave away more than {:.1} % of the time",
+        floor.cell,
+        floor.blocks,
+        table.trim_fmt(),
+        floor.limits.foreign_cpus * 100.0,
+        floor.limits.steal * 100.0
+    )
+}

@@ -1,0 +1,479 @@
+//! The gate: did this change make the server slower?
+//!
+//! Both builds are measured in one job, by one load generator, in blocks of a pair in random order. What decides,
+//! by default, is the server's CPU time per request at a fixed rate below saturation: the figure that a shared
+//! machine disturbs least. Stored baselines and unpaired tests cry wolf on such machines in 24 to 54 % of runs.
+
+pub mod calibrate;
+pub mod pairs;
+pub mod side;
+pub mod words;
+
+use crate::analysis::decide::{self, Answer, Verdict};
+use crate::analysis::noise::{self, NoiseFloor};
+use crate::base::error::MISSED;
+use crate::base::error::{FAILED, Failure, INCONCLUSIVE, UNAVAILABLE};
+use crate::base::progress::Progress;
+use crate::base::terminal::{Signals, eprintln, say};
+use crate::base::text::printable;
+use crate::cli::gate::{FailOn, GateFlags};
+use crate::cli::rate::Rate;
+use crate::cli::{Cli, Format, RunFlags};
+use crate::cmd::rate;
+use crate::cmd::record::Record;
+use crate::cmd::run::{Ended, begin};
+use crate::model::arm::{Arm, Subject};
+use crate::model::metrics::Gated;
+use crate::model::row::{Row, Status, in_words};
+use crate::plan::Plan;
+use crate::plan::estimate;
+use crate::trial::binaries::Binaries;
+use crate::trial::environment::Environment;
+use crate::trial::launch::pin;
+use crate::trial::{self, Context, cgroup};
+use clap::Parser;
+use loadgen::files::write_atomically;
+use loadgen::units::format_count;
+use serde::Serialize;
+use side::{BASE, HEAD, Side};
+use std::time::{Duration, Instant};
+
+/// How much of what the slower side can do is asked of both: so far below saturation that requests are answered one
+/// by one. At half of it a slower server finds more requests waiting each time, answers them together, and hides a
+/// third of what it lost (measured: +6.2 % of CPU per request where +9.3 % was injected).
+const QUARTER: f64 = 0.25;
+
+/// The schema of `gate.json`.
+const SCHEMA: &str = "tenk.gate/1";
+
+/// What a gate found.
+#[derive(Debug, Clone, Serialize)]
+pub struct Outcome {
+    /// The old side.
+    pub base: Side,
+    /// The new side.
+    pub head: Side,
+    /// Blocks that were run of each cell.
+    pub blocks: usize,
+    /// Time there was for them, s.
+    pub budget_s: f64,
+    /// Time they took, s.
+    pub took_s: f64,
+    /// The rate of every workload, requests per second.
+    pub rates_per_s: Vec<f64>,
+    /// Where the trials are.
+    pub run_dir: String,
+    /// Every figure of every cell.
+    pub answers: Vec<Answer>,
+}
+
+/// Makes a gate and returns the exit code.
+pub async fn gate(flags: &GateFlags) -> Result<u8, Failure> {
+    let sides = sides(flags).await?;
+    let mut plan = plan(flags, &sides)?;
+    let noise = noise::kept(flags.output.quiet);
+    plan.disturbed = noise.as_ref().map(|n| n.limits).unwrap_or_default();
+    let gated = gated(flags, noise.as_ref());
+    if flags.output.dry_run {
+        return say(&words::dry_run(&plan, flags, &sides, &gated)).map(|()| 0);
+    }
+    let mut signals = Signals::listen()?;
+    if !flags.output.quiet {
+        notes(&sides).iter().for_each(|note| eprintln(note));
+    }
+    let preparing = prepare(flags, &mut plan, &sides);
+    let (folder, binaries) = match begin(&flags.output.results, &mut signals, preparing).await {
+        Ok(begun) => begun,
+        Err(ended) => return ended.into(),
+    };
+    let environment = Environment::read(&plan, &binaries);
+    let mut record = Record::new(folder, environment)?;
+    let context = Context {
+        plan: &plan,
+        binaries: &binaries,
+        work_ns_per_iteration: None,
+    };
+    let started = Instant::now();
+    let until = Until::Decided(&gated);
+    let blocks = match blocks(&context, flags, &sides, &mut record, &mut signals, until).await {
+        Ok(blocks) => blocks,
+        Err(ended) => {
+            record.finish(false)?;
+            let rows = format_count(record.rows.len() as u64);
+            eprintln(&format!(
+                "nothing was judged; {rows} trials are in {}",
+                record.run_dir()
+            ));
+            return ended.into();
+        }
+    };
+    let [base, head] = sides;
+    let outcome = Outcome {
+        base,
+        head,
+        blocks,
+        budget_s: flags.budget.as_secs_f64(),
+        took_s: started.elapsed().as_secs_f64(),
+        rates_per_s: plan
+            .scenarios
+            .iter()
+            .filter_map(|s| s.load.rate_per_s)
+            .collect(),
+        run_dir: record.run_dir(),
+        answers: decide::answers(&pairs::questions(&record.rows, &gated)),
+    };
+    hand_over(&mut record, &outcome, flags)?;
+    Ok(exit_code(&outcome, flags.fail_on))
+}
+
+/// What each side is: found in git, in a folder, or only a command.
+async fn sides(flags: &GateFlags) -> Result<[Side; 2], Failure> {
+    let one = async |name,
+                     text: &Option<String>,
+                     command: &Option<String>,
+                     default: Option<&str>| {
+        match (text.as_deref().or(default), command) {
+            (Some(text), _) => Side::find(name, text).await,
+            (None, Some(command)) => Ok(Side::of_command(name, command)),
+            (None, None) => Err(Failure::usage(format!("--{name} is missing"))),
+        }
+    };
+    // A command needs sources only where they are named.
+    let worktree = flags.base.is_some().then_some("worktree");
+    Ok([
+        one(BASE, &flags.base, &flags.base_cmd, None).await?,
+        one(HEAD, &flags.head, &flags.head_cmd, worktree).await?,
+    ])
+}
+
+/// What the user should know before: both sides the same, or one not what its commit says.
+fn notes(sides: &[Side; 2]) -> Vec<String> {
+    let [base, head] = sides;
+    let mut notes = Vec::new();
+    if base.commit.is_some() && base.commit == head.commit && !base.dirty && !head.dirty {
+        notes.push(format!(
+            "note: base and head are the same commit, {}: whatever differs is noise",
+            base.what
+        ));
+    }
+    for side in sides.iter().filter(|side| side.dirty) {
+        notes.push(format!(
+            "note: {} is {}: measured as it is",
+            side.name,
+            printable(&side.what)
+        ));
+    }
+    notes
+}
+
+/// The run that the gate is: every arm twice, once of each side, at the rates still to be found.
+fn plan(flags: &GateFlags, sides: &[Side; 2]) -> Result<Plan, Failure> {
+    let defaults = Cli::try_parse_from(["harness"]).map_err(|e| Failure::failed(e.to_string()))?;
+    let commands = flags.base_cmd.iter().chain(&flags.head_cmd).zip(sides);
+    let run = RunFlags {
+        model: match (&flags.base_cmd, flags.model.is_empty()) {
+            (None, true) => vec!["epoll".into()],
+            _ => flags.model.clone(),
+        },
+        server: commands
+            .map(|(command, side)| side.filled_in(command))
+            .collect(),
+        conns: flags.conns.clone(),
+        rate: flags.rate.map(Rate::PerS).into_iter().collect(),
+        requests_per_conn: flags.requests_per_conn.clone(),
+        service: flags.service,
+        load: flags.load.clone(),
+        repeat: flags.blocks,
+        warmup: flags.warmup,
+        duration: flags.duration,
+        seed: flags.seed,
+        place: flags.place.clone(),
+        ..defaults.run
+    };
+    let mut plan = Plan::new(&run)?;
+    plan.arms = match flags.base_cmd {
+        None => plan.arms.iter().flat_map(both_builds).collect(),
+        Some(_) => plan
+            .arms
+            .into_iter()
+            .zip([BASE, HEAD])
+            .map(called)
+            .collect(),
+    };
+    Ok(plan)
+}
+
+/// A model's arm for each side, with a program of its own.
+fn both_builds(arm: &Arm) -> Vec<Arm> {
+    let build = |side: &str| {
+        let mut arm = arm.clone();
+        arm.label = format!("{}@{side}", arm.label);
+        if let Subject::Model { program, .. } = &mut arm.subject {
+            *program = format!("{side}/{program}");
+        }
+        arm
+    };
+    vec![build(BASE), build(HEAD)]
+}
+
+fn called((arm, name): (Arm, &str)) -> Arm {
+    Arm {
+        label: name.into(),
+        ..arm
+    }
+}
+
+/// Builds both sides and the load generator, and finds the rates.
+async fn prepare(
+    flags: &GateFlags,
+    plan: &mut Plan,
+    sides: &[Side; 2],
+) -> Result<Binaries, Failure> {
+    cgroup::sweep_leftovers(trial::PREFIX);
+    let mut names: Vec<&str> = plan.models().map(|model| model.name).collect();
+    names.dedup();
+    // A calibration compares this program's own servers with themselves, wherever they come from.
+    let own = flags.base.is_none() && flags.base_cmd.is_none();
+    let needed = match own {
+        true => [&["loadgen"], &names[..]].concat(),
+        false => vec!["loadgen"],
+    };
+    let mut binaries = Binaries::prepare(&needed, flags.output.quiet).await?;
+    for side in sides {
+        if own {
+            for name in &names {
+                let path = binaries.path(name);
+                binaries.add(&format!("{}/{name}", side.name), &path)?;
+            }
+            continue;
+        }
+        side.check_out().await?;
+        if let Some(command) = &flags.build {
+            side.build(command).await?;
+        }
+        if names.is_empty() {
+            continue;
+        }
+        for (name, path) in side.models(&names, flags.output.quiet).await? {
+            binaries.add(&format!("{}/{name}", side.name), &path)?;
+        }
+    }
+    pin(&plan.client_cpus).map_err(|e| Failure::failed(e.to_string()))?;
+    if flags.rate.is_none() {
+        let refuse = |row: &Row| check(row, sides);
+        rate::set_common(plan, &binaries, None, QUARTER, &refuse, flags.output.quiet).await?;
+    }
+    Ok(binaries)
+}
+
+/// Refuses a trial whose server failed: then there is nothing to compare.
+fn check(row: &Row, sides: &[Side; 2]) -> Result<(), Failure> {
+    if !row.status.is_failure() && row.status != Status::Skipped {
+        return Ok(());
+    }
+    let of = sides
+        .iter()
+        .find(|side| pairs::side_of(row) == Some(side.name));
+    let what = of.map_or("", |side| &side.what);
+    let reasons: Vec<String> = row.reasons.0.iter().map(in_words).collect();
+    let message = format!(
+        "{} ({}): {} {}: {}",
+        pairs::side_of(row).unwrap_or_default(),
+        printable(what),
+        printable(&row.arm),
+        row.status,
+        printable(&reasons.join("; "))
+    );
+    Err(Failure {
+        exit: if row.status == Status::Skipped {
+            UNAVAILABLE
+        } else {
+            FAILED
+        },
+        message,
+    })
+}
+
+/// Runs blocks until every gated interval is narrow enough, or the budget or the number of blocks is used up;
+/// returns how many.
+async fn blocks(
+    context: &Context<'_>,
+    flags: &GateFlags,
+    sides: &[Side; 2],
+    record: &mut Record,
+    signals: &mut Signals,
+    until: Until<'_>,
+) -> Result<usize, Ended> {
+    let trials = context.plan.trials();
+    let per_round = context.plan.arms.len() * context.plan.scenarios.len();
+    let progress = Progress::new(trials.len(), flags.output.quiet);
+    let started = Instant::now();
+    let mut rounds = 0;
+    for round in trials.chunks(per_round) {
+        let left = flags.budget.saturating_sub(started.elapsed());
+        let next = started.elapsed().checked_div(rounds).unwrap_or_default();
+        if rounds > 0 && next > left {
+            break;
+        }
+        progress.left(left);
+        for trial in round {
+            let say = |phase: &str| progress.phase(&trial.arm.label, trial.load.conns, phase);
+            let evidence = tokio::select! {
+                evidence = trial::run(context, trial, &say) => evidence.map_err(Ended::Failed)?,
+                code = signals.next() => return Err(Ended::Interrupted(code)),
+            };
+            let row = record
+                .add(context.plan, trial, &evidence)
+                .map_err(Ended::Failed)?;
+            check(row, sides).map_err(Ended::Failed)?;
+            progress.trial_done();
+        }
+        rounds += 1;
+        if until.is_reached(rounds as usize, &record.rows) {
+            break;
+        }
+    }
+    progress.finish();
+    Ok(rounds as usize)
+}
+
+/// What ends the blocks before the budget does.
+#[derive(Clone, Copy)]
+enum Until<'a> {
+    /// These figures are known well enough.
+    Decided(&'a [Gated]),
+    /// Nothing.
+    AllAreMade,
+}
+
+impl Until<'_> {
+    fn is_reached(self, rounds: usize, rows: &[Row]) -> bool {
+        match self {
+            Until::Decided(gated) => {
+                decide::is_time_to_look(rounds)
+                    && decide::is_precise(&pairs::questions(rows, gated))
+            }
+            Until::AllAreMade => false,
+        }
+    }
+}
+
+/// The figures that decide, their margins raised to what this machine can tell.
+fn gated(flags: &GateFlags, noise: Option<&NoiseFloor>) -> Vec<Gated> {
+    let asked = match flags.gate.is_empty() {
+        true => vec![Gated::default_one()],
+        false => flags.gate.clone(),
+    };
+    let raised = |gated: Gated| {
+        let floor = noise.and_then(|n| n.floor_of(gated.metric.column));
+        Gated {
+            margin: gated.margin.max(floor.unwrap_or(0.0)),
+            ..gated
+        }
+    };
+    asked.into_iter().map(raised).collect()
+}
+
+/// Saves the verdict beside the trials and says it wherever somebody looks.
+fn hand_over(record: &mut Record, outcome: &Outcome, flags: &GateFlags) -> Result<(), Failure> {
+    record.finish(true)?;
+    let json = json(outcome)?;
+    record.write("gate.json", json.as_bytes())?;
+    let markdown = words::markdown(outcome);
+    record.write("gate.md", markdown.as_bytes())?;
+    match flags.output.format {
+        Format::Table => say(&words::for_people(outcome))?,
+        Format::Md => say(&markdown)?,
+        Format::Json => say(&json)?,
+        Format::Csv => say(&record.csv()?)?,
+    }
+    tell_github(outcome, &markdown)?;
+    record.export(&flags.output.export)
+}
+
+fn json(outcome: &Outcome) -> Result<String, Failure> {
+    #[derive(Serialize)]
+    struct Document<'a> {
+        schema: &'static str,
+        #[serde(flatten)]
+        outcome: &'a Outcome,
+    }
+    let document = Document {
+        schema: SCHEMA,
+        outcome,
+    };
+    let text = serde_json::to_string_pretty(&document);
+    text.map(|text| text + "\n")
+        .map_err(|e| Failure::failed(format!("gate.json: {e}")))
+}
+
+/// The job's summary and its annotations, where GitHub runs us.
+fn tell_github(outcome: &Outcome, markdown: &str) -> Result<(), Failure> {
+    if let Some(path) = std::env::var_os("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty()) {
+        // Other steps of the job write here as well.
+        let before = std::fs::read(&path).unwrap_or_default();
+        let all = [before, markdown.as_bytes().to_vec()].concat();
+        write_atomically(path.as_ref(), &all)
+            .map_err(|e| Failure::failed(format!("GITHUB_STEP_SUMMARY {}: {e}", path.display())))?;
+    }
+    if std::env::var_os("GITHUB_ACTIONS").is_some() {
+        // On stderr, where the runner looks as well: stdout may be somebody's JSON.
+        eprintln(words::annotations(outcome).trim_end());
+    }
+    Ok(())
+}
+
+/// A regression fails; what could not be judged never passes; what was not shown fails only if asked.
+fn exit_code(outcome: &Outcome, fail_on: Option<FailOn>) -> u8 {
+    let any = |verdict| outcome.answers.iter().any(|a| a.verdict == Some(verdict));
+    let judged = outcome
+        .answers
+        .iter()
+        .any(|answer| answer.verdict.is_some());
+    match () {
+        () if any(Verdict::Regressed) => MISSED,
+        () if any(Verdict::Invalid) || !judged => FAILED,
+        () if any(Verdict::Inconclusive) && fail_on == Some(FailOn::Inconclusive) => INCONCLUSIVE,
+        () => 0,
+    }
+}
+
+/// Blocks that fit into the budget.
+fn blocks_in_budget(plan: &Plan, budget: Duration) -> u64 {
+    let one = estimate::trials(plan).as_secs_f64() / plan.repeat as f64;
+    ((budget.as_secs_f64() / one) as u64).clamp(1, plan.repeat)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_regression_outweighs_what_is_not_known_and_nothing_judged_never_passes() {
+        use Verdict::*;
+        let code = |verdicts: &[Verdict], fail_on| {
+            let answer = |verdict: &Verdict| Answer {
+                verdict: Some(*verdict),
+                ..decide::answers(&[decide::tests::question(Vec::new())]).remove(0)
+            };
+            let outcome = Outcome {
+                base: Side::of_command(BASE, "a"),
+                head: Side::of_command(HEAD, "b"),
+                blocks: 1,
+                budget_s: 1.0,
+                took_s: 1.0,
+                rates_per_s: Vec::new(),
+                run_dir: String::new(),
+                answers: verdicts.iter().map(answer).collect(),
+            };
+            exit_code(&outcome, fail_on)
+        };
+        let strict = Some(FailOn::Inconclusive);
+        assert_eq!(code(&[Equivalent, Improved], strict), 0);
+        assert_eq!(code(&[Equivalent, Inconclusive], None), 0);
+        assert_eq!(code(&[Equivalent, Inconclusive], strict), 98);
+        assert_eq!(code(&[Inconclusive, Invalid], strict), 1);
+        assert_eq!(code(&[Invalid, Regressed, Inconclusive], strict), 99);
+        assert_eq!(code(&[], None), 1);
+    }
+}

@@ -1,0 +1,99 @@
+//! `harness list`: the registry of models, and the scenarios, for people.
+
+use crate::base::text::about;
+use crate::cli::Cli;
+use crate::cli::config;
+use crate::plan::Plan;
+use crate::plan::estimate;
+use clap::Parser;
+use comfy_table::Table;
+use comfy_table::presets::NOTHING;
+use servers::models::{MODELS, Model};
+
+/// All models, a line each, or with everything that the registry says of them.
+pub fn list(long: bool) -> String {
+    if long {
+        return MODELS.iter().map(describe).collect::<Vec<_>>().join("\n");
+    }
+    let mut table = Table::new();
+    table
+        .load_style(NOTHING)
+        .set_header(["model", "aliases", "what it is"]);
+    for model in MODELS {
+        table.add_row([model.name, &model.aliases.join(", "), model.summary]);
+    }
+    format!("{}\n\n{}\n", table.trim_fmt(), scenarios())
+}
+
+/// The scenarios that this program brings with it, and how long each takes here.
+fn scenarios() -> String {
+    let mut table = Table::new();
+    table
+        .load_style(NOTHING)
+        .set_header(["scenario", "takes", "what it is"]);
+    for scenario in config::shipped() {
+        // Where one makes no sense, such as on a machine without its CPUs, its time is unknown.
+        let plan = plan_of(&scenario.words);
+        let takes = plan.map_or("n/a".into(), |plan| about(estimate::run(&plan)));
+        table.add_row([scenario.name, takes, scenario.about]);
+    }
+    table.trim_fmt()
+}
+
+fn plan_of(words: &[String]) -> Option<Plan> {
+    let words = std::iter::once("harness").chain(words.iter().map(String::as_str));
+    Plan::new(&Cli::try_parse_from(words).ok()?.run).ok()
+}
+
+fn describe(model: &Model) -> String {
+    let mut text = format!("{}: {}\n  {}\n", model.name, model.family, model.summary);
+    let aliases = model.aliases.join(", ");
+    let man = model.man.join(", ");
+    let design = model.unp.map(|n| format!("design {n}")).unwrap_or_default();
+    let facts = [
+        ("aliases", aliases.as_str()),
+        ("readiness", model.readiness),
+        ("unit", model.unit),
+        ("accept", model.accept),
+        ("placement", model.placement),
+        ("UNP ch. 30", &design),
+        ("wall", model.wall),
+        ("see", &man),
+    ];
+    for (name, value) in facts.iter().filter(|(_, value)| !value.is_empty()) {
+        text.push_str(&format!("  {name:<10} {value}\n"));
+    }
+    for variant in model.variants {
+        text.push_str(&format!("  variant    {variant}: {}\n", variant.doc));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_readme_says_how_long_the_scenarios_take() {
+        let readme = include_str!("../../../README.md");
+        for scenario in config::shipped() {
+            let plan = plan_of(&scenario.words).unwrap();
+            let line = format!(
+                "| `{}` | {} | {} |",
+                scenario.name,
+                scenario.about,
+                about(estimate::run(&plan))
+            );
+            assert!(readme.contains(&line), "{line}");
+        }
+    }
+
+    #[test]
+    fn both_lists_name_every_model() {
+        let (short, long) = (list(false), list(true));
+        for model in MODELS {
+            assert!(short.contains(model.name) && short.contains(model.summary));
+            assert!(long.contains(model.wall) && long.contains(model.readiness));
+        }
+    }
+}

@@ -1,0 +1,405 @@
+//! A run: its trials one after the other, each saved as soon as it is over, and what is made of them at the end.
+
+use crate::analysis::noise;
+use crate::base::error::MISSED;
+use crate::base::error::{FAILED, Failure, UNAVAILABLE};
+use crate::base::progress::Progress;
+use crate::base::terminal::{Signals, eprintln, say};
+use crate::cli::RunFlags;
+use crate::cmd::dry_run;
+use crate::cmd::rate;
+use crate::cmd::record::Record;
+use crate::model::arm::Arm;
+use crate::model::network::Network;
+use crate::model::row::{Reasons, Row, Status, Verdict, is_disturbed};
+use crate::plan::estimate::{self, Remaining};
+use crate::plan::{Plan, TrialPlan};
+use crate::store::folder::{RunFolder, cannot_save};
+use crate::trial::binaries::Binaries;
+use crate::trial::environment::{Environment, nofile_hard};
+use crate::trial::launch::{Action, Launch, pin};
+use crate::trial::{self, Context, cgroup};
+use loadgen::units::format_count;
+use std::collections::BTreeSet;
+use std::io;
+use std::path::Path;
+use std::time::{Instant, SystemTime};
+
+/// Makes the run and returns the exit code.
+pub async fn run(flags: &RunFlags) -> Result<u8, Failure> {
+    let mut plan = Plan::new(flags)?;
+    plan.disturbed = noise::kept(flags.output.quiet)
+        .map(|n| n.limits)
+        .unwrap_or_default();
+    if flags.output.dry_run {
+        if !flags.output.quiet {
+            preflight(&plan).iter().for_each(|note| eprintln(note));
+        }
+        return say(&dry_run::describe(&plan, flags)?).map(|()| 0);
+    }
+    let started = Instant::now();
+    let mut signals = Signals::listen()?;
+    let preparing = prepare(&mut plan, flags.output.quiet);
+    let (folder, prepared) = match begin(&flags.output.results, &mut signals, preparing).await {
+        Ok(begun) => begun,
+        Err(ended) => return ended.into(),
+    };
+    let (binaries, work_ns_per_iteration) = prepared;
+    // The harness wakes up for the progress bar only; even that must not be on the server's CPUs.
+    pin(&plan.client_cpus).map_err(|e| Failure::failed(e.to_string()))?;
+    if !flags.output.quiet {
+        for note in preflight(&plan) {
+            eprintln(&note);
+        }
+    }
+    let mut environment = Environment::read(&plan, &binaries);
+    environment.prepare_s = Some(started.elapsed().as_secs_f64());
+    let mut record = Record::new(folder, environment)?;
+    let context = Context {
+        plan: &plan,
+        binaries: &binaries,
+        work_ns_per_iteration,
+    };
+    let interrupted = run_trials(&context, &mut record, &mut signals, flags.output.quiet).await?;
+    record.finish(interrupted.is_none())?;
+    let missed = record.hand_over(flags, interrupted.is_none())?;
+    Ok(
+        interrupted.unwrap_or_else(|| match exit_code(&plan, &record.rows) {
+            0 if missed => MISSED,
+            code => code,
+        }),
+    )
+}
+
+/// Makes the run's folder and prepares what the run needs. Nothing is left of a run that ended before it began: the
+/// folder would only be in the way.
+pub async fn begin<T>(
+    results: &Path,
+    signals: &mut Signals,
+    preparing: impl Future<Output = Result<T, Failure>>,
+) -> Result<(RunFolder, T), Ended> {
+    let folder = RunFolder::create(results, &run_id())
+        .map_err(|e| Ended::Failed(cannot_save(format!("{}: {e}", results.display()))))?;
+    let prepared = tokio::select! {
+        prepared = preparing => prepared.map_err(Ended::Failed),
+        code = signals.next() => Err(Ended::Interrupted(code)),
+    };
+    match prepared {
+        Ok(prepared) => Ok((folder, prepared)),
+        Err(ended) => {
+            folder.discard();
+            Err(ended)
+        }
+    }
+}
+
+/// How a run ended before its end.
+pub enum Ended {
+    /// With an error.
+    Failed(Failure),
+    /// By a signal, with the exit code that it asks for.
+    Interrupted(u8),
+}
+
+impl From<Ended> for Result<u8, Failure> {
+    fn from(ended: Ended) -> Self {
+        match ended {
+            Ended::Failed(failure) => Err(failure),
+            Ended::Interrupted(code) => Ok(code),
+        }
+    }
+}
+
+/// Everything that must be had before the first trial: the network, the programs, and what their work loop takes.
+async fn prepare(plan: &mut Plan, quiet: bool) -> Result<(Binaries, Option<f64>), Failure> {
+    cgroup::sweep_leftovers(trial::PREFIX);
+    require_network(plan).await?;
+    let mut names: Vec<&str> = plan.models().map(|model| model.name).collect();
+    names.push("loadgen");
+    let binaries = Binaries::prepare(&names, quiet).await?;
+    let work_ns_per_iteration = trial::calibrate_work(plan, &binaries).await?;
+    if plan.rate_is_auto {
+        let (share, work) = (rate::BELOW_THE_KNEE, work_ns_per_iteration);
+        rate::set_common(plan, &binaries, work, share, &|_| Ok(()), quiet).await?;
+    }
+    Ok((binaries, work_ns_per_iteration))
+}
+
+/// With `--netns require`, finds out before anything is built whether the kernel allows it.
+async fn require_network(plan: &Plan) -> Result<(), Failure> {
+    if !matches!(plan.network, Network::Private { required: true, .. }) {
+        return Ok(());
+    }
+    let failed = |e: io::Error| Failure::failed(format!("cannot start this program again: {e}"));
+    let launch = Launch {
+        parent: std::process::id() as i32,
+        network: plan.network.clone(),
+        cpus: Vec::new(),
+        groups: Vec::new(),
+        announce: false,
+        action: Action::Exec {
+            program: std::env::current_exe().map_err(failed)?,
+            args: vec!["--version".into()],
+        },
+    };
+    let output = trial::server::command(&launch)
+        .map_err(failed)?
+        .output()
+        .await
+        .map_err(failed)?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(Failure::preflight(format!(
+        "--netns require: {} (run as root, or allow user namespaces with `sysctl kernel.unprivileged_userns_clone=1`, \
+         or use --netns auto)",
+        String::from_utf8_lossy(&output.stderr).trim()
+    )))
+}
+
+/// Runs every trial, and once more the blocks that something else disturbed, or as many as there is time for before a
+/// signal; returns the exit code that the signal asks for.
+async fn run_trials(
+    context: &Context<'_>,
+    record: &mut Record,
+    signals: &mut Signals,
+    quiet: bool,
+) -> Result<Option<u8>, Failure> {
+    let trials = context.plan.trials();
+    let interrupted = run_these(context, &trials, record, signals, quiet).await?;
+    let again = disturbed_blocks(&trials, &record.rows);
+    if interrupted.is_some() || again.is_empty() {
+        return Ok(interrupted);
+    }
+    if !quiet {
+        let (disturbed, blocks) = (disturbed(&record.rows).len(), block_count(&trials));
+        let usual = match disturbed * 2 > blocks {
+            true => {
+                "; if this machine is always like that, `harness calibrate` finds out what is ordinary on it"
+            }
+            false => "",
+        };
+        eprintln(&format!(
+            "{disturbed} of {blocks} blocks were disturbed by something else (W07); {} run again{usual}",
+            match again.len() {
+                1 => "one is".into(),
+                n => format!("{n} are"),
+            }
+        ));
+    }
+    let mut repeated = Vec::new();
+    for &block in &again {
+        let trials = trials.iter().filter(|trial| trial.block == block);
+        let again = trials
+            .clone()
+            .map(|t| estimate::trial(context.plan, &t.arm, &t.load));
+        record.set_aside(block, again.sum())?;
+        repeated.extend(trials.cloned());
+    }
+    for (trial, number) in repeated.iter_mut().zip(trials.len() as u32 + 1..) {
+        trial.trial = number;
+    }
+    run_these(context, &repeated, record, signals, quiet).await
+}
+
+/// The blocks with a disturbed trial; one in which a server failed is no better the second time.
+fn disturbed(rows: &[Row]) -> BTreeSet<u32> {
+    let blocks = |of: &dyn Fn(&Row) -> bool| -> BTreeSet<u32> {
+        let rows = rows.iter().filter(|row| of(row));
+        rows.map(|row| row.block).collect()
+    };
+    let failed = blocks(&|row| row.status.is_failure());
+    &blocks(&is_disturbed) - &failed
+}
+
+fn block_count(trials: &[TrialPlan]) -> usize {
+    trials.last().map_or(0, |trial| trial.block as usize)
+}
+
+/// Those to run again: at most a quarter of all, and one at least. A machine that disturbs more will go on doing so.
+fn disturbed_blocks(trials: &[TrialPlan], rows: &[Row]) -> Vec<u32> {
+    let most = (block_count(trials) / 4).max(1);
+    disturbed(rows).into_iter().take(most).collect()
+}
+
+async fn run_these(
+    context: &Context<'_>,
+    trials: &[TrialPlan],
+    record: &mut Record,
+    signals: &mut Signals,
+    quiet: bool,
+) -> Result<Option<u8>, Failure> {
+    let mut remaining = Remaining::new(context.plan, trials);
+    let progress = Progress::new(trials.len(), quiet);
+    for trial in trials {
+        let started = Instant::now();
+        let left = remaining.left();
+        let say = |phase: &str| {
+            progress.left(left.saturating_sub(started.elapsed()));
+            progress.phase(&trial.arm.label, trial.load.conns, phase);
+        };
+        // When the signal wins, the trial is dropped, and with it every process it started.
+        tokio::select! {
+            evidence = trial::run(context, trial, &say) => {
+                record.add(context.plan, trial, &evidence?)?;
+            }
+            code = signals.next() => {
+                progress.finish();
+                return Ok(Some(code));
+            }
+        }
+        remaining.trial_done(context.plan, trial, started.elapsed());
+        progress.trial_done();
+    }
+    progress.finish();
+    Ok(None)
+}
+
+/// Shortages that parts of the run will meet, said before it starts.
+fn preflight(plan: &Plan) -> Vec<String> {
+    let most = |needed: &dyn Fn(&Arm, u64) -> u64| {
+        let cells = plan.cells();
+        let needs = cells.map(|(arm, s)| needed(arm, s.load.population()));
+        needs.max().unwrap_or(0)
+    };
+    let mut notes = Vec::new();
+    let descriptors = most(&|arm, population| descriptors_needed(plan, arm, population));
+    if let Some(limit) = nofile_hard().filter(|&limit| descriptors + 64 > limit) {
+        notes.push(format!(
+            "note: {} connections in one server process asked for; one process may open {} descriptors (`ulimit -Hn`), \
+             so it will be limited",
+            format_count(descriptors),
+            format_count(limit)
+        ));
+    }
+    let pids = |path| -> Option<u64> { std::fs::read_to_string(path).ok()?.trim().parse().ok() };
+    let tasks = most(&tasks_needed);
+    if let Some(limit) = pids("/proc/sys/kernel/pid_max").filter(|&limit| tasks > limit * 9 / 10) {
+        notes.push(format!(
+            "note: {} connections asked for; this machine may run {} tasks (`sysctl kernel.pid_max`), so models with \
+             one per connection will be limited",
+            format_count(tasks),
+            format_count(limit)
+        ));
+    }
+    notes
+}
+
+/// Connections that one process of this arm's server holds at the same time; of another's program or server
+/// nothing is known, and it is taken for one process.
+fn descriptors_needed(plan: &Plan, arm: &Arm, population: u64) -> u64 {
+    let Some(model) = arm.subject.model() else {
+        return population;
+    };
+    match model.unit {
+        "none" | "process" | "process pool" => 1,
+        // A loop for each CPU unless the number is given, as the model itself decides.
+        "one loop in each process" => {
+            let loops = plan
+                .workers_of(arm)
+                .unwrap_or(plan.server_cpus.len() as u64);
+            population.div_ceil(loops.max(1))
+        }
+        "thread pool" if model.readiness == "blocking" => {
+            estimate::served_at_once(plan, arm).min(population)
+        }
+        _ => population,
+    }
+}
+
+/// Processes or threads that exist because of connections.
+fn tasks_needed(arm: &Arm, population: u64) -> u64 {
+    match arm.subject.model().map(|model| model.unit) {
+        Some("process" | "thread") => population,
+        _ => 0,
+    }
+}
+
+/// DESIGN §4: what the statuses of all trials make of the run.
+fn exit_code(plan: &Plan, rows: &[Row]) -> u8 {
+    if plan.arms.len() == 1 && rows.iter().all(|row| row.status == Status::Skipped) {
+        return UNAVAILABLE;
+    }
+    let ran: Vec<&Row> = rows
+        .iter()
+        .filter(|row| row.status != Status::Skipped)
+        .collect();
+    let failed = ran
+        .iter()
+        .any(|row| row.status.is_failure() || has_broken_law(&row.reasons));
+    let nothing_believable =
+        !ran.is_empty() && ran.iter().all(|row| row.verdict == Verdict::Invalid);
+    if failed || nothing_believable {
+        FAILED
+    } else {
+        0
+    }
+}
+
+fn has_broken_law(reasons: &Reasons) -> bool {
+    reasons.0.iter().any(|r| r.code == "W09" || r.code == "W10")
+}
+
+/// The time to the second and a random part: runs started together get folders of their own.
+fn run_id() -> String {
+    let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+    let stamp: String = now
+        .chars()
+        .filter(|c| c.is_ascii_digit() || *c == 'T')
+        .collect();
+    format!("{stamp}-{:04x}", fastrand::u16(..))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::Cli;
+    use clap::Parser;
+
+    #[test]
+    fn a_quarter_of_the_blocks_is_run_again_at_most() {
+        let words = "harness --model epoll,poll --conns 1 --repeat 8";
+        let plan = Plan::new(&Cli::try_parse_from(words.split(' ')).unwrap().run).unwrap();
+        let trials = plan.trials();
+        let row = |trial: &TrialPlan| {
+            let mut row = Row::blank();
+            (row.block, row.trial) = (trial.block, trial.trial);
+            row
+        };
+        let mut rows: Vec<Row> = trials.iter().map(row).collect();
+        assert_eq!(disturbed_blocks(&trials, &rows), [0u32; 0]);
+        let w07 = Reasons::from("W07 a neighbour".to_string());
+        for trial in [4, 9, 10, 15] {
+            rows[trial].reasons = w07.clone();
+        }
+        // Trials 5, 10, 11 and 16 of two arms are in blocks 3, 5, 6 and 8.
+        assert_eq!(disturbed_blocks(&trials, &rows), [3, 5]);
+        assert_eq!(disturbed_blocks(&trials[..4], &rows[..6]), [3]);
+    }
+
+    #[test]
+    fn only_what_one_process_holds_needs_its_descriptors() {
+        let needed = |words: &str| {
+            let words = format!("harness --conns 10k --server-cpus 0 {words}");
+            let plan = Plan::new(&Cli::try_parse_from(words.split(' ')).unwrap().run).unwrap();
+            let arm = &plan.arms[0];
+            (
+                descriptors_needed(&plan, arm, 10_000),
+                tasks_needed(arm, 10_000),
+            )
+        };
+        for (words, expected) in [
+            ("--model epoll", (10_000, 0)),
+            ("--model thread", (10_000, 10_000)),
+            ("--model process", (1, 10_000)),
+            ("--model prefork", (1, 0)),
+            ("--model thread-pool", (64, 0)),
+            ("--model reuseport", (10_000, 0)),
+            ("--model reuseport --workers 3", (3334, 0)),
+            ("--model reuseport:workers=4 --workers 3", (2500, 0)),
+            ("--server x", (10_000, 0)),
+        ] {
+            assert_eq!(needed(words), expected, "{words}");
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! What is compared: models with their variants, other server programs, servers that run already.
+
+use crate::base::error::Failure;
+use servers::models::{self, MODELS, Model};
+use std::net::SocketAddr;
+
+/// One thing that is compared.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Arm {
+    /// What rows and charts call it.
+    pub label: String,
+    /// What it is.
+    pub subject: Subject,
+    /// A model's variant words as given, a command, or an address.
+    pub variant: Option<String>,
+}
+
+/// What serves: one of our models, or any other server.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Subject {
+    /// A model with its variant's flags.
+    Model {
+        /// Which.
+        model: &'static Model,
+        /// Its program's name among the measured ones: the model's own, unless several builds are compared.
+        program: String,
+        /// The server's flags that its variant's words stand for.
+        flags: Vec<String>,
+    },
+    /// Any server program, started for every trial.
+    Command(String),
+    /// A server that is already running; it is neither started nor ended.
+    Running {
+        /// Where it listens.
+        addr: SocketAddr,
+        /// Its process, if its figures are wanted.
+        pid: Option<u32>,
+    },
+}
+
+impl Subject {
+    /// The model, if it is one of ours.
+    pub fn model(&self) -> Option<&'static Model> {
+        match self {
+            Subject::Model { model, .. } => Some(model),
+            _ => None,
+        }
+    }
+
+    /// What rows call its kind: the model's name, `command` or `target`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Subject::Model { model, .. } => model.name,
+            Subject::Command(_) => "command",
+            Subject::Running { .. } => "target",
+        }
+    }
+
+    /// Whether it has this flag of its own.
+    pub fn takes(&self, key: &str) -> bool {
+        self.model()
+            .is_some_and(|model| model.variants.iter().any(|v| v.key == key))
+    }
+}
+
+/// `epoll,prefork:accept=mutex,workers=64,thread`: a piece with `=` and no name belongs to the arm before it.
+pub fn parse_arms(text: &str) -> Result<Vec<Arm>, Failure> {
+    let mut words: Vec<String> = Vec::new();
+    for piece in text.split(',').map(str::trim).filter(|p| !p.is_empty()) {
+        match words.last_mut() {
+            Some(last) if last.contains(':') && continues_variant(piece) => {
+                last.push(',');
+                last.push_str(piece);
+            }
+            _ if piece == "all" => words.extend(MODELS.iter().map(|m| m.name.to_string())),
+            _ => words.push(piece.to_string()),
+        }
+    }
+    let mut arms: Vec<Arm> = Vec::new();
+    for word in &words {
+        let arm = parse_arm(word)?;
+        if !arms.contains(&arm) {
+            arms.push(arm);
+        }
+    }
+    match arms.len() {
+        0 => Err(Failure::usage("--model names no model; see `harness list`")),
+        _ => Ok(arms),
+    }
+}
+
+/// No model's name holds an `=`.
+fn continues_variant(piece: &str) -> bool {
+    piece.contains('=') && !piece.contains(':')
+}
+
+fn parse_arm(word: &str) -> Result<Arm, Failure> {
+    let (name, variant) = match word.split_once(':') {
+        Some((name, variant)) => (name, Some(variant)),
+        None => (word, None),
+    };
+    let model = models::find(name).map_err(|e| Failure::usage(format!("--model: {e}")))?;
+    let flags = model
+        .flags(variant.unwrap_or_default())
+        .map_err(|e| Failure::usage(format!("--model {word}: {e}")))?;
+    Ok(Arm {
+        label: match variant {
+            Some(variant) => format!("{}:{variant}", model.name),
+            None => model.name.to_string(),
+        },
+        subject: Subject::Model {
+            model,
+            program: model.name.to_string(),
+            flags,
+        },
+        variant: variant.map(str::to_string),
+    })
+}

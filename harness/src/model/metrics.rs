@@ -1,0 +1,178 @@
+//! What a gate can compare: each figure's direction, and how much of a difference does not matter to anybody.
+
+use super::row::Row;
+use crate::base::error::did_you_mean;
+use std::str::FromStr;
+
+/// A figure to rank by.
+#[derive(Debug, Clone, Copy)]
+pub struct Criterion {
+    /// Its column, which is also its name in JSON.
+    pub column: &'static str,
+    /// Its name for people.
+    pub title: &'static str,
+    /// Whether more is better.
+    pub more_is_better: bool,
+    /// Relative differences up to this do not matter to anybody.
+    pub margin: f64,
+    /// Reads it from a row.
+    pub of: fn(&Row) -> Option<f64>,
+}
+
+impl Criterion {
+    /// The logarithm of a row's figure, turned so that more is worse; none of figures that have no logarithm.
+    pub fn cost(&self, row: &Row) -> Option<f64> {
+        let log = (self.of)(row).filter(|v| *v > 0.0 && v.is_finite())?.ln();
+        Some(if self.more_is_better { -log } else { log })
+    }
+}
+
+/// Requests per second; 5 % do not matter.
+pub const THROUGHPUT: Criterion = Criterion {
+    column: "requests_per_s",
+    title: "requests/s",
+    more_is_better: true,
+    margin: 0.05,
+    of: |row| row.requests_per_s,
+};
+
+/// Bytes per second, where nothing is answered; 5 % do not matter.
+pub const BYTES: Criterion = Criterion {
+    column: "bytes_per_s",
+    title: "bytes/s",
+    more_is_better: true,
+    margin: 0.05,
+    of: |row| row.bytes_per_s,
+};
+
+/// Server CPU per request; 3 % do not matter.
+pub const CPU_PER_REQUEST: Criterion = Criterion {
+    column: "server_cpu_us_per_request",
+    title: "CPU/request",
+    more_is_better: false,
+    margin: 0.03,
+    of: |row| row.server_cpu_us_per_request,
+};
+
+/// Every metric, the one gated by default first. The margins are those of a two-core machine: tails move more.
+pub const METRICS: [Criterion; 8] = [
+    CPU_PER_REQUEST,
+    THROUGHPUT,
+    Criterion {
+        column: "response_p50_ns",
+        title: "p50",
+        more_is_better: false,
+        margin: 0.05,
+        of: |row| row.response_p50_ns.map(|ns| ns as f64),
+    },
+    Criterion {
+        column: "response_p99_ns",
+        title: "p99",
+        more_is_better: false,
+        margin: 0.10,
+        of: |row| row.response_p99_ns.map(|ns| ns as f64),
+    },
+    Criterion {
+        column: "response_p999_ns",
+        title: "p99.9",
+        more_is_better: false,
+        margin: 0.20,
+        of: |row| row.response_p999_ns.map(|ns| ns as f64),
+    },
+    Criterion {
+        column: "ctx_switches_per_request",
+        title: "context switches/request",
+        more_is_better: false,
+        margin: 0.05,
+        of: |row| row.ctx_switches_per_request,
+    },
+    Criterion {
+        column: "server_memory_per_conn_bytes",
+        title: "memory/connection",
+        more_is_better: false,
+        margin: 0.03,
+        of: |row| row.server_memory_per_conn_bytes,
+    },
+    Criterion {
+        column: "conns_per_s",
+        title: "conns/s",
+        more_is_better: true,
+        margin: 0.05,
+        of: |row: &Row| row.conns_per_s,
+    },
+];
+
+/// A metric that decides the gate, and the relative difference that is let pass.
+#[derive(Debug, Clone, Copy)]
+pub struct Gated {
+    /// Which figure.
+    pub metric: &'static Criterion,
+    /// The margin, 0.03 for 3 %.
+    pub margin: f64,
+}
+
+impl Gated {
+    /// Server CPU per request, 3 %: the one figure that a shared two-core machine measures well.
+    pub fn default_one() -> Gated {
+        let metric = &METRICS[0];
+        Gated {
+            metric,
+            margin: metric.margin,
+        }
+    }
+}
+
+impl FromStr for Gated {
+    type Err = String;
+
+    /// `METRIC` or `METRIC:MARGIN`, the margin as `3%` or `0.03`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, margin) = match text.split_once(':') {
+            Some((name, margin)) => (name.trim(), Some(margin.trim())),
+            None => (text.trim(), None),
+        };
+        let metric = METRICS.iter().find(|metric| metric.column == name);
+        let metric = metric.ok_or_else(|| {
+            let names = METRICS.map(|metric| metric.column);
+            let near = did_you_mean(name, names);
+            format!("no metric `{name}`{near} (one of {})", names.join(", "))
+        })?;
+        let margin = margin.map_or(Ok(metric.margin), fraction)?;
+        Ok(Gated { metric, margin })
+    }
+}
+
+fn fraction(text: &str) -> Result<f64, String> {
+    let (digits, scale) = match text.strip_suffix('%') {
+        Some(percent) => (percent.trim_end(), 100.0),
+        None => (text, 1.0),
+    };
+    let number = digits.parse::<f64>().ok().map(|number| number / scale);
+    let number = number.filter(|n| (0.001..=1.0).contains(n));
+    number.ok_or_else(|| format!("the margin `{text}` is not from 0.1% to 100%"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_metric_and_its_margin_are_understood() {
+        let of = |text: &str| {
+            let gated: Gated = text.parse().unwrap();
+            (gated.metric.title, gated.margin)
+        };
+        assert_eq!(of("response_p99_ns:15%"), ("p99", 0.15));
+        assert_eq!(of("requests_per_s : 0.07"), ("requests/s", 0.07));
+        assert_eq!(of("server_cpu_us_per_request"), ("CPU/request", 0.03));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        let wrong = |text: &str| text.parse::<Gated>().unwrap_err();
+        assert!(wrong("response_p99:3%").contains("did you mean `response_p99_ns`?"));
+        for margin in ["", "0", "200%", "x", "-3%", "NaN"] {
+            assert!(wrong(&format!("response_p99_ns:{margin}")).contains("not from 0.1% to 100%"));
+        }
+    }
+}

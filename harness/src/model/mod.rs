@@ -1,0 +1,13 @@
+//! The values that a trial is made of and leaves behind: plain data, without a process or a socket.
+
+pub mod arm;
+pub mod disturbance;
+pub mod histograms;
+pub mod metrics;
+pub mod network;
+pub mod rate;
+pub mod row;
+pub mod service;
+pub mod timeline;
+pub mod workers;
+pub mod workload;

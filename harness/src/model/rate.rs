@@ -1,0 +1,23 @@
+//! Rates that were found out.
+
+use serde::Serialize;
+
+/// What one arm could do.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Capacity {
+    /// The arm.
+    pub arm: String,
+    /// Requests per second in a closed loop; none: it did not serve the workload, and does not count.
+    pub requests_per_s: Option<f64>,
+}
+
+/// A rate that was found.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Found {
+    /// The workload in words, without a rate.
+    pub workload: String,
+    /// What each arm could do.
+    pub capacities: Vec<Capacity>,
+    /// The rate of all of them, requests per second.
+    pub rate_per_s: f64,
+}

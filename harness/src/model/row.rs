@@ -1,0 +1,366 @@
+//! The row: one trial's settings, judgement and figures. The spine of the program: whatever is shown later is
+//! computed from saved rows alone.
+
+pub use loadgen::outcome::{Reason, Verdict};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+
+/// What the server did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Served everything that was asked.
+    #[default]
+    Ok,
+    /// Met a wall and said so: descriptors, FD_SETSIZE, processes.
+    Limited,
+    /// Connections were up but not served in time.
+    Starved,
+    /// Ended by itself.
+    Crashed,
+    /// Alive, and silent even after the load had gone.
+    Hung,
+    /// Sent bytes that were not the ones it was sent.
+    Wrong,
+    /// Cannot run on this host.
+    Skipped,
+}
+
+impl Status {
+    /// Whether the trial failed, which makes the whole run end with exit code 1.
+    pub fn is_failure(self) -> bool {
+        matches!(self, Status::Crashed | Status::Hung | Status::Wrong)
+    }
+}
+
+/// Whose CPUs were used up (at least 90 %) during the window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Bottleneck {
+    /// The server's only.
+    Server,
+    /// The generator's only.
+    Generator,
+    /// Both.
+    Both,
+    /// Neither: the load, a wait, or something else set the pace.
+    Neither,
+}
+
+macro_rules! display_as_serialised {
+    ($($name:ident)*) => {$(
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.serialize(f)
+            }
+        }
+    )*};
+}
+display_as_serialised!(Status Bottleneck);
+
+/// All reasons of a row; one cell of text, the reasons divided by ` | `. One without a code explains the status.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", from = "String")]
+pub struct Reasons(pub Vec<Reason>);
+
+impl From<Reasons> for String {
+    fn from(reasons: Reasons) -> String {
+        let texts: Vec<String> = reasons.0.iter().map(in_words).collect();
+        texts.join(" | ")
+    }
+}
+
+/// A reason as people read it: its code first, if it has one.
+pub fn in_words(reason: &Reason) -> String {
+    format!("{} {}", reason.code, reason.text)
+        .trim_start()
+        .to_string()
+}
+
+impl From<String> for Reasons {
+    fn from(text: String) -> Self {
+        let parse = |part: &str| {
+            let (code, text) = match part.split_once(' ') {
+                Some((code, text)) if is_code(code) => (code, text),
+                _ => ("", part),
+            };
+            Reason {
+                code: code.into(),
+                text: text.into(),
+            }
+        };
+        let parts = text.split(" | ").filter(|part| !part.is_empty());
+        Reasons(parts.map(parse).collect())
+    }
+}
+
+fn is_code(word: &str) -> bool {
+    let digits = word.strip_prefix('W').unwrap_or_default();
+    digits.len() == 2 && u8::from_str(digits).is_ok()
+}
+
+/// Names the columns once: the struct, its CSV header and its JSON keys are the same list.
+macro_rules! row {
+    ($($(#[doc = $doc:literal])* $name:ident: $kind:ty,)*) => {
+        /// One trial. A figure that was not measured is `None`: `null` in JSON, an empty cell in CSV.
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        pub struct Row {
+            $($(#[doc = $doc])* pub $name: $kind,)*
+        }
+
+        impl Row {
+            /// A row with nothing in it, to be filled in.
+            pub fn blank() -> Row {
+                Row { $($name: Default::default(),)* }
+            }
+        }
+
+        /// The columns in their order.
+        pub const COLUMNS: &[&str] = &[$(stringify!($name)),*];
+    };
+}
+
+row! {
+    /// The run's name, which is also its folder's.
+    run_id: String,
+    /// Block number from 1: one workload with every model once.
+    block: u32,
+    /// Trial number from 1 in the order of running.
+    trial: u32,
+    /// Seed of the trial's random parts.
+    seed: u64,
+    /// Label under which rows are compared: the model with its variant.
+    arm: String,
+    /// The model's name.
+    model: String,
+    /// The variant's words, as given.
+    variant: Option<String>,
+    /// What the server does with bytes.
+    service: String,
+    /// What the generator speaks.
+    protocol: String,
+    /// Active connections asked for.
+    conns: u64,
+    /// Idle connections asked for beside them.
+    idle: u64,
+    /// Bytes per request.
+    payload_bytes: u64,
+    /// Requests after which a connection is closed and replaced; none: long-lived.
+    requests_per_conn: Option<u64>,
+    /// Offered requests per second; none: closed loop.
+    rate_per_s: Option<f64>,
+    /// `closed`, `fixed` or `poisson`.
+    arrival: String,
+    /// Pause between a reply and the next request, ns.
+    think_ns: u64,
+    /// Requests in flight on one connection.
+    pipeline: u64,
+    /// CPU work per request asked of the server, ns.
+    work_ns: Option<u64>,
+    /// Blocking call per request asked of the server, ns.
+    block_ns: Option<u64>,
+    /// Workers asked of the server.
+    workers: Option<u64>,
+    /// CPUs of the server, as a list like `0-1,3`.
+    server_cpus: String,
+    /// CPUs of the generator.
+    client_cpus: String,
+    /// Length of the measured window, s.
+    duration_s: f64,
+    /// What the server did: `ok`, `limited`, `starved`, `crashed`, `hung`, `wrong` or `skipped`.
+    status: Status,
+    /// Whether the figures are to be believed: `valid`, `suspect` or `invalid`.
+    verdict: Verdict,
+    /// Why the status and the verdict are what they are; codes as in the README.
+    reasons: Reasons,
+    /// Whose CPUs were used up (90 % or more): `server`, `generator`, `both` or `neither`.
+    bottleneck: Option<Bottleneck>,
+    /// Connections whose connect completed, replacements included.
+    conns_established: Option<u64>,
+    /// Connections whose first exchange was verified: at the barrier when long-lived, over the whole run when short-lived.
+    conns_served: Option<u64>,
+    /// Connections the server turned away at a limit.
+    conns_shed: Option<u64>,
+    /// Connects refused.
+    conns_refused: Option<u64>,
+    /// Connects that took too long.
+    conns_timed_out: Option<u64>,
+    /// Established connections ended by a reset.
+    conns_reset: Option<u64>,
+    /// Connections that failed in the generator's own system.
+    local_failures: Option<u64>,
+    /// Connections served per second: over the window when short-lived, over the ramp when long-lived.
+    conns_per_s: Option<f64>,
+    /// Requests due in the window.
+    requests_offered: Option<u64>,
+    /// Requests answered and verified.
+    requests_completed: Option<u64>,
+    /// Requests due and never sent.
+    requests_dropped: Option<u64>,
+    /// Requests sent and not answered in time.
+    requests_timed_out: Option<u64>,
+    /// Requests ended by an error of the connection.
+    requests_failed: Option<u64>,
+    /// Replies with wrong bytes.
+    requests_mismatched: Option<u64>,
+    /// Everything asked for and not given.
+    errors: Option<u64>,
+    /// Requests completed in the window per second.
+    requests_per_s: Option<f64>,
+    /// Payload bytes completed in the window per second.
+    bytes_per_s: Option<f64>,
+    /// Response time, median, ns.
+    response_p50_ns: Option<u64>,
+    /// Response time, 90th percentile, ns.
+    response_p90_ns: Option<u64>,
+    /// Response time, 99th percentile, ns.
+    response_p99_ns: Option<u64>,
+    /// Response time, 99.9th percentile, ns.
+    response_p999_ns: Option<u64>,
+    /// Response time, the longest, ns.
+    response_max_ns: Option<u64>,
+    /// Service time, median, ns.
+    service_p50_ns: Option<u64>,
+    /// Service time, 99th percentile, ns.
+    service_p99_ns: Option<u64>,
+    /// Time to connect, median, ns.
+    connect_p50_ns: Option<u64>,
+    /// Time to connect, 99th percentile, ns.
+    connect_p99_ns: Option<u64>,
+    /// How late requests were sent (open loop), 99th percentile, ns.
+    slip_p99_ns: Option<u64>,
+    /// Jain's fairness index over connections: 1 is fair.
+    jain: Option<f64>,
+    /// CPU of the server and all its children per request completed in the window, µs.
+    server_cpu_us_per_request: Option<f64>,
+    /// User part of the server's CPU time in the window, s (sampled at ticks).
+    server_user_s: Option<f64>,
+    /// System part, s (sampled at ticks).
+    server_system_s: Option<f64>,
+    /// Memory of the server at the window's end less the ready server's, KiB.
+    server_memory_kib: Option<u64>,
+    /// `server_memory_kib` per connection served at the barrier, in bytes; none when they are short-lived.
+    server_memory_per_conn_bytes: Option<f64>,
+    /// Threads of the server at the window's end.
+    server_threads: Option<u64>,
+    /// Processes of the server at the window's end.
+    server_processes: Option<u64>,
+    /// Context switches of the server per request; none where its tasks changed during the window.
+    ctx_switches_per_request: Option<f64>,
+    /// Times the server's loop woke up per request, by its ledger.
+    wakeups_per_request: Option<f64>,
+    /// CPU of the generator per request, µs.
+    generator_cpu_us_per_request: Option<f64>,
+    /// Useful share of the generator's CPUs, 0 to 1.
+    generator_utilisation: Option<f64>,
+    /// TcpExt ListenOverflows during the trial.
+    listen_overflows: Option<u64>,
+    /// TcpExt ListenDrops during the trial.
+    listen_drops: Option<u64>,
+    /// Tcp RetransSegs during the trial.
+    tcp_retransmits: Option<u64>,
+    /// Share of the machine's CPU time in the window that the hypervisor gave away.
+    steal_fraction: Option<f64>,
+    /// Share of the machine's CPU time in the window used by processes of neither side.
+    foreign_cpu_fraction: Option<f64>,
+}
+
+impl Row {
+    /// Whether the figures may be drawn and go into medians.
+    pub fn is_usable(&self) -> bool {
+        let measured = self.requests_completed.is_some();
+        measured && self.verdict != Verdict::Invalid && !self.status.is_failure()
+    }
+}
+
+/// Whether something else used the machine in this trial.
+pub fn is_disturbed(row: &Row) -> bool {
+    row.reasons.0.iter().any(|reason| reason.code == "W07")
+}
+
+/// The rows as CSV, header first.
+pub fn to_csv(rows: &[Row]) -> Result<Vec<u8>, csv::Error> {
+    csv_of(COLUMNS, rows)
+}
+
+/// Any lines as CSV under this header, which is there even without lines.
+pub fn csv_of<T: Serialize>(columns: &[&str], lines: &[T]) -> Result<Vec<u8>, csv::Error> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record(columns)?;
+    let header = writer.into_inner().map_err(|e| e.into_error())?;
+    Ok([header, csv_lines(lines)?].concat())
+}
+
+/// The same without the header, to go on with what has one.
+pub fn csv_lines<T: Serialize>(lines: &[T]) -> Result<Vec<u8>, csv::Error> {
+    let mut writer = csv::WriterBuilder::new()
+        .has_headers(false)
+        .from_writer(Vec::new());
+    for line in lines {
+        writer.serialize(line)?;
+    }
+    writer.into_inner().map_err(|e| e.into_error().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn csv_and_json_have_the_same_names_and_give_the_row_back() {
+        let mut row = Row::blank();
+        row.variant = Some("accept=mutex,workers=64".into());
+        row.requests_per_s = Some(123_456.5);
+        row.reasons = Reasons(vec![
+            Reason {
+                code: "".into(),
+                text: "FD_SETSIZE at 1020 of 5000".into(),
+            },
+            Reason {
+                code: "W08".into(),
+                text: "the listen queue overflowed, \"15\" times".into(),
+            },
+        ]);
+        let text = to_csv(&[row.clone()]).unwrap();
+        let mut reader = csv::Reader::from_reader(&text[..]);
+        assert_eq!(reader.headers().unwrap(), COLUMNS);
+        let again: Vec<Row> = reader.deserialize().collect::<Result<_, _>>().unwrap();
+        assert_eq!(again, vec![row.clone()]);
+        let json = serde_json::to_value(&row).unwrap();
+        assert!(json["response_p50_ns"].is_null());
+        assert_eq!(json.as_object().unwrap().len(), COLUMNS.len());
+    }
+
+    #[test]
+    fn an_empty_file_still_has_its_header() {
+        let text = String::from_utf8(to_csv(&[]).unwrap()).unwrap();
+        assert!(text.starts_with("run_id,block,trial,seed,arm,model,variant,"));
+    }
+
+    #[test]
+    fn the_results_readme_explains_every_column_in_order() {
+        let readme = include_str!("../../../results/README.md");
+        let names = readme
+            .lines()
+            .filter_map(|line| line.strip_prefix("| `")?.split_once("` |"));
+        let names: Vec<&str> = names.map(|(name, _)| name).collect();
+        let columns = names.iter().skip_while(|name| **name != COLUMNS[0]);
+        assert_eq!(columns.copied().collect::<Vec<_>>(), COLUMNS);
+    }
+
+    #[test]
+    fn the_columns_are_those_of_the_contract() {
+        let contract = "run_id block trial seed arm model variant service protocol conns idle payload_bytes \
+            requests_per_conn rate_per_s arrival think_ns pipeline work_ns block_ns workers server_cpus client_cpus \
+            duration_s status verdict reasons bottleneck conns_established conns_served conns_shed conns_refused \
+            conns_timed_out conns_reset local_failures conns_per_s requests_offered requests_completed \
+            requests_dropped requests_timed_out requests_failed requests_mismatched errors requests_per_s bytes_per_s \
+            response_p50_ns response_p90_ns response_p99_ns response_p999_ns response_max_ns service_p50_ns \
+            service_p99_ns connect_p50_ns connect_p99_ns slip_p99_ns jain server_cpu_us_per_request server_user_s \
+            server_system_s server_memory_kib server_memory_per_conn_bytes server_threads server_processes \
+            ctx_switches_per_request wakeups_per_request generator_cpu_us_per_request generator_utilisation \
+            listen_overflows listen_drops tcp_retransmits steal_fraction foreign_cpu_fraction";
+        assert_eq!(COLUMNS, contract.split_whitespace().collect::<Vec<_>>());
+    }
+}

@@ -1,0 +1,85 @@
+//! The trials second by second: what `timeline.csv` holds.
+
+use crate::model::row::Row;
+use loadgen::outcome::{Outcome, Second};
+use serde::{Deserialize, Serialize};
+
+/// One second of one trial's window.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TimelineRow {
+    /// Run.
+    pub run_id: String,
+    /// Trial.
+    pub trial: u32,
+    /// Arm.
+    pub arm: String,
+    /// Connections asked for.
+    pub conns: u64,
+    /// Second of the window, from 0.
+    pub second: u64,
+    /// Requests completed in it.
+    pub requests_completed: u64,
+    /// Requests asked for and not given in it.
+    pub errors: u64,
+    response_p50_ns: Option<u64>,
+    response_p99_ns: Option<u64>,
+    response_max_ns: Option<u64>,
+}
+
+/// The columns of `timeline.csv`.
+pub const COLUMNS: [&str; 10] = [
+    "run_id",
+    "trial",
+    "arm",
+    "conns",
+    "second",
+    "requests_completed",
+    "errors",
+    "response_p50_ns",
+    "response_p99_ns",
+    "response_max_ns",
+];
+
+/// The seconds of a trial.
+pub fn of(row: &Row, outcome: &Outcome) -> Vec<TimelineRow> {
+    let line = |second: &Second| TimelineRow {
+        run_id: row.run_id.clone(),
+        trial: row.trial,
+        arm: row.arm.clone(),
+        conns: row.conns,
+        second: second.second,
+        requests_completed: second.completed,
+        errors: second.errors,
+        response_p50_ns: second.response_p50_ns,
+        response_p99_ns: second.response_p99_ns,
+        response_max_ns: second.response_max_ns,
+    };
+    outcome.series.iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::row::csv_of;
+
+    #[test]
+    fn the_header_is_there_without_lines_and_fits_them() {
+        let text = String::from_utf8(csv_of(&COLUMNS, &[] as &[TimelineRow]).unwrap()).unwrap();
+        assert_eq!(text.lines().count(), 1);
+        let line = TimelineRow {
+            run_id: "r".into(),
+            trial: 1,
+            arm: "prefork:accept=mutex,workers=4".into(),
+            conns: 50,
+            second: 0,
+            requests_completed: 7,
+            errors: 0,
+            response_p50_ns: None,
+            response_p99_ns: Some(5),
+            response_max_ns: Some(6),
+        };
+        let text = String::from_utf8(csv_of(&COLUMNS, &[line]).unwrap()).unwrap();
+        let expected = "r,1,\"prefork:accept=mutex,workers=4\",50,0,7,0,,5,6";
+        assert_eq!(text.lines().nth(1), Some(expected));
+    }
+}

@@ -1,0 +1,302 @@
+//! How long a run takes: before it is made, from what its trials consist of; while it is made, from those that
+//! are over.
+//!
+//! A trial is as long as its warm-up and window, and what is around them: the server's start and end, a ramp and a
+//! clean-up in proportion to the connections, and, where a model cannot serve all of them at once, the time-outs of
+//! those that wait. The constants were read off trials on two CPUs; they are small beside a window of seconds, so
+//! that a machine twice as fast is still estimated well.
+
+use crate::model::arm::Arm;
+use crate::plan::{Plan, TrialPlan};
+use loadgen::flags::Close;
+use loadgen::load::Load;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Namespace, server, first exchange, the generator's own start and end, last exchange, clean-up, saving; s.
+const AROUND_S: f64 = 0.12;
+/// Workers of a blocking pool when none are asked for (DESIGN §2).
+const BLOCKING_WORKERS: u64 = 64;
+/// How long a ramp goes on without one more connection settled (loadgen `--ramp-timeout`), s.
+const RAMP_STALL_S: f64 = 10.0;
+/// Looking for the listener among the thousands of TIME_WAITs that short-lived connections leave, s.
+const TIME_WAITS_S: f64 = 0.35;
+/// Connections that select(2) can watch: FD_SETSIZE less the descriptors that the server has anyway.
+const SELECT_WALL: u64 = 1020;
+/// A connection that is turned away there, µs.
+const US_PER_SHED: f64 = 40.0;
+/// Charts and reports, whatever the run, s.
+const REPORTS_S: f64 = 0.5;
+/// The same for each of its trials, s.
+const REPORTS_S_PER_TRIAL: f64 = 0.003;
+
+/// What a connection costs outside the window, from its connect to the end of what served it; µs.
+fn us_per_connection(arm: &Arm) -> f64 {
+    match arm.subject.model().map(|model| model.unit) {
+        // Forked, read one by one at both edges of the window, killed and waited for.
+        Some("process") => 500.0,
+        Some("thread") => 400.0,
+        _ => 100.0,
+    }
+}
+
+/// What so many connections cost outside the window, those that a wall turns away included; s.
+fn served_s(arm: &Arm, connections: u64) -> f64 {
+    let wall = match arm.subject.model().map(|model| model.name) {
+        Some("select") => SELECT_WALL,
+        _ => u64::MAX,
+    };
+    let shed = connections.saturating_sub(wall);
+    let served = (connections - shed) as f64;
+    (served * us_per_connection(arm) + shed as f64 * US_PER_SHED) / 1e6
+}
+
+/// How long one trial takes, about.
+pub fn trial(plan: &Plan, arm: &Arm, load: &Load) -> Duration {
+    let population = load.population();
+    // Connections that end make room: nobody waits for long.
+    let make_room = load.requests_per_conn.is_some() && load.idle == 0;
+    let waiting = match make_room {
+        true => 0,
+        false => population.saturating_sub(served_at_once(plan, arm)),
+    };
+    let ramp_s = ramp_s(load, waiting).max(connect_s(load));
+    let steady_s = (load.warmup_ns.saturating_add(load.duration_ns)) as f64 / 1e9;
+    let drain_s = match waiting {
+        0 => 0.0,
+        _ => drain_s(load, steady_s),
+    };
+    let time_waits_s = match load.churns() && load.close != Close::Reset {
+        true => TIME_WAITS_S,
+        false => 0.0,
+    };
+    let served_s = served_s(arm, population - waiting);
+    seconds(AROUND_S + ramp_s + steady_s + drain_s + time_waits_s + served_s)
+}
+
+/// Connections that the arm can have in service together; the others wait until one of them ends.
+pub fn served_at_once(plan: &Plan, arm: &Arm) -> u64 {
+    match arm.subject.model().map(|m| (m.readiness, m.unit)) {
+        Some((_, "none")) => 1,
+        Some(("blocking", "process pool" | "thread pool")) => {
+            plan.workers_of(arm).unwrap_or(BLOCKING_WORKERS)
+        }
+        _ => u64::MAX,
+    }
+}
+
+/// The least that a paced ramp takes, s.
+fn connect_s(load: &Load) -> f64 {
+    let paced = load.connect_rate_per_s;
+    paced.map_or(0.0, |rate| load.population() as f64 / rate)
+}
+
+/// The ramp that waits for those who are not served: as many as may be in flight time out together, then the next
+/// ones, until all have had their turn or the ramp's limits end it; s.
+fn ramp_s(load: &Load, waiting: u64) -> f64 {
+    let turns = waiting.div_ceil(load.connect_inflight.max(1)) as f64;
+    let turn_s = load.response_limit_ns() as f64 / 1e9;
+    let limit_s = load.ramp_limit_ns() as f64 / 1e9;
+    match turn_s > RAMP_STALL_S && waiting > 0 {
+        true => RAMP_STALL_S.min(limit_s),
+        false => (turns * turn_s).min(limit_s),
+    }
+}
+
+/// The drain that waits for those who are not served: they try again with every time-out, from the ramp on; s.
+fn drain_s(load: &Load, since_ramp_s: f64) -> f64 {
+    let turn_s = load.response_limit_ns() as f64 / 1e9;
+    turn_s - since_ramp_s % turn_s
+}
+
+/// How long the trials of a run take, about.
+pub fn trials(plan: &Plan) -> Duration {
+    let cells = plan.cells();
+    let round = cells.map(|(arm, scenario)| trial(plan, arm, &scenario.load));
+    let round_s: f64 = round.map(|time| time.as_secs_f64()).sum();
+    seconds(round_s * plan.repeat as f64)
+}
+
+/// The same with the reports; what is built and calibrated before is not in it.
+pub fn run(plan: &Plan) -> Duration {
+    let reports_s = REPORTS_S + REPORTS_S_PER_TRIAL * plan.trial_count() as f64;
+    trials(plan).saturating_add(seconds(reports_s))
+}
+
+/// A time of any size; what no clock can hold is as long as a clock can hold.
+pub fn seconds(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
+}
+
+/// What is left of a run, corrected by how long the trials that are over took.
+#[derive(Debug, Default)]
+pub struct Remaining(BTreeMap<String, Arms>);
+
+/// The trials of one arm, s.
+#[derive(Debug, Default, Clone, Copy)]
+struct Arms {
+    /// Estimated for the trials that are still to come.
+    ahead_s: f64,
+    /// Estimated for those that are over.
+    expected_s: f64,
+    /// What those took.
+    took_s: f64,
+}
+
+impl Remaining {
+    /// All these trials are still to come.
+    pub fn new(plan: &Plan, trials: &[TrialPlan]) -> Remaining {
+        let mut arms: BTreeMap<String, Arms> = BTreeMap::new();
+        for t in trials {
+            let ahead_s = trial(plan, &t.arm, &t.load).as_secs_f64();
+            arms.entry(t.arm.label.clone()).or_default().ahead_s += ahead_s;
+        }
+        Remaining(arms)
+    }
+
+    /// One trial is over, and took so long.
+    pub fn trial_done(&mut self, plan: &Plan, over: &TrialPlan, took: Duration) {
+        let expected_s = trial(plan, &over.arm, &over.load).as_secs_f64();
+        let arm = self.0.entry(over.arm.label.clone()).or_default();
+        arm.ahead_s = (arm.ahead_s - expected_s).max(0.0);
+        arm.expected_s += expected_s;
+        arm.took_s += took.as_secs_f64();
+    }
+
+    /// How long the rest takes, about: every arm by its own trials, and where it has none yet, by all.
+    pub fn left(&self) -> Duration {
+        let ratio = |expected_s: f64, took_s: f64| (expected_s > 0.0).then(|| took_s / expected_s);
+        let sum = |of: fn(&Arms) -> f64| self.0.values().map(of).sum::<f64>();
+        let overall = ratio(sum(|a| a.expected_s), sum(|a| a.took_s)).unwrap_or(1.0);
+        let left = self.0.values().map(|arm| {
+            let own = ratio(arm.expected_s, arm.took_s).unwrap_or(overall);
+            arm.ahead_s * own
+        });
+        seconds(left.sum())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::text::about;
+    use crate::cli::Cli;
+    use clap::Parser;
+
+    fn plan(words: &str) -> Plan {
+        let words = format!("harness {words}");
+        Plan::new(&Cli::try_parse_from(words.split(' ')).unwrap().run).unwrap()
+    }
+
+    /// What one trial of the plan's first cell takes, s.
+    fn trial_s(words: &str) -> f64 {
+        let plan = plan(words);
+        let (arm, scenario) = plan.cells().next().unwrap();
+        trial(&plan, arm, &scenario.load).as_secs_f64()
+    }
+
+    #[test]
+    fn a_trial_is_its_window_and_what_its_connections_need() {
+        let short = trial_s("--model epoll --conns 1 --warmup 1s --duration 3s");
+        assert!((4.0..4.5).contains(&short), "{short}");
+        let longer = trial_s("--model epoll --conns 1 --warmup 1s --duration 13s");
+        assert!((longer - short - 10.0).abs() < 1e-6, "{longer}");
+        let at_10k = |model: &str| trial_s(&format!("--model {model} --conns 10k"));
+        assert!(at_10k("epoll") > short && at_10k("epoll") < at_10k("thread"));
+        assert!(at_10k("thread") < at_10k("process"));
+        assert!(at_10k("select") < at_10k("poll"));
+        let idle = trial_s("--model epoll --conns 1 --idle 9999");
+        assert!((idle - at_10k("epoll")).abs() < 1e-6);
+        assert!(trial_s("--model epoll --conns 100 --connect-rate 10") > 14.0);
+        let churn = |close| {
+            trial_s(&format!(
+                "--model epoll --requests-per-conn 1 --close {close}"
+            ))
+        };
+        assert!(churn("client") > churn("reset"));
+    }
+
+    #[test]
+    fn those_who_wait_are_waited_for() {
+        // One turn of time-outs, and the rest of the second one after the window.
+        let one_turn = trial_s("--model iterative --conns 50 --request-timeout 5s");
+        assert!((10.0..10.5).contains(&one_turn), "{one_turn}");
+        // Four turns of 256.
+        let four = trial_s("--model iterative --conns 1000");
+        assert!((24.0..27.0).contains(&four), "{four}");
+        // The ramp's own limit.
+        let limited = trial_s("--model iterative --conns 10k");
+        assert!((36.0..39.0).contains(&limited), "{limited}");
+        let cut = trial_s("--model iterative --conns 10k --ramp-timeout 2s");
+        assert!(cut < 11.0, "{cut}");
+        let stalled = trial_s("--model iterative --conns 10 --request-timeout 60s");
+        assert!((70.0..71.0).contains(&stalled), "{stalled}");
+    }
+
+    #[test]
+    fn nobody_waits_where_there_is_room() {
+        for words in [
+            "--model prefork --conns 64",
+            "--model prefork --conns 500 --workers 500",
+            "--model prefork:workers=500 --conns 500 --workers 3",
+            "--model iterative --conns 500 --requests-per-conn 1",
+            "--model epoll-oneshot --conns 500",
+            "--target 127.0.0.1:1 --conns 500",
+        ] {
+            assert!(trial_s(words) < 5.0, "{words}");
+        }
+        for words in [
+            "--model prefork --conns 65",
+            "--model thread-pool --conns 20 --workers 10",
+            "--model iterative --conns 1 --idle 5 --requests-per-conn 1",
+        ] {
+            assert!(trial_s(words) > 9.0, "{words}");
+        }
+    }
+
+    #[test]
+    fn a_run_is_its_trials_and_its_reports() {
+        let plan = plan("--model epoll,poll --conns 1,2 --repeat 5");
+        let cells = plan.cells().map(|(arm, s)| trial(&plan, arm, &s.load));
+        let together = cells.sum::<Duration>() * 5;
+        assert!(together.abs_diff(trials(&plan)) < Duration::from_millis(1));
+        let reports = run(&plan) - trials(&plan);
+        assert!(reports > Duration::ZERO && reports < Duration::from_secs(2));
+        let endless = self::plan("--model epoll --conns 1 --duration 168h --repeat 100000");
+        assert!(run(&endless) > Duration::from_secs(1 << 30));
+    }
+
+    #[test]
+    fn what_is_left_follows_what_was_seen() {
+        let plan = plan("--model epoll,poll --conns 1 --repeat 2 --seed 1");
+        let trials = plan.trials();
+        let mut remaining = Remaining::new(&plan, &trials);
+        let one = trial(&plan, &trials[0].arm, &trials[0].load);
+        let close = |left: Duration, times: f64| {
+            (left.as_secs_f64() - one.as_secs_f64() * times).abs() < 1e-6
+        };
+        assert!(close(remaining.left(), 4.0));
+        // The first arm takes twice as long, and as nothing is known of the other, that one will too.
+        remaining.trial_done(&plan, &trials[0], one * 2);
+        assert!(close(remaining.left(), 6.0));
+        remaining.trial_done(&plan, &trials[1], one);
+        assert!(close(remaining.left(), 3.0));
+        remaining.trial_done(&plan, &trials[2], one);
+        remaining.trial_done(&plan, &trials[3], one);
+        assert_eq!(remaining.left(), Duration::ZERO);
+    }
+
+    #[test]
+    fn times_are_as_precise_as_they_can_be() {
+        for (seconds, text) in [
+            (0, "0s"),
+            (119, "1m 59s"),
+            (254, "4m 10s"),
+            (4829, "1h 20m"),
+            (100_000, "1day 3h 50m"),
+        ] {
+            assert_eq!(about(Duration::from_secs(seconds)), text);
+        }
+        assert!(about(Duration::MAX).starts_with("584"));
+    }
+}

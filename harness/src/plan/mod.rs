@@ -1,0 +1,557 @@
+//! What will be run: the flags made sense of, once. After this nobody asks what the user typed.
+
+pub mod estimate;
+
+use crate::base::error::Failure;
+use crate::base::machine::read_sysctls;
+use crate::base::machine::{available_cpus, cpu_list};
+use crate::base::text::visible;
+use crate::cli::rate::Rate;
+use crate::cli::{Netns, RunFlags};
+use crate::model::arm::{Arm, Subject, parse_arms};
+use crate::model::disturbance::Limits;
+use crate::model::network::Network;
+use crate::model::rate::Found;
+use crate::model::service::Service;
+use loadgen::flags::{CpuList, ProtocolName, RunFlags as LoadRunFlags, ShapeFlags};
+use loadgen::load::Load;
+use servers::models::Model;
+use std::time::Duration;
+
+/// The most trials one run may have: a bound on every list and file made from them.
+const MAX_TRIALS: usize = 100_000;
+
+/// The most workers that a server takes: its ledger has a line for each.
+const MOST_WORKERS: u64 = servers::ledger::MAX_WORKERS as u64;
+
+/// What the server is asked to do for each request besides answering it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct HandlerCost {
+    /// CPU work.
+    pub work: Option<Duration>,
+    /// A blocking call.
+    pub block: Option<Duration>,
+}
+
+/// One workload: what is sent, and what it costs to answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scenario {
+    /// The load; its target is filled in once a server listens.
+    pub load: Load,
+    /// The cost.
+    pub cost: HandlerCost,
+}
+
+/// Everything that a run needs to know.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// What is compared.
+    pub arms: Vec<Arm>,
+    /// Under which workloads.
+    pub scenarios: Vec<Scenario>,
+    /// What the servers do with bytes.
+    pub service: Service,
+    /// Workers asked for, where a model has them.
+    pub workers: Option<u64>,
+    /// Trials per arm and load.
+    pub repeat: u64,
+    /// The run's seed.
+    pub seed: u64,
+    /// The server's CPUs.
+    pub server_cpus: Vec<usize>,
+    /// The generator's CPUs.
+    pub client_cpus: Vec<usize>,
+    /// The command line that makes this run again; empty where no command line asked for it.
+    pub command: Vec<String>,
+    /// The scenario's name, if there is one.
+    pub scenario: Option<String>,
+    /// The network of every model's trial.
+    pub network: Network,
+    /// Whether the rates are still to be found.
+    pub rate_is_auto: bool,
+    /// The rates that were found, a workload each.
+    pub rates: Vec<Found>,
+    /// How much of the machine something else may use before a trial counts as disturbed.
+    pub disturbed: Limits,
+    /// The network of other server programs: the host's, unless a private one is required.
+    pub command_network: Network,
+}
+
+/// One trial of a plan.
+#[derive(Debug, Clone)]
+pub struct TrialPlan {
+    /// Block, from 1.
+    pub block: u32,
+    /// Trial in the order of running, from 1.
+    pub trial: u32,
+    /// Which arm.
+    pub arm: Arm,
+    /// Which load, with this trial's own seed.
+    pub load: Load,
+    /// What a request costs the server.
+    pub cost: HandlerCost,
+}
+
+impl Plan {
+    /// Makes sense of the flags, or says what is wrong with them.
+    pub fn new(flags: &RunFlags) -> Result<Plan, Failure> {
+        let arms = arms(flags)?;
+        let service = service_of(flags);
+        let seed = flags.seed.unwrap_or_else(|| fastrand::u64(..));
+        let (server_cpus, client_cpus) = split_cpus(flags)?;
+        let private = |required| Network::Private {
+            required,
+            sysctls: read_sysctls(),
+        };
+        let (network, command_network) = match flags.place.netns {
+            Netns::Off => (Network::Host, Network::Host),
+            Netns::Auto => (private(false), Network::Host),
+            Netns::Require => (private(true), private(true)),
+        };
+        if flags.load.protocol == ProtocolName::Resp
+            && arms.iter().any(|a| a.subject.model().is_some())
+        {
+            return Err(Failure::usage(
+                "--protocol resp is for --server and --target: the models answer an echo, not +PONG",
+            ));
+        }
+        let other = arms.iter().find(|arm| arm.subject.model().is_none());
+        if let Some(other) = other.filter(|_| !flags.work.is_empty() || !flags.block.is_empty()) {
+            return Err(Failure::usage(format!(
+                "--work and --block are done by the models: {} would not do them, and could not be compared",
+                other.label
+            )));
+        }
+        let spoken = protocol_of(flags, service);
+        if flags.load.protocol != ProtocolName::Echo && flags.load.protocol != spoken {
+            return Err(Failure::usage(format!(
+                "--service {} speaks another protocol than --protocol {}: give one of the two",
+                service.name(),
+                format!("{:?}", flags.load.protocol).to_lowercase()
+            )));
+        }
+        if flags
+            .workers
+            .is_some_and(|n| !(1..=MOST_WORKERS).contains(&n))
+        {
+            return Err(Failure::usage(format!(
+                "--workers: from 1 to {MOST_WORKERS}"
+            )));
+        }
+        if flags.rate.contains(&Rate::Auto) && flags.rate.len() > 1 {
+            return Err(Failure::usage(
+                "--rate auto stands alone: it is found out for every workload",
+            ));
+        }
+        let plan = Plan {
+            scenarios: scenarios(flags, service, &client_cpus, seed)?,
+            arms,
+            service,
+            workers: flags.workers,
+            repeat: flags.repeat,
+            seed,
+            server_cpus,
+            client_cpus,
+            command: flags.command.clone(),
+            scenario: flags.scenario.clone(),
+            network,
+            rate_is_auto: flags.rate.contains(&Rate::Auto),
+            rates: Vec::new(),
+            disturbed: Limits::default(),
+            command_network,
+        };
+        match plan.trial_count() {
+            0 => Err(Failure::usage("--repeat 0: from 1 up")),
+            n if n > MAX_TRIALS => Err(Failure::usage(format!(
+                "{n} trials are more than {MAX_TRIALS}; shorten a list or --repeat"
+            ))),
+            _ => Ok(plan),
+        }
+    }
+
+    /// The models among the arms.
+    pub fn models(&self) -> impl Iterator<Item = &'static Model> {
+        self.arms.iter().filter_map(|arm| arm.subject.model())
+    }
+
+    /// Whether everything that is measured listens on this machine's loopback.
+    pub fn is_on_loopback(&self) -> bool {
+        let is_local = |arm: &Arm| match arm.subject {
+            Subject::Running { addr, .. } => addr.ip().is_loopback(),
+            _ => true,
+        };
+        self.arms.iter().all(is_local)
+    }
+
+    /// How many trials there will be.
+    pub fn trial_count(&self) -> usize {
+        let repeat = usize::try_from(self.repeat).unwrap_or(usize::MAX);
+        self.arms
+            .len()
+            .saturating_mul(self.scenarios.len())
+            .saturating_mul(repeat)
+    }
+
+    /// All trials in their order: a block is one load with every arm once, in random order, and the blocks of
+    /// different loads alternate, so that a drift of the machine meets everyone alike.
+    pub fn trials(&self) -> Vec<TrialPlan> {
+        let mut random = fastrand::Rng::with_seed(self.seed);
+        let mut trials = Vec::new();
+        for repetition in 0..self.repeat {
+            for (w, scenario) in self.scenarios.iter().enumerate() {
+                let block = repetition * self.scenarios.len() as u64 + w as u64 + 1;
+                let mut arms: Vec<&Arm> = self.arms.iter().collect();
+                random.shuffle(&mut arms);
+                // One for all arms of a block: what is random in the load is then the same for all of them.
+                let seed = random.u64(..);
+                for arm in arms {
+                    let mut load = scenario.load.clone();
+                    load.seed = seed;
+                    trials.push(TrialPlan {
+                        block: block as u32,
+                        trial: trials.len() as u32 + 1,
+                        arm: arm.clone(),
+                        load,
+                        cost: scenario.cost,
+                    });
+                }
+            }
+        }
+        trials
+    }
+
+    /// Every arm under every workload, in the order in which blocks come.
+    pub fn cells(&self) -> impl Iterator<Item = (&Arm, &Scenario)> {
+        self.scenarios
+            .iter()
+            .flat_map(|scenario| self.arms.iter().map(move |arm| (arm, scenario)))
+    }
+
+    /// The workers that were asked for an arm that has a number of them: in its variant, else by `--workers`.
+    pub fn workers_of(&self, arm: &Arm) -> Option<u64> {
+        let Subject::Model { flags, .. } = &arm.subject else {
+            return None;
+        };
+        let own = flags.iter().skip_while(|flag| *flag != "--workers").nth(1);
+        let own = own.and_then(|number| number.parse().ok());
+        own.or(self.workers)
+            .filter(|_| arm.subject.takes("workers"))
+    }
+}
+
+/// The models, then the commands, then the running server.
+fn arms(flags: &RunFlags) -> Result<Vec<Arm>, Failure> {
+    let mut arms = match flags.model.is_empty() {
+        true => Vec::new(),
+        false => parse_arms(&flags.model.join(","))?,
+    };
+    for command in &flags.server {
+        arms.push(Arm {
+            label: unused_label(&visible(program_name(command)), &arms),
+            subject: Subject::Command(command.clone()),
+            // Rows are read by people and their terminals.
+            variant: Some(visible(command)),
+        });
+    }
+    if let Some(addr) = flags.target {
+        arms.push(Arm {
+            label: addr.to_string(),
+            subject: Subject::Running {
+                addr,
+                pid: flags.pid,
+            },
+            variant: None,
+        });
+    }
+    match (
+        arms.is_empty(),
+        flags.pid.is_some() && flags.target.is_none(),
+    ) {
+        (true, _) => Err(Failure::usage(
+            "nothing to measure: give --model NAME (`harness list` names them), --server CMD, --target ADDR, or a \
+             --scenario that does",
+        )),
+        (false, _) if flags.pid.is_some_and(|pid| !is_there(pid)) => {
+            Err(Failure::usage("--pid: there is no such process"))
+        }
+        (_, true) => Err(Failure::usage(
+            "--pid is the process of a --target: give that too",
+        )),
+        _ => Ok(arms),
+    }
+}
+
+fn is_there(pid: u32) -> bool {
+    std::path::Path::new(&format!("/proc/{pid}")).exists()
+}
+
+/// The first word of a command without its folders.
+fn program_name(command: &str) -> &str {
+    let program = command.split_whitespace().next().unwrap_or("command");
+    program.rsplit('/').next().unwrap_or(program)
+}
+
+/// The name, or the name with a number where an arm has it already.
+fn unused_label(name: &str, arms: &[Arm]) -> String {
+    let taken = |label: &str| arms.iter().any(|arm| arm.label == label);
+    let numbered = (2..).map(|n| format!("{name}#{n}"));
+    let mut labels = std::iter::once(name.to_string()).chain(numbered);
+    labels.find(|label| !taken(label)).unwrap_or_default()
+}
+
+fn service_of(flags: &RunFlags) -> Service {
+    let spoken = match flags.load.protocol {
+        ProtocolName::Http => Service::Http,
+        ProtocolName::Discard => Service::Discard,
+        ProtocolName::Echo | ProtocolName::Resp => Service::Echo,
+    };
+    flags.service.unwrap_or(spoken)
+}
+
+fn protocol_of(flags: &RunFlags, service: Service) -> ProtocolName {
+    match service {
+        Service::Http => ProtocolName::Http,
+        Service::Discard => ProtocolName::Discard,
+        Service::Echo if flags.load.protocol == ProtocolName::Resp => ProtocolName::Resp,
+        Service::Echo => ProtocolName::Echo,
+    }
+}
+
+/// Every combination of the lists.
+fn scenarios(
+    flags: &RunFlags,
+    service: Service,
+    client_cpus: &[usize],
+    seed: u64,
+) -> Result<Vec<Scenario>, Failure> {
+    let mut load_flags = flags.load.clone();
+    load_flags.protocol = protocol_of(flags, service);
+    let run = LoadRunFlags {
+        warmup: flags.warmup,
+        duration: flags.duration,
+        seed: Some(seed),
+        cpus: Some(CpuList(client_cpus.iter().map(|&cpu| cpu as u32).collect())),
+        allow_target: flags.allow_target.clone(),
+        ..LoadRunFlags::default()
+    };
+    // The port is not known before a server listens; any other than 0 passes the checks.
+    let placeholder = flags
+        .target
+        .map_or("127.0.0.1:1".into(), |addr| addr.to_string());
+    let mut scenarios = Vec::new();
+    for shape in shapes(flags) {
+        let load = Load::new(&placeholder, &shape, &load_flags, &run)
+            .map_err(|e| Failure::usage(e.to_string()))?;
+        for cost in costs(flags) {
+            let load = load.clone();
+            let scenario = Scenario { load, cost };
+            if !scenarios.contains(&scenario) {
+                scenarios.push(scenario);
+            }
+        }
+    }
+    Ok(scenarios)
+}
+
+fn costs(flags: &RunFlags) -> Vec<HandlerCost> {
+    let works = optional(flags.work.iter().copied());
+    let costs = works.into_iter().flat_map(|work| {
+        let blocks = optional(flags.block.iter().copied());
+        blocks
+            .into_iter()
+            .map(move |block| HandlerCost { work, block })
+    });
+    costs.collect()
+}
+
+fn shapes(flags: &RunFlags) -> Vec<ShapeFlags> {
+    let optional = |list: &[u64]| optional(list.iter().copied());
+    let rates = flags.rate.iter().filter_map(|rate| match rate {
+        Rate::Auto => None,
+        Rate::PerS(per_s) => Some(*per_s),
+    });
+    let mut shapes = Vec::new();
+    for &conns in &flags.conns {
+        for requests_per_conn in optional(&flags.requests_per_conn) {
+            for payload in self::optional(flags.payload.iter().copied()) {
+                for idle in optional(&flags.idle) {
+                    for rate in self::optional(rates.clone()) {
+                        shapes.push(ShapeFlags {
+                            conns,
+                            rate,
+                            idle: idle.unwrap_or(0),
+                            payload,
+                            requests_per_conn,
+                        });
+                    }
+                }
+            }
+        }
+    }
+    shapes
+}
+
+/// The list's items, or one `None` when the flag was not given.
+fn optional<T>(list: impl Iterator<Item = T>) -> Vec<Option<T>> {
+    let mut items: Vec<Option<T>> = list.map(Some).collect();
+    if items.is_empty() {
+        items.push(None);
+    }
+    items
+}
+
+/// The CPUs this process may use, halved: the first half serves, the rest generates load.
+fn split_cpus(flags: &RunFlags) -> Result<(Vec<usize>, Vec<usize>), Failure> {
+    let available = available_cpus();
+    let half = (available.len() / 2).max(1);
+    let first = available[..half.min(available.len())].to_vec();
+    let rest = match available.len() {
+        0 | 1 => first.clone(),
+        _ => available[half..].to_vec(),
+    };
+    let chosen = |list: &Option<CpuList>, flag: &str, default: Vec<usize>| match list {
+        None => Ok(default),
+        Some(list) => {
+            let cpus: Vec<usize> = list.0.iter().map(|&cpu| cpu as usize).collect();
+            match cpus.iter().find(|cpu| !available.contains(cpu)) {
+                Some(cpu) => Err(Failure::usage(format!(
+                    "--{flag} {cpu}: this process may use CPUs {}",
+                    cpu_list(&available)
+                ))),
+                None => Ok(cpus),
+            }
+        }
+    };
+    Ok((
+        chosen(&flags.place.server_cpus, "server-cpus", first)?,
+        chosen(&flags.place.client_cpus, "client-cpus", rest)?,
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::Cli;
+    use clap::Parser;
+    use servers::models::MODELS;
+
+    fn plan(words: &str) -> Result<Plan, Failure> {
+        let words = format!("harness {words}");
+        Plan::new(&Cli::try_parse_from(words.split(' ')).unwrap().run)
+    }
+
+    #[test]
+    fn a_block_holds_every_arm_once_under_one_load() {
+        let plan = plan("--model epoll,poll,select --conns 10,20 --repeat 4 --seed 7").unwrap();
+        let trials = plan.trials();
+        assert_eq!(trials.len(), 24);
+        for block in trials.chunks(3) {
+            assert!(block.iter().all(|t| t.block == block[0].block));
+            assert!(block.iter().all(|t| t.load.conns == block[0].load.conns));
+            let mut arms: Vec<&str> = block.iter().map(|t| t.arm.label.as_str()).collect();
+            arms.sort_unstable();
+            assert_eq!(arms, ["epoll", "poll", "select"]);
+        }
+        let conns: Vec<u64> = trials.iter().step_by(3).map(|t| t.load.conns).collect();
+        assert_eq!(conns, [10, 20, 10, 20, 10, 20, 10, 20]);
+    }
+
+    #[test]
+    fn a_seed_repeats_the_order_and_another_changes_it() {
+        let order = |seed: u64| {
+            let plan = plan(&format!(
+                "--model epoll,poll,select --repeat 8 --seed {seed}"
+            ))
+            .unwrap();
+            let trials = plan.trials().into_iter();
+            trials
+                .map(|t| (t.arm.label, t.load.seed))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(order(1), order(1));
+        assert_ne!(order(1), order(2));
+    }
+
+    #[test]
+    fn aliases_and_doubles_are_one_arm() {
+        let plan = plan("--model fork,process,epoll-lt").unwrap();
+        let names: Vec<&str> = plan.arms.iter().map(|a| a.label.as_str()).collect();
+        assert_eq!(names, ["process", "epoll"]);
+        let all = self::plan("--model all").unwrap();
+        assert_eq!(all.arms.len(), MODELS.len());
+    }
+
+    #[test]
+    fn other_servers_stand_beside_models() {
+        let mut flags =
+            Cli::try_parse_from(["harness", "--model", "epoll", "--target", "127.0.0.1:6379"]);
+        let flags = &mut flags.as_mut().unwrap().run;
+        flags.server = vec!["/usr/bin/nc -l {addr}".into(), "nc {host} {port}".into()];
+        let plan = Plan::new(flags).unwrap();
+        let labels: Vec<&str> = plan.arms.iter().map(|a| a.label.as_str()).collect();
+        assert_eq!(labels, ["epoll", "nc", "nc#2", "127.0.0.1:6379"]);
+        assert!(matches!(plan.command_network, Network::Host));
+        flags.server = vec!["/bin/\u{1b}[31mred\n".into()];
+        let arm = Plan::new(flags).unwrap().arms[1].clone();
+        assert!(!arm.label.contains('\u{1b}') && arm.label.contains("[31mred"));
+        assert_eq!(arm.variant.unwrap(), "/bin/\\u{1b}[31mred\\u{a}");
+        flags.target = Some("192.0.2.1:80".parse().unwrap());
+        assert!(
+            Plan::new(flags)
+                .unwrap_err()
+                .message
+                .contains("--allow-target")
+        );
+    }
+
+    #[test]
+    fn an_unknown_model_is_answered_with_a_suggestion() {
+        let failure = plan("--model epol").unwrap_err();
+        assert_eq!(failure.exit, 2);
+        assert!(
+            failure.message.contains("did you mean 'epoll'"),
+            "{failure}"
+        );
+        assert!(plan("--model ,").is_err());
+        assert!(plan("--model epoll:nonsense=1").is_err());
+    }
+
+    #[test]
+    fn senseless_numbers_are_usage_errors() {
+        for words in [
+            "--conns 0",
+            "--duration 0",
+            "--repeat 0",
+            "--server-cpus 4000",
+            "--workers 0",
+            "--workers 1025",
+            "--service http --protocol discard",
+            "--target 127.0.0.1:1 --pid 4194305",
+            "--target 127.0.0.1:1 --work 50us",
+            "--server x --block 1ms",
+        ] {
+            assert_eq!(
+                plan(&format!("--model epoll {words}")).unwrap_err().exit,
+                2,
+                "{words}"
+            );
+        }
+        assert!(plan("--model all --conns 1,2,3 --repeat 99999999").is_err());
+        let twice = plan("--model epoll --conns 5,50,5 --work 1us,1us").unwrap();
+        assert_eq!(twice.scenarios.len(), 2);
+    }
+
+    #[test]
+    fn the_service_sets_the_protocol() {
+        let plan = plan("--model epoll --service discard").unwrap();
+        assert_eq!(plan.scenarios[0].load.protocol, ProtocolName::Discard);
+        let resp = self::plan("--target 127.0.0.1:6379 --protocol resp").unwrap();
+        assert_eq!(resp.scenarios[0].load.protocol, ProtocolName::Resp);
+        assert_eq!(
+            self::plan("--model epoll --protocol resp")
+                .unwrap_err()
+                .exit,
+            2
+        );
+    }
+}

@@ -1,0 +1,180 @@
+//! The charts of a run, one file each, drawn from rows and histograms alone.
+//!
+//! Figures are medians over trials, drawn with the range of the trials; a cell with a suspect trial is hollow;
+//! an invalid one is left out, and the caption says so.
+
+mod accepts;
+pub mod canvas;
+mod connections_per_second;
+mod cpu;
+mod generator;
+pub mod heat;
+mod idle;
+mod latency;
+mod limits;
+pub mod look;
+mod memory;
+pub mod panel;
+pub mod plot;
+mod throughput;
+mod timeline;
+
+use crate::model::histograms::Histograms;
+use crate::model::row::Row;
+use crate::model::timeline::TimelineRow;
+use crate::model::workers::WorkerRow;
+use crate::model::workload::Workload;
+use loadgen::outcome::Floor;
+use panel::panels;
+pub use plot::{Chart, Measure, Plot};
+
+/// Everything that charts are drawn from.
+#[derive(Debug, Clone, Copy)]
+pub struct Evidence<'a> {
+    /// The trials.
+    pub rows: &'a [Row],
+    /// Their response times.
+    pub histograms: &'a Histograms,
+    /// Their seconds.
+    pub timeline: &'a [TimelineRow],
+    /// Their servers' workers.
+    pub workers: &'a [WorkerRow],
+    /// What the generator can do, where it is known.
+    pub floor: Option<&'a Floor>,
+}
+
+/// Every chart that there are figures for.
+pub fn all(evidence: &Evidence) -> Vec<Chart> {
+    let rows = evidence.rows;
+    let mut charts = heat::draw(rows);
+    // A cell may be in two panels; what shows it alone is drawn once.
+    let mut split: Vec<Workload> = Vec::new();
+    for panel in panels(rows) {
+        charts.extend(throughput::draw(&panel, evidence.floor));
+        charts.extend(limits::draw(&panel));
+        charts.extend(idle::draw(&panel, evidence.floor));
+        charts.extend(connections_per_second::draw(&panel));
+        charts.extend(cpu::draw(&panel));
+        charts.extend(memory::draw(&panel));
+        for cells in panel.cells.chunk_by(|a, b| a.workload == b.workload) {
+            if !split.contains(&cells[0].workload) {
+                split.push(cells[0].workload.clone());
+                charts.extend(cpu::draw_split(&panel.single(cells)));
+            }
+        }
+    }
+    charts.extend(accepts::draw(rows, evidence.workers));
+    charts.extend(latency::draw(rows, evidence.histograms, evidence.floor));
+    charts.extend(timeline::draw(rows, evidence.timeline));
+    charts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::row::Verdict;
+    use hdrhistogram::Histogram;
+
+    fn rows() -> Vec<Row> {
+        let mut rows = Vec::new();
+        for (trial, (arm, conns)) in [
+            ("epoll", 50),
+            ("epoll", 1000),
+            ("select", 50),
+            ("select", 1000),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            rows.push(Row {
+                arm: arm.into(),
+                model: arm.into(),
+                trial: trial as u32,
+                conns,
+                conns_served: Some(conns),
+                conns_established: Some(conns),
+                conns_per_s: Some(1e4),
+                requests_completed: Some(100),
+                response_p50_ns: Some(1000),
+                requests_per_s: Some(2e5 - conns as f64),
+                server_cpu_us_per_request: Some(3.5),
+                server_user_s: Some(1.0),
+                server_system_s: Some(3.0),
+                server_memory_per_conn_bytes: Some(4096.0),
+                ..Row::blank()
+            });
+        }
+        rows
+    }
+
+    fn two_workers() -> Vec<WorkerRow> {
+        let tally = |accepted| servers::ledger::Tally {
+            accepted,
+            ..Default::default()
+        };
+        crate::model::workers::of(&rows()[0], &[tally(30), tally(10)])
+    }
+
+    #[test]
+    fn every_chart_is_drawn_and_names_its_arms() {
+        let mut histogram = Histogram::new_with_bounds(1, 60_000_000_000, 3).unwrap();
+        for i in 1..=200_000u64 {
+            histogram.record(i).unwrap();
+        }
+        let histograms = (0..4).map(|t| (t, histogram.clone())).collect();
+        let workers = two_workers();
+        let rows = rows();
+        let charts = all(&Evidence {
+            rows: &rows,
+            histograms: &histograms,
+            timeline: &[],
+            workers: &workers,
+            floor: None,
+        });
+        let names: Vec<&str> = charts.iter().map(|c| c.name.as_str()).collect();
+        assert_eq!(
+            names,
+            [
+                "heat-requests",
+                "heat-cpu",
+                "requests-per-second",
+                "connections-served",
+                "connections-per-second",
+                "cpu-per-request",
+                "memory-per-connection",
+                "cpu-user-system-c50",
+                "cpu-user-system-c1000",
+                "accepts-per-worker",
+                "latency-by-percentile-c50",
+                "latency-by-percentile-c1000",
+            ]
+        );
+        for chart in &charts {
+            let (svg, table) = (chart.svg().unwrap(), chart.table());
+            assert!(svg.contains("epoll"), "{}", chart.name);
+            assert!(!table.lines.is_empty(), "{}", chart.name);
+            assert!(
+                table
+                    .lines
+                    .iter()
+                    .all(|line| line.len() == table.header.len()),
+                "{table:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_invalid_cell_is_left_out_and_named() {
+        let mut rows = rows();
+        rows[3].verdict = Verdict::Invalid;
+        let chart = throughput::draw(&panels(&rows)[0], None).unwrap();
+        assert!(
+            chart
+                .svg()
+                .unwrap()
+                .contains("Left out: select at 1k (invalid)")
+        );
+        rows.iter_mut().for_each(|r| r.verdict = Verdict::Invalid);
+        assert!(throughput::draw(&panels(&rows)[0], None).is_none());
+    }
+}

@@ -1,0 +1,275 @@
+//! A chart as a plain value: drawn as SVG, written as a table, and handed to the page's script.
+
+use super::canvas::{self, Axis, Drawn, Point, Scale, Series, Shade, Stack, Texts};
+use super::heat::{Heat, HeatCell};
+use crate::base::unit::Unit;
+use serde::Serialize;
+
+/// One chart.
+#[derive(Debug, Clone, Serialize)]
+pub struct Chart {
+    /// File name without its folder and ending; also its name in the page.
+    pub name: String,
+    /// The texts around it.
+    pub texts: Texts,
+    /// What is drawn.
+    pub plot: Plot,
+    /// The table, where the points themselves would not make a readable one.
+    #[serde(skip)]
+    pub table: Option<Table>,
+}
+
+/// What is drawn.
+#[derive(Debug, Clone, Serialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum Plot {
+    /// A line per arm.
+    Lines {
+        /// Horizontal axis.
+        x: Axis,
+        /// Vertical axis.
+        y: Axis,
+        /// The lines.
+        series: Vec<Series>,
+        /// A marker is at every so many points.
+        marked: usize,
+    },
+    /// A bar per arm.
+    Bars {
+        /// The axis along the bars.
+        value: Axis,
+        /// One point each.
+        series: Vec<Series>,
+    },
+    /// A divided bar per arm.
+    Stacks {
+        /// The axis along the bars.
+        value: Axis,
+        /// The bars.
+        stacks: Vec<Stack>,
+    },
+    /// Coloured cells.
+    Heat(Heat),
+}
+
+/// The figures of a chart in words: an arm per line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Table {
+    /// The columns; the first is the arm.
+    pub header: Vec<String>,
+    /// The lines.
+    pub lines: Vec<Vec<String>>,
+}
+
+impl Chart {
+    /// The chart as SVG.
+    pub fn svg(&self) -> Drawn<String> {
+        match &self.plot {
+            Plot::Lines {
+                x,
+                y,
+                series,
+                marked,
+            } => canvas::lines(&self.texts, x, y, series, *marked),
+            Plot::Bars { value, series } => canvas::bars(&self.texts, value, series),
+            Plot::Stacks { value, stacks } => canvas::stacks(&self.texts, value, stacks),
+            Plot::Heat(heat) => canvas::heat(&self.texts, heat),
+        }
+    }
+
+    /// The same figures as a table.
+    pub fn table(&self) -> Table {
+        if let Some(table) = &self.table {
+            return table.clone();
+        }
+        match &self.plot {
+            Plot::Lines { x, y, series, .. } => lines_table(x, y.unit, series),
+            Plot::Bars { value, series } => bars_table(value, series),
+            Plot::Stacks { stacks, .. } => Table {
+                header: ["arm", "shares", ""].map(String::from).into(),
+                lines: stacks.iter().map(stack_line).collect(),
+            },
+            Plot::Heat(heat) => Table {
+                header: std::iter::once("arm".to_string())
+                    .chain(heat.columns.iter().cloned())
+                    .collect(),
+                lines: heat
+                    .rows
+                    .iter()
+                    .map(|row| {
+                        std::iter::once(row.label.clone())
+                            .chain(row.cells.iter().map(HeatCell::in_full))
+                            .collect()
+                    })
+                    .collect(),
+            },
+        }
+    }
+}
+
+fn lines_table(x: &Axis, unit: Unit, series: &[Series]) -> Table {
+    let mut places: Vec<f64> = series
+        .iter()
+        .flat_map(|s| s.points.iter().map(|p| p.x))
+        .collect();
+    places.sort_by(f64::total_cmp);
+    places.dedup();
+    let remarks = series.iter().any(|s| s.remark.is_some());
+    let mut header = vec!["arm".to_string()];
+    header.extend(places.iter().map(|at| match x.unit {
+        Unit::Seconds => x.unit.words(*at),
+        _ => format!("{} {}", x.unit.words(*at), x.label),
+    }));
+    header.extend(remarks.then(|| "growth".to_string()));
+    let line = |s: &Series| {
+        let at = |place: &f64| s.points.iter().find(|p| p.x == *place);
+        let mut cells = vec![s.label.clone()];
+        cells.extend(
+            places
+                .iter()
+                .map(|place| at(place).map_or("n/a".into(), |p| in_full(p, unit))),
+        );
+        cells.extend(remarks.then(|| s.remark.clone().unwrap_or_else(|| "n/a".into())));
+        cells
+    };
+    Table {
+        header,
+        lines: series.iter().map(line).collect(),
+    }
+}
+
+fn bars_table(value: &Axis, series: &[Series]) -> Table {
+    let line = |s: &Series| {
+        let figure = s
+            .points
+            .first()
+            .map_or("n/a".into(), |p| in_full(p, value.unit));
+        vec![s.label.clone(), figure]
+    };
+    Table {
+        header: vec!["arm".into(), value.label.clone()],
+        lines: series.iter().map(line).collect(),
+    }
+}
+
+fn stack_line(stack: &Stack) -> Vec<String> {
+    let shares: Vec<String> = stack
+        .shares
+        .iter()
+        .map(|share| Unit::Percent.words(*share))
+        .collect();
+    const MOST: usize = 16;
+    let tail = if shares.len() > MOST { ", …" } else { "" };
+    let shown = shares[..shares.len().min(MOST)].join(", ");
+    vec![stack.label.clone(), shown + tail, stack.note.clone()]
+}
+
+/// A figure with everything that is known of it.
+fn in_full(point: &Point, unit: Unit) -> String {
+    let mut words = unit.words(point.y);
+    if let Some((low, high)) = point.range {
+        words.push_str(&format!(" ({} to {})", unit.words(low), unit.words(high)));
+    }
+    if point.suspect {
+        words.push_str(", suspect");
+    }
+    if let Some(note) = &point.note {
+        words.push_str(&format!(", {note}"));
+    }
+    words
+}
+
+impl HeatCell {
+    /// What stands in the cell: `≈ 0.97`.
+    pub fn words(&self) -> String {
+        let Some(ratio) = self.ratio else {
+            return self.note.clone();
+        };
+        let differs = self.interval.is_some_and(|i| i.low > 1.0 || i.high < 1.0);
+        let same = ratio == 1.0 && self.interval.is_none_or(|i| i.low == 1.0 && i.high == 1.0);
+        let sign = if differs || same { "" } else { "≈ " };
+        format!("{sign}{}", Unit::Ratio.words(ratio))
+    }
+
+    /// The cell with its interval and its note.
+    fn in_full(&self) -> String {
+        let mut words = self.words();
+        if let Some(i) = self.interval.filter(|_| self.ratio.is_some()) {
+            words.push_str(&format!(
+                " ({} to {})",
+                Unit::Ratio.words(i.low),
+                Unit::Ratio.words(i.high)
+            ));
+        }
+        if self.suspect {
+            words.push_str(", suspect");
+        }
+        if self.ratio.is_some() && !self.note.is_empty() {
+            words.push_str(&format!(", {}", self.note));
+        }
+        words
+    }
+}
+
+/// A figure of every cell of a panel: what most charts are.
+pub struct Measure {
+    /// Name of the file.
+    pub name: &'static str,
+    /// Label of its axis.
+    pub label: &'static str,
+    /// What the figures are.
+    pub unit: Unit,
+    /// How they are drawn where there are several sizes.
+    pub scale: Scale,
+    /// The column.
+    pub of: fn(&crate::model::row::Row) -> Option<f64>,
+    /// What the generator itself cannot exceed.
+    pub shade: Option<Shade>,
+}
+
+impl Measure {
+    /// Lines when there are several sizes, bars when there is only one; none without any figure.
+    pub fn draw(&self, panel: &super::panel::Panel, texts: Texts) -> Option<Chart> {
+        use super::panel::Along;
+        let mut series = panel.series(|cell| panel.point(cell, self.of));
+        if panel.along == Along::Idle {
+            // Nothing is no place on a logarithmic axis; the table keeps it.
+            series
+                .iter_mut()
+                .for_each(|s| s.points.retain(|p| p.x > 0.0));
+            series.retain(|s| !s.points.is_empty());
+        }
+        if series.is_empty() {
+            return None;
+        }
+        let points = || series.iter().flat_map(|s| &s.points);
+        let ends = |p: &Point| [Some(p.y), p.range.map(|r| r.0), p.range.map(|r| r.1)];
+        let shade = self.shade.clone();
+        let limit = shade.as_ref().map(|shade| shade.from);
+        let values = || points().flat_map(ends).flatten().chain(limit);
+        let plot = match panel.along {
+            Along::Nothing => Plot::Bars {
+                value: Axis::over(self.label, Scale::Linear, values(), self.unit).shaded(shade),
+                series,
+            },
+            Along::Connections | Along::Idle => Plot::Lines {
+                x: Axis::over(
+                    panel.label(),
+                    Scale::Log,
+                    points().map(|p| p.x),
+                    Unit::Count,
+                ),
+                y: Axis::over(self.label, self.scale, values(), self.unit).shaded(shade),
+                series,
+                marked: 1,
+            },
+        };
+        let name = format!("{}{}", self.name, panel.suffix);
+        Some(Chart {
+            name,
+            texts,
+            plot,
+            table: None,
+        })
+    }
+}

@@ -1,0 +1,82 @@
+//! `--export bmf`: Bencher Metric Format (<https://bencher.dev/docs/reference/bencher-metric-format/>): per cell the
+//! measures with their median and, from six trials up, its interval.
+
+use super::{METRICS, cell_name, measured};
+use crate::analysis::summary::{Cell, cells};
+use crate::base::error::Failure;
+use crate::model::row::Row;
+use serde_json::{Map, Value, json};
+
+pub fn render(rows: &[Row]) -> Result<String, Failure> {
+    let mut benchmarks = Map::new();
+    for cell in cells(rows) {
+        let measures = measures(&cell);
+        if !measures.is_empty() {
+            benchmarks.insert(cell_name(&cell), measures.into());
+        }
+    }
+    let text = serde_json::to_string_pretty(&benchmarks);
+    text.map(|text| text + "\n")
+        .map_err(|e| Failure::failed(format!("--export bmf: {e}")))
+}
+
+fn measures(cell: &Cell) -> Map<String, Value> {
+    let measure = |metric: &super::Metric| {
+        let (figure, interval) = measured(cell, metric)?;
+        let value = match interval {
+            Some(i) => {
+                json!({ "value": figure.median, "lower_value": i.low, "upper_value": i.high })
+            }
+            None => json!({ "value": figure.median }),
+        };
+        Some((metric.bmf.to_string(), value))
+    };
+    METRICS.iter().filter_map(measure).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::rows;
+    use super::*;
+
+    #[test]
+    fn it_is_the_documented_shape() {
+        let expected = r#"{
+  "=cmd|a b\\u{1b}[1m\",\\u{a}<b>/c10000/echo64": {
+    "latency": {
+      "value": 901000.0
+    },
+    "server-cpu-us-per-request": {
+      "value": 11.5
+    },
+    "throughput": {
+      "value": 81001.0
+    }
+  },
+  "epoll-et/c10000/echo64": {
+    "latency": {
+      "lower_value": 901000.0,
+      "upper_value": 906000.0,
+      "value": 903500.0
+    },
+    "server-cpu-us-per-request": {
+      "lower_value": 11.5,
+      "upper_value": 11.5,
+      "value": 11.5
+    },
+    "throughput": {
+      "lower_value": 81001.0,
+      "upper_value": 81006.0,
+      "value": 81003.5
+    }
+  }
+}
+"#;
+        assert_eq!(render(&rows()).unwrap(), expected);
+    }
+
+    #[test]
+    fn nothing_measured_is_an_empty_object() {
+        assert_eq!(render(&[]).unwrap(), "{}\n");
+    }
+}

@@ -1,0 +1,127 @@
+//! `--export gha`: github-action-benchmark's custom format. The direction is a property of the file there, so there
+//! are two: `NAME.bigger.json` (tool `customBiggerIsBetter`) and `NAME.smaller.json` (`customSmallerIsBetter`).
+//!
+//! Its `range` is read only as `± number` in the value's own unit.
+
+use super::{Files, METRICS, Metric, cell_name, measured};
+use crate::analysis::summary::{Cell, cells};
+use crate::base::error::Failure;
+use crate::base::text::visible;
+use crate::model::row::Row;
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+
+/// One entry; the order of the fields is that of the format's documentation.
+#[derive(Debug, Serialize)]
+struct Entry {
+    name: String,
+    value: f64,
+    unit: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    range: Option<String>,
+    extra: String,
+}
+
+pub fn render(rows: &[Row], path: &Path) -> Result<Files, Failure> {
+    let cells = cells(rows);
+    [("bigger", true), ("smaller", false)]
+        .into_iter()
+        .map(|(word, more_is_better)| {
+            let metrics = METRICS
+                .iter()
+                .filter(|m| m.more_is_better == more_is_better);
+            let entries: Vec<Entry> = metrics
+                .flat_map(|metric| cells.iter().filter_map(|cell| entry(cell, metric)))
+                .collect();
+            let text = serde_json::to_string_pretty(&entries)
+                .map_err(|e| Failure::failed(format!("--export gha: {e}")))?;
+            Ok((with_word(path, word), text + "\n"))
+        })
+        .collect()
+}
+
+fn entry(cell: &Cell, metric: &Metric) -> Option<Entry> {
+    let (figure, interval) = measured(cell, metric)?;
+    let (unit, scale) = metric.gha_unit;
+    Some(Entry {
+        name: format!("{} {}", cell_name(cell), metric.gha),
+        value: figure.median / scale,
+        unit,
+        range: interval.map(|i| format!("± {}", (i.high - i.low) / 2.0 / scale)),
+        extra: format!(
+            "n={} blocks\nrun={}",
+            figure.trials,
+            visible(&cell.rows[0].run_id)
+        ),
+    })
+}
+
+/// `bench.json` → `bench.bigger.json`; a name without extension gets the word and `.json`.
+fn with_word(path: &Path, word: &str) -> PathBuf {
+    let extension = path
+        .extension()
+        .map_or("json".into(), |e| e.to_string_lossy());
+    path.with_extension(format!("{word}.{extension}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::rows;
+    use super::*;
+
+    #[test]
+    fn two_files_by_direction() {
+        let rows: Vec<Row> = rows().into_iter().take(6).collect();
+        let files = render(&rows, Path::new("out/bench.json")).unwrap();
+        let bigger = r#"[
+  {
+    "name": "epoll-et/c10000/echo64 throughput",
+    "value": 81003.5,
+    "unit": "req/s",
+    "range": "± 2.5",
+    "extra": "n=6 blocks\nrun=run-1"
+  }
+]
+"#;
+        let smaller = r#"[
+  {
+    "name": "epoll-et/c10000/echo64 p99",
+    "value": 0.9035,
+    "unit": "ms",
+    "range": "± 0.0025",
+    "extra": "n=6 blocks\nrun=run-1"
+  },
+  {
+    "name": "epoll-et/c10000/echo64 server CPU",
+    "value": 11.5,
+    "unit": "us/req",
+    "range": "± 0",
+    "extra": "n=6 blocks\nrun=run-1"
+  }
+]
+"#;
+        let expected = [
+            (PathBuf::from("out/bench.bigger.json"), bigger.to_string()),
+            (PathBuf::from("out/bench.smaller.json"), smaller.to_string()),
+        ];
+        assert_eq!(files, expected);
+    }
+
+    #[test]
+    fn few_trials_have_no_range_and_odd_names_stay_one_string() {
+        let rows = rows();
+        let files = render(&rows[6..], Path::new("bench")).unwrap();
+        assert_eq!(files[0].0, PathBuf::from("bench.bigger.json"));
+        let entries: serde_json::Value = serde_json::from_str(&files[0].1).unwrap();
+        assert_eq!(
+            entries[0]["name"],
+            r#"=cmd|a b\u{1b}[1m",\u{a}<b>/c10000/echo64 throughput"#
+        );
+        assert!(entries[0].get("range").is_none());
+        assert_eq!(
+            entries.as_array().unwrap().len(),
+            1,
+            "neither invalid nor crashed trials"
+        );
+    }
+}

@@ -1,0 +1,61 @@
+//! `--export md`: the table and its notes as Markdown, for a pull request or `$GITHUB_STEP_SUMMARY`.
+
+use crate::base::text::visible;
+use crate::model::row::{Reasons, Row};
+use crate::render::table;
+
+pub fn render(rows: &[Row]) -> String {
+    let escaped: Vec<Row> = rows.iter().map(escaped_row).collect();
+    table::markdown(&escaped)
+}
+
+/// The texts that the table shows, without anything that Markdown or HTML would obey.
+fn escaped_row(row: &Row) -> Row {
+    let mut row = row.clone();
+    row.arm = escaped(&row.arm);
+    let mut reasons = row.reasons.0;
+    for reason in &mut reasons {
+        reason.text = escaped(&reason.text);
+    }
+    row.reasons = Reasons(reasons);
+    row
+}
+
+/// Text without anything that Markdown or HTML would obey.
+pub fn escaped(text: &str) -> String {
+    let mut escaped = String::new();
+    for c in visible(text).chars() {
+        match c {
+            '<' => escaped.push_str("&lt;"),
+            '&' => escaped.push_str("&amp;"),
+            '|' | '`' | '*' | '_' | '[' | ']' | '\\' => {
+                escaped.push('\\');
+                escaped.push(c);
+            }
+            _ => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::rows;
+    use super::*;
+
+    #[test]
+    fn a_label_cannot_leave_its_cell() {
+        assert_eq!(escaped("a|b<i>`x`\n"), r"a\|b&lt;i>\`x\`\\u{a}");
+        let text = render(&rows());
+        assert!(text.contains(r"=cmd\|a b\\u{1b}\[1m"), "{text}");
+        assert!(!text.contains("<b>"));
+        let widths = text.lines().filter(|line| line.starts_with('|'));
+        let cells: Vec<usize> = widths
+            .map(|line| line.replace(r"\|", "").matches('|').count())
+            .collect();
+        assert!(
+            cells.len() >= 4 && cells.iter().all(|n| *n == cells[0]),
+            "{text}"
+        );
+    }
+}

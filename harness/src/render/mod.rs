@@ -1,0 +1,11 @@
+//! Results for people and for other programs: tables, pages, charts, exports.
+
+pub mod answer;
+pub mod chart;
+pub mod comparison;
+pub mod export;
+pub mod page;
+pub mod pull_request;
+pub mod table;
+pub mod varied;
+pub mod write;

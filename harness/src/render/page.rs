@@ -1,0 +1,362 @@
+//! `report.html`: one file that needs nothing else. The charts are drawn by its own script from data in the page;
+//! without scripts the SVGs stand in their place. Templates escape everything; the policy in its head allows this
+//! script and this style by their hashes and nothing from anywhere.
+
+use super::answer;
+use super::pull_request::command;
+use super::table::{self, caveats};
+use super::write::Made;
+use crate::analysis::stats::ranking::Ranking;
+use crate::analysis::summary::{Cell, arms, cells};
+use crate::base::text::shown;
+use crate::model::row::{Row, Status, Verdict, in_words};
+use crate::render::chart::canvas::Texts;
+use crate::render::chart::look::Look;
+use crate::render::chart::plot::Table;
+use crate::render::chart::{Chart, look};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use minijinja::Environment;
+use minijinja::value::Serde;
+use serde::Serialize;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+const PAGE: &str = include_str!("page/page.html");
+const STYLE: &str = include_str!("page/page.css");
+const SCRIPT: &str = include_str!("page/page.js");
+
+/// A chart in the page.
+#[derive(Serialize)]
+struct Figure<'a> {
+    name: &'a str,
+    texts: &'a Texts,
+    table: Table,
+    svg: &'a str,
+}
+
+/// An arm that can be switched off.
+#[derive(Serialize)]
+struct Arm {
+    label: String,
+    look: Look,
+}
+
+/// What the template shows.
+#[derive(Serialize)]
+struct Page<'a> {
+    policy: String,
+    style: &'static str,
+    script: &'static str,
+    title: String,
+    complete: bool,
+    notes: &'a [String],
+    answer: [String; 3],
+    results: Table,
+    rankings: Vec<RankingTable>,
+    doubts: Table,
+    caveats: Vec<String>,
+    figures: Vec<Figure<'a>>,
+    data: String,
+    facts: Vec<(String, String)>,
+    command: String,
+}
+
+/// Renders the page.
+pub fn render(made: &Made) -> Result<String, String> {
+    let rows = made.rows();
+    let environment = made.report.environment;
+    let page = Page {
+        policy: policy(),
+        style: STYLE,
+        script: SCRIPT,
+        title: title(rows),
+        complete: made.report.complete,
+        notes: &made.report.notes,
+        answer: answer::sentences(rows, &made.rankings),
+        results: results(rows),
+        rankings: made.rankings.iter().map(ranking).collect(),
+        doubts: doubts(rows),
+        caveats: all_caveats(rows, environment),
+        figures: made
+            .charts
+            .iter()
+            .map(|(chart, svg)| Figure {
+                name: &chart.name,
+                texts: &chart.texts,
+                table: chart.table(),
+                svg,
+            })
+            .collect(),
+        data: data(made).map_err(|e| e.to_string())?,
+        facts: facts(environment),
+        command: command(environment),
+    };
+    let said = |e: minijinja::Error| format!("{e:#}");
+    let mut templates = Environment::new();
+    templates.add_template("page.html", PAGE).map_err(said)?;
+    let template = templates.get_template("page.html").map_err(said)?;
+    template.render(Serde(&page)).map_err(said)
+}
+
+/// The script's data. Inside an element nothing but `<` could end it, and JSON needs none.
+fn data(made: &Made) -> serde_json::Result<String> {
+    let charts: Vec<&Chart> = made.charts.iter().map(|(chart, _)| chart).collect();
+    let data = serde_json::json!({"arms": arms_of(made.rows()), "charts": charts});
+    Ok(serde_json::to_string(&data)?.replace('<', "\\u003c"))
+}
+
+/// The content security policy: this script, this style, nothing else from anywhere.
+fn policy() -> String {
+    let hash = |text: &str| STANDARD.encode(Sha256::digest(text));
+    format!(
+        "default-src 'none'; script-src 'sha256-{}'; style-src 'sha256-{}'; base-uri 'none'; form-action 'none'",
+        hash(SCRIPT),
+        hash(STYLE)
+    )
+}
+
+fn title(rows: &[Row]) -> String {
+    match rows.first() {
+        Some(row) => format!("tenk run {}", shown(&row.run_id)),
+        None => "tenk: a run without trials".into(),
+    }
+}
+
+fn arms_of(rows: &[Row]) -> Vec<Arm> {
+    let model = |arm: &str| {
+        rows.iter()
+            .find(|row| row.arm == arm)
+            .map_or("", |row| &row.model)
+    };
+    let arm = |label: &str| Arm {
+        label: shown(label),
+        look: look::of(model(label)),
+    };
+    arms(rows).into_iter().map(arm).collect()
+}
+
+fn results(rows: &[Row]) -> Table {
+    let cells = cells(rows);
+    let mut header = vec!["workload".to_string()];
+    header.extend(table::COLUMNS.iter().map(|name| name.to_string()));
+    header.swap(0, 1);
+    let line = |cell: &Cell| {
+        let mut words: Vec<String> = table::line(cell).iter().map(|word| shown(word)).collect();
+        words[0] = shown(cell.arm);
+        words.insert(
+            1,
+            shown(&crate::model::workload::workload_name(cell.rows[0])),
+        );
+        words
+    };
+    Table {
+        header,
+        lines: cells.iter().map(line).collect(),
+    }
+}
+
+/// A ranking as a table.
+#[derive(Serialize)]
+struct RankingTable {
+    title: String,
+    table: Table,
+}
+
+fn ranking(ranking: &Ranking) -> RankingTable {
+    let placed = ranking.places.iter().map(|place| {
+        let words = super::comparison::standing(place, ranking);
+        vec![
+            shown(&place.arm),
+            super::comparison::figure_in_words(ranking, place),
+            words,
+        ]
+    });
+    let apart = ranking.apart.iter().map(|apart| {
+        vec![
+            shown(&apart.arm),
+            "n/a".into(),
+            format!("apart: {}", shown(&apart.why)),
+        ]
+    });
+    RankingTable {
+        title: format!(
+            "{} by {}, {} blocks; differences within {:.0} % count as none",
+            shown(&ranking.name),
+            ranking.title,
+            ranking.blocks,
+            ranking.margin * 100.0
+        ),
+        table: Table {
+            header: ["arm", ranking.title, "standing"].map(String::from).into(),
+            lines: placed.chain(apart).collect(),
+        },
+    }
+}
+
+/// Why statuses and verdicts are what they are: a line per cell that has reasons.
+fn doubts(rows: &[Row]) -> Table {
+    let mut lines = Vec::new();
+    for cell in cells(rows) {
+        let mut reasons: Vec<String> = cell
+            .rows
+            .iter()
+            .flat_map(|row| &row.reasons.0)
+            .map(in_words)
+            .collect();
+        reasons.sort();
+        reasons.dedup_by(|a, b| a.starts_with('W') && a.get(..3) == b.get(..3));
+        let workload = shown(&crate::model::workload::workload_name(cell.rows[0]));
+        for reason in reasons {
+            lines.push(vec![
+                shown(cell.arm),
+                workload.clone(),
+                cell.verdict().to_string(),
+                shown(&reason),
+            ]);
+        }
+    }
+    Table {
+        header: ["arm", "workload", "verdict", "reason"]
+            .map(String::from)
+            .into(),
+        lines,
+    }
+}
+
+fn all_caveats(rows: &[Row], environment: &Value) -> Vec<String> {
+    let mut all: Vec<String> = caveats(rows).lines().map(String::from).collect();
+    if environment["cpus"].as_u64().is_some_and(|cpus| cpus <= 2) {
+        all.push(
+            "Two CPUs: one for the server, one for the generator. Models with several loops, processes or threads \
+             cannot show here how they scale over CPUs; their figures are of one CPU shared among them."
+                .into(),
+        );
+    }
+    if rows.iter().any(|row| row.status == Status::Limited) {
+        all.push("limited: the model met a wall, which is a result; its figures are of the connections it did serve, and it is not ranked.".into());
+    }
+    if rows.iter().any(|row| row.verdict == Verdict::Invalid) {
+        all.push(
+            "Invalid trials are in trials.csv and in the table, never in a chart or a ranking."
+                .into(),
+        );
+    }
+    all.push("All on one machine over loopback: no network card, no wire, no loss.".into());
+    all
+}
+
+/// The environment flattened: `trial_network.sysctls.net.core.somaxconn` and its value.
+pub fn facts(environment: &Value) -> Vec<(String, String)> {
+    let mut facts = Vec::new();
+    flatten("", environment, &mut facts);
+    facts
+}
+
+fn flatten(path: &str, value: &Value, facts: &mut Vec<(String, String)>) {
+    match value {
+        Value::Object(map) => {
+            for (key, value) in map.iter().filter(|(key, _)| *key != "command") {
+                let path = if path.is_empty() {
+                    key.clone()
+                } else {
+                    format!("{path}.{key}")
+                };
+                flatten(&path, value, facts);
+            }
+        }
+        Value::Null => facts.push((shown(path), "unknown".into())),
+        Value::String(text) => facts.push((shown(path), shown(text))),
+        other => facts.push((shown(path), shown(&other.to_string()))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::write::Report;
+    use super::*;
+    use crate::analysis::stats::ranking::rankings;
+    use crate::render::chart::{self, Evidence};
+    use serde_json::json;
+
+    fn page(arm: &str, complete: bool) -> String {
+        let row = |arm: &str, block: u32| Row {
+            run_id: "r".into(),
+            trial: block * 2 + u32::from(arm == "epoll"),
+            block,
+            arm: arm.into(),
+            model: "epoll".into(),
+            service: "echo".into(),
+            conns: 50,
+            requests_completed: Some(1),
+            requests_per_s: Some(1e5),
+            ..Row::blank()
+        };
+        let rows: Vec<Row> = (1..=6)
+            .flat_map(|b| [row("epoll", b), row(arm, b)])
+            .collect();
+        let evidence = Evidence {
+            rows: &rows,
+            histograms: &Default::default(),
+            timeline: &[],
+            workers: &[],
+            floor: None,
+        };
+        let environment = json!({"cpus": 2, "command": ["harness", arm], "kernel": "Linux <6>", "host_sysctls": {"a.b": "1"}});
+        let report = Report {
+            evidence,
+            environment: &environment,
+            complete,
+            notes: vec!["a note".into()],
+        };
+        let charts = chart::all(&evidence);
+        let made = Made {
+            report: &report,
+            rankings: rankings(&rows),
+            charts: charts
+                .into_iter()
+                .map(|c| (c.clone(), c.svg().unwrap()))
+                .collect(),
+        };
+        render(&made).unwrap()
+    }
+
+    #[test]
+    fn no_label_becomes_markup() {
+        let page = page(
+            "</script><img src=x onerror=alert(1)>\u{1b}[31m\u{202e}'\"",
+            true,
+        );
+        assert!(!page.contains("<img") && !page.contains('\u{1b}') && !page.contains('\u{202e}'));
+        assert_eq!(
+            page.matches("</script>").count(),
+            2,
+            "the data and the script"
+        );
+        assert!(page.contains("&lt;img src=x"), "it is shown all the same");
+        assert!(page.contains("Linux &lt;6&gt;") && page.contains("host_sysctls.a.b"));
+    }
+
+    #[test]
+    fn the_page_names_no_other_place() {
+        let page = page("poll", false);
+        let without_namespace = page.replace("http://www.w3.org/2000/svg", "");
+        assert!(!without_namespace.contains("http://") && !without_namespace.contains("https://"));
+        assert!(
+            page.contains("Interrupted") && page.contains("a note") && page.contains("Two CPUs")
+        );
+    }
+
+    #[test]
+    fn the_policy_holds_the_hashes_of_what_is_in_the_page() {
+        let page = page("poll", true);
+        let hash = STANDARD.encode(Sha256::digest(SCRIPT));
+        let page = page.replace("&#x2f;", "/");
+        assert!(
+            page.contains(&format!("sha256-{hash}"))
+                && page.contains(SCRIPT)
+                && page.contains(STYLE)
+        );
+        assert!(!SCRIPT.contains("</"), "it would end the element");
+    }
+}

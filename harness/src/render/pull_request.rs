@@ -1,0 +1,113 @@
+//! `report.md`: the run for a pull request, short enough for any place that takes Markdown.
+
+use super::write::Made;
+use super::{answer, comparison};
+use crate::base::text::shown;
+use crate::render::export::md;
+use serde_json::Value;
+
+/// GitHub takes 1 024 KiB in a job's summary; more is refused as a whole.
+const MOST_BYTES: usize = 900 * 1024;
+
+/// The report as Markdown.
+pub fn render(made: &Made) -> String {
+    let report = made.report;
+    let mut text = String::from("# tenk: which server model\n\n");
+    for sentence in answer::sentences(made.rows(), &made.rankings) {
+        text.push_str(&format!("{}\n", md::escaped(&sentence)));
+    }
+    if !report.complete {
+        text.push_str("\nInterrupted: what follows is what there was.\n");
+    }
+    for note in &report.notes {
+        text.push_str(&format!("\n{}\n", md::escaped(note)));
+    }
+    text.push_str(&format!("\n## Figures\n\n{}", md::render(made.rows())));
+    let compared = comparison::for_people(made.rows());
+    if !compared.is_empty() {
+        text.push_str(&format!("\n## Comparison\n\n{}", code_block(&compared)));
+    }
+    text.push_str("\n## To run it again\n\n");
+    text.push_str(&code_block(&command(report.environment)));
+    let place: Vec<String> = super::page::facts(report.environment)
+        .into_iter()
+        .map(|(name, value)| format!("- {}: {}\n", md::escaped(&name), md::escaped(&value)))
+        .collect();
+    text.push_str(&format!("\n## Where\n\n{}", place.concat()));
+    shortened(text)
+}
+
+/// The command line of a run, quoted for a shell.
+pub fn command(environment: &Value) -> String {
+    let words = environment["command"].as_array();
+    let words = words.into_iter().flatten().filter_map(Value::as_str);
+    words.map(quoted).collect::<Vec<_>>().join(" ")
+}
+
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_string();
+    }
+    if word.chars().any(char::is_control) {
+        return format!("$'{}'", word.escape_default());
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+/// A fence longer than any in the text.
+fn code_block(text: &str) -> String {
+    let text: Vec<String> = text.trim_matches('\n').lines().map(shown).collect();
+    let text = text.join("\n");
+    let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or(0);
+    let fence = "`".repeat(longest.max(2) + 1);
+    format!("{fence}\n{text}\n{fence}\n")
+}
+
+/// The lines that fit, and how many do not.
+fn shortened(text: String) -> String {
+    const TAIL: usize = 200;
+    if text.len() <= MOST_BYTES {
+        return text;
+    }
+    let mut cut = MOST_BYTES - TAIL;
+    while !text.is_char_boundary(cut) {
+        cut -= 1;
+    }
+    let end = text[..cut].rfind('\n').map_or(0, |at| at + 1);
+    let left = text[end..].lines().count();
+    format!(
+        "{}\n{left} more lines do not fit here; everything is in trials.csv and report.html.\n",
+        &text[..end]
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn the_command_can_be_pasted() {
+        let environment = json!({"command": ["harness", "--server", "my 'server' {port}", "--model", "epoll", "a\u{1b}b"]});
+        assert_eq!(
+            command(&environment),
+            r"harness --server 'my '\''server'\'' {port}' --model epoll $'a\u{1b}b'"
+        );
+        assert_eq!(command(&Value::Null), "");
+    }
+
+    #[test]
+    fn a_fence_cannot_be_closed_from_inside() {
+        assert!(code_block("a\n````\nb").starts_with("`````\na"));
+    }
+
+    #[test]
+    fn a_long_report_ends_at_a_line_and_says_so() {
+        let line = "é".repeat(99) + "\n";
+        let text = shortened(line.repeat(10_000));
+        assert!(text.len() <= MOST_BYTES);
+        assert!(text.contains("more lines do not fit here"));
+        assert_eq!(shortened("short\n".into()), "short\n");
+    }
+}

@@ -1,0 +1,359 @@
+//! The table on stdout: its headline above, one line per cell, the reasons below.
+
+use super::comparison;
+use super::varied::{self, Varied};
+use crate::analysis::summary::{Cell, Figure, cells};
+use crate::base::text::printable;
+use crate::model::row::{Row, Status, Verdict, in_words};
+use crate::model::workload::Workload;
+use comfy_table::presets::{ASCII_MARKDOWN, NOTHING};
+use comfy_table::{CellAlignment, Table, TableStyle};
+use loadgen::units::{format_bytes, format_count, format_ns};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// The columns of the table.
+pub const COLUMNS: [&str; 13] = [
+    "model",
+    "conns",
+    "served",
+    "requests/s",
+    "±",
+    "p50",
+    "p99",
+    "conns/s",
+    "CPU/req",
+    "mem/conn",
+    "errors",
+    "status",
+    "verdict",
+];
+
+/// The whole result of a run for people.
+pub fn for_people(rows: &[Row], folder: &Path, complete: bool) -> String {
+    let cells = cells(rows);
+    let mut text = headline(&cells);
+    if !complete {
+        text.push_str("Interrupted: what follows is what there was.\n");
+    }
+    text.push('\n');
+    text.push_str(&table(&cells, NOTHING));
+    text.push('\n');
+    text.push_str(&notes(&cells, rows));
+    text.push_str(&comparison::for_people(rows));
+    text.push_str(&format!("\nResults: {}\n", folder.display()));
+    text
+}
+
+/// The table as Markdown, with its notes.
+pub fn markdown(rows: &[Row]) -> String {
+    let cells = cells(rows);
+    let table = table(&cells, ASCII_MARKDOWN);
+    format!("{}\n{table}\n{}", headline(&cells), notes(&cells, rows))
+}
+
+/// What was asked and what was served, before any figure.
+fn headline(cells: &[Cell]) -> String {
+    let mut text = String::new();
+    for cell in cells
+        .iter()
+        .filter(|cell| cell.workload.requests_per_conn.is_none())
+    {
+        let asked = cell.workload.conns + cell.workload.idle;
+        match cell.count(|row| row.conns_served) {
+            Some(served) if served.min < asked as f64 => text.push_str(&format!(
+                "{}: {} of {} connections served\n",
+                printable(cell.arm),
+                format_count(served.min as u64),
+                format_count(asked)
+            )),
+            _ => {}
+        }
+    }
+    for cell in cells {
+        for status in [Status::Crashed, Status::Hung, Status::Wrong] {
+            let times = cell.rows.iter().filter(|row| row.status == status).count();
+            if times > 0 {
+                text.push_str(&format!(
+                    "{} at {}: {status} in {times} of {} trials\n",
+                    printable(cell.arm),
+                    format_count(cell.workload.conns),
+                    cell.rows.len()
+                ));
+            }
+        }
+    }
+    let unserved = cells
+        .iter()
+        .filter(|cell| cell.rows.iter().any(|row| row.conns_served.is_none()));
+    let mut names: Vec<&str> = unserved.map(|cell| cell.arm).collect();
+    names.dedup();
+    for arm in &names {
+        text.push_str(&format!(
+            "{}: not every trial came to serving connections\n",
+            printable(arm)
+        ));
+    }
+    if text.is_empty() && !cells.is_empty() {
+        text.push_str("Every connection asked for was served.\n");
+    }
+    text
+}
+
+fn table(cells: &[Cell], style: TableStyle) -> String {
+    let mut table = Table::new();
+    let told = told(cells);
+    let names = told.iter().map(|column| varied::NAMES[*column]);
+    let mut header = COLUMNS.to_vec();
+    header.splice(VARIED_AT..VARIED_AT, names);
+    table.load_style(style).set_header(&header);
+    for cell in cells {
+        let varied = varied(&cell.workload);
+        let more = told
+            .iter()
+            .map(|column| varied[*column].clone().unwrap_or_default());
+        let mut words = line(cell);
+        words.splice(VARIED_AT..VARIED_AT, more);
+        table.add_row(words);
+    }
+    for (i, name) in header.iter().enumerate() {
+        if let Some(column) = table.column_mut(i) {
+            column.set_cell_alignment(match *name {
+                "model" | "status" | "verdict" => CellAlignment::Left,
+                _ => CellAlignment::Right,
+            });
+        }
+    }
+    table.trim_fmt() + "\n"
+}
+
+/// The columns that are not always there stand behind the model and its connections.
+const VARIED_AT: usize = 2;
+
+fn varied(workload: &Workload) -> varied::Words {
+    let bytes = workload.payload_bytes;
+    let varied = Varied {
+        idle: workload.idle,
+        requests_per_conn: workload.requests_per_conn,
+        payload_bytes: (bytes > 0).then(|| format_count(bytes)),
+        rate_per_s: workload.requests_per_1000_s.map(|n| n as f64 / 1000.0),
+        work_ns: workload.work_ns,
+        block_ns: workload.block_ns,
+    };
+    varied.words()
+}
+
+/// The columns that tell cells apart, or that all of them have; a payload is told only where there are several.
+fn told(cells: &[Cell]) -> Vec<usize> {
+    let words: Vec<varied::Words> = cells.iter().map(|cell| varied(&cell.workload)).collect();
+    let is_told = |column: &usize| {
+        let mut said = words.iter().map(|words| &words[*column]);
+        let Some(first) = said.next() else {
+            return false;
+        };
+        let differs = said.any(|other| other != first);
+        differs || (first.is_some() && varied::NAMES[*column] != "payload")
+    };
+    (0..varied::NAMES.len()).filter(is_told).collect()
+}
+
+/// A cell in words, one per column.
+pub fn line(cell: &Cell) -> Vec<String> {
+    let whole = |figure: Option<Figure>| shown(figure, |v| format_count(v.round() as u64));
+    let time = |figure: Option<Figure>| shown(figure, |v| format_ns(v.round() as u64));
+    let ns = |column: Option<u64>| column.map(|ns| ns as f64);
+    let per_s = cell.figure(|r| r.requests_per_s);
+    let bytes_per_s = cell.figure(|r| r.bytes_per_s);
+    let (status, agreed) = cell.status();
+    vec![
+        printable(cell.arm),
+        format_count(cell.workload.conns),
+        whole(cell.count(|r| r.conns_served)),
+        match cell.workload.service.as_str() {
+            "discard" => shown(bytes_per_s, |v| format!("{}/s", format_bytes(v))),
+            _ => whole(per_s),
+        },
+        per_s.map_or("n/a".into(), spread),
+        time(cell.figure(|r| ns(r.response_p50_ns))),
+        time(cell.figure(|r| ns(r.response_p99_ns))),
+        whole(cell.figure(|r| r.conns_per_s)),
+        time(cell.figure(|r| r.server_cpu_us_per_request.map(|us| us * 1e3))),
+        shown(
+            cell.figure(|r| r.server_memory_per_conn_bytes),
+            format_bytes,
+        ),
+        whole(cell.count(|r| r.errors)),
+        match agreed {
+            true => status.to_string(),
+            false => format!("{status} (not always)"),
+        },
+        cell.verdict().to_string(),
+    ]
+}
+
+fn shown(figure: Option<Figure>, format: impl Fn(f64) -> String) -> String {
+    figure.map_or("n/a".into(), |f| format(f.median))
+}
+
+/// Half the range of the trials as a share of their median.
+fn spread(figure: Figure) -> String {
+    if figure.trials < 2 || figure.median <= 0.0 {
+        return "n/a".into();
+    }
+    let half = (figure.max - figure.min) / 2.0;
+    format!("{:.1} %", half / figure.median * 100.0)
+}
+
+/// A reason that several trials share is said once, with their number.
+fn notes(cells: &[Cell], rows: &[Row]) -> String {
+    let mut text = String::new();
+    let told = told(cells);
+    for cell in cells {
+        let varied = varied(&cell.workload);
+        let mut seen: BTreeMap<&str, (u32, String)> = BTreeMap::new();
+        for reason in cell.rows.iter().flat_map(|row| &row.reasons.0) {
+            let key = match reason.code.as_str() {
+                "" => &reason.text,
+                code => code,
+            };
+            seen.entry(key).or_insert_with(|| (0, in_words(reason))).0 += 1;
+        }
+        for (times, words) in seen.values() {
+            let trials = match cell.rows.len() {
+                1 => String::new(),
+                n => format!(" ({times} of {n} trials)"),
+            };
+            let mut at = format_count(cell.workload.conns);
+            for &column in &told {
+                let name = varied::NAMES[column];
+                at.extend(
+                    varied[column]
+                        .iter()
+                        .map(|value| format!(", {name} {value}")),
+                );
+            }
+            let (arm, words) = (printable(cell.arm), printable(words.trim_end()));
+            text.push_str(&format!("{arm} at {at}: {words}{trials}\n"));
+        }
+    }
+    text + &caveats(rows)
+}
+
+/// What must be known to read the figures rightly.
+pub fn caveats(rows: &[Row]) -> String {
+    let any = |test: &dyn Fn(&Row) -> bool| rows.iter().any(test);
+    let mut text = String::new();
+    if any(&|row| row.rate_per_s.is_none() && row.response_p50_ns.is_some()) {
+        text.push_str(
+            "p50 and p99 are a closed loop's: connections ÷ throughput, blind to stalls. \
+             Compare models by requests/s and CPU/req.\n",
+        );
+    }
+    if any(&|row| row.verdict != Verdict::Valid) {
+        text.push_str("suspect: to be read with its reason in mind. invalid: not to be used.\n");
+    }
+    if any(&|row| row.status == Status::Starved) {
+        text.push_str(
+            "starved: only the lucky connections were measured, so no latency is shown.\n",
+        );
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::row::{Reason, Reasons};
+
+    fn row(per_s: f64) -> Row {
+        Row {
+            arm: "epoll".into(),
+            model: "epoll".into(),
+            service: "echo".into(),
+            conns: 10_000,
+            conns_served: Some(10_000),
+            requests_completed: Some(1),
+            requests_per_s: Some(per_s),
+            response_p50_ns: Some(70_000_000),
+            errors: Some(0),
+            ..Row::blank()
+        }
+    }
+
+    #[test]
+    fn a_run_is_told_in_one_screen() {
+        let text = for_people(
+            &[row(140_000.0), row(142_000.0)],
+            Path::new("results/x"),
+            true,
+        );
+        assert!(
+            text.starts_with("Every connection asked for was served."),
+            "{text}"
+        );
+        assert!(
+            text.contains("141 000") && text.contains("70.0 ms") && text.contains("n/a"),
+            "{text}"
+        );
+        assert!(
+            text.contains("a closed loop's") && text.ends_with("Results: results/x\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_shortfall_comes_first_and_reasons_are_counted() {
+        let mut limited = row(1.0);
+        limited.conns_served = Some(1020);
+        limited.status = Status::Limited;
+        limited.reasons = Reasons(vec![Reason {
+            code: String::new(),
+            text: "FD_SETSIZE at 1020 of 10000\x1b[31m".into(),
+        }]);
+        let text = for_people(&[limited.clone(), limited], Path::new("r"), false);
+        assert!(
+            text.starts_with("epoll: 1 020 of 10 000 connections served\nInterrupted"),
+            "{text}"
+        );
+        assert!(
+            text.contains("FD_SETSIZE at 1020 of 10000[31m (2 of 2 trials)"),
+            "{text}"
+        );
+        assert!(!text.contains('\x1b'));
+        let mut crashed = row(1.0);
+        crashed.status = Status::Crashed;
+        let text = for_people(&[row(1.0), crashed], Path::new("r"), true);
+        let first = text.lines().next().unwrap();
+        assert_eq!(first, "epoll at 10 000: crashed in 1 of 2 trials");
+    }
+
+    #[test]
+    fn what_tells_workloads_apart_is_told() {
+        let rows = [0, 100].map(|idle| Row {
+            idle,
+            verdict: Verdict::Suspect,
+            reasons: Reasons(vec![Reason {
+                code: "W06".into(),
+                text: "not steady".into(),
+            }]),
+            ..row(1.0)
+        });
+        let text = for_people(&rows, Path::new("r"), true);
+        assert!(text.contains("conns  idle  served"), "{text}");
+        assert!(text.contains("epoll at 10 000, idle 100: W06"), "{text}");
+        assert!(!text.contains("payload"), "{text}");
+    }
+
+    #[test]
+    fn an_arm_that_never_served_is_not_passed_over() {
+        let mut dead = row(1.0);
+        (dead.arm, dead.conns_served) = ("dead".into(), None);
+        let text = for_people(&[row(1.0), dead], Path::new("r"), true);
+        assert!(text.starts_with("dead: not every trial"), "{text}");
+    }
+
+    #[test]
+    fn markdown_has_a_rule_under_its_header() {
+        assert!(markdown(&[row(1.0)]).contains("|--"));
+    }
+}

@@ -1,0 +1,155 @@
+//! Where a run was made: what decides whether its figures can be compared with another's.
+
+use crate::base::machine::cpu_list;
+use crate::base::machine::read_sysctls;
+use crate::model::rate::Found;
+use crate::plan::Plan;
+use crate::plan::estimate;
+use crate::trial::binaries::Binaries;
+use crate::trial::launch::Launched;
+use loadgen::outcome::Floor;
+use nix::sys::resource::{Resource, getrlimit};
+use nix::sys::utsname::uname;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fs;
+
+/// The machine, its settings, and the programs that were measured.
+#[derive(Debug, Clone, Serialize)]
+pub struct Environment {
+    /// Version of this program.
+    pub version: &'static str,
+    /// The command line, with what the environment, the configuration and the scenario added to it.
+    pub command: Vec<String>,
+    /// The scenario's name.
+    pub scenario: Option<String>,
+    /// Kernel name, release and machine.
+    pub kernel: String,
+    /// The CPUs' model name.
+    pub cpu_model: Option<String>,
+    /// CPUs online.
+    pub cpus: usize,
+    /// Memory, KiB.
+    pub memory_kib: Option<u64>,
+    /// Hard limit of open descriptors.
+    pub nofile_hard: Option<u64>,
+    /// CPUs of the server.
+    pub server_cpus: String,
+    /// CPUs of the generator.
+    pub client_cpus: String,
+    /// Seed of the run.
+    pub seed: u64,
+    /// The host's network settings.
+    pub host_sysctls: BTreeMap<String, String>,
+    /// What was in force in the trials' network: filled in after the first server was ready.
+    pub trial_network: Option<TrialNetwork>,
+    /// `cgroup` (kernel memory included) or `pss`.
+    pub memory_method: Option<String>,
+    /// SHA-256 of the measured programs.
+    pub sha256: BTreeMap<String, String>,
+    /// The harness's own CPU time inside the windows, as a share of one CPU.
+    pub harness_cpu_fraction: Option<f64>,
+    /// What the generator itself can do on this machine, if `loadgen floor` was run here.
+    pub generator_floor: Option<Floor>,
+    /// Blocks that something else disturbed (W07) and that were run again.
+    pub blocks_redone: usize,
+    /// The rates that `--rate auto` found, a workload each.
+    pub rate_search: Vec<Found>,
+    /// How long the programs were built, checked and calibrated before the first trial, s.
+    pub prepare_s: Option<f64>,
+    /// How long the trials were expected to take, s.
+    pub estimated_s: f64,
+    /// How long they took, s; none before their end.
+    pub took_s: Option<f64>,
+}
+
+/// The network that the trials ran in.
+#[derive(Debug, Clone, Serialize)]
+pub struct TrialNetwork {
+    /// Whether each trial had a private namespace.
+    pub private: bool,
+    /// Why not, if it was wanted.
+    pub fallback: Option<String>,
+    /// The settings in force.
+    pub sysctls: BTreeMap<String, String>,
+}
+
+impl From<Launched> for TrialNetwork {
+    fn from(launched: Launched) -> Self {
+        Self {
+            private: launched.private_network,
+            fallback: launched.fallback,
+            sysctls: launched.sysctls.into_iter().collect(),
+        }
+    }
+}
+
+impl Environment {
+    /// Reads what is known before the first trial.
+    pub fn read(plan: &Plan, binaries: &Binaries) -> Environment {
+        let kernel = uname().map(|u| {
+            let words = [u.sysname(), u.release(), u.machine()];
+            words.map(|w| w.to_string_lossy().into_owned()).join(" ")
+        });
+        Environment {
+            version: env!("CARGO_PKG_VERSION"),
+            command: match plan.command.is_empty() {
+                true => std::env::args().collect(),
+                false => plan.command.clone(),
+            },
+            scenario: plan.scenario.clone(),
+            kernel: kernel.unwrap_or_default(),
+            cpu_model: value_of("/proc/cpuinfo", "model name"),
+            cpus: crate::base::machine::machine_cpus() as usize,
+            memory_kib: value_of("/proc/meminfo", "MemTotal")
+                .and_then(|v| v.split(' ').next()?.parse().ok()),
+            nofile_hard: nofile_hard(),
+            server_cpus: cpu_list(&plan.server_cpus),
+            client_cpus: cpu_list(&plan.client_cpus),
+            seed: plan.seed,
+            host_sysctls: read_sysctls().into_iter().collect(),
+            trial_network: None,
+            memory_method: None,
+            sha256: binaries.sha256.clone(),
+            harness_cpu_fraction: None,
+            generator_floor: plan.is_on_loopback().then(loadgen::floor::kept).flatten(),
+            blocks_redone: 0,
+            rate_search: plan.rates.clone(),
+            prepare_s: None,
+            estimated_s: estimate::trials(plan).as_secs_f64(),
+            took_s: None,
+        }
+    }
+}
+
+/// How many descriptors one process may open at most.
+pub fn nofile_hard() -> Option<u64> {
+    getrlimit(Resource::RLIMIT_NOFILE)
+        .ok()
+        .map(|(_, hard)| hard)
+}
+
+/// The value of the first `key : value` line of a /proc file.
+fn value_of(file: &str, key: &str) -> Option<String> {
+    let text = fs::read_to_string(file).ok()?;
+    text.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        (name.trim() == key).then(|| value.trim().to_string())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_machine_is_known() {
+        assert!(
+            value_of("/proc/meminfo", "MemTotal")
+                .unwrap()
+                .ends_with(" kB")
+        );
+        assert_eq!(value_of("/proc/meminfo", "NoSuchKey"), None);
+        assert!(nofile_hard().unwrap() > 0);
+    }
+}
