@@ -17,10 +17,15 @@ use syn::{
 const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
 
 /// The files whose types are written into outcomes and runs.
-const SOURCES: [&str; 10] = [
-    "loadgen/src/outcome.rs",
-    "loadgen/src/load.rs",
-    "loadgen/src/flags.rs",
+const SOURCES: [&str; 15] = [
+    "loadgen/src/tally/outcome/mod.rs",
+    "loadgen/src/tally/outcome/connections.rs",
+    "loadgen/src/tally/outcome/fairness.rs",
+    "loadgen/src/tally/outcome/generator.rs",
+    "loadgen/src/tally/outcome/quantiles.rs",
+    "loadgen/src/tally/outcome/requests.rs",
+    "loadgen/src/load/mod.rs",
+    "loadgen/src/load/settings.rs",
     "harness/src/store/load_rows.rs",
     "harness/src/model/rate.rs",
     "harness/src/model/row.rs",

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 
-use super::search::Slo;
+use super::search::slo::Slo;
 use crate::load::flags::{LoadFlags, RunFlags, ShapeFlags};
 
 /// What the program writes, and where.

@@ -2,8 +2,8 @@
 
 use comfy_table::{CellAlignment, Table, presets};
 
+use super::search::climb::Found;
 use crate::base::units::{format_bytes, format_count, format_ns, format_rate};
-use crate::cmd::search::Found;
 use crate::load::Segment;
 use crate::tally::outcome::{Floor, Outcome, Quantiles, Second};
 use crate::worker::control::Sum;

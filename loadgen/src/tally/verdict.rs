@@ -250,8 +250,6 @@ mod tests {
     use super::*;
     use crate::load::Load;
     use crate::load::flags::{LoadFlags, RunFlags, ShapeFlags};
-    use crate::tally::Tally;
-    use crate::tally::assemble::{Facts, assemble};
     use crate::tally::outcome::Quantiles;
 
     /// Ten long-lived connections: 10 000 requests of 1 ms in a window of a second.
@@ -263,20 +261,15 @@ mod tests {
         };
         let (flags, times) = (LoadFlags::default(), RunFlags::default());
         let load = Load::new("127.0.0.1:1", &shape, &flags, &times).expect("a valid load");
-        let mut outcome = assemble(Facts {
-            load: &load,
-            tally: Tally::default(),
-            seconds: Vec::new(),
+        let mut outcome = Outcome {
             complete: true,
-            supervised: false,
-            ramp_ns: 1,
-            served_at_barrier: 10,
-            window_start_unix_ns: None,
-            window_ns: 1_000_000_000,
-            threads: 1,
-            cpus: 1,
-            listen_overflows: Some(0),
-        });
+            window_s: 1.0,
+            ..Outcome::of_nothing(load)
+        };
+        outcome.connections.requested = 10;
+        outcome.connections.served_at_barrier = 10;
+        outcome.connections.listen_overflows = Some(0);
+        outcome.generator.threads = 1;
         outcome.requests.completed_halves = [5000, 5000];
         outcome.requests.per_s = 10_000.0;
         (outcome.requests.offered, outcome.requests.sent) = (10_000, 10_000);

@@ -5,6 +5,9 @@ use crate::base::units::MAX_RATE_PER_S;
 /// The bisection ends when the bounds are this close.
 const PRECISION: f64 = 0.05;
 
+/// Steps at most; a climb from 1 to 10 million and its bisection take 30.
+pub(super) const MAX_STEPS: usize = 32;
+
 /// What is known so far, and what to try next.
 #[derive(Debug)]
 pub(super) struct Bounds {
@@ -49,7 +52,6 @@ impl Bounds {
 
 #[cfg(test)]
 mod tests {
-    use super::super::MAX_STEPS;
     use super::*;
 
     /// Searches a server that keeps its promise below `limit` and needs `enough` a second to tell.
