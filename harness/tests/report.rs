@@ -161,7 +161,7 @@ fn the_page_works_in_a_browser_and_fetches_nothing() {
     browser.open(&page);
     assert_eq!(browser.fetched(), [format!("file://{}", page.display())]);
 
-    let drawn = "[...document.querySelectorAll('figure')].filter(f => f.querySelector('.plot svg path, .plot svg rect')).length";
+    let drawn = "[...document.querySelectorAll('figure')].filter(f => f.querySelector('.plot:not([hidden]) svg g[data-arm]')).length";
     let figures = browser.value("document.querySelectorAll('figure').length");
     assert!(figures.as_u64().unwrap() > 15);
     assert_eq!(browser.value(drawn), figures, "every chart is drawn");
@@ -201,7 +201,12 @@ fn the_page_works_in_a_browser_and_fetches_nothing() {
 }
 
 fn arms_are_switched_off_everywhere(browser: &mut Browser) {
-    let poll = "document.querySelectorAll('.plot g[data-arm=\"poll\"]').length";
+    let seen = |arms: &str| {
+        format!(
+            "[...document.querySelectorAll('.plot:not([hidden]) g[data-arm{arms}]')].filter(g => g.getBoundingClientRect().width > 0).length"
+        )
+    };
+    let poll = &seen("=\"poll\"");
     let before = browser.value(poll).as_u64().unwrap();
     let click =
         "[...document.querySelectorAll('#legend input')].find(b => b.value === 'poll').click()";
@@ -214,9 +219,7 @@ fn arms_are_switched_off_everywhere(browser: &mut Browser) {
     assert_eq!(browser.value(poll), json!(before));
     browser.value("document.getElementById('none').click()");
     assert_eq!(
-        browser.value(
-            "document.querySelectorAll('.plot g[data-arm]:not([data-arm=\"asked for\"])').length"
-        ),
+        browser.value(&seen("]:not([data-arm=\"asked for\"")),
         json!(0)
     );
     browser.value("document.getElementById('all').click()");
@@ -224,7 +227,7 @@ fn arms_are_switched_off_everywhere(browser: &mut Browser) {
 }
 
 fn scales_are_switched(browser: &mut Browser) {
-    let ticks = "[...document.querySelectorAll('#requests-per-second .plot text')].map(t => t.textContent).join()";
+    let ticks = "[...document.querySelectorAll('#requests-per-second .plot:not([hidden]) text')].map(t => t.textContent).join()";
     let linear = browser.value(ticks);
     browser.value("document.querySelector('#requests-per-second .switch').click()");
     assert_eq!(
@@ -238,7 +241,7 @@ fn scales_are_switched(browser: &mut Browser) {
 
 fn values_are_shown_under_the_pointer(browser: &mut Browser) {
     let text = browser.value(
-        "(() => { const m = document.querySelector('#requests-per-second g[data-arm=\"epoll\"] path[transform]'); \
+        "(() => { const m = document.querySelector('#requests-per-second g[data-arm=\"epoll\"] g.figure'); \
          m.scrollIntoView({ block: 'center' }); const b = m.getBoundingClientRect(); \
          m.ownerSVGElement.dispatchEvent(new PointerEvent('pointermove', \
          { clientX: b.x + b.width / 2, clientY: b.y + b.height / 2 })); \

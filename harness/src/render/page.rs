@@ -1,6 +1,6 @@
-//! `report.html`: one file that needs nothing else. The charts are drawn by its own script from data in the page;
-//! without scripts the SVGs stand in their place. Templates escape everything; the policy in its head allows this
-//! script and this style by their hashes and nothing from anywhere.
+//! `report.html`: one file that needs nothing else. The charts are the same SVGs as the files', and complete without
+//! the script, which only switches arms, scales and colours, and shows the figure under the pointer. Templates escape
+//! everything; the policy in its head allows this script and this style by their hashes and nothing from anywhere.
 
 use super::answer;
 use super::pull_request::command;
@@ -10,7 +10,7 @@ use crate::analysis::stats::ranking::Ranking;
 use crate::analysis::summary::{Cell, arms, cells};
 use crate::base::text::shown;
 use crate::model::row::{Row, Status, Verdict, in_words};
-use crate::render::chart::canvas::Texts;
+use crate::render::chart::canvas::{Scale, Texts};
 use crate::render::chart::look::Look;
 use crate::render::chart::plot::Table;
 use crate::render::chart::{Chart, look};
@@ -32,7 +32,15 @@ struct Figure<'a> {
     name: &'a str,
     texts: &'a Texts,
     table: Table,
-    svg: &'a str,
+    /// The drawings, the one that is shown first in front.
+    drawings: Vec<Drawing>,
+}
+
+/// One drawing of a chart.
+#[derive(Serialize)]
+struct Drawing {
+    scale: Scale,
+    svg: String,
 }
 
 /// An arm that can be switched off.
@@ -57,7 +65,7 @@ struct Page<'a> {
     doubts: Table,
     caveats: Vec<String>,
     figures: Vec<Figure<'a>>,
-    data: String,
+    arms: Vec<Arm>,
     facts: Vec<(String, String)>,
     command: String,
 }
@@ -78,17 +86,8 @@ pub fn render(made: &Made) -> Result<String, String> {
         rankings: made.rankings.iter().map(ranking).collect(),
         doubts: doubts(rows),
         caveats: all_caveats(rows, environment),
-        figures: made
-            .charts
-            .iter()
-            .map(|(chart, svg)| Figure {
-                name: &chart.name,
-                texts: &chart.texts,
-                table: chart.table(),
-                svg,
-            })
-            .collect(),
-        data: data(made).map_err(|e| e.to_string())?,
+        figures: made.charts.iter().map(figure).collect::<Result<_, _>>()?,
+        arms: arms_of(rows),
         facts: facts(environment),
         command: command(environment),
     };
@@ -99,11 +98,16 @@ pub fn render(made: &Made) -> Result<String, String> {
     template.render(Serde(&page)).map_err(said)
 }
 
-/// The script's data. Inside an element nothing but `<` could end it, and JSON needs none.
-fn data(made: &Made) -> serde_json::Result<String> {
-    let charts: Vec<&Chart> = made.charts.iter().map(|(chart, _)| chart).collect();
-    let data = serde_json::json!({"arms": arms_of(made.rows()), "charts": charts});
-    Ok(serde_json::to_string(&data)?.replace('<', "\\u003c"))
+fn figure((chart, _): &(Chart, String)) -> Result<Figure<'_>, String> {
+    let drawings = chart.for_page()?.into_iter();
+    Ok(Figure {
+        name: &chart.name,
+        texts: &chart.texts,
+        table: chart.table(),
+        drawings: drawings
+            .map(|(scale, svg)| Drawing { scale, svg })
+            .collect(),
+    })
 }
 
 /// The content security policy: this script, this style, nothing else from anywhere.
@@ -328,11 +332,7 @@ mod tests {
             true,
         );
         assert!(!page.contains("<img") && !page.contains('\u{1b}') && !page.contains('\u{202e}'));
-        assert_eq!(
-            page.matches("</script>").count(),
-            2,
-            "the data and the script"
-        );
+        assert_eq!(page.matches("</script>").count(), 1, "the script");
         assert!(page.contains("&lt;img src=x"), "it is shown all the same");
         assert!(page.contains("Linux &lt;6&gt;") && page.contains("host_sysctls.a.b"));
     }

@@ -1,14 +1,14 @@
-//! The drawing common to all charts: a frame with title, caption and legend, two scaled axes, marks, lines and
-//! bars. plotters supplies the SVG and its primitives; the layout is ours, because its log axes thin their ticks
-//! to one and draw what is out of range at the edge.
+//! The drawing common to all charts: a frame with title and caption, two scaled axes, marks, lines, bars, and the
+//! arms' names beside the ends of their lines. plotters supplies the primitives; the layout is ours, because its log
+//! axes thin their ticks to one and draw what is out of range at the edge.
 
 mod heat;
 
 pub use heat::heat;
 
 use super::look::{Look, Marker};
+use super::svg::{Area as Paper, Groups, Svg};
 use crate::base::unit::Unit;
-use plotters::coord::Shift;
 use plotters::element::DashedPathElement;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
@@ -30,6 +30,15 @@ const FAINT: RGBColor = RGBColor(110, 110, 110);
 const GRID: RGBColor = RGBColor(228, 228, 228);
 const SHADE: RGBColor = RGBColor(240, 238, 230);
 const FAILED: RGBColor = RGBColor(200, 0, 0);
+
+/// Where a chart is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum View {
+    /// In a file of its own: on white, with its texts.
+    File,
+    /// In the page, which has the texts and the paper.
+    Page,
+}
 
 /// A drawing error, in words.
 pub type Drawn<T = ()> = Result<T, String>;
@@ -93,6 +102,21 @@ impl Axis {
             ticks,
             shade: None,
         }
+    }
+
+    /// The same axis linear where it is logarithmic, and the other way round; none where nothing could be shown.
+    pub fn on_other_scale(&self, series: &[Series]) -> Option<Axis> {
+        let scale = match self.scale {
+            Scale::Linear => Scale::Log,
+            Scale::Log => Scale::Linear,
+        };
+        let points = series.iter().flat_map(|s| &s.points);
+        let ends = points.flat_map(|p| [Some(p.y), p.range.map(|r| r.0), p.range.map(|r| r.1)]);
+        let limit = self.shade.as_ref().map(|shade| shade.from);
+        let values: Vec<f64> = ends.flatten().chain(limit).collect();
+        let usable = values.iter().any(|v| v.is_finite() && *v > 0.0);
+        let axis = || Axis::over(&self.label, scale, values.iter().copied(), self.unit);
+        usable.then(|| axis().shaded(self.shade.clone()))
     }
 
     /// The same with a part of it shaded.
@@ -228,13 +252,21 @@ pub struct Texts {
 }
 
 /// Draws one line per series, with a marker at every `marked`-th point.
-pub fn lines(texts: &Texts, x: &Axis, y: &Axis, series: &[Series], marked: usize) -> Drawn<String> {
+pub fn lines(
+    view: View,
+    texts: &Texts,
+    x: &Axis,
+    y: &Axis,
+    series: &[Series],
+    marked: usize,
+) -> Drawn<String> {
     let legend: Vec<String> = series.iter().map(Series::legend).collect();
-    let right = room_for(legend.iter().map(String::as_str), 76, RIGHT);
+    let right = room_for(legend.iter().map(String::as_str), 56, RIGHT);
     let height = SIZE.1.max(TOP + BOTTOM + LEGEND_LINE * series.len() as i32);
-    to_svg((SIZE.0, height), |area| {
+    to_svg(view, texts, (SIZE.0, height), |area, groups| {
         let frame = Frame {
             area,
+            groups,
             x,
             y,
             size: (SIZE.0, height),
@@ -242,17 +274,20 @@ pub fn lines(texts: &Texts, x: &Axis, y: &Axis, series: &[Series], marked: usize
             right,
             inset: 18,
         };
-        frame.texts(texts)?;
         frame.shade()?;
         frame.grid()?;
         let mut notes = Vec::new();
+        let names = frame.places_of_names(series);
         for (i, s) in series.iter().enumerate() {
-            frame.line(s)?;
             // Neighbours' ranges stand beside each other, not on each other.
             let aside = i as i32 * 2 - series.len() as i32 + 1;
-            frame.marks(s, marked, aside, &mut notes)?;
+            groups.arm(&s.label, || {
+                frame.line(s)?;
+                frame.marks(s, marked, aside, &mut notes)?;
+                frame.name(s, names[i])
+            })?;
         }
-        frame.legend(series)
+        Ok(())
     })
 }
 
@@ -272,12 +307,13 @@ pub struct Stack {
 }
 
 /// Draws one divided bar per stack.
-pub fn stacks(texts: &Texts, share: &Axis, stacks: &[Stack]) -> Drawn<String> {
+pub fn stacks(view: View, texts: &Texts, share: &Axis, stacks: &[Stack]) -> Drawn<String> {
     let rows = rows_axis(stacks.len());
     let size = size_of_bars(stacks.len());
-    to_svg(size, |area| {
+    to_svg(view, texts, size, |area, groups| {
         let frame = Frame {
             area,
+            groups,
             x: share,
             y: &rows,
             size,
@@ -285,11 +321,10 @@ pub fn stacks(texts: &Texts, share: &Axis, stacks: &[Stack]) -> Drawn<String> {
             right: room_for(stacks.iter().map(|s| s.note.as_str()), 20, RIGHT),
             inset: 0,
         };
-        frame.texts(texts)?;
         frame.shade()?;
         frame.grid()?;
         for (row, stack) in stacks.iter().rev().enumerate() {
-            frame.stack(row as f64 + 0.5, stack)?;
+            groups.arm(&stack.arm, || frame.stack(row as f64 + 0.5, stack))?;
         }
         Ok(())
     })
@@ -318,14 +353,15 @@ fn size_of_bars(bars: usize) -> (i32, i32) {
 }
 
 /// Draws one horizontal bar per series, for figures at a single place.
-pub fn bars(texts: &Texts, value: &Axis, series: &[Series]) -> Drawn<String> {
+pub fn bars(view: View, texts: &Texts, value: &Axis, series: &[Series]) -> Drawn<String> {
     let rows = rows_axis(series.len());
     let size = size_of_bars(series.len());
     let first = series.iter().filter_map(|s| s.points.first());
     let words: Vec<String> = first.map(|point| bar_words(value, point)).collect();
-    to_svg(size, |area| {
+    to_svg(view, texts, size, |area, groups| {
         let frame = Frame {
             area,
+            groups,
             x: value,
             y: &rows,
             size,
@@ -333,12 +369,11 @@ pub fn bars(texts: &Texts, value: &Axis, series: &[Series]) -> Drawn<String> {
             right: room_for(words.iter().map(String::as_str), 20, RIGHT),
             inset: 0,
         };
-        frame.texts(texts)?;
         frame.shade()?;
         frame.grid()?;
         for (row, s) in series.iter().rev().enumerate() {
             if let Some(point) = s.points.first() {
-                frame.bar(row as f64 + 0.5, s, point)?;
+                groups.arm(&s.label, || frame.bar(row as f64 + 0.5, s, point))?;
             }
         }
         Ok(())
@@ -346,30 +381,65 @@ pub fn bars(texts: &Texts, value: &Axis, series: &[Series]) -> Drawn<String> {
 }
 
 fn to_svg(
+    view: View,
+    texts: &Texts,
     size: (i32, i32),
-    draw: impl FnOnce(&DrawingArea<SVGBackend, Shift>) -> Drawn,
+    draw: impl FnOnce(&Paper, &Groups) -> Drawn,
 ) -> Drawn<String> {
-    let mut svg = String::new();
-    {
-        let size = (size.0 as u32, size.1 as u32);
-        let area = SVGBackend::with_string(&mut svg, size).into_drawing_area();
-        area.fill(&WHITE).map_err(|e| e.to_string())?;
-        draw(&area)?;
-        area.present().map_err(|e| e.to_string())?;
+    // The page shows what lies between the texts.
+    let (top, bottom) = match view {
+        View::File => (0, size.1),
+        View::Page => (TOP - 22, size.1 - BOTTOM + 46),
+    };
+    let [width, height] = [size.0.to_string(), (bottom - top).to_string()];
+    let view_box = format!("0 {top} {width} {height}");
+    let mut attributes = vec![
+        ("xmlns", "http://www.w3.org/2000/svg"),
+        ("viewBox", view_box.as_str()),
+        ("role", "img"),
+        ("aria-label", texts.title.as_str()),
+    ];
+    if view == View::File {
+        attributes.extend([("width", width.as_str()), ("height", height.as_str())]);
     }
-    Ok(svg)
+    let (area, groups) = Svg::begin(&attributes, size);
+    if view == View::File {
+        area.fill(&WHITE).map_err(|e| e.to_string())?;
+        write_texts(&area, size, texts)?;
+    }
+    draw(&area, &groups)?;
+    Ok(groups.end())
 }
 
-/// Text of `px` pixels: plotters emits 1/1.24 of the size it is asked for.
+fn write_texts(area: &Paper, size: (i32, i32), texts: &Texts) -> Drawn {
+    let left = |px, colour| font(px, colour, HPos::Left, VPos::Top);
+    let write = |words: &str, y: i32, style| {
+        let text = Text::new(words.to_string(), (24, y), style);
+        area.draw(&text).map_err(|e| e.to_string())
+    };
+    write(&texts.title, 16, left(19.0, INK))?;
+    write(&texts.subtitle, 43, left(13.0, FAINT))?;
+    let lines = texts
+        .caption
+        .iter()
+        .flat_map(|line| wrapped(line, CAPTION_WIDTH));
+    for (i, line) in lines.take(3).enumerate() {
+        write(&line, size.1 - 42 + 14 * i as i32, left(11.5, FAINT))?;
+    }
+    Ok(())
+}
+
+/// Text of `px` pixels.
 fn font(px: f64, colour: RGBColor, h: HPos, v: VPos) -> TextStyle<'static> {
-    ("sans-serif", px * 1.24)
+    ("sans-serif", px)
         .into_font()
         .color(&colour)
         .pos(Pos::new(h, v))
 }
 
-struct Frame<'a, 'b> {
-    area: &'a DrawingArea<SVGBackend<'b>, Shift>,
+struct Frame<'a> {
+    area: &'a Paper,
+    groups: &'a Groups,
     x: &'a Axis,
     y: &'a Axis,
     size: (i32, i32),
@@ -379,7 +449,7 @@ struct Frame<'a, 'b> {
     inset: i32,
 }
 
-impl Frame<'_, '_> {
+impl Frame<'_> {
     fn width(&self) -> i32 {
         self.size.0 - self.left - self.right
     }
@@ -413,21 +483,6 @@ impl Frame<'_, '_> {
         self.area
             .draw(&PathElement::new(points.to_vec(), style))
             .map_err(|e| e.to_string())
-    }
-
-    fn texts(&self, texts: &Texts) -> Drawn {
-        let left = |px, colour| font(px, colour, HPos::Left, VPos::Top);
-        self.text(&texts.title, (24, 16), left(19.0, INK))?;
-        self.text(&texts.subtitle, (24, 43), left(13.0, FAINT))?;
-        let bottom = self.size.1 - 42;
-        let lines = texts
-            .caption
-            .iter()
-            .flat_map(|line| wrapped(line, CAPTION_WIDTH));
-        for (i, line) in lines.take(3).enumerate() {
-            self.text(&line, (24, bottom + 14 * i as i32), left(11.5, FAINT))?;
-        }
-        Ok(())
     }
 
     fn shade(&self) -> Drawn {
@@ -513,27 +568,41 @@ impl Frame<'_, '_> {
     }
 
     fn marks(&self, series: &Series, every: usize, aside: i32, notes: &mut Vec<Area>) -> Drawn {
-        let edges = (self.left, TOP + self.height());
         for point in series.points.iter().step_by(every) {
             let Some(at) = self.at(point) else { continue };
-            if let Some((low, high)) = point.range
-                && let (Some(low), Some(high)) = (self.py(low), self.py(high))
-            {
-                self.path(
-                    &[(at.0 + aside, low), (at.0 + aside, high)],
-                    series.look.colour.stroke_width(1),
-                )?;
-            }
-            self.marker(at, &series.look, point.suspect)?;
-            if point.failed {
-                self.cross(at)?;
-            }
-            if let Some(note) = &point.note
-                && let Some(end) = free_place(note, at, edges, notes)
-            {
-                let style = font(11.0, series.look.colour, HPos::Right, VPos::Center);
-                self.text(note, end, style)?;
-            }
+            let words = figure_in_full(&series.label, point, self.x, self.y);
+            self.groups
+                .figure(&words, || self.mark(series, point, at, aside, notes))?;
+        }
+        Ok(())
+    }
+
+    fn mark(
+        &self,
+        series: &Series,
+        point: &Point,
+        at: (i32, i32),
+        aside: i32,
+        notes: &mut Vec<Area>,
+    ) -> Drawn {
+        let edges = (self.left, TOP + self.height());
+        if let Some((low, high)) = point.range
+            && let (Some(low), Some(high)) = (self.py(low), self.py(high))
+        {
+            self.path(
+                &[(at.0 + aside, low), (at.0 + aside, high)],
+                series.look.colour.stroke_width(1),
+            )?;
+        }
+        self.marker(at, &series.look, point.suspect)?;
+        if point.failed {
+            self.cross(at)?;
+        }
+        if let Some(note) = &point.note
+            && let Some(end) = free_place(note, at, edges, notes)
+        {
+            let style = font(11.0, series.look.colour, HPos::Right, VPos::Center);
+            self.text(note, end, style)?;
         }
         Ok(())
     }
@@ -560,25 +629,35 @@ impl Frame<'_, '_> {
         Ok(())
     }
 
-    fn legend(&self, series: &[Series]) -> Drawn {
-        let left = self.left + self.width() + 22;
-        for (i, s) in series.iter().enumerate() {
-            let y = TOP + 10 + LEGEND_LINE * i as i32;
-            let sample = [(left, y), (left + 34, y)];
-            if s.look.dashed {
-                let dashes = DashedPathElement::new(sample, 6, 4, s.look.colour.stroke_width(2));
-                self.area.draw(&dashes).map_err(|e| e.to_string())?;
-            } else {
-                self.path(&sample, s.look.colour.stroke_width(2))?;
-            }
-            self.marker((left + 17, y), &s.look, false)?;
-            self.text(
-                &s.legend(),
-                (left + 44, y),
-                font(12.5, INK, HPos::Left, VPos::Center),
-            )?;
+    /// The height at which each arm's name stands: beside the end of its line, or as near to it as the others let it.
+    fn places_of_names(&self, series: &[Series]) -> Vec<Option<Name>> {
+        let end = |s: &Series| s.points.iter().rev().find_map(|point| self.at(point));
+        let mut ends: Vec<(usize, (i32, i32))> = series
+            .iter()
+            .enumerate()
+            .filter_map(|(i, s)| Some((i, end(s)?)))
+            .collect();
+        ends.sort_by_key(|(i, (_, y))| (*y, *i));
+        let wanted: Vec<i32> = ends.iter().map(|(_, (_, y))| *y).collect();
+        let heights = spread(&wanted, LEGEND_LINE, (TOP + 8, TOP + self.height() - 4));
+        let mut names = vec![None; series.len()];
+        for ((i, end), y) in ends.into_iter().zip(heights) {
+            names[i] = Some(Name { end, y });
         }
-        Ok(())
+        names
+    }
+
+    /// An arm's name and look, and a thin line to where its own line ends.
+    fn name(&self, series: &Series, place: Option<Name>) -> Drawn {
+        let Some(Name { end, y }) = place else {
+            return Ok(());
+        };
+        let left = self.left + self.width() + 16;
+        let lead = [(end.0 + 8, end.1), (left - 6, y), (left, y)];
+        self.path(&lead, series.look.colour.mix(0.5).stroke_width(1))?;
+        self.marker((left + 8, y), &series.look, false)?;
+        let style = font(12.5, INK, HPos::Left, VPos::Center);
+        self.text(&series.legend(), (left + 20, y), style)
     }
 
     fn stack(&self, row: f64, stack: &Stack) -> Drawn {
@@ -596,7 +675,9 @@ impl Frame<'_, '_> {
             // Neighbours differ in strength, so that even equal parts can be counted.
             let colour = stack.look.colour.mix(if i % 2 == 0 { 0.95 } else { 0.6 });
             let part = Rectangle::new([(from, y - half), (to, y + half)], colour.filled());
-            self.area.draw(&part).map_err(|e| e.to_string())?;
+            let words = format!("{}: worker {i} accepted {share:.1} %", stack.label);
+            self.groups
+                .figure(&words, || self.area.draw(&part).map_err(|e| e.to_string()))?;
         }
         let note = font(11.5, FAINT, HPos::Left, VPos::Center);
         self.text(&stack.note, (self.left + self.width() + 8, y), note)
@@ -617,6 +698,12 @@ impl Frame<'_, '_> {
         let Some(x) = self.px(point.y) else {
             return Ok(());
         };
+        let words = format!("{}: {}", series.label, in_full(point, self.x.unit));
+        self.groups
+            .figure(&words, || self.filled_bar(series, point, x, y))
+    }
+
+    fn filled_bar(&self, series: &Series, point: &Point, x: i32, y: i32) -> Drawn {
         let half = self.half_bar();
         let colour = series.look.colour;
         let part = point.part.and_then(|part| self.px(part));
@@ -663,6 +750,34 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
+/// Where an arm's line ends, and at which height its name stands.
+#[derive(Debug, Clone, Copy)]
+struct Name {
+    end: (i32, i32),
+    y: i32,
+}
+
+/// Heights in rising order moved as little as keeps them `apart` and between the `edges`, where they have room there.
+fn spread(wanted: &[i32], apart: i32, edges: (i32, i32)) -> Vec<i32> {
+    // Neighbours that would touch are one block, centred on what its members want (isotonic regression by pooling).
+    let mut blocks: Vec<(f64, usize)> = Vec::new();
+    for (i, y) in wanted.iter().enumerate() {
+        blocks.push((f64::from(y - apart * i as i32), 1));
+        while let [.., (a, n), (b, m)] = blocks[..]
+            && a >= b
+        {
+            blocks.truncate(blocks.len() - 2);
+            blocks.push(((a * n as f64 + b * m as f64) / (n + m) as f64, n + m));
+        }
+    }
+    let room = edges.1 - apart * (wanted.len() as i32 - 1);
+    let starts = blocks.iter().flat_map(|(y, n)| std::iter::repeat_n(*y, *n));
+    starts
+        .enumerate()
+        .map(|(i, y)| (y.round() as i32).min(room).max(edges.0) + apart * i as i32)
+        .collect()
+}
+
 /// A rectangle of words: left, top, right, bottom.
 type Area = (i32, i32, i32, i32);
 
@@ -693,6 +808,41 @@ fn free_place(
         .find(|place| taken.iter().all(|other| apart(area(*place), other)))?;
     taken.push(area(free));
     Some(free)
+}
+
+/// A figure of a line, with whose it is and where.
+pub fn figure_in_full(label: &str, point: &Point, x: &Axis, y: &Axis) -> String {
+    let place = match x.unit {
+        // How many times rarer than one request it is: 10 is the 90th percentile.
+        Unit::Percent => {
+            let digits = if point.x < 10.0 {
+                1
+            } else {
+                point.x.log10().ceil() as usize
+            };
+            format!("{:.digits$} % of requests", 100.0 - 100.0 / point.x)
+        }
+        _ => format!("{} {}", x.unit.words(point.x), x.label),
+    };
+    format!("{label}: {}; {place}", in_full(point, y.unit))
+}
+
+/// A figure with everything that is known of it.
+pub fn in_full(point: &Point, unit: Unit) -> String {
+    let mut words = unit.words(point.y);
+    if let Some((low, high)) = point
+        .range
+        .filter(|(low, high)| low.is_finite() && high.is_finite())
+    {
+        words.push_str(&format!(" ({} to {})", unit.words(low), unit.words(high)));
+    }
+    if point.suspect {
+        words.push_str(", suspect");
+    }
+    if let Some(note) = &point.note {
+        words.push_str(&format!(", {note}"));
+    }
+    words
 }
 
 /// What stands after a bar.
@@ -777,6 +927,16 @@ mod tests {
     }
 
     #[test]
+    fn names_stand_apart_and_near_their_lines() {
+        assert_eq!(spread(&[100, 200], 20, (0, 400)), [100, 200]);
+        assert_eq!(spread(&[100, 100, 100], 20, (0, 400)), [80, 100, 120]);
+        assert_eq!(spread(&[0, 0, 399, 400], 20, (0, 400)), [0, 20, 380, 400]);
+        assert!(spread(&[], 20, (0, 400)).is_empty());
+        let many = spread(&[7; 40], 20, (0, 100));
+        assert!(many.windows(2).all(|pair| pair[1] - pair[0] == 20));
+    }
+
+    #[test]
     fn words_never_stand_on_words() {
         let mut taken = Vec::new();
         let places: Vec<Option<(i32, i32)>> = (0..5)
@@ -804,6 +964,7 @@ mod tests {
         }];
         let axis = |values: [f64; 2]| Axis::over("v", Scale::Log, values.into_iter(), Unit::Count);
         let svg = lines(
+            View::File,
             &Texts::default(),
             &axis([1.0, 2.0]),
             &axis([1.0, 5.0]),
@@ -812,6 +973,6 @@ mod tests {
         )
         .unwrap();
         assert!(svg.contains("a&lt;b&gt;&amp;c") && !svg.contains("NaN"));
-        assert!(bars(&Texts::default(), &axis([1.0, 5.0]), &series).is_ok());
+        assert!(bars(View::Page, &Texts::default(), &axis([1.0, 5.0]), &series).is_ok());
     }
 }

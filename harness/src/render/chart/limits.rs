@@ -172,7 +172,7 @@ mod tests {
         let rows: Vec<Row> = [100, 2000, 5000].map(row).into();
         let chart = draw(&panels(&rows)[0]).unwrap();
         let svg = chart.svg().unwrap();
-        assert_eq!(svg.matches("FD_SETSIZE at 1020").count(), 1);
+        assert_eq!(svg.matches(">FD_SETSIZE at 1020<").count(), 1);
         let Plot::Lines { series, .. } = chart.plot else {
             panic!()
         };

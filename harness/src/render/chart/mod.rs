@@ -16,6 +16,7 @@ pub mod look;
 mod memory;
 pub mod panel;
 pub mod plot;
+mod svg;
 mod throughput;
 mod timeline;
 

@@ -1,6 +1,6 @@
-//! A chart as a plain value: drawn as SVG, written as a table, and handed to the page's script.
+//! A chart as a plain value: drawn as SVG, for a file or for the page, and written as a table.
 
-use super::canvas::{self, Axis, Drawn, Point, Scale, Series, Shade, Stack, Texts};
+use super::canvas::{self, Axis, Drawn, Point, Scale, Series, Shade, Stack, Texts, View, in_full};
 use super::heat::{Heat, HeatCell};
 use crate::base::unit::Unit;
 use serde::Serialize;
@@ -62,18 +62,42 @@ pub struct Table {
 }
 
 impl Chart {
-    /// The chart as SVG.
+    /// The chart as the SVG of a file.
     pub fn svg(&self) -> Drawn<String> {
+        self.drawn(View::File)
+    }
+
+    /// The chart as the page shows it; where its vertical axis can be linear or logarithmic, both, as it is first.
+    pub fn for_page(&self) -> Drawn<Vec<(Scale, String)>> {
+        let Plot::Lines {
+            x,
+            y,
+            series,
+            marked,
+        } = &self.plot
+        else {
+            return Ok(vec![(Scale::Linear, self.drawn(View::Page)?)]);
+        };
+        let axes = std::iter::once(y.clone()).chain(y.on_other_scale(series));
+        axes.map(|y| {
+            let svg = canvas::lines(View::Page, &self.texts, x, &y, series, *marked)?;
+            Ok((y.scale, svg))
+        })
+        .collect()
+    }
+
+    fn drawn(&self, view: View) -> Drawn<String> {
+        let texts = &self.texts;
         match &self.plot {
             Plot::Lines {
                 x,
                 y,
                 series,
                 marked,
-            } => canvas::lines(&self.texts, x, y, series, *marked),
-            Plot::Bars { value, series } => canvas::bars(&self.texts, value, series),
-            Plot::Stacks { value, stacks } => canvas::stacks(&self.texts, value, stacks),
-            Plot::Heat(heat) => canvas::heat(&self.texts, heat),
+            } => canvas::lines(view, texts, x, y, series, *marked),
+            Plot::Bars { value, series } => canvas::bars(view, texts, value, series),
+            Plot::Stacks { value, stacks } => canvas::stacks(view, texts, value, stacks),
+            Plot::Heat(heat) => canvas::heat(view, texts, heat),
         }
     }
 
@@ -164,21 +188,6 @@ fn stack_line(stack: &Stack) -> Vec<String> {
     vec![stack.label.clone(), shown + tail, stack.note.clone()]
 }
 
-/// A figure with everything that is known of it.
-fn in_full(point: &Point, unit: Unit) -> String {
-    let mut words = unit.words(point.y);
-    if let Some((low, high)) = point.range {
-        words.push_str(&format!(" ({} to {})", unit.words(low), unit.words(high)));
-    }
-    if point.suspect {
-        words.push_str(", suspect");
-    }
-    if let Some(note) = &point.note {
-        words.push_str(&format!(", {note}"));
-    }
-    words
-}
-
 impl HeatCell {
     /// What stands in the cell: `≈ 0.97`.
     pub fn words(&self) -> String {
@@ -192,7 +201,7 @@ impl HeatCell {
     }
 
     /// The cell with its interval and its note.
-    fn in_full(&self) -> String {
+    pub fn in_full(&self) -> String {
         let mut words = self.words();
         if let Some(i) = self.interval.filter(|_| self.ratio.is_some()) {
             words.push_str(&format!(

@@ -1,7 +1,7 @@
 //! A table of coloured cells.
 
-use super::super::heat::{Heat, HeatCell};
-use super::{Axis, Drawn, FAINT, Frame, INK, SIZE, Scale, Texts, font, room_for, to_svg};
+use super::super::heat::{Heat, HeatCell, HeatRow};
+use super::{Axis, Drawn, FAINT, Frame, INK, SIZE, Scale, Texts, View, font, room_for, to_svg};
 use crate::base::unit::Unit;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
@@ -13,7 +13,7 @@ const WORSE: RGBColor = RGBColor(213, 94, 0);
 const STRONGEST: f64 = 4.0;
 
 /// Draws the map: arms below each other, workloads beside each other.
-pub fn heat(texts: &Texts, heat: &Heat) -> Drawn<String> {
+pub fn heat(view: View, texts: &Texts, heat: &Heat) -> Drawn<String> {
     let left = room_for(heat.rows.iter().map(|row| row.label.as_str()), 40, 92);
     let columns = heat.columns.len().max(1) as i32;
     let wide = CELL.0.max(((SIZE.0 - left - 40) / columns).min(150));
@@ -31,9 +31,10 @@ pub fn heat(texts: &Texts, heat: &Heat) -> Drawn<String> {
         top + CELL.1 * heat.rows.len() as i32 + 60,
     );
     let nowhere = Axis::over("", Scale::Linear, [1.0].into_iter(), Unit::Count);
-    to_svg(size, |area| {
+    to_svg(view, texts, size, |area, groups| {
         let frame = Frame {
             area,
+            groups,
             x: &nowhere,
             y: &nowhere,
             size,
@@ -41,7 +42,6 @@ pub fn heat(texts: &Texts, heat: &Heat) -> Drawn<String> {
             right: 0,
             inset: 0,
         };
-        frame.texts(texts)?;
         for (i, column) in heat.columns.iter().enumerate() {
             let middle = left + wide * i as i32 + wide / 2;
             let style = font(11.5, INK, HPos::Left, VPos::Center);
@@ -61,18 +61,26 @@ pub fn heat(texts: &Texts, heat: &Heat) -> Drawn<String> {
         }
         for (j, row) in heat.rows.iter().enumerate() {
             let y = top + CELL.1 * j as i32;
-            let label = font(12.5, INK, HPos::Right, VPos::Center);
-            frame.text(&row.label, (left - 9, y + CELL.1 / 2), label)?;
-            for (i, cell) in row.cells.iter().enumerate() {
-                let at = (left + wide * i as i32, y);
-                frame.heat_cell(cell, at, wide, heat.more_is_better)?;
-            }
+            groups.arm(&row.label, || frame.heat_row(heat, row, (left, y), wide))?;
         }
         Ok(())
     })
 }
 
-impl Frame<'_, '_> {
+impl Frame<'_> {
+    fn heat_row(&self, heat: &Heat, row: &HeatRow, (left, y): (i32, i32), wide: i32) -> Drawn {
+        let label = font(12.5, INK, HPos::Right, VPos::Center);
+        self.text(&row.label, (left - 9, y + CELL.1 / 2), label)?;
+        for (i, (cell, column)) in row.cells.iter().zip(&heat.columns).enumerate() {
+            let at = (left + wide * i as i32, y);
+            let words = format!("{}, {column}: {}", row.label, cell.in_full());
+            self.groups.figure(&words, || {
+                self.heat_cell(cell, at, wide, heat.more_is_better)
+            })?;
+        }
+        Ok(())
+    }
+
     fn heat_cell(
         &self,
         cell: &HeatCell,
