@@ -16,10 +16,8 @@ use std::ops::Add;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
 
+use crate::models::MAX_WORKERS;
 use crate::sys::Mapping;
-
-/// The most workers a ledger has slots for.
-pub const MAX_WORKERS: usize = 1024;
 
 /// Layout version: raised whenever a word changes its place or meaning.
 pub const VERSION: u32 = 1;

@@ -1,12 +1,27 @@
 //! The registry: one entry per server, the only list of models there is.
 //!
-//! `harness list`, `--help`, the README and the contract suite derive from it;
-//! `tests/registry.rs` keeps it in step with the binaries in `src/bin/`.
+//! `list`, `--help`, the charts, the estimate, the README and the contract suite
+//! derive from it; `tests/registry.rs` keeps it in step with the binaries in
+//! `src/bin/`. Nothing else names a model to say what it is like.
 
 use std::fmt;
 
-/// One concurrency model: what it is called, and where it stands on the four
-/// axes by which servers are told apart.
+/// The most workers a model may be given.
+pub const MAX_WORKERS: usize = 1024;
+
+/// The model that stands for the others where one must be chosen: the default of
+/// a gate and of a calibration, and the 1 of a relative chart.
+pub const REFERENCE: &str = "epoll";
+
+/// Workers of a pool whose workers block, when none are asked for.
+const BLOCKING_WORKERS: usize = 64;
+
+/// Connections that select(2) can watch: FD_SETSIZE, less the descriptors that
+/// the server has anyway (three standard ones and the listener).
+const SELECT_CONNECTIONS: u64 = 1024 - 4;
+
+/// One concurrency model: what it is called, and where it stands on the axes by
+/// which servers are told apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Model {
     /// Name of the model, of its file and of its binary.
@@ -18,22 +33,239 @@ pub struct Model {
     /// One line for lists.
     pub summary: &'static str,
     /// How it learns that a connection can make progress.
-    pub readiness: &'static str,
-    /// What serves a connection: a process, a thread, a loop, a task.
-    pub unit: &'static str,
+    pub readiness: Readiness,
+    /// What serves a connection.
+    pub unit: Unit,
     /// Who calls accept(2), and on which listener.
-    pub accept: &'static str,
+    pub accept: Accept,
     /// Where a connection lives after it was accepted.
     pub placement: &'static str,
     /// Number of the design in Stevens, *UNIX Network Programming* vol. 1, ch. 30.
     pub unp: Option<&'static str>,
     /// The limit it is known to meet first.
-    pub wall: &'static str,
+    pub wall: Wall,
+    /// How many workers it has unless it is told.
+    pub workers: Workers,
+    /// What the kernel must offer that not every one does.
+    pub needs: Option<Facility>,
+    /// How it is drawn.
+    pub look: Look,
     /// Manual pages to read beside it.
     pub man: &'static [&'static str],
     /// The flags that only this model (or a few like it) takes.
     pub variants: &'static [Variant],
 }
+
+/// How a model learns that a connection can make progress.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Readiness {
+    /// The call waits until it can be done.
+    Blocking,
+    /// It tries, and EAGAIN says that there was nothing to do.
+    Sweep,
+    /// It is told for as long as something can be done.
+    Level,
+    /// It is told once of every change.
+    Edge,
+    /// It is told when something has been done.
+    Completion,
+}
+
+impl fmt::Display for Readiness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Readiness::Blocking => "blocking",
+            Readiness::Sweep => "EAGAIN sweep",
+            Readiness::Level => "level",
+            Readiness::Edge => "edge",
+            Readiness::Completion => "completion",
+        })
+    }
+}
+
+/// What serves a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// The program itself, for one connection at a time.
+    Inline,
+    /// A process started for it.
+    Process,
+    /// One of the processes started beforehand.
+    ProcessPool,
+    /// A thread started for it.
+    Thread,
+    /// One of the threads started beforehand.
+    ThreadPool,
+    /// One event loop for all connections.
+    Loop,
+    /// The event loop of one of several processes.
+    LoopPerProcess,
+    /// A task, all of them on one thread.
+    Task,
+    /// A task, spread over several threads.
+    SpreadTask,
+}
+
+impl fmt::Display for Unit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Unit::Inline => "none",
+            Unit::Process => "process",
+            Unit::ProcessPool => "process pool",
+            Unit::Thread => "thread",
+            Unit::ThreadPool => "thread pool",
+            Unit::Loop => "one loop",
+            Unit::LoopPerProcess => "one loop in each process",
+            Unit::Task => "task (N:1)",
+            Unit::SpreadTask => "task (M:N)",
+        })
+    }
+}
+
+/// Who calls accept(2), and on which listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accept {
+    /// There is nobody else.
+    Sole,
+    /// The process that forks the others.
+    Parent,
+    /// All workers, or one that passes descriptors to them.
+    AllOrOnePasses,
+    /// The main thread, which starts the others.
+    MainThread,
+    /// The main thread, into a queue.
+    MainThreadQueues,
+    /// The event loop.
+    Loop,
+    /// Whichever thread gets the event.
+    AnyThread,
+    /// Each loop at a listener of its own, or at one that all share.
+    EachLoop,
+    /// One task.
+    Task,
+}
+
+impl fmt::Display for Accept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Accept::Sole => "sole acceptor",
+            Accept::Parent => "parent accepts",
+            Accept::AllOrOnePasses => "all accept, or one accepts and passes descriptors",
+            Accept::MainThread => "main thread accepts",
+            Accept::MainThreadQueues => "main thread accepts and queues",
+            Accept::Loop => "loop accepts",
+            Accept::AnyThread => "whichever thread gets the event",
+            Accept::EachLoop => "a listener each, or one shared by all loops",
+            Accept::Task => "one task accepts",
+        })
+    }
+}
+
+/// The limit a model is known to meet first. Displayed whole: `name: detail`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wall {
+    /// What it is called: `FD_SETSIZE`.
+    pub name: &'static str,
+    /// What it consists in, for lists.
+    pub detail: &'static str,
+    /// Where it stands.
+    pub at: Bound,
+}
+
+impl fmt::Display for Wall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.name, self.detail)
+    }
+}
+
+/// How many connections a wall lets through, and what becomes of the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bound {
+    /// So many are served at a time; further ones wait until one has left.
+    Waiting(u64),
+    /// One for each worker is served at a time; further ones wait.
+    WaitingPerWorker,
+    /// So many are held; further ones are turned away.
+    Shedding(u64),
+    /// As many as the machine has room for.
+    Machine,
+}
+
+/// How many workers a model has unless it is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Workers {
+    /// It has none beside itself, and takes no number.
+    None,
+    /// So many.
+    Fixed(usize),
+    /// One for each CPU it may run on.
+    PerCpu,
+}
+
+/// What a connection costs the machine beside its descriptor, for estimates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Cost {
+    /// Nothing more.
+    Descriptor,
+    /// A thread, to be started and ended.
+    Thread,
+    /// A process, to be forked, looked at, killed and waited for.
+    Process,
+}
+
+/// What the kernel must offer for a model, and may deny.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Facility {
+    /// io_uring(7).
+    IoUring,
+}
+
+/// How a model is drawn in every chart: a hue per family, marker and dash within
+/// it, since fifteen colours that everyone can tell apart do not exist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Look {
+    /// The family's hue: red, green, blue.
+    pub colour: [u8; 3],
+    /// The marker at each point.
+    pub marker: Marker,
+    /// Whether its line is dashed.
+    pub dashed: bool,
+}
+
+impl Look {
+    const fn of(colour: [u8; 3], marker: Marker, dashed: bool) -> Look {
+        Look {
+            colour,
+            marker,
+            dashed,
+        }
+    }
+}
+
+/// The shape of a marker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Marker {
+    /// ●
+    Circle,
+    /// ■
+    Square,
+    /// ▲
+    Triangle,
+    /// ◆
+    Diamond,
+}
+
+/// The hues are Okabe and Ito's, darkened where they would be pale as a line.
+const BLACK: [u8; 3] = [60, 60, 60];
+const VERMILION: [u8; 3] = [213, 94, 0];
+const ORANGE: [u8; 3] = [214, 143, 0];
+const PURPLE: [u8; 3] = [176, 86, 140];
+const GREEN: [u8; 3] = [0, 140, 102];
+const BLUE: [u8; 3] = [0, 104, 168];
+const SKY: [u8; 3] = [62, 160, 216];
+
+/// How a server that is not one of ours is drawn.
+pub const FOREIGN_LOOK: Look = Look::of(PURPLE, Marker::Diamond, true);
 
 /// A flag of one model's own, usable as a variant word: `prefork:accept=mutex`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +283,7 @@ pub struct Variant {
 pub enum Values {
     /// One of these words; the first is the default.
     OneOf(&'static [&'static str]),
-    /// A whole number from 1 to [`MAX_WORKERS`](crate::ledger::MAX_WORKERS).
+    /// A whole number from 1 to [`MAX_WORKERS`].
     Count,
     /// A number of bytes: `65536`, `64KiB`, `128MiB`, `1GiB`.
     Size,
@@ -66,12 +298,19 @@ pub const MODELS: &[Model] = &[
         aliases: &[],
         family: "iterative (sequential) server",
         summary: "one client at a time, the next waits in the listen queue",
-        readiness: "blocking",
-        unit: "none",
-        accept: "sole acceptor",
+        readiness: Readiness::Blocking,
+        unit: Unit::Inline,
+        accept: Accept::Sole,
         placement: "inline",
         unp: Some("0"),
-        wall: "the second client waits until the first has left",
+        wall: Wall {
+            name: "one client at a time",
+            detail: "the second waits until the first has left",
+            at: Bound::Waiting(1),
+        },
+        workers: Workers::None,
+        needs: None,
+        look: Look::of(BLACK, Marker::Circle, false),
         man: &["accept(2)", "listen(2)"],
         variants: &[],
     },
@@ -80,12 +319,19 @@ pub const MODELS: &[Model] = &[
         aliases: &["fork"],
         family: "process per connection",
         summary: "fork a child for every client",
-        readiness: "blocking",
-        unit: "process",
-        accept: "parent accepts",
+        readiness: Readiness::Blocking,
+        unit: Unit::Process,
+        accept: Accept::Parent,
         placement: "child owns the connection",
         unp: Some("1"),
-        wall: "processes: pid_max, RLIMIT_NPROC, the pids cgroup",
+        wall: Wall {
+            name: "processes",
+            detail: "pid_max, RLIMIT_NPROC, the pids cgroup",
+            at: Bound::Machine,
+        },
+        workers: Workers::None,
+        needs: None,
+        look: Look::of(VERMILION, Marker::Circle, false),
         man: &["fork(2)", "waitpid(2)", "signal(7)"],
         variants: &[BALLAST],
     },
@@ -94,12 +340,19 @@ pub const MODELS: &[Model] = &[
         aliases: &[],
         family: "preforked process pool",
         summary: "processes forked beforehand, each serving one client at a time",
-        readiness: "blocking",
-        unit: "process pool",
-        accept: "all accept, or one accepts and passes descriptors",
+        readiness: Readiness::Blocking,
+        unit: Unit::ProcessPool,
+        accept: Accept::AllOrOnePasses,
         placement: "worker owns the connection",
         unp: Some("2-5"),
-        wall: "clients beyond the number of workers wait",
+        wall: Wall {
+            name: "one client for each worker",
+            detail: "further ones wait until one has left",
+            at: Bound::WaitingPerWorker,
+        },
+        workers: Workers::Fixed(BLOCKING_WORKERS),
+        needs: None,
+        look: Look::of(VERMILION, Marker::Square, true),
         man: &["accept(2)", "pthread_mutexattr_setpshared(3)", "unix(7)"],
         variants: &[
             WORKERS,
@@ -115,12 +368,19 @@ pub const MODELS: &[Model] = &[
         aliases: &[],
         family: "thread per connection",
         summary: "start a thread for every client",
-        readiness: "blocking",
-        unit: "thread",
-        accept: "main thread accepts",
+        readiness: Readiness::Blocking,
+        unit: Unit::Thread,
+        accept: Accept::MainThread,
         placement: "thread owns the connection",
         unp: Some("6"),
-        wall: "threads: pid_max, threads-max, max_map_count, the pids cgroup",
+        wall: Wall {
+            name: "threads",
+            detail: "pid_max, threads-max, max_map_count, the pids cgroup",
+            at: Bound::Machine,
+        },
+        workers: Workers::None,
+        needs: None,
+        look: Look::of(ORANGE, Marker::Circle, false),
         man: &["pthread_create(3)", "clone(2)"],
         variants: &[STACK_SIZE, BALLAST],
     },
@@ -129,12 +389,19 @@ pub const MODELS: &[Model] = &[
         aliases: &[],
         family: "prethreaded pool with a bounded queue",
         summary: "threads started beforehand, each serving one client at a time",
-        readiness: "blocking",
-        unit: "thread pool",
-        accept: "main thread accepts and queues",
+        readiness: Readiness::Blocking,
+        unit: Unit::ThreadPool,
+        accept: Accept::MainThreadQueues,
         placement: "worker owns the connection",
         unp: Some("8"),
-        wall: "clients beyond the number of workers wait",
+        wall: Wall {
+            name: "one client for each worker",
+            detail: "further ones wait until one has left",
+            at: Bound::WaitingPerWorker,
+        },
+        workers: Workers::Fixed(BLOCKING_WORKERS),
+        needs: None,
+        look: Look::of(ORANGE, Marker::Square, true),
         man: &["pthread_create(3)", "pthread_cond_wait(3)"],
         variants: &[WORKERS, STACK_SIZE],
     },
@@ -143,12 +410,19 @@ pub const MODELS: &[Model] = &[
         aliases: &[],
         family: "busy-polling nonblocking sweep",
         summary: "ask every connection in turn, never sleep",
-        readiness: "EAGAIN sweep",
-        unit: "one loop",
-        accept: "loop accepts",
+        readiness: Readiness::Sweep,
+        unit: Unit::Loop,
+        accept: Accept::Loop,
         placement: "inline",
         unp: None,
-        wall: "one system call per connection and sweep; a whole CPU even when idle",
+        wall: Wall {
+            name: "a system call per connection and sweep",
+            detail: "a whole CPU even when idle",
+            at: Bound::Machine,
+        },
+        workers: Workers::None,
+        needs: None,
+        look: Look::of(BLACK, Marker::Square, true),
         man: &["fcntl(2)", "recv(2)"],
         variants: &[],
     },
@@ -157,12 +431,19 @@ pub const MODELS: &[Model] = &[
         aliases: &[],
         family: "select(2) reactor",
         summary: "one loop over a bitmap of 1024 descriptors",
-        readiness: "level",
-        unit: "one loop",
-        accept: "loop accepts",
+        readiness: Readiness::Level,
+        unit: Unit::Loop,
+        accept: Accept::Loop,
         placement: "inline",
         unp: None,
-        wall: "FD_SETSIZE: descriptor numbers from 1024 up cannot be watched",
+        wall: Wall {
+            name: "FD_SETSIZE",
+            detail: "descriptor numbers from 1024 up cannot be watched",
+            at: Bound::Shedding(SELECT_CONNECTIONS),
+        },
+        workers: Workers::None,
+        needs: None,
+        look: Look::of(GREEN, Marker::Circle, false),
         man: &["select(2)", "select_tut(2)"],
         variants: &[Variant {
             key: "stdin",
@@ -175,12 +456,19 @@ pub const MODELS: &[Model] = &[
         aliases: &[],
         family: "poll(2) reactor",
         summary: "one loop over an array of descriptors",
-        readiness: "level",
-        unit: "one loop",
-        accept: "loop accepts",
+        readiness: Readiness::Level,
+        unit: Unit::Loop,
+        accept: Accept::Loop,
         placement: "inline",
         unp: None,
-        wall: "every turn costs in proportion to all connections, idle ones included",
+        wall: Wall {
+            name: "the array of descriptors",
+            detail: "every turn costs in proportion to all connections, idle ones included",
+            at: Bound::Machine,
+        },
+        workers: Workers::None,
+        needs: None,
+        look: Look::of(GREEN, Marker::Square, true),
         man: &["poll(2)"],
         variants: &[],
     },
@@ -189,12 +477,19 @@ pub const MODELS: &[Model] = &[
         aliases: &["epoll-lt"],
         family: "epoll reactor, level-triggered",
         summary: "one loop, told only of the ready connections",
-        readiness: "level",
-        unit: "one loop",
-        accept: "loop accepts",
+        readiness: Readiness::Level,
+        unit: Unit::Loop,
+        accept: Accept::Loop,
         placement: "inline",
         unp: None,
-        wall: "one CPU, then descriptors (RLIMIT_NOFILE)",
+        wall: Wall {
+            name: "one CPU",
+            detail: "then descriptors (RLIMIT_NOFILE)",
+            at: Bound::Machine,
+        },
+        workers: Workers::None,
+        needs: None,
+        look: Look::of(BLUE, Marker::Circle, false),
         man: &["epoll(7)", "epoll_ctl(2)", "epoll_wait(2)"],
         variants: &[],
     },
@@ -203,12 +498,19 @@ pub const MODELS: &[Model] = &[
         aliases: &[],
         family: "epoll reactor, edge-triggered",
         summary: "one loop, told once of every change, so it drains to EAGAIN",
-        readiness: "edge",
-        unit: "one loop",
-        accept: "loop accepts",
+        readiness: Readiness::Edge,
+        unit: Unit::Loop,
+        accept: Accept::Loop,
         placement: "inline",
         unp: None,
-        wall: "one CPU, then descriptors (RLIMIT_NOFILE)",
+        wall: Wall {
+            name: "one CPU",
+            detail: "then descriptors (RLIMIT_NOFILE)",
+            at: Bound::Machine,
+        },
+        workers: Workers::None,
+        needs: None,
+        look: Look::of(BLUE, Marker::Square, true),
         man: &["epoll(7)", "epoll_ctl(2)"],
         variants: &[],
     },
@@ -217,12 +519,19 @@ pub const MODELS: &[Model] = &[
         aliases: &[],
         family: "one epoll shared by a thread pool, EPOLLONESHOT",
         summary: "threads take events from one epoll, each event for one thread alone",
-        readiness: "edge",
-        unit: "thread pool",
-        accept: "whichever thread gets the event",
+        readiness: Readiness::Edge,
+        unit: Unit::ThreadPool,
+        accept: Accept::AnyThread,
         placement: "any thread, one at a time",
         unp: None,
-        wall: "one more system call per event, to re-arm; descriptors",
+        wall: Wall {
+            name: "CPUs",
+            detail: "one more system call per event, to re-arm; then descriptors (RLIMIT_NOFILE)",
+            at: Bound::Machine,
+        },
+        workers: Workers::PerCpu,
+        needs: None,
+        look: Look::of(BLUE, Marker::Triangle, false),
         man: &["epoll(7)", "epoll_ctl(2)"],
         variants: &[WORKERS],
     },
@@ -231,12 +540,19 @@ pub const MODELS: &[Model] = &[
         aliases: &[],
         family: "multi-reactor, SO_REUSEPORT, shared nothing",
         summary: "an epoll loop in each of several processes, as in nginx",
-        readiness: "level",
-        unit: "one loop in each process",
-        accept: "a listener each, or one shared by all loops",
+        readiness: Readiness::Level,
+        unit: Unit::LoopPerProcess,
+        accept: Accept::EachLoop,
         placement: "one loop owns the connection for life",
         unp: None,
-        wall: "CPUs; the kernel's spread is blind to load; descriptors per process",
+        wall: Wall {
+            name: "CPUs",
+            detail: "the kernel's spread is blind to load; descriptors per process (RLIMIT_NOFILE)",
+            at: Bound::Machine,
+        },
+        workers: Workers::PerCpu,
+        needs: None,
+        look: Look::of(BLUE, Marker::Diamond, true),
         man: &["socket(7)", "epoll_ctl(2)"],
         variants: &[
             WORKERS,
@@ -252,12 +568,19 @@ pub const MODELS: &[Model] = &[
         aliases: &[],
         family: "io_uring proactor",
         summary: "one loop hands calls over to the kernel and takes their results",
-        readiness: "completion",
-        unit: "one loop",
-        accept: "loop accepts",
+        readiness: Readiness::Completion,
+        unit: Unit::Loop,
+        accept: Accept::Loop,
         placement: "inline",
         unp: None,
-        wall: "one CPU; kernels and containers that deny io_uring",
+        wall: Wall {
+            name: "one CPU",
+            detail: "kernels and containers that deny io_uring; then descriptors (RLIMIT_NOFILE)",
+            at: Bound::Machine,
+        },
+        workers: Workers::None,
+        needs: Some(Facility::IoUring),
+        look: Look::of(PURPLE, Marker::Circle, false),
         man: &["io_uring(7)", "io_uring_enter(2)"],
         variants: &[Variant {
             key: "ops",
@@ -270,12 +593,19 @@ pub const MODELS: &[Model] = &[
         aliases: &[],
         family: "async tasks, current-thread runtime",
         summary: "a task per connection, all on one thread",
-        readiness: "edge",
-        unit: "task (N:1)",
-        accept: "one task accepts",
+        readiness: Readiness::Edge,
+        unit: Unit::Task,
+        accept: Accept::Task,
         placement: "inline",
         unp: None,
-        wall: "one CPU, then descriptors (RLIMIT_NOFILE)",
+        wall: Wall {
+            name: "one CPU",
+            detail: "then descriptors (RLIMIT_NOFILE)",
+            at: Bound::Machine,
+        },
+        workers: Workers::None,
+        needs: None,
+        look: Look::of(SKY, Marker::Circle, false),
         man: &["epoll(7)"],
         variants: &[],
     },
@@ -284,12 +614,19 @@ pub const MODELS: &[Model] = &[
         aliases: &[],
         family: "async tasks, work-stealing runtime",
         summary: "a task per connection, spread over a thread per CPU",
-        readiness: "edge",
-        unit: "task (M:N)",
-        accept: "one task accepts",
+        readiness: Readiness::Edge,
+        unit: Unit::SpreadTask,
+        accept: Accept::Task,
         placement: "work stealing",
         unp: None,
-        wall: "CPUs, then descriptors (RLIMIT_NOFILE)",
+        wall: Wall {
+            name: "CPUs",
+            detail: "then descriptors (RLIMIT_NOFILE)",
+            at: Bound::Machine,
+        },
+        workers: Workers::PerCpu,
+        needs: None,
+        look: Look::of(SKY, Marker::Square, true),
         man: &["epoll(7)"],
         variants: &[WORKERS],
     },
@@ -325,6 +662,14 @@ pub fn find(name: &str) -> Result<&'static Model, UnknownModel> {
             asked: name.to_owned(),
             nearest: nearest(name, names()),
         })
+}
+
+/// The names of the models that cannot run where the kernel denies this.
+pub fn that_need(facility: Facility) -> impl Iterator<Item = &'static str> {
+    let need_it = MODELS
+        .iter()
+        .filter(move |model| model.needs == Some(facility));
+    need_it.map(|model| model.name)
 }
 
 /// Every name and alias, in registry order.
@@ -400,6 +745,54 @@ impl Model {
         Ok(flags)
     }
 
+    /// How many workers it has on so many CPUs unless it is told; none in a model
+    /// that takes no number.
+    pub fn default_workers(&self, cpus: usize) -> Option<usize> {
+        match self.workers {
+            Workers::None => None,
+            Workers::Fixed(workers) => Some(workers),
+            Workers::PerCpu => Some(cpus.clamp(1, MAX_WORKERS)),
+        }
+    }
+
+    /// What each connection costs beside its descriptor.
+    pub fn cost(&self) -> Cost {
+        match self.unit {
+            Unit::Process => Cost::Process,
+            Unit::Thread => Cost::Thread,
+            _ => Cost::Descriptor,
+        }
+    }
+
+    /// How many connections it serves at a time with so many workers, the others
+    /// waiting for one of them to end; none where nobody waits.
+    pub fn served_at_once(&self, workers: u64) -> Option<u64> {
+        match self.wall.at {
+            Bound::Waiting(connections) => Some(connections),
+            Bound::WaitingPerWorker => Some(workers),
+            Bound::Shedding(_) | Bound::Machine => None,
+        }
+    }
+
+    /// How many connections it can hold, the others being turned away; none
+    /// where only the machine bounds them.
+    pub fn held_at_most(&self) -> Option<u64> {
+        match self.wall.at {
+            Bound::Shedding(connections) => Some(connections),
+            _ => None,
+        }
+    }
+
+    /// How many of so many connections one of its processes has open at a time,
+    /// with so many workers.
+    pub fn connections_per_process(&self, connections: u64, workers: u64) -> u64 {
+        match self.unit {
+            Unit::Inline | Unit::Process | Unit::ProcessPool => connections.min(1),
+            Unit::LoopPerProcess => connections.div_ceil(workers.max(1)),
+            _ => connections.min(self.served_at_once(workers).unwrap_or(u64::MAX)),
+        }
+    }
+
     /// Whether the model has a flag of its own by this name.
     pub fn takes(&self, key: &str) -> bool {
         self.variants.iter().any(|variant| variant.key == key)
@@ -472,17 +865,14 @@ impl fmt::Display for Variant {
     }
 }
 
-/// A number of workers, 1 to [`MAX_WORKERS`](crate::ledger::MAX_WORKERS).
+/// A number of workers, 1 to [`MAX_WORKERS`].
 ///
 /// # Errors
 /// A sentence that names the range.
 pub fn parse_count(word: &str) -> Result<usize, String> {
     match word.parse() {
-        Ok(count @ 1..=crate::ledger::MAX_WORKERS) => Ok(count),
-        _ => Err(format!(
-            "expected a number from 1 to {}",
-            crate::ledger::MAX_WORKERS
-        )),
+        Ok(count @ 1..=MAX_WORKERS) => Ok(count),
+        _ => Err(format!("expected a number from 1 to {}", MAX_WORKERS)),
     }
 }
 
@@ -579,6 +969,47 @@ mod tests {
                 .to_string()
                 .contains("has no variants")
         );
+    }
+
+    #[test]
+    fn no_two_models_look_the_same() {
+        let looks: Vec<Look> = MODELS.iter().map(|model| model.look).collect();
+        for (at, look) in looks.iter().enumerate() {
+            assert!(!looks[..at].contains(look), "{}", MODELS[at].name);
+        }
+        assert!(!looks.contains(&FOREIGN_LOOK));
+        assert!(find(REFERENCE).is_ok());
+        assert!(that_need(Facility::IoUring).eq(["io-uring"]));
+    }
+
+    #[test]
+    fn a_model_takes_a_number_of_workers_if_it_has_some() {
+        for model in MODELS {
+            assert_eq!(
+                model.takes("workers"),
+                model.default_workers(4).is_some(),
+                "{}",
+                model.name
+            );
+        }
+        let of = |name| find(name).unwrap();
+        assert_eq!(of("prefork").default_workers(2), Some(64));
+        assert_eq!(of("reuseport").default_workers(2), Some(2));
+        assert_eq!(of("reuseport").default_workers(0), Some(1));
+    }
+
+    #[test]
+    fn walls_have_numbers() {
+        let of = |name| find(name).unwrap();
+        assert_eq!(of("iterative").served_at_once(9), Some(1));
+        assert_eq!(of("thread-pool").served_at_once(9), Some(9));
+        assert_eq!(of("select").held_at_most(), Some(1020));
+        assert_eq!(of("epoll").served_at_once(1), None);
+        assert_eq!(of("process").connections_per_process(500, 1), 1);
+        assert_eq!(of("reuseport").connections_per_process(501, 2), 251);
+        assert_eq!(of("thread-pool").connections_per_process(500, 64), 64);
+        assert_eq!(of("epoll-oneshot").connections_per_process(500, 2), 500);
+        assert!(of("process").cost() > of("thread").cost());
     }
 
     #[test]

@@ -278,17 +278,14 @@ impl Server {
     }
 }
 
-/// A pool of blocking workers needs one for every client at a time; loops and
-/// runtimes need one for every CPU.
+/// As many as were asked for, or as the registry says; 1 in a model without.
 fn workers(model: &Model, own: &ArgMatches) -> usize {
-    if !model.takes("workers") {
-        return 1;
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    let asked = || own.get_one("workers").copied();
+    match model.default_workers(cpus) {
+        Some(default) => asked().unwrap_or(default),
+        None => 1,
     }
-    let default = match model.readiness {
-        "blocking" => 64,
-        _ => std::thread::available_parallelism().map_or(1, usize::from),
-    };
-    own.get_one("workers").copied().unwrap_or(default)
 }
 
 fn create_ledger(model: &Model, path: Option<&Path>, workers: usize) -> io::Result<Ledger> {

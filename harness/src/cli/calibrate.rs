@@ -9,7 +9,7 @@ use std::time::Duration;
 #[derive(Args, Debug, Clone)]
 pub struct CalibrateFlags {
     /// The model that is measured against itself
-    #[arg(long, value_name = "NAME", default_value = "epoll")]
+    #[arg(long, value_name = "NAME", default_value = servers::models::REFERENCE)]
     pub model: String,
     /// Connections
     #[arg(long, value_name = "COUNT", default_value = "50", value_parser = parse_count)]

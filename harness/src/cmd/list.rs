@@ -52,12 +52,12 @@ fn describe(model: &Model) -> String {
     let design = model.unp.map(|n| format!("design {n}")).unwrap_or_default();
     let facts = [
         ("aliases", aliases.as_str()),
-        ("readiness", model.readiness),
-        ("unit", model.unit),
-        ("accept", model.accept),
+        ("readiness", &model.readiness.to_string()),
+        ("unit", &model.unit.to_string()),
+        ("accept", &model.accept.to_string()),
         ("placement", model.placement),
         ("UNP ch. 30", &design),
-        ("wall", model.wall),
+        ("wall", &model.wall.to_string()),
         ("see", &man),
     ];
     for (name, value) in facts.iter().filter(|(_, value)| !value.is_empty()) {
@@ -93,7 +93,7 @@ mod tests {
         let (short, long) = (list(false), list(true));
         for model in MODELS {
             assert!(short.contains(model.name) && short.contains(model.summary));
-            assert!(long.contains(model.wall) && long.contains(model.readiness));
+            assert!(long.contains(model.wall.name) && long.contains(&model.readiness.to_string()));
         }
     }
 }

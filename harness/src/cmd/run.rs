@@ -20,6 +20,7 @@ use crate::trial::environment::{Environment, nofile_hard};
 use crate::trial::launch::{Action, Launch, pin};
 use crate::trial::{self, Context, cgroup};
 use loadgen::units::format_count;
+use servers::models::{Cost, Model};
 use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
@@ -291,26 +292,14 @@ fn descriptors_needed(plan: &Plan, arm: &Arm, population: u64) -> u64 {
     let Some(model) = arm.subject.model() else {
         return population;
     };
-    match model.unit {
-        "none" | "process" | "process pool" => 1,
-        // A loop for each CPU unless the number is given, as the model itself decides.
-        "one loop in each process" => {
-            let loops = plan
-                .workers_of(arm)
-                .unwrap_or(plan.server_cpus.len() as u64);
-            population.div_ceil(loops.max(1))
-        }
-        "thread pool" if model.readiness == "blocking" => {
-            estimate::served_at_once(plan, arm).min(population)
-        }
-        _ => population,
-    }
+    // A loop for each CPU unless the number is given, as the model itself decides.
+    model.connections_per_process(population, estimate::workers(plan, arm))
 }
 
 /// Processes or threads that exist because of connections.
 fn tasks_needed(arm: &Arm, population: u64) -> u64 {
-    match arm.subject.model().map(|model| model.unit) {
-        Some("process" | "thread") => population,
+    match arm.subject.model().map(Model::cost) {
+        Some(Cost::Process | Cost::Thread) => population,
         _ => 0,
     }
 }

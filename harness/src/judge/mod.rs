@@ -300,12 +300,8 @@ fn limits(trial: &TrialPlan, evidence: &Evidence, outcome: &Outcome) -> (Status,
     let local = total(&c.local_failures);
     let tally = evidence.ledger.unwrap_or_default();
     if tally.shed > 0 {
-        let wall = trial
-            .arm
-            .subject
-            .model()
-            .map_or("a limit", |model| model.wall);
-        let wall = wall.split(':').next().unwrap_or(wall);
+        let model = trial.arm.subject.model();
+        let wall = model.map_or("a limit", |model| model.wall.name);
         let text = format!("{wall} at {} of {}", c.served_at_barrier, c.requested);
         return (Status::Limited, Some(text));
     }

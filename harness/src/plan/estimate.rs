@@ -10,19 +10,16 @@ use crate::model::arm::Arm;
 use crate::plan::{Plan, TrialPlan};
 use loadgen::flags::Close;
 use loadgen::load::Load;
+use servers::models::{Cost, Model};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Namespace, server, first exchange, the generator's own start and end, last exchange, clean-up, saving; s.
 const AROUND_S: f64 = 0.12;
-/// Workers of a blocking pool when none are asked for (DESIGN §2).
-const BLOCKING_WORKERS: u64 = 64;
 /// How long a ramp goes on without one more connection settled (loadgen `--ramp-timeout`), s.
 const RAMP_STALL_S: f64 = 10.0;
 /// Looking for the listener among the thousands of TIME_WAITs that short-lived connections leave, s.
 const TIME_WAITS_S: f64 = 0.35;
-/// Connections that select(2) can watch: FD_SETSIZE less the descriptors that the server has anyway.
-const SELECT_WALL: u64 = 1020;
 /// A connection that is turned away there, µs.
 const US_PER_SHED: f64 = 40.0;
 /// Charts and reports, whatever the run, s.
@@ -32,21 +29,18 @@ const REPORTS_S_PER_TRIAL: f64 = 0.003;
 
 /// What a connection costs outside the window, from its connect to the end of what served it; µs.
 fn us_per_connection(arm: &Arm) -> f64 {
-    match arm.subject.model().map(|model| model.unit) {
+    match arm.subject.model().map(Model::cost) {
         // Forked, read one by one at both edges of the window, killed and waited for.
-        Some("process") => 500.0,
-        Some("thread") => 400.0,
+        Some(Cost::Process) => 500.0,
+        Some(Cost::Thread) => 400.0,
         _ => 100.0,
     }
 }
 
 /// What so many connections cost outside the window, those that a wall turns away included; s.
 fn served_s(arm: &Arm, connections: u64) -> f64 {
-    let wall = match arm.subject.model().map(|model| model.name) {
-        Some("select") => SELECT_WALL,
-        _ => u64::MAX,
-    };
-    let shed = connections.saturating_sub(wall);
+    let wall = arm.subject.model().and_then(Model::held_at_most);
+    let shed = connections.saturating_sub(wall.unwrap_or(u64::MAX));
     let served = (connections - shed) as f64;
     (served * us_per_connection(arm) + shed as f64 * US_PER_SHED) / 1e6
 }
@@ -76,13 +70,18 @@ pub fn trial(plan: &Plan, arm: &Arm, load: &Load) -> Duration {
 
 /// Connections that the arm can have in service together; the others wait until one of them ends.
 pub fn served_at_once(plan: &Plan, arm: &Arm) -> u64 {
-    match arm.subject.model().map(|m| (m.readiness, m.unit)) {
-        Some((_, "none")) => 1,
-        Some(("blocking", "process pool" | "thread pool")) => {
-            plan.workers_of(arm).unwrap_or(BLOCKING_WORKERS)
-        }
-        _ => u64::MAX,
-    }
+    let model = arm.subject.model();
+    let most = model.and_then(|model| model.served_at_once(workers(plan, arm)));
+    most.unwrap_or(u64::MAX)
+}
+
+/// Workers of the arm's server: as many as are asked for, or as its model has by default; 1 where there are none.
+pub fn workers(plan: &Plan, arm: &Arm) -> u64 {
+    let model = arm.subject.model();
+    let default = model.and_then(|model| model.default_workers(plan.server_cpus.len()));
+    plan.workers_of(arm)
+        .or(default.map(|n| n as u64))
+        .unwrap_or(1)
 }
 
 /// The least that a paced ramp takes, s.

@@ -22,7 +22,7 @@ use std::time::Duration;
 const MAX_TRIALS: usize = 100_000;
 
 /// The most workers that a server takes: its ledger has a line for each.
-const MOST_WORKERS: u64 = servers::ledger::MAX_WORKERS as u64;
+const MOST_WORKERS: u64 = servers::models::MAX_WORKERS as u64;
 
 /// What the server is asked to do for each request besides answering it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 use super::{Check, Level, read};
 use crate::trial::{PREFIX, cgroup::Group};
 use io_uring::IoUring;
+use servers::models;
 use std::io;
 
 /// Control groups and io_uring, each tried out.
@@ -52,7 +53,11 @@ fn io_uring(disabled: Option<&str>, probe: io::Result<()>) -> Check {
         Some(value) => format!("{error}; kernel.io_uring_disabled={value}"),
         None => error.to_string(),
     };
-    let remedy = format!("the model `io-uring` will be skipped; {remedy}");
+    let skipped: Vec<&str> = models::that_need(models::Facility::IoUring).collect();
+    let remedy = format!(
+        "the model `{}` will be skipped; {remedy}",
+        skipped.join("`, `")
+    );
     Check::short("io_uring", Level::Warn, found, remedy)
 }
 

@@ -172,7 +172,7 @@ fn plan(flags: &GateFlags, sides: &[Side; 2]) -> Result<Plan, Failure> {
     let commands = flags.base_cmd.iter().chain(&flags.head_cmd).zip(sides);
     let run = RunFlags {
         model: match (&flags.base_cmd, flags.model.is_empty()) {
-            (None, true) => vec!["epoll".into()],
+            (None, true) => vec![servers::models::REFERENCE.into()],
             _ => flags.model.clone(),
         },
         server: commands

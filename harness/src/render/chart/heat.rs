@@ -11,7 +11,7 @@ use crate::model::workload::workload_name;
 use serde::Serialize;
 
 /// The arm that the others are set against.
-const REFERENCE: &str = "epoll";
+const REFERENCE: &str = servers::models::REFERENCE;
 
 /// A table of ratios.
 #[derive(Debug, Clone, Serialize)]
