@@ -2,11 +2,11 @@
 
 use nix::sys::epoll::EpollTimeout;
 use nix::sys::resource::{UsageWho, getrusage};
-use nix::sys::time::{TimeSpec, TimeVal};
-use nix::sys::timerfd::{Expiration, TimerSetTimeFlags};
+use nix::sys::time::TimeVal;
 
 use super::connection::State;
 use super::control::LEAD_NS;
+use super::state::earliest;
 use super::{Worker, fresh_interval};
 use crate::base::clock::{NEVER, now_ns};
 use crate::base::units::SECOND_NS;
@@ -28,11 +28,11 @@ const SPIN_NS: u64 = 100_000;
 const EMPTY_POLL_NS: u64 = 5_000;
 
 /// Connections looked at for time-outs in one tick, at least.
-const SWEEP_MIN: usize = 16;
+const SWEEP_MIN: u32 = 16;
 
 /// Ticks in which all are looked at. Each look is a cache miss or two: looking at
 /// 256 of 10 000 in every tick cost a tenth of the CPU.
-const SWEEP_TICKS: usize = 512;
+const SWEEP_TICKS: u32 = 512;
 
 /// A worker that has not read its clock for so long did not run: it reads it with every event, and never sleeps for
 /// more than a third of this.
@@ -43,72 +43,78 @@ impl Worker {
     /// late by its fault, however quickly they are then sent.
     pub(super) fn read_clock(&mut self) {
         let now_ns = now_ns();
-        let gap_ns = now_ns.saturating_sub(self.now_ns);
+        let gap_ns = now_ns.saturating_sub(self.clock.now_ns);
         if gap_ns > STALL_NS && self.phase(now_ns) == Phase::Window {
             self.tally.stalled_ns += gap_ns;
             self.tally.longest_stall_ns = self.tally.longest_stall_ns.max(gap_ns);
         }
-        self.now_ns = now_ns;
+        self.clock.now_ns = now_ns;
     }
 
     pub(super) fn turn_clock(&mut self) {
-        let before_ns = self.now_ns;
+        let before_ns = self.clock.now_ns;
         self.read_clock();
-        if self.idle_pass {
-            self.tally.spin_ns += (self.now_ns - before_ns).min(EMPTY_POLL_NS);
+        if self.poller.idle_pass {
+            self.tally.spin_ns += (self.clock.now_ns - before_ns).min(EMPTY_POLL_NS);
         }
-        if self.now_ns >= self.next_tick_ns {
+        if self.clock.now_ns >= self.clock.next_tick_ns {
             self.tick();
         }
     }
 
     fn tick(&mut self) {
-        self.edges = self.plan.control.edges();
-        if !self.running && self.now_ns >= self.edges.warmup_start_ns {
+        self.clock.edges = self.plan.control.edges();
+        if !self.clock.running && self.clock.now_ns >= self.clock.edges.warmup_start_ns {
             self.start_load();
         }
-        if self.usage_at_start.is_none() && self.phase(self.now_ns) == Phase::Window {
-            self.usage_at_start = Some(thread_cpu_ns());
+        if self.window.usage_at_start.is_none() && self.phase(self.clock.now_ns) == Phase::Window {
+            self.window.usage_at_start = Some(thread_cpu_ns());
             self.tally.spin_ns = 0;
-            self.next_interval_ns = self.edges.window_start_ns + SECOND_NS;
+            self.clock.next_interval_ns = self.clock.edges.window_start_ns + SECOND_NS;
         }
-        while self.now_ns >= self.next_interval_ns.min(self.edges.window_end_ns)
-            && self.next_interval_ns != NEVER
+        while self.clock.now_ns
+            >= self
+                .clock
+                .next_interval_ns
+                .min(self.clock.edges.window_end_ns)
+            && self.clock.next_interval_ns != NEVER
         {
             self.end_interval();
         }
         self.sweep_timeouts();
-        if self.running
-            && self.now_ns >= self.next_rotation_ns
-            && self.now_ns < self.edges.window_end_ns
+        if self.clock.running
+            && self.clock.now_ns >= self.clock.next_rotation_ns
+            && self.clock.now_ns < self.clock.edges.window_end_ns
         {
             self.rotate();
         }
         self.publish();
-        self.next_tick_ns = (self.now_ns + TICK_NS).min(self.edges.next_after(self.now_ns));
+        self.clock.next_tick_ns =
+            (self.clock.now_ns + TICK_NS).min(self.clock.edges.next_after(self.clock.now_ns));
     }
 
     /// Hands the second that ended to the main thread; at the end of the window
     /// also reads the CPU clock.
     pub(super) fn end_interval(&mut self) {
-        let second = (self.next_interval_ns - self.edges.window_start_ns) / SECOND_NS - 1;
+        let second =
+            (self.clock.next_interval_ns - self.clock.edges.window_start_ns) / SECOND_NS - 1;
         let errors = self.tally.errors();
         let mut interval = fresh_interval(second);
         std::mem::swap(&mut interval.responses, &mut self.tally.response);
-        interval.errors = errors - self.errors_before;
-        self.errors_before = errors;
+        interval.errors = errors - self.window.errors_before;
+        self.window.errors_before = errors;
         // The main thread outlives the workers; if it did not, the figures have no reader.
-        let _ = self.intervals.send(interval);
-        self.next_interval_ns += SECOND_NS;
-        if self.now_ns >= self.edges.window_end_ns {
-            self.next_interval_ns = NEVER;
+        let _ = self.window.intervals.send(interval);
+        self.clock.next_interval_ns += SECOND_NS;
+        if self.clock.now_ns >= self.clock.edges.window_end_ns {
+            self.clock.next_interval_ns = NEVER;
             self.note_cpu();
         }
     }
 
     /// CPU time since the start of the window.
     fn note_cpu(&mut self) {
-        if let Some([user, system]) = self.usage_at_start {
+        if let Some([user, system]) = self.window.usage_at_start {
             let [user_now, system_now] = thread_cpu_ns();
             self.tally.cpu_ns = [
                 user_now.saturating_sub(user),
@@ -118,10 +124,10 @@ impl Worker {
     }
 
     fn start_load(&mut self) {
-        self.running = true;
-        let start_ns = self.edges.warmup_start_ns;
+        self.clock.running = true;
+        let start_ns = self.clock.edges.warmup_start_ns;
         for slot in 0..self.share.slots {
-            let connection = &mut self.connections[slot as usize];
+            let connection = self.slots.slot_mut(slot);
             if connection.active {
                 let stream = u64::from(connection.stream);
                 let first_ns = self
@@ -130,13 +136,15 @@ impl Worker {
                     .map_or(0, |schedule| schedule.first(stream));
                 connection.next_due_ns = start_ns.saturating_add(first_ns);
                 connection.queued = true;
-                self.due
+                self.queues
+                    .due
                     .push(std::cmp::Reverse((connection.next_due_ns, slot)));
             }
         }
-        self.waiting.extend(self.parked.drain(..));
-        self.next_rotation_ns = start_ns.saturating_add(self.plan.load.rotate_ns.unwrap_or(NEVER));
-        if let Some(pacer) = &mut self.pacer {
+        self.opening.waiting.extend(self.opening.parked.drain(..));
+        self.clock.next_rotation_ns =
+            start_ns.saturating_add(self.plan.load.rotate_ns.unwrap_or(NEVER));
+        if let Some(pacer) = &mut self.opening.pacer {
             pacer.restart(start_ns);
         }
     }
@@ -145,15 +153,17 @@ impl Worker {
         use std::sync::atomic::Ordering::{Relaxed, Release};
         let progress = &self.progress;
         // Whoever sees a slot settled must see whether it was served: the barrier counts both once.
-        progress.served.store(self.settled_served, Relaxed);
-        progress.settled.store(self.settled, Release);
+        progress.served.store(self.opening.settled_served, Relaxed);
+        progress.settled.store(self.opening.settled, Release);
         progress.completed.store(
             self.tally.phases.iter().map(|phase| phase.completed).sum(),
             Relaxed,
         );
         progress.errors.store(self.tally.errors(), Relaxed);
         progress.open.store(u64::from(self.open), Relaxed);
-        if self.now_ns >= self.edges.window_end_ns && self.outstanding == 0 && self.connecting == 0
+        if self.clock.now_ns >= self.clock.edges.window_end_ns
+            && self.outstanding == 0
+            && self.opening.connecting == 0
         {
             progress.drained.store(!self.has_backlog(), Relaxed);
         }
@@ -162,35 +172,35 @@ impl Worker {
     /// Whether open-loop requests due before the end of the window still wait for a live connection.
     fn has_backlog(&self) -> bool {
         let waits = |c: &super::connection::Connection| {
-            c.active && c.next_due_ns < self.edges.window_end_ns
+            c.active && c.next_due_ns < self.clock.edges.window_end_ns
         };
         self.plan.schedule.is_some()
             && self
-                .connections
+                .slots
                 .iter()
                 .any(|c| waits(c) && matches!(c.state, State::Open | State::Connecting))
     }
 
     fn sweep_timeouts(&mut self) {
-        let total = self.connections.len();
+        let total = self.slots.len();
         for _ in 0..(total / SWEEP_TICKS).max(SWEEP_MIN).min(total) {
-            self.sweep = (self.sweep + 1) % total;
-            self.check_timeouts(self.sweep as u32);
+            self.cursors.sweep = (self.cursors.sweep + 1) % total;
+            self.check_timeouts(self.cursors.sweep);
         }
     }
 
     fn check_timeouts(&mut self, slot: u32) {
         let load = &self.plan.load;
-        let connection = &self.connections[slot as usize];
+        let connection = self.slots.slot(slot);
         let (state, age_ns) = (
             connection.state,
-            self.now_ns.saturating_sub(connection.since_ns),
+            self.clock.now_ns.saturating_sub(connection.since_ns),
         );
         match state {
             State::Connecting if age_ns > load.connect_timeout_ns => self.connect_timed_out(slot),
             State::Closing if age_ns > load.response_limit_ns() => self.server_never_closed(slot),
             State::Open if self.oldest_is_late(slot) => self.request_timed_out(slot),
-            State::Open if self.running && self.has_served_its_time(slot, age_ns) => {
+            State::Open if self.clock.running && self.has_served_its_time(slot, age_ns) => {
                 self.close_as_planned(slot)
             }
             _ => {}
@@ -198,16 +208,16 @@ impl Worker {
     }
 
     fn oldest_is_late(&self, slot: u32) -> bool {
-        let connection = &self.connections[slot as usize];
-        let oldest = self.in_flight(slot, connection.answered);
-        let waited_ns = self.now_ns.saturating_sub(oldest.sent_ns);
+        let connection = self.slots.slot(slot);
+        let oldest = self.slots.in_flight(slot, connection.answered);
+        let waited_ns = self.clock.now_ns.saturating_sub(oldest.sent_ns);
         connection.in_flight() > 0 && waited_ns > self.plan.load.response_limit_ns()
     }
 
     /// Whether `--conn-lifetime` or `--reconnect-rate` ends this connection now.
     fn has_served_its_time(&mut self, slot: u32, age_ns: u64) -> bool {
-        let connection = &self.connections[slot as usize];
-        if connection.retire || self.now_ns >= self.edges.window_end_ns {
+        let connection = self.slots.slot(slot);
+        if connection.retire || self.clock.now_ns >= self.clock.edges.window_end_ns {
             return false;
         }
         if self
@@ -218,15 +228,15 @@ impl Worker {
         {
             return true;
         }
-        let due = self.reconnects_due(slot, self.now_ns);
-        let before = u64::from(self.connections[slot as usize].reconnects);
+        let due = self.reconnects_due(slot, self.clock.now_ns);
+        let before = u64::from(self.slots.slot(slot).reconnects);
         self.miss_reconnects(slot, due);
         due > before
     }
 
     /// How often `--reconnect-rate` has called a slot until then.
     fn reconnects_due(&self, slot: u32, at_ns: u64) -> u64 {
-        let load_ns = at_ns.saturating_sub(self.edges.warmup_start_ns);
+        let load_ns = at_ns.saturating_sub(self.clock.edges.warmup_start_ns);
         let schedule = self.plan.reconnects;
         schedule.map_or(0, |schedule| {
             schedule.count_before(self.number(slot), load_ns)
@@ -235,7 +245,7 @@ impl Worker {
 
     /// A slot that was called several times since it was last looked at follows once.
     fn miss_reconnects(&mut self, slot: u32, due: u64) {
-        let connection = &mut self.connections[slot as usize];
+        let connection = self.slots.slot_mut(slot);
         let called = due - u64::from(connection.reconnects);
         connection.reconnects = due as u32;
         self.tally.connections.reconnects_missed += called.saturating_sub(1);
@@ -243,8 +253,9 @@ impl Worker {
 
     /// Counts what `--reconnect-rate` asked of a slot; its last call may have come too late to be followed.
     pub(super) fn settle_reconnects(&mut self, slot: u32) {
-        if self.running {
-            let due = self.reconnects_due(slot, self.edges.window_end_ns.min(self.now_ns));
+        if self.clock.running {
+            let due =
+                self.reconnects_due(slot, self.clock.edges.window_end_ns.min(self.clock.now_ns));
             self.tally.connections.reconnects_due += due;
             self.miss_reconnects(slot, due);
         }
@@ -256,44 +267,45 @@ impl Worker {
         let Some(period_ns) = self.plan.load.rotate_ns else {
             return;
         };
-        self.next_rotation_ns = self
+        self.clock.next_rotation_ns = self
+            .clock
             .next_rotation_ns
             .saturating_add(period_ns)
-            .max(self.now_ns);
+            .max(self.clock.now_ns);
         let slots = self.share.slots;
         let active: Vec<u32> = (0..slots)
-            .filter(|slot| self.connections[*slot as usize].active)
+            .filter(|slot| self.slots.slot(*slot).active)
             .collect();
         for from in active {
             let silent = |slot: &u32| {
-                let connection = &self.connections[*slot as usize];
+                let connection = self.slots.slot(*slot);
                 !connection.active
                     && connection.state == State::Open
                     && !connection.retire
                     && connection.in_flight() == 0
             };
-            let cursor = self.rotation_cursor;
+            let cursor = self.cursors.rotation;
             let Some(to) = (0..slots).map(|step| (cursor + step) % slots).find(silent) else {
                 return;
             };
-            self.rotation_cursor = (to + 1) % slots;
+            self.cursors.rotation = (to + 1) % slots;
             self.hand_over(from, to);
         }
     }
 
     fn hand_over(&mut self, from: u32, to: u32) {
-        let old = &mut self.connections[from as usize];
+        let old = self.slots.slot_mut(from);
         old.active = false;
         let (stream, index) = (old.stream, old.index);
         let next_due_ns = if self.plan.schedule.is_some() {
             old.next_due_ns
         } else {
-            self.now_ns
+            self.clock.now_ns
         };
-        let new = &mut self.connections[to as usize];
+        let new = self.slots.slot_mut(to);
         new.active = true;
         (new.stream, new.index, new.next_due_ns) = (stream, index, next_due_ns);
-        new.free_ns = self.now_ns;
+        new.free_ns = self.clock.now_ns;
         self.arm(to);
         self.write(to);
     }
@@ -301,7 +313,7 @@ impl Worker {
     /// How long to wait for events: not at all if there is work or something is
     /// due within the spin, else until then.
     pub(super) fn timeout(&mut self, worked: bool) -> EpollTimeout {
-        if worked || self.spins || !self.again.is_empty() {
+        if worked || self.poller.spins || !self.queues.again.is_empty() {
             return EpollTimeout::ZERO;
         }
         let spin_ns = if self.plan.load.poll == Poll::Sleep {
@@ -309,34 +321,18 @@ impl Worker {
         } else {
             SPIN_NS
         };
-        let first = |heap: &std::collections::BinaryHeap<std::cmp::Reverse<(u64, u32)>>| {
-            heap.peek()
-                .map_or(NEVER, |std::cmp::Reverse((at_ns, _))| *at_ns)
-        };
-        let due_ns = first(&self.due)
-            .min(first(&self.retries))
+        let due_ns = earliest(&self.queues.due)
+            .min(earliest(&self.opening.retries))
             .min(self.next_open_ns())
-            .min(self.edges.next_after(self.now_ns));
+            .min(self.clock.edges.next_after(self.clock.now_ns));
         let wake_ns = due_ns.saturating_sub(spin_ns);
-        if wake_ns <= self.now_ns {
+        if wake_ns <= self.clock.now_ns {
             return EpollTimeout::ZERO;
         }
-        if wake_ns < self.now_ns + SLEEP_NS {
-            self.arm_timer(wake_ns);
+        if wake_ns < self.clock.now_ns + SLEEP_NS {
+            self.poller.arm_timer(wake_ns);
         }
         EpollTimeout::from((SLEEP_NS / 1_000_000) as u8)
-    }
-
-    /// epoll_wait counts in milliseconds; the timer in nanoseconds.
-    fn arm_timer(&mut self, at_ns: u64) {
-        if self.timer_at_ns == at_ns {
-            return;
-        }
-        let at = TimeSpec::new((at_ns / SECOND_NS) as i64, (at_ns % SECOND_NS) as i64);
-        let flags = TimerSetTimeFlags::TFD_TIMER_ABSTIME;
-        if self.timer.set(Expiration::OneShot(at), flags).is_ok() {
-            self.timer_at_ns = at_ns;
-        }
     }
 }
 

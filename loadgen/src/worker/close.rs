@@ -25,14 +25,14 @@ enum Lost<'a> {
 impl Worker {
     /// The connection has done its work: end it the way `--close` says.
     pub(super) fn close_as_planned(&mut self, slot: u32) {
-        let connection = &mut self.connections[slot as usize];
+        let connection = self.slots.slot_mut(slot);
         connection.retire = true;
         if connection.in_flight() > 0 || connection.state != State::Open {
             return;
         }
         if self.plan.load.close == Close::Server {
             connection.state = State::Closing;
-            connection.since_ns = self.now_ns;
+            connection.since_ns = self.clock.now_ns;
             return;
         }
         self.tally.connections.closed_by_us += 1;
@@ -42,17 +42,16 @@ impl Worker {
 
     /// read(2) returned 0.
     pub(super) fn closed_by_peer(&mut self, slot: u32) {
-        let connection = &mut self.connections[slot as usize];
+        let connection = self.slots.slot_mut(slot);
         if connection.in_flight() > 0
             && let Some(ok) = self.plan.protocol.finish_at_eof(&mut connection.framing)
         {
             self.complete(slot, ok);
             // Its end was the end of the answer, as the server had said.
-            self.connections[slot as usize].retire = true;
+            self.slots.slot_mut(slot).retire = true;
         }
         self.tally.connections.closed_by_peer += 1;
-        let planned = self.connections[slot as usize].retire
-            && self.connections[slot as usize].in_flight() == 0;
+        let planned = self.slots.slot(slot).retire && self.slots.slot(slot).in_flight() == 0;
         if planned {
             self.shut(slot);
             return self.reopen(slot);
@@ -75,7 +74,7 @@ impl Worker {
 
     /// The answer is not what was asked for; nothing after it can be trusted.
     pub(super) fn wrong_answer(&mut self, slot: u32, kind: &str) {
-        let words = self.connections[slot as usize].framing.take_words();
+        let words = self.slots.slot_mut(slot).framing.take_words();
         self.note_failure(slot, "request", kind, || words);
         self.lose(
             slot,
@@ -104,7 +103,7 @@ impl Worker {
     /// A well-formed answer that says no, to the request before the next one.
     pub(super) fn error_answer(&mut self, slot: u32, phase: Phase) {
         count(&mut self.tally.phases[phase as usize].failed, "STATUS");
-        let connection = &mut self.connections[slot as usize];
+        let connection = self.slots.slot_mut(slot);
         let (sequence, words) = (connection.answered - 1, connection.framing.take_words());
         self.note_failure_of(slot, sequence, phase, "request", "STATUS", || {
             format!("the server answered \"{words}\"")
@@ -121,7 +120,7 @@ impl Worker {
         self.lose(slot, &Lost::TimedOut);
         self.tally.connections.closed_by_us += 1;
         self.shut(slot);
-        self.connections[slot as usize].ever_served = true; // A wire time-out is always replaced.
+        self.slots.slot_mut(slot).ever_served = true; // A wire time-out is always replaced.
         self.retry_or_give_up(slot);
     }
 
@@ -136,12 +135,12 @@ impl Worker {
     }
 
     fn note_failure(&mut self, slot: u32, stage: &str, kind: &str, words: impl FnOnce() -> String) {
-        let connection = &self.connections[slot as usize];
+        let connection = self.slots.slot(slot);
         let sequence = connection.answered;
         // A request belongs to the phase in which it was due; what happens between requests, to that of the moment.
         let phase = match connection.in_flight() {
-            0 => self.phase(self.now_ns),
-            _ => self.in_flight(slot, sequence).phase,
+            0 => self.phase(self.clock.now_ns),
+            _ => self.slots.in_flight(slot, sequence).phase,
         };
         self.note_failure_of(slot, sequence, phase, stage, kind, words);
     }
@@ -162,7 +161,7 @@ impl Worker {
     }
 
     fn note_lost_connection(&mut self, slot: u32, kind: &str, words: &str) {
-        let stage = if self.connections[slot as usize].in_flight() > 0 {
+        let stage = if self.slots.slot(slot).in_flight() > 0 {
             "request"
         } else {
             "connection"
@@ -174,13 +173,13 @@ impl Worker {
     /// order, so only the oldest can be wrong; only those sent long enough ago
     /// have timed out; the rest end with their connection.
     fn lose(&mut self, slot: u32, why: &Lost<'_>) {
-        let connection = &self.connections[slot as usize];
+        let connection = self.slots.slot(slot);
         let (answered, begun) = (connection.answered, connection.begun);
         for sequence in answered..begun {
-            let entry = self.in_flight(slot, sequence);
+            let entry = self.slots.in_flight(slot, sequence);
             let phase = entry.phase;
-            let late =
-                self.now_ns.saturating_sub(entry.sent_ns) > self.plan.load.response_limit_ns();
+            let late = self.clock.now_ns.saturating_sub(entry.sent_ns)
+                > self.plan.load.response_limit_ns();
             let tally = &mut self.tally.phases[phase as usize];
             match why {
                 Lost::TimedOut if late || sequence == answered => {
@@ -193,7 +192,7 @@ impl Worker {
             }
         }
         self.outstanding -= begun - answered;
-        self.connections[slot as usize].answered = begun;
+        self.slots.slot_mut(slot).answered = begun;
     }
 
     /// An answer that never came took at least until now.
@@ -203,18 +202,18 @@ impl Worker {
         }
         self.tally
             .response
-            .record_censored(self.now_ns.saturating_sub(due_ns));
+            .record_censored(self.clock.now_ns.saturating_sub(due_ns));
         if self.plan.schedule.is_some() {
             self.tally
                 .service
-                .record_censored(self.now_ns.saturating_sub(sent_ns));
+                .record_censored(self.clock.now_ns.saturating_sub(sent_ns));
         }
     }
 
     /// Closes the socket.
     fn shut(&mut self, slot: u32) {
         self.read_retransmits(slot);
-        let connection = &mut self.connections[slot as usize];
+        let connection = self.slots.slot_mut(slot);
         if let Some(fd) = connection.fd.take()
             && self.plan.load.close == Close::Reset
         {
@@ -238,7 +237,7 @@ impl Worker {
     /// the extra system call would show, and a lost SYN shows in the connect time.
     fn read_retransmits(&mut self, slot: u32) {
         if self.plan.load.requests_per_conn.is_none()
-            && let Some(fd) = &self.connections[slot as usize].fd
+            && let Some(fd) = &self.slots.slot(slot).fd
         {
             let segments = total_retransmits(fd.as_fd()).unwrap_or(0);
             self.tally.connections.retransmits += u64::from(segments);
@@ -247,24 +246,24 @@ impl Worker {
 
     /// Puts a slot back in line after a planned end.
     fn reopen(&mut self, slot: u32) {
-        if self.running {
-            self.waiting.push_back(slot);
+        if self.clock.running {
+            self.opening.waiting.push_back(slot);
         } else {
-            self.parked.push(slot);
+            self.opening.parked.push(slot);
         }
     }
 
     /// The run is over: counts what is still open, unanswered or unsent.
     pub(super) fn settle_accounts(&mut self) {
-        self.now_ns = crate::base::clock::now_ns();
-        self.edges = self.plan.control.edges();
-        if self.next_interval_ns != NEVER {
+        self.clock.now_ns = crate::base::clock::now_ns();
+        self.clock.edges = self.plan.control.edges();
+        if self.clock.next_interval_ns != NEVER {
             self.end_interval(); // The window was cut short.
         }
         for slot in 0..self.share.slots {
             self.settle_requests(slot);
             self.settle_reconnects(slot);
-            let connection = &self.connections[slot as usize];
+            let connection = self.slots.slot(slot);
             match connection.state {
                 State::Connecting => self.tally.connections.pending += 1,
                 State::Open | State::Closing => {
@@ -273,7 +272,7 @@ impl Worker {
                 }
                 State::Free | State::Dead => {}
             }
-            let connection = &self.connections[slot as usize];
+            let connection = self.slots.slot(slot);
             if connection.active || connection.completed_in_window > 0 {
                 self.tally
                     .fairness
@@ -283,9 +282,9 @@ impl Worker {
     }
 
     fn settle_requests(&mut self, slot: u32) {
-        let connection = &self.connections[slot as usize];
+        let connection = self.slots.slot(slot);
         for sequence in connection.answered..connection.begun {
-            let entry = self.in_flight(slot, sequence);
+            let entry = self.slots.in_flight(slot, sequence);
             let phase = entry.phase;
             self.tally.phases[phase as usize].unanswered_at_end += 1;
             self.censor(phase, entry.due_ns, entry.sent_ns);
@@ -296,21 +295,21 @@ impl Worker {
     /// Counts what the schedule asked for, from the schedule alone, and apart from
     /// that what was never sent: so the law between them and the requests says something.
     fn settle_schedule(&mut self, slot: u32) {
-        let connection = &self.connections[slot as usize];
+        let connection = self.slots.slot(slot);
         let Some(schedule) = self
             .plan
             .schedule
-            .filter(|_| self.running && connection.active)
+            .filter(|_| self.clock.running && connection.active)
         else {
             return;
         };
         let stream = u64::from(connection.stream);
-        let start_ns = self.edges.warmup_start_ns;
-        let end_ns = self.edges.window_end_ns.min(self.now_ns);
+        let start_ns = self.clock.edges.warmup_start_ns;
+        let end_ns = self.clock.edges.window_end_ns.min(self.clock.now_ns);
         let before = |edge_ns: u64| {
             schedule.count_before(stream, edge_ns.min(end_ns).saturating_sub(start_ns))
         };
-        let (warmup, all) = (before(self.edges.window_start_ns), before(end_ns));
+        let (warmup, all) = (before(self.clock.edges.window_start_ns), before(end_ns));
         let (mut due_ns, mut index) = (connection.next_due_ns, connection.index);
         self.tally.phases[Phase::Warmup as usize].offered += warmup;
         self.tally.phases[Phase::Window as usize].offered += all - warmup;
@@ -320,7 +319,7 @@ impl Worker {
             if phase == Phase::Window {
                 self.tally
                     .response
-                    .record_censored(self.now_ns.saturating_sub(due_ns));
+                    .record_censored(self.clock.now_ns.saturating_sub(due_ns));
             }
             index += 1;
             due_ns = start_ns.saturating_add(schedule.next(stream, index, due_ns - start_ns));

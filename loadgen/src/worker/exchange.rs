@@ -18,16 +18,16 @@ impl Worker {
     /// Sends what is due, at most `limit` of it; true if there was any.
     pub(super) fn issue_due(&mut self, limit: usize) -> bool {
         let mut issued = 0;
-        while let Some(Reverse((at_ns, slot))) = self.due.peek().copied() {
-            if at_ns > self.now_ns || issued == limit {
+        while let Some(Reverse((at_ns, slot))) = self.queues.due.peek().copied() {
+            if at_ns > self.clock.now_ns || issued == limit {
                 break;
             }
             if issued > 0 {
                 // A send takes microseconds: the next one is as much later.
                 self.read_clock();
             }
-            self.due.pop();
-            self.connections[slot as usize].queued = false;
+            self.queues.due.pop();
+            self.slots.slot_mut(slot).queued = false;
             self.arm(slot);
             self.write(slot);
             issued += 1;
@@ -39,16 +39,16 @@ impl Worker {
     /// frees the connection's place when answered; later the schedule decides.
     pub(super) fn greet(&mut self, slot: u32) {
         let open_loop = self.plan.schedule.is_some();
-        let connection = &mut self.connections[slot as usize];
-        if !self.running || !connection.active {
+        let connection = self.slots.slot_mut(slot);
+        if !self.clock.running || !connection.active {
             // Whenever it happens, it belongs to the opening of the connection and not to the load.
-            self.begin(slot, self.now_ns, Phase::Ramp);
+            self.begin(slot, self.clock.now_ns, Phase::Ramp);
         } else {
             if open_loop {
                 // Its next request may be due much later: only established counts here.
                 self.free_place(slot);
             } else {
-                connection.next_due_ns = self.now_ns;
+                connection.next_due_ns = self.clock.now_ns;
             }
             self.arm(slot);
         }
@@ -58,26 +58,26 @@ impl Worker {
     /// Begins the requests of a slot that are due, and queues the first that is not.
     pub(super) fn arm(&mut self, slot: u32) {
         while self.can_begin(slot) {
-            let connection = &mut self.connections[slot as usize];
+            let connection = self.slots.slot_mut(slot);
             let due_ns = connection.next_due_ns;
-            if due_ns > self.now_ns {
+            if due_ns > self.clock.now_ns {
                 if !std::mem::replace(&mut connection.queued, true) {
-                    self.due.push(Reverse((due_ns, slot)));
+                    self.queues.due.push(Reverse((due_ns, slot)));
                 }
                 return;
             }
             let Some(schedule) = self.plan.schedule else {
-                if self.phase(self.now_ns) == Phase::Drain {
+                if self.phase(self.clock.now_ns) == Phase::Drain {
                     return;
                 }
-                self.begin(slot, self.now_ns, self.phase(self.now_ns));
+                self.begin(slot, self.clock.now_ns, self.phase(self.clock.now_ns));
                 continue;
             };
             if self.phase(due_ns) == Phase::Drain {
                 return;
             }
-            let start_ns = self.edges.warmup_start_ns;
-            let connection = &mut self.connections[slot as usize];
+            let start_ns = self.clock.edges.warmup_start_ns;
+            let connection = self.slots.slot_mut(slot);
             connection.index += 1;
             let next_ns = schedule.next(
                 u64::from(connection.stream),
@@ -89,15 +89,15 @@ impl Worker {
             if self.phase(due_ns) == Phase::Window {
                 self.tally
                     .slip
-                    .record(self.now_ns.saturating_sub(due_ns.max(free_ns)));
+                    .record(self.clock.now_ns.saturating_sub(due_ns.max(free_ns)));
             }
             self.begin(slot, due_ns, self.phase(due_ns));
         }
     }
 
     fn can_begin(&self, slot: u32) -> bool {
-        let connection = &self.connections[slot as usize];
-        self.running
+        let connection = self.slots.slot(slot);
+        self.clock.running
             && connection.active
             && connection.state == State::Open
             && !connection.retire
@@ -107,17 +107,14 @@ impl Worker {
 
     /// Puts a request in flight; its bytes follow in [`Worker::write`].
     fn begin(&mut self, slot: u32, due_ns: u64, phase: Phase) {
-        let begun = self.connections[slot as usize].begun;
+        let begun = self.slots.slot(slot).begun;
         let entry = InFlight {
             due_ns,
-            sent_ns: self.now_ns,
+            sent_ns: self.clock.now_ns,
             phase,
         };
-        match self.ring_index(slot, begun) {
-            Some(index) => self.rings[index] = entry,
-            None => self.connections[slot as usize].in_flight_alone = entry,
-        }
-        self.connections[slot as usize].begun += 1;
+        self.slots.keep(slot, begun, entry);
+        self.slots.slot_mut(slot).begun += 1;
         self.outstanding += 1;
         let counts = &mut self.tally.phases[phase as usize];
         counts.sent += 1;
@@ -126,22 +123,8 @@ impl Worker {
         }
     }
 
-    /// The request in flight of this number.
-    pub(super) fn in_flight(&self, slot: u32, sequence: u64) -> InFlight {
-        match self.ring_index(slot, sequence) {
-            Some(index) => self.rings[index],
-            None => self.connections[slot as usize].in_flight_alone,
-        }
-    }
-
-    /// Where a pipeline keeps it; without one the connection does.
-    fn ring_index(&self, slot: u32, sequence: u64) -> Option<usize> {
-        let pipeline = self.plan.load.pipeline;
-        (pipeline > 1).then(|| (u64::from(slot) * pipeline + sequence % pipeline) as usize)
-    }
-
     fn request_id(&self, slot: u32, sequence: u64) -> RequestId {
-        let connection = &self.connections[slot as usize];
+        let connection = self.slots.slot(slot);
         let last = self.plan.load.close == Close::Server && sequence + 1 == connection.limit;
         RequestId {
             connection: self.number(slot) as u32,
@@ -152,15 +135,13 @@ impl Worker {
 
     /// Writes as much as the socket takes of the requests begun.
     pub(super) fn write(&mut self, slot: u32) {
-        while self.connections[slot as usize].has_unsent()
-            && self.connections[slot as usize].fd.is_some()
-        {
+        while self.slots.slot(slot).has_unsent() && self.slots.slot(slot).fd.is_some() {
             let filled = self.fill(slot);
-            let connection = &self.connections[slot as usize];
+            let connection = self.slots.slot(slot);
             let Some(fd) = &connection.fd else { return };
             match send(
                 fd.as_raw_fd(),
-                &self.write_buffer[..filled],
+                &self.buffers.write[..filled],
                 MsgFlags::MSG_NOSIGNAL,
             ) {
                 Ok(written) => {
@@ -182,19 +163,19 @@ impl Worker {
 
     /// Puts the next unsent bytes of a slot into the write buffer, several requests' if they fit.
     fn fill(&mut self, slot: u32) -> usize {
-        let connection = &self.connections[slot as usize];
+        let connection = self.slots.slot(slot);
         let (begun, mut sequence, mut offset) = (
             connection.begun,
             connection.written,
             connection.written_bytes,
         );
         let mut filled = 0;
-        while sequence < begun && filled < self.write_buffer.len() {
+        while sequence < begun && filled < self.buffers.write.len() {
             let id = self.request_id(slot, sequence);
             filled += self
                 .plan
                 .protocol
-                .fill(id, offset, &mut self.write_buffer[filled..]);
+                .fill(id, offset, &mut self.buffers.write[filled..]);
             sequence += 1;
             offset = 0;
         }
@@ -204,8 +185,8 @@ impl Worker {
     /// Notes that `bytes` more were written.
     fn advance(&mut self, slot: u32, mut bytes: usize) {
         while bytes > 0 {
-            let id = self.request_id(slot, self.connections[slot as usize].written);
-            let connection = &mut self.connections[slot as usize];
+            let id = self.request_id(slot, self.slots.slot(slot).written);
+            let connection = self.slots.slot_mut(slot);
             let left = (self.plan.protocol.request_len(id) - connection.written_bytes) as usize;
             if bytes < left {
                 connection.written_bytes += bytes as u32;
@@ -220,21 +201,22 @@ impl Worker {
     /// Where nothing answers, a request is complete when the kernel has taken it.
     fn discard_written(&mut self, slot: u32) {
         self.read_clock();
-        while self.connections[slot as usize].answered < self.connections[slot as usize].written {
+        while self.slots.slot(slot).answered < self.slots.slot(slot).written {
             self.complete(slot, true);
         }
-        if self.proceed(slot) && self.connections[slot as usize].has_unsent() {
-            self.again
-                .push_back((slot, self.connections[slot as usize].generation));
+        if self.proceed(slot) && self.slots.slot(slot).has_unsent() {
+            self.queues
+                .again
+                .push_back((slot, self.slots.slot(slot).generation));
         }
     }
 
     /// Reads a socket, to its end if it is known to have ended.
     pub(super) fn read(&mut self, slot: u32, to_the_end: bool) {
-        let mut buffer = std::mem::take(&mut self.read_buffer);
+        let mut buffer = std::mem::take(&mut self.buffers.read);
         let open = self.read_into(slot, to_the_end, &mut buffer);
-        self.read_buffer = buffer;
-        if open && self.connections[slot as usize].has_unsent() {
+        self.buffers.read = buffer;
+        if open && self.slots.slot(slot).has_unsent() {
             self.write(slot);
         }
     }
@@ -242,7 +224,7 @@ impl Worker {
     /// Returns whether the connection is still open.
     fn read_into(&mut self, slot: u32, to_the_end: bool, buffer: &mut [u8]) -> bool {
         for _ in 0..READS {
-            let Some(fd) = &self.connections[slot as usize].fd else {
+            let Some(fd) = &self.slots.slot(slot).fd else {
                 return false;
             };
             match recv(fd.as_raw_fd(), buffer, MsgFlags::empty()) {
@@ -270,8 +252,9 @@ impl Worker {
                 }
             }
         }
-        self.again
-            .push_back((slot, self.connections[slot as usize].generation));
+        self.queues
+            .again
+            .push_back((slot, self.slots.slot(slot).generation));
         true
     }
 
@@ -279,13 +262,13 @@ impl Worker {
     fn receive(&mut self, slot: u32, mut input: &[u8]) -> bool {
         self.note_first_byte(slot);
         while !input.is_empty() {
-            let connection = &self.connections[slot as usize];
+            let connection = self.slots.slot(slot);
             if connection.in_flight() == 0 {
                 self.unasked_answer(slot, input);
                 return false;
             }
             let id = self.request_id(slot, connection.answered);
-            let framing = &mut self.connections[slot as usize].framing;
+            let framing = &mut self.slots.slot_mut(slot).framing;
             match self.plan.protocol.receive(framing, id, input) {
                 Received::More => break,
                 Received::Done {
@@ -294,7 +277,7 @@ impl Worker {
                     closes,
                 } => {
                     self.complete(slot, ok);
-                    self.connections[slot as usize].retire |= closes;
+                    self.slots.slot_mut(slot).retire |= closes;
                     input = &input[consumed..];
                 }
                 Received::Mismatch => {
@@ -311,27 +294,27 @@ impl Worker {
     }
 
     fn note_first_byte(&mut self, slot: u32) {
-        let connection = &mut self.connections[slot as usize];
+        let connection = self.slots.slot_mut(slot);
         if !std::mem::replace(&mut connection.heard, true) {
             let since_ns = connection.since_ns;
             if self.counts_connects() {
                 self.tally
                     .first_byte
-                    .record(self.now_ns.saturating_sub(since_ns));
+                    .record(self.clock.now_ns.saturating_sub(since_ns));
             }
         }
     }
 
     /// Counts and times the answer to the oldest request in flight.
     pub(super) fn complete(&mut self, slot: u32, ok: bool) {
-        let answered = self.connections[slot as usize].answered;
+        let answered = self.slots.slot(slot).answered;
         let InFlight {
             due_ns,
             sent_ns,
             phase,
-        } = self.in_flight(slot, answered);
-        let now_ns = self.now_ns;
-        let connection = &mut self.connections[slot as usize];
+        } = self.slots.in_flight(slot, answered);
+        let now_ns = self.clock.now_ns;
+        let connection = self.slots.slot_mut(slot);
         connection.answered += 1;
         connection.free_ns = now_ns;
         if self.plan.schedule.is_none() {
@@ -343,7 +326,7 @@ impl Worker {
         }
         self.tally.phases[phase as usize].completed += 1;
         if phase == Phase::Window {
-            self.connections[slot as usize].completed_in_window += 1;
+            self.slots.slot_mut(slot).completed_in_window += 1;
             self.tally.response.record(now_ns - due_ns);
             if self.plan.schedule.is_some() {
                 self.tally.service.record(now_ns - sent_ns);
@@ -352,30 +335,30 @@ impl Worker {
         if phase != Phase::Ramp && self.phase(now_ns) == Phase::Window {
             self.count_in_window(slot);
         }
-        if !self.connections[slot as usize].served {
+        if !self.slots.slot(slot).served {
             self.note_served(slot);
         }
     }
 
     /// Throughput counts by the time of completion.
     fn count_in_window(&mut self, slot: u32) {
-        let middle_ns = self.edges.window_start_ns / 2 + self.edges.window_end_ns / 2;
-        let id = self.request_id(slot, self.connections[slot as usize].answered - 1);
+        let middle_ns = self.clock.edges.window_start_ns / 2 + self.clock.edges.window_end_ns / 2;
+        let id = self.request_id(slot, self.slots.slot(slot).answered - 1);
         let bytes = self.plan.protocol.request_len(id);
         let counts = &mut self.tally.phases[Phase::Window as usize];
-        counts.completed_halves[usize::from(self.now_ns >= middle_ns)] += 1;
+        counts.completed_halves[usize::from(self.clock.now_ns >= middle_ns)] += 1;
         counts.bytes += u64::from(bytes);
     }
 
     /// The first exchange is verified: the connection counts as served and makes
     /// room for the next to be opened.
     fn note_served(&mut self, slot: u32) {
-        let connection = &mut self.connections[slot as usize];
+        let connection = self.slots.slot_mut(slot);
         connection.served = true;
         connection.ever_served = true;
         connection.failures = 0;
         self.tally.connections.served += 1;
-        if self.phase(self.now_ns) == Phase::Window {
+        if self.phase(self.clock.now_ns) == Phase::Window {
             self.tally.connections.served_in_window += 1;
         }
         self.free_place(slot);
@@ -384,9 +367,9 @@ impl Worker {
 
     /// After answers: close what has done its work, begin what is due.
     pub(super) fn proceed(&mut self, slot: u32) -> bool {
-        if self.connections[slot as usize].is_done() {
+        if self.slots.slot(slot).is_done() {
             self.close_as_planned(slot);
-            return self.connections[slot as usize].fd.is_some();
+            return self.slots.slot(slot).fd.is_some();
         }
         self.arm(slot);
         true

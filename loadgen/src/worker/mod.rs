@@ -14,18 +14,17 @@ mod exchange;
 mod open;
 mod pacer;
 pub mod plan;
+mod poller;
+mod slots;
+mod state;
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
-use nix::errno::Errno;
-use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
-use nix::sys::timerfd::{ClockId, TimerFd, TimerFlags};
+use nix::sys::epoll::{EpollEvent, EpollFlags};
 
-use crate::base::clock::{NEVER, now_ns};
+use crate::base::clock::now_ns;
 use crate::base::limits::{online_cpus, pin};
 use crate::base::sys::prefetch;
 use crate::load::{Phase, Poll};
@@ -33,10 +32,12 @@ use crate::tally::Tally;
 use crate::tally::latency::Latency;
 use crate::tally::series::Interval;
 
-use connection::{Connection, InFlight, State};
-use control::{Edges, Progress};
-use pacer::ConnectPacer;
+use connection::State;
+use control::Progress;
 use plan::{Plan, Share};
+use poller::{Poller, TIMER};
+use slots::Slots;
+use state::{Buffers, Clock, Cursors, Opening, Queues, Window, earliest};
 
 /// Events taken from epoll at once. Larger batches delay what is due meanwhile.
 const BATCH: usize = 64;
@@ -47,64 +48,23 @@ const PASS: usize = 64;
 /// How many events ahead a connection's state is fetched.
 const PREFETCH: usize = 1;
 
-/// Size of the read and write buffers, shared by all connections of a worker.
-const BUFFER: usize = 64 * 1024;
-
-/// The token of the timer; no slot has it.
-const TIMER: u64 = u64::MAX;
-
 /// See the module's description.
 pub struct Worker {
     plan: Arc<Plan>,
     share: Share,
     progress: Arc<Progress>,
-    intervals: Sender<Interval>,
-
-    epoll: Epoll,
-    timer: TimerFd,
-    timer_at_ns: u64,
-    connections: Vec<Connection>,
-    /// The requests in flight of pipelines, a ring for each slot.
-    rings: Vec<InFlight>,
-    read_buffer: Vec<u8>,
-    write_buffer: Vec<u8>,
-
-    /// When `--connect-rate` lets connections be opened; `None`: at any time.
-    pacer: Option<ConnectPacer>,
-    /// Slots to be opened, in order.
-    waiting: VecDeque<u32>,
-    /// Slots that closed during the ramp, to be opened when the load starts.
-    parked: Vec<u32>,
-    /// When slots send next.
-    due: BinaryHeap<Reverse<(u64, u32)>>,
-    /// When slots are opened again after a failure.
-    retries: BinaryHeap<Reverse<(u64, u32)>>,
-    /// Connections with more to read or write than one turn allows.
-    again: VecDeque<(u32, u32)>,
-
-    now_ns: u64,
-    edges: Edges,
-    next_tick_ns: u64,
-    next_interval_ns: u64,
-    next_rotation_ns: u64,
-    rotation_cursor: u32,
-    running: bool,
-    spins: bool,
-    idle_pass: bool,
-    sweep: usize,
-    /// Slots that hold a place of `--connect-inflight`.
-    opening: u32,
-    /// Slots whose connect(2) is under way.
-    connecting: u32,
+    slots: Slots,
+    clock: Clock,
+    opening: Opening,
+    queues: Queues,
+    poller: Poller,
+    buffers: Buffers,
+    cursors: Cursors,
+    window: Window,
     /// Slots with an established connection.
     open: u32,
     /// Requests in flight.
     outstanding: u64,
-    errors_before: u64,
-    usage_at_start: Option<[u64; 2]>,
-    settled: u64,
-    settled_served: u64,
-    attempts: u64,
     tally: Tally,
 }
 
@@ -119,59 +79,23 @@ impl Worker {
         progress: Arc<Progress>,
         intervals: Sender<Interval>,
     ) -> io::Result<Self> {
-        let (epoll, timer) = epoll_and_timer()?;
-        let connection = |number: u64| Connection::new(number as u32, number < plan.load.conns);
-        let connections: Vec<_> = (0..share.slots)
-            .map(|slot| connection(share.number(slot)))
-            .collect();
-        let pipeline = plan.load.pipeline as usize;
         let mut worker = Self {
-            rings: vec![
-                InFlight::default();
-                if pipeline > 1 {
-                    connections.len() * pipeline
-                } else {
-                    0
-                }
-            ],
-            waiting: (0..share.slots.min(share.descriptors)).collect(),
-            epoll,
-            timer,
-            timer_at_ns: 0,
-            connections,
-            read_buffer: vec![0; BUFFER],
-            write_buffer: vec![0; BUFFER],
-            pacer: ConnectPacer::of(&plan.load, share),
-            parked: Vec::new(),
-            due: BinaryHeap::with_capacity(share.slots as usize),
-            retries: BinaryHeap::new(),
-            again: VecDeque::new(),
-            now_ns: now_ns(),
-            edges: plan.control.edges(),
-            next_tick_ns: 0,
-            next_interval_ns: NEVER,
-            next_rotation_ns: NEVER,
-            rotation_cursor: 0,
-            running: false,
-            spins: false,
-            idle_pass: false,
-            sweep: 0,
-            opening: 0,
-            connecting: 0,
+            slots: Slots::new(&plan, share),
+            clock: Clock::new(plan.control.edges()),
+            opening: Opening::new(&plan, share),
+            queues: Queues::new(share.slots),
+            poller: Poller::new()?,
+            buffers: Buffers::default(),
+            cursors: Cursors::default(),
+            window: Window::new(intervals),
             open: 0,
             outstanding: 0,
-            errors_before: 0,
-            usage_at_start: None,
-            settled: 0,
-            settled_served: 0,
-            attempts: 0,
             tally: Tally::default(),
             plan,
             share,
             progress,
-            intervals,
         };
-        worker.spins = worker.should_spin();
+        worker.poller.spins = worker.should_spin();
         worker.give_up_beyond_descriptors();
         Ok(worker)
     }
@@ -183,7 +107,7 @@ impl Worker {
             // A CPU that went away since the plan was made leaves the thread unpinned, no worse than asked.
             pin(&[cpu]);
         }
-        if let Some(pacer) = &mut self.pacer {
+        if let Some(pacer) = &mut self.opening.pacer {
             pacer.restart(now_ns());
         }
         let mut events = [EpollEvent::empty(); BATCH];
@@ -191,17 +115,13 @@ impl Worker {
             self.turn_clock();
             let worked = self.open_waiting() | self.issue_due(PASS) | self.resume();
             let count = self.wait(&mut events, worked);
-            self.idle_pass = count == 0 && !worked;
+            self.poller.idle_pass = count == 0 && !worked;
             for index in 0..count {
                 self.prefetch(&events[..count], index + PREFETCH);
                 self.handle(events[index]);
                 // One between two events: what is due does not wait for the end of a batch, and a backlog of it
                 // (a million connections at the start of a load) does not keep the answers waiting.
-                if self
-                    .due
-                    .peek()
-                    .is_some_and(|Reverse((at_ns, _))| *at_ns <= self.now_ns)
-                {
+                if earliest(&self.queues.due) <= self.clock.now_ns {
                     self.issue_due(1);
                 }
             }
@@ -212,8 +132,8 @@ impl Worker {
 
     /// Fetches the state of the connection that is to be handled a little later.
     fn prefetch(&self, events: &[EpollEvent], index: usize) {
-        let slot = events.get(index).map(|event| event.data() as u32 as usize);
-        if let Some(connection) = slot.and_then(|slot| self.connections.get(slot)) {
+        let slot = events.get(index).map(|event| event.data() as u32);
+        if let Some(connection) = slot.and_then(|slot| self.slots.get(slot)) {
             prefetch(connection);
         }
     }
@@ -223,7 +143,7 @@ impl Worker {
     /// share the CPU for it.
     fn should_spin(&self) -> bool {
         let load = &self.plan.load;
-        let in_flight = self.connections.iter().filter(|c| c.active).count() as u64 * load.pipeline;
+        let in_flight = self.slots.iter().filter(|c| c.active).count() as u64 * load.pipeline;
         let paced = load.is_open_loop() || load.think_ns > 0 || load.requests_per_conn.is_some();
         // Several workers on one CPU would poll at each other's cost.
         let alone = self.share.stride <= online_cpus();
@@ -239,7 +159,7 @@ impl Worker {
         }
         let (slot, generation) = (token as u32, (token >> 32) as u32);
         let flags = event.events();
-        let connection = &self.connections[slot as usize];
+        let connection = self.slots.slot(slot);
         if connection.generation != generation || connection.fd.is_none() {
             return;
         }
@@ -257,7 +177,7 @@ impl Worker {
                 .intersects(EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLHUP | EpollFlags::EPOLLERR);
             self.read(slot, to_the_end);
         }
-        let connection = &self.connections[slot as usize];
+        let connection = self.slots.slot(slot);
         if flags.contains(EpollFlags::EPOLLOUT)
             && connection.generation == generation
             && connection.has_unsent()
@@ -268,15 +188,15 @@ impl Worker {
 
     /// Continues connections that had more to do than one turn allows.
     fn resume(&mut self) -> bool {
-        let turns = self.again.len().min(PASS);
+        let turns = self.queues.again.len().min(PASS);
         for _ in 0..turns {
-            let Some((slot, generation)) = self.again.pop_front() else {
+            let Some((slot, generation)) = self.queues.again.pop_front() else {
                 break;
             };
             if self.is_current(slot, generation) {
                 self.read(slot, true);
             }
-            if self.is_current(slot, generation) && self.connections[slot as usize].has_unsent() {
+            if self.is_current(slot, generation) && self.slots.slot(slot).has_unsent() {
                 self.write(slot);
             }
         }
@@ -284,7 +204,7 @@ impl Worker {
     }
 
     fn is_current(&self, slot: u32, generation: u32) -> bool {
-        let connection = &self.connections[slot as usize];
+        let connection = self.slots.slot(slot);
         connection.generation == generation
             && matches!(connection.state, State::Open | State::Closing)
     }
@@ -303,26 +223,8 @@ impl Worker {
 
     fn wait(&mut self, events: &mut [EpollEvent], worked: bool) -> usize {
         let timeout = self.timeout(worked);
-        match self.epoll.wait(events, timeout) {
-            Ok(count) => count,
-            Err(Errno::EINTR) => 0,
-            // epoll_wait fails otherwise only for a bad descriptor or buffer, which cannot become good again.
-            Err(errno) => unreachable!("epoll_wait: {errno}"),
-        }
+        self.poller.wait(events, timeout)
     }
-}
-
-fn epoll_and_timer() -> io::Result<(Epoll, TimerFd)> {
-    let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-    let timer = TimerFd::new(
-        ClockId::CLOCK_MONOTONIC,
-        TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC,
-    )?;
-    epoll.add(
-        &timer,
-        EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, TIMER),
-    )?;
-    Ok((epoll, timer))
 }
 
 /// An interval that nothing was recorded in yet.

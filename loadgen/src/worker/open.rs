@@ -32,11 +32,11 @@ impl Worker {
     pub(super) fn open_waiting(&mut self) -> bool {
         self.take_retries();
         let mut opened = 0;
-        while self.opening < self.share.inflight && opened < PASS && self.may_open() {
-            let Some(slot) = self.waiting.pop_front() else {
+        while self.opening.places < self.share.inflight && opened < PASS && self.may_open() {
+            let Some(slot) = self.opening.waiting.pop_front() else {
                 break;
             };
-            if let Some(pacer) = &mut self.pacer {
+            if let Some(pacer) = &mut self.opening.pacer {
                 pacer.advance();
             }
             self.open(slot);
@@ -47,16 +47,20 @@ impl Worker {
 
     fn may_open(&self) -> bool {
         let paced = self
+            .opening
             .pacer
             .as_ref()
-            .is_none_or(|pacer| pacer.due_ns() <= self.now_ns);
-        paced && self.now_ns < self.edges.window_end_ns
+            .is_none_or(|pacer| pacer.due_ns() <= self.clock.now_ns);
+        paced && self.clock.now_ns < self.clock.edges.window_end_ns
     }
 
     /// When the pacer lets the next waiting slot be opened, if that is what it waits for.
     pub(super) fn next_open_ns(&self) -> u64 {
-        match &self.pacer {
-            Some(pacer) if !self.waiting.is_empty() && self.opening < self.share.inflight => {
+        match &self.opening.pacer {
+            Some(pacer)
+                if !self.opening.waiting.is_empty()
+                    && self.opening.places < self.share.inflight =>
+            {
                 pacer.due_ns()
             }
             _ => NEVER,
@@ -64,12 +68,12 @@ impl Worker {
     }
 
     fn take_retries(&mut self) {
-        while let Some(Reverse((at_ns, slot))) = self.retries.peek().copied() {
-            if at_ns > self.now_ns {
+        while let Some(Reverse((at_ns, slot))) = self.opening.retries.peek().copied() {
+            if at_ns > self.clock.now_ns {
                 break;
             }
-            self.retries.pop();
-            self.waiting.push_back(slot);
+            self.opening.retries.pop();
+            self.opening.waiting.push_back(slot);
         }
     }
 
@@ -84,14 +88,14 @@ impl Worker {
 
     fn open(&mut self, slot: u32) {
         let requests = self.plan.load.requests_per_conn;
-        let now_ns = self.now_ns;
-        let connection = &mut self.connections[slot as usize];
+        let now_ns = self.clock.now_ns;
+        let connection = self.slots.slot_mut(slot);
         connection.renew(now_ns, requests);
         connection.state = State::Connecting;
         connection.opening = true;
-        self.opening += 1;
-        self.connecting += 1;
-        self.attempts += 1;
+        self.opening.places += 1;
+        self.opening.connecting += 1;
+        self.opening.attempts += 1;
         self.tally.connections.attempts += 1;
         let established = match self.dial(slot) {
             Ok(established) => established,
@@ -108,9 +112,9 @@ impl Worker {
         let fd = new_socket(target)?;
         self.plan
             .sources
-            .bind(&fd, self.share.first + self.attempts)?;
+            .bind(&fd, self.share.first + self.opening.attempts)?;
         let result = connect(fd.as_raw_fd(), &SockaddrStorage::from(target));
-        let generation = self.connections[slot as usize].generation;
+        let generation = self.slots.slot(slot).generation;
         let token = (u64::from(generation) << 32) | u64::from(slot);
         let flags = EpollFlags::EPOLLIN
             | EpollFlags::EPOLLOUT
@@ -121,15 +125,15 @@ impl Worker {
             Err(Errno::EINPROGRESS) => false,
             Err(errno) => return Err(errno),
         };
-        self.epoll.add(&fd, EpollEvent::new(flags, token))?;
-        self.connections[slot as usize].fd = Some(fd);
+        self.poller.epoll.add(&fd, EpollEvent::new(flags, token))?;
+        self.slots.slot_mut(slot).fd = Some(fd);
         Ok(established)
     }
 
     /// Takes note of how a connect ended; true if the connection stands. A socket with an error is reported as
     /// such by epoll (`tcp_poll`, net/ipv4/tcp.c), so SO_ERROR (connect(2)) is only read of those.
     pub(super) fn finish_connect(&mut self, slot: u32, failed: bool) -> bool {
-        let Some(fd) = &self.connections[slot as usize].fd else {
+        let Some(fd) = &self.slots.slot(slot).fd else {
             return false;
         };
         let errno = match failed {
@@ -141,20 +145,20 @@ impl Worker {
         if errno == Errno::UnknownErrno {
             self.read_clock();
             self.established(slot);
-            return self.connections[slot as usize].state == State::Open;
+            return self.slots.slot(slot).state == State::Open;
         }
         self.connect_failed(slot, errno);
         false
     }
 
     fn established(&mut self, slot: u32) {
-        let now_ns = self.now_ns;
-        let connection = &mut self.connections[slot as usize];
+        let now_ns = self.clock.now_ns;
+        let connection = self.slots.slot_mut(slot);
         let took_ns = now_ns.saturating_sub(connection.since_ns);
         connection.state = State::Open;
         connection.since_ns = now_ns;
         connection.free_ns = now_ns;
-        self.connecting -= 1;
+        self.opening.connecting -= 1;
         self.open += 1;
         self.tally.connections.established += 1;
         if took_ns > SYN_RETRY_NS {
@@ -178,23 +182,23 @@ impl Worker {
         } else {
             Phase::Ramp
         };
-        self.phase(self.now_ns) == reported
+        self.phase(self.clock.now_ns) == reported
     }
 
     /// Gives back the place of `--connect-inflight`.
     pub(super) fn free_place(&mut self, slot: u32) {
-        let connection = &mut self.connections[slot as usize];
+        let connection = self.slots.slot_mut(slot);
         if std::mem::take(&mut connection.opening) {
-            self.opening -= 1;
+            self.opening.places -= 1;
         }
     }
 
     /// Notes that the slot's first attempt has ended.
     pub(super) fn settle(&mut self, slot: u32) {
-        let connection = &mut self.connections[slot as usize];
+        let connection = self.slots.slot_mut(slot);
         if !std::mem::replace(&mut connection.settled, true) {
-            self.settled += 1;
-            self.settled_served += u64::from(connection.served);
+            self.opening.settled += 1;
+            self.opening.settled_served += u64::from(connection.served);
         }
     }
 
@@ -232,13 +236,13 @@ impl Worker {
     }
 
     fn fail_connect(&mut self, slot: u32, stage: &str, kind: &str, words: impl FnOnce() -> String) {
-        let (number, phase) = (self.number(slot), self.phase(self.now_ns));
+        let (number, phase) = (self.number(slot), self.phase(self.clock.now_ns));
         self.tally.fail(stage, phase, kind, || {
             format!("connection {number}: {}", words())
         });
-        let connection = &mut self.connections[slot as usize];
+        let connection = self.slots.slot_mut(slot);
         if connection.state == State::Connecting {
-            self.connecting -= 1;
+            self.opening.connecting -= 1;
         }
         connection.fd = None;
         self.free_place(slot);
@@ -250,7 +254,7 @@ impl Worker {
     /// accident: it is not tried again. All others are, after a pause.
     pub(super) fn retry_or_give_up(&mut self, slot: u32) {
         let churns = self.plan.load.churns();
-        let connection = &mut self.connections[slot as usize];
+        let connection = self.slots.slot_mut(slot);
         if !churns && !connection.ever_served {
             connection.state = State::Dead;
             return;
@@ -258,7 +262,9 @@ impl Worker {
         connection.state = State::Free;
         let pause_ns = PAUSE_NS << connection.failures.min(MAX_DOUBLINGS);
         connection.failures = connection.failures.saturating_add(1);
-        self.retries.push(Reverse((self.now_ns + pause_ns, slot)));
+        self.opening
+            .retries
+            .push(Reverse((self.clock.now_ns + pause_ns, slot)));
     }
 }
 

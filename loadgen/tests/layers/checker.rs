@@ -75,7 +75,7 @@ fn gather(directory: &Path, parent: &Module, texts: &mut BTreeMap<Module, String
             .expect("a name")
             .to_string_lossy()
             .into_owned();
-        let child = || [parent.as_slice(), &[stem.clone()]].concat();
+        let child = || [parent.as_slice(), std::slice::from_ref(&stem)].concat();
         if path.is_dir() {
             // Every file in src/bin is a crate of its own.
             if !(parent.is_empty() && stem == "bin") {
