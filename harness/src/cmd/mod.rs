@@ -10,6 +10,8 @@ mod rate;
 mod record;
 mod report;
 mod run;
+#[cfg(test)]
+mod schemas;
 
 use crate::base::error::Failure;
 use crate::base::terminal;

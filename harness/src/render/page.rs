@@ -3,9 +3,9 @@
 //! everything; the policy in its head allows this script and this style by their hashes and nothing from anywhere.
 
 use super::answer;
-use super::pull_request::command;
+use super::facts::{command, facts};
+use super::report::Made;
 use super::table::{self, caveats};
-use super::write::Made;
 use crate::analysis::stats::ranking::Ranking;
 use crate::analysis::summary::{Cell, arms, cells};
 use crate::base::text::shown;
@@ -250,34 +250,9 @@ fn all_caveats(rows: &[Row], environment: &Value) -> Vec<String> {
     all
 }
 
-/// The environment flattened: `trial_network.sysctls.net.core.somaxconn` and its value.
-pub fn facts(environment: &Value) -> Vec<(String, String)> {
-    let mut facts = Vec::new();
-    flatten("", environment, &mut facts);
-    facts
-}
-
-fn flatten(path: &str, value: &Value, facts: &mut Vec<(String, String)>) {
-    match value {
-        Value::Object(map) => {
-            for (key, value) in map.iter().filter(|(key, _)| *key != "command") {
-                let path = if path.is_empty() {
-                    key.clone()
-                } else {
-                    format!("{path}.{key}")
-                };
-                flatten(&path, value, facts);
-            }
-        }
-        Value::Null => facts.push((shown(path), "unknown".into())),
-        Value::String(text) => facts.push((shown(path), shown(text))),
-        other => facts.push((shown(path), shown(&other.to_string()))),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::write::Report;
+    use super::super::report::Report;
     use super::*;
     use crate::analysis::stats::ranking::rankings;
     use crate::render::chart::{self, Evidence};

@@ -1,10 +1,10 @@
 //! `report.md`: the run for a pull request, short enough for any place that takes Markdown.
 
-use super::write::Made;
+use super::facts::{command, facts};
+use super::report::Made;
 use super::{answer, comparison};
 use crate::base::text::shown;
 use crate::render::export::md;
-use serde_json::Value;
 
 /// GitHub takes 1 024 KiB in a job's summary; more is refused as a whole.
 const MOST_BYTES: usize = 900 * 1024;
@@ -29,30 +29,12 @@ pub fn render(made: &Made) -> String {
     }
     text.push_str("\n## To run it again\n\n");
     text.push_str(&code_block(&command(report.environment)));
-    let place: Vec<String> = super::page::facts(report.environment)
+    let place: Vec<String> = facts(report.environment)
         .into_iter()
         .map(|(name, value)| format!("- {}: {}\n", md::escaped(&name), md::escaped(&value)))
         .collect();
     text.push_str(&format!("\n## Where\n\n{}", place.concat()));
     shortened(text)
-}
-
-/// The command line of a run, quoted for a shell.
-pub fn command(environment: &Value) -> String {
-    let words = environment["command"].as_array();
-    let words = words.into_iter().flatten().filter_map(Value::as_str);
-    words.map(quoted).collect::<Vec<_>>().join(" ")
-}
-
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        return word.to_string();
-    }
-    if word.chars().any(char::is_control) {
-        return format!("$'{}'", word.escape_default());
-    }
-    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 /// A fence longer than any in the text.
@@ -94,7 +76,7 @@ mod tests {
             command(&environment),
             r"harness --server 'my '\''server'\'' {port}' --model epoll $'a\u{1b}b'"
         );
-        assert_eq!(command(&Value::Null), "");
+        assert_eq!(command(&serde_json::Value::Null), "");
     }
 
     #[test]

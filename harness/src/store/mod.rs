@@ -3,6 +3,3 @@
 pub mod folder;
 pub mod load_rows;
 pub mod read_back;
-
-#[cfg(test)]
-mod schemas;

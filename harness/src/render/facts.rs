@@ -1,0 +1,47 @@
+//! Where a run was made and how to make it again, from the `environment` that it saved.
+
+use crate::base::text::shown;
+use serde_json::Value;
+
+/// The command line of a run, quoted for a shell.
+pub fn command(environment: &Value) -> String {
+    let words = environment["command"].as_array();
+    let words = words.into_iter().flatten().filter_map(Value::as_str);
+    words.map(quoted).collect::<Vec<_>>().join(" ")
+}
+
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_string();
+    }
+    if word.chars().any(char::is_control) {
+        return format!("$'{}'", word.escape_default());
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+/// The environment flattened: `trial_network.sysctls.net.core.somaxconn` and its value.
+pub fn facts(environment: &Value) -> Vec<(String, String)> {
+    let mut facts = Vec::new();
+    flatten("", environment, &mut facts);
+    facts
+}
+
+fn flatten(path: &str, value: &Value, facts: &mut Vec<(String, String)>) {
+    match value {
+        Value::Object(map) => {
+            for (key, value) in map.iter().filter(|(key, _)| *key != "command") {
+                let path = if path.is_empty() {
+                    key.clone()
+                } else {
+                    format!("{path}.{key}")
+                };
+                flatten(&path, value, facts);
+            }
+        }
+        Value::Null => facts.push((shown(path), "unknown".into())),
+        Value::String(text) => facts.push((shown(path), shown(text))),
+        other => facts.push((shown(path), shown(&other.to_string()))),
+    }
+}

@@ -1,0 +1,35 @@
+//! What a report is made from.
+
+use super::chart::{Chart, Evidence};
+use crate::analysis::stats::ranking::Ranking;
+use crate::model::row::Row;
+use serde_json::Value;
+
+/// What a report is made from.
+pub struct Report<'a> {
+    /// Rows and what stands beside them.
+    pub evidence: Evidence<'a>,
+    /// The `environment` of `run.json`.
+    pub environment: &'a Value,
+    /// Whether the run came to its end.
+    pub complete: bool,
+    /// What else the reader must know.
+    pub notes: Vec<String>,
+}
+
+/// What both reports are made from, computed once.
+pub struct Made<'a> {
+    /// The run.
+    pub report: &'a Report<'a>,
+    /// Its rankings.
+    pub rankings: Vec<Ranking>,
+    /// Its charts with their SVG.
+    pub charts: Vec<(Chart, String)>,
+}
+
+impl Made<'_> {
+    /// The run's rows.
+    pub fn rows(&self) -> &[Row] {
+        self.report.evidence.rows
+    }
+}
