@@ -8,6 +8,7 @@ use crate::model::row::{Bottleneck, Reason, Reasons, Row, Status, Verdict};
 use crate::plan::{Plan, TrialPlan};
 use crate::trial::Evidence;
 use crate::trial::server::StartError;
+use loadgen::base::syn::listen_queue_in_words;
 use loadgen::outcome::{Connections, Outcome, Quantiles, Requests};
 use loadgen::units::as_ns;
 use loadgen::verdict::of_reasons;
@@ -414,8 +415,8 @@ fn listen_queue(row: &Row, outcome: &Outcome) -> Option<Reason> {
         reason(
             "W08",
             format!(
-                "the listen queue overflowed: {overflows} overflows, {retries} SYN retries; the times \
-                 around 1 s and 3 s are the kernel's, not the server's"
+                "the listen queue overflowed: {overflows} overflows, {retries} SYNs sent again; {}",
+                listen_queue_in_words(&outcome.connections.syn_sent_again_after_s)
             ),
         )
     })

@@ -52,15 +52,60 @@ pub fn online_cpus() -> u64 {
     count.ok().flatten().map_or(1, |count| count.max(1) as u64)
 }
 
-/// The kernel's count of connections that found a listen queue full
-/// (`TcpExt: ListenOverflows` of this network namespace); `None` if unreadable.
-#[must_use]
-pub fn listen_overflows() -> Option<u64> {
-    let text = fs::read_to_string("/proc/self/net/netstat").ok()?;
+/// What the kernel counts of trouble with connects, for all programs of this network namespace.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ConnectTrouble {
+    /// Connections that found a listen queue full (`TcpExt: ListenOverflows`).
+    pub listen_overflows: Option<u64>,
+    /// SYNs, and SYN-ACKs, sent again (`TcpExt: TCPSynRetrans`).
+    pub syn_retransmits: Option<u64>,
+}
+
+impl ConnectTrouble {
+    /// The counts as they are now; absent where unreadable.
+    #[must_use]
+    pub fn now() -> Self {
+        let text = fs::read_to_string("/proc/self/net/netstat").unwrap_or_default();
+        Self {
+            listen_overflows: tcp_ext(&text, "ListenOverflows"),
+            syn_retransmits: tcp_ext(&text, "TCPSynRetrans"),
+        }
+    }
+
+    /// What was counted from `earlier` to `self`.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Self {
+        let rise = |now: Option<u64>, before: Option<u64>| Some(now?.saturating_sub(before?));
+        Self {
+            listen_overflows: rise(self.listen_overflows, earlier.listen_overflows),
+            syn_retransmits: rise(self.syn_retransmits, earlier.syn_retransmits),
+        }
+    }
+}
+
+/// A counter of netstat's, which stands in pairs of lines: names, then values.
+fn tcp_ext(text: &str, wanted: &str) -> Option<u64> {
     let mut lines = text.lines().filter(|line| line.starts_with("TcpExt:"));
     let (names, values) = (lines.next()?, lines.next()?);
-    let position = names
-        .split_whitespace()
-        .position(|name| name == "ListenOverflows")?;
+    let position = names.split_whitespace().position(|name| name == wanted)?;
     values.split_whitespace().nth(position)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_are_found_by_name_and_missing_ones_stay_missing() {
+        let text = "TcpExt: SyncookiesSent ListenOverflows TCPSynRetrans\nTcpExt: 1 2 38\nIpExt: A\nIpExt: 9\n";
+        assert_eq!(tcp_ext(text, "ListenOverflows"), Some(2));
+        assert_eq!(tcp_ext(text, "TCPSynRetrans"), Some(38));
+        assert_eq!(tcp_ext(text, "A"), None);
+        assert_eq!(tcp_ext("", "ListenOverflows"), None);
+        let known = |count| ConnectTrouble {
+            listen_overflows: Some(count),
+            syn_retransmits: None,
+        };
+        assert_eq!(known(5).since(known(2)), known(3));
+    }
 }

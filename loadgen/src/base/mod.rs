@@ -6,6 +6,7 @@ pub mod file;
 pub mod hash;
 pub mod limits;
 pub mod null_server;
+pub mod syn;
 pub mod sys;
 pub mod text;
 pub mod units;

@@ -5,7 +5,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use super::search::climb::Found;
 use crate::base::units::{format_bytes, format_count, format_ns, format_rate};
 use crate::load::Segment;
-use crate::tally::outcome::{Floor, Outcome, Quantiles, Second};
+use crate::tally::outcome::{Floor, Outcome, Quantiles, Requests, Second};
 use crate::worker::control::Sum;
 
 /// The outcome as text.
@@ -160,10 +160,10 @@ fn load_line(outcome: &Outcome) -> String {
 fn request_lines(outcome: &Outcome) -> Vec<String> {
     let requests = &outcome.requests;
     let mut lines = vec![format!(
-        "{} requests answered, {}, {}/s",
+        "{} requests answered, {}{}",
         format_count(requests.completed),
         format_rate(requests.per_s),
-        format_bytes(requests.bytes_per_s)
+        directions(requests)
     )];
     let failed: u64 = requests.failed.values().sum();
     let missing = [
@@ -186,6 +186,18 @@ fn request_lines(outcome: &Outcome) -> Vec<String> {
         ));
     }
     lines
+}
+
+/// The bytes of both directions; of an older outcome, those of the requests.
+fn directions(requests: &Requests) -> String {
+    match (requests.bytes_sent_per_s, requests.bytes_received_per_s) {
+        (Some(sent), Some(received)) => format!(
+            ", {}/s sent, {}/s received",
+            format_bytes(sent),
+            format_bytes(received)
+        ),
+        _ => format!(", {}/s of requests", format_bytes(requests.bytes_per_s)),
+    }
 }
 
 fn latencies(outcome: &Outcome) -> String {

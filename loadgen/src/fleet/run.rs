@@ -11,7 +11,8 @@ use std::thread::JoinHandle;
 
 use super::link::{Interruption, Link};
 use crate::base::clock::{NEVER, now_ns, unix_now_ns};
-use crate::base::limits::{connections_possible, listen_overflows};
+use crate::base::limits::{ConnectTrouble, connections_possible};
+use crate::base::syn::SynTimeouts;
 use crate::base::units::format_count;
 use crate::load::Load;
 use crate::load::cpus::worker_cpus;
@@ -55,7 +56,7 @@ pub trait Listener {
 /// # Errors
 /// When threads or descriptors cannot be had, or a worker panicked.
 pub fn run(load: Load, link: &mut Link, listener: &mut dyn Listener) -> io::Result<Report> {
-    let overflows = listen_overflows();
+    let before = ConnectTrouble::now();
     let mut crew = Crew::hire(load, listener)?;
     let interruption = crew.go_through_phases(link, listener).err();
     let (tally, seconds) = crew.dismiss()?;
@@ -73,9 +74,8 @@ pub fn run(load: Load, link: &mut Link, listener: &mut dyn Listener) -> io::Resu
         window_ns: crew.window_ns(),
         threads: crew.progress.len() as u64,
         cpus: crew.cpus,
-        listen_overflows: overflows
-            .zip(listen_overflows())
-            .map(|(before, after)| after.saturating_sub(before)),
+        connect_trouble: ConnectTrouble::now().since(before),
+        syn_timeouts: SynTimeouts::in_force(),
     };
     let broken_laws = broken_laws(&facts.tally);
     Ok(Report {

@@ -1,11 +1,14 @@
 //! From what workers counted to an [`Outcome`], and the laws their counts obey.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::Tally;
 use super::blob;
 use super::outcome::{Connections, Generator, Latencies, Outcome, Requests, Second, WholeRun};
 use super::verdict;
+use crate::base::limits::ConnectTrouble;
+use crate::base::syn::SynTimeouts;
 use crate::load::{Load, Phase};
 
 /// What an outcome is made of.
@@ -33,8 +36,10 @@ pub struct Facts<'a> {
     pub threads: u64,
     /// CPUs they share.
     pub cpus: u64,
-    /// Rise of ListenOverflows.
-    pub listen_overflows: Option<u64>,
+    /// What the kernel counted of trouble with connects meanwhile.
+    pub connect_trouble: ConnectTrouble,
+    /// When a SYN is sent again here.
+    pub syn_timeouts: SynTimeouts,
 }
 
 /// Makes the outcome and judges it.
@@ -94,7 +99,11 @@ fn connections(facts: &Facts<'_>, window_s: f64) -> Connections {
     let mut connections = Connections {
         requested: segment.share_of(facts.load.population()),
         served_at_barrier: facts.served_at_barrier,
-        listen_overflows: facts.listen_overflows,
+        listen_overflows: facts.connect_trouble.listen_overflows,
+        syn_retransmits: facts.connect_trouble.syn_retransmits,
+        syn_sent_again_after_s: facts
+            .syn_timeouts
+            .sent_again_after_s(Duration::from_nanos(facts.load.connect_timeout_ns)),
         ..facts.tally.connections.clone()
     };
     connections.set_rate(window_s);
@@ -102,7 +111,11 @@ fn connections(facts: &Facts<'_>, window_s: f64) -> Connections {
 }
 
 fn requests(tally: &Tally, window_s: f64) -> Requests {
-    let mut requests = tally.phases[Phase::Window as usize].clone();
+    let mut requests = Requests {
+        bytes_sent: Some(tally.window_bytes_sent),
+        bytes_received: Some(tally.window_bytes_received),
+        ..tally.phases[Phase::Window as usize].clone()
+    };
     requests.set_rates(window_s);
     requests
 }

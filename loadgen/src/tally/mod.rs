@@ -42,6 +42,10 @@ pub struct Tally {
     pub bytes_sent: u64,
     /// Bytes read, over the whole run.
     pub bytes_received: u64,
+    /// Bytes written inside the window.
+    pub window_bytes_sent: u64,
+    /// Bytes read inside the window.
+    pub window_bytes_received: u64,
     /// User and system CPU time inside the window, in nanoseconds.
     pub cpu_ns: [u64; 2],
     /// Time polled in vain inside the window, in nanoseconds.
@@ -73,6 +77,8 @@ impl Tally {
         self.cpu_ns[1] += other.cpu_ns[1];
         self.bytes_sent += other.bytes_sent;
         self.bytes_received += other.bytes_received;
+        self.window_bytes_sent += other.window_bytes_sent;
+        self.window_bytes_received += other.window_bytes_received;
         self.spin_ns += other.spin_ns;
         self.stalled_ns += other.stalled_ns;
         self.longest_stall_ns = self.longest_stall_ns.max(other.longest_stall_ns);

@@ -4,6 +4,7 @@
 //! use, adds to its reasons.
 
 use super::outcome::{Outcome, PROCESS_LOST, Reason, Verdict};
+use crate::base::syn::listen_queue_in_words;
 use crate::base::units::{format_count, format_ns};
 
 /// Useful CPU share from which a generator counts as saturated.
@@ -237,10 +238,15 @@ fn queue_overflow(outcome: &Outcome) -> Option<Reason> {
     if overflows == 0 && retries == 0 {
         return None;
     }
+    let counted =
+        |count: Option<u64>| count.map_or_else(|| "an unknown number of".into(), format_count);
     let text = format!(
-        "listen queue: {} overflows on this host, {} SYNs sent again; connect times near 1 s, 3 s and 7 s are the queue's, not the server model's",
-        format_count(overflows),
-        format_count(retries)
+        "listen queue: {} overflows on this host, {} SYNs sent again by these connections ({} SYNs and SYN-ACKs by \
+         the host); {}",
+        counted(outcome.connections.listen_overflows),
+        format_count(retries),
+        counted(outcome.connections.syn_retransmits),
+        listen_queue_in_words(&outcome.connections.syn_sent_again_after_s),
     );
     reason("W08", text)
 }
@@ -361,6 +367,22 @@ mod tests {
             codes(CLOSED, |o| o.connections.listen_overflows = Some(1)),
             ["W08"]
         );
+    }
+
+    #[test]
+    fn an_overflow_is_told_with_the_times_of_the_settings_in_force_and_no_count_that_was_not_made()
+    {
+        let text = |times: &[u64]| {
+            let mut outcome = outcome(CLOSED);
+            outcome.connections.syn_retries = 2;
+            outcome.connections.syn_sent_again_after_s = times.to_vec();
+            outcome.connections.syn_retransmits = None;
+            judge(&outcome, false).remove(0).text
+        };
+        assert!(text(&[1, 2, 3]).contains("times near 1 s, 2 s and 3 s are the kernel's"));
+        assert!(text(&[1, 3, 7]).contains("times near 1 s, 3 s and 7 s are the kernel's"));
+        assert!(text(&[1]).contains("the first byte is late instead"));
+        assert!(text(&[1]).contains("an unknown number of SYNs and SYN-ACKs"));
     }
 
     #[test]

@@ -265,7 +265,10 @@ impl Worker {
             self.settle_reconnects(slot);
             let connection = self.slots.slot(slot);
             match connection.state {
-                State::Connecting => self.tally.connections.pending += 1,
+                State::Connecting => {
+                    self.tally.connections.pending += 1;
+                    self.count_syn_retries(slot);
+                }
                 State::Open | State::Closing => {
                     self.tally.connections.open_at_end += 1;
                     self.shut(slot);

@@ -145,7 +145,7 @@ impl Worker {
                 MsgFlags::MSG_NOSIGNAL,
             ) {
                 Ok(written) => {
-                    self.tally.bytes_sent += written as u64;
+                    self.count_sent(written as u64);
                     self.advance(slot, written);
                     if written < filled {
                         return; // The edge comes when there is room again.
@@ -158,6 +158,20 @@ impl Worker {
                 Err(Errno::EINTR) => {}
                 Err(errno) => return self.fail_connection(slot, errno),
             }
+        }
+    }
+
+    fn count_sent(&mut self, bytes: u64) {
+        self.tally.bytes_sent += bytes;
+        if self.phase(self.clock.now_ns) == Phase::Window {
+            self.tally.window_bytes_sent += bytes;
+        }
+    }
+
+    fn count_received(&mut self, bytes: u64) {
+        self.tally.bytes_received += bytes;
+        if self.phase(self.clock.now_ns) == Phase::Window {
+            self.tally.window_bytes_received += bytes;
         }
     }
 
@@ -235,7 +249,7 @@ impl Worker {
                 }
                 Ok(length) => {
                     self.read_clock();
-                    self.tally.bytes_received += length as u64;
+                    self.count_received(length as u64);
                     if !self.receive(slot, &buffer[..length]) {
                         return false;
                     }

@@ -162,16 +162,21 @@ impl Worker {
         self.open += 1;
         self.tally.connections.established += 1;
         if took_ns > SYN_RETRY_NS {
-            let retries = connection
-                .fd
-                .as_ref()
-                .and_then(|fd| total_retransmits(fd.as_fd()).ok());
-            self.tally.connections.syn_retries += u64::from(retries.unwrap_or(0));
+            self.count_syn_retries(slot);
         }
         if self.counts_connects() {
             self.tally.connect.record(took_ns);
         }
         self.greet(slot);
+    }
+
+    /// How often the SYN of a connect was sent again, which ends now; one read of a connect that is still under way.
+    pub(super) fn count_syn_retries(&mut self, slot: u32) {
+        if let Some(fd) = &self.slots.slot(slot).fd {
+            // A TCP socket of our own always has a TCP_INFO.
+            let retries = total_retransmits(fd.as_fd()).unwrap_or(0);
+            self.tally.connections.syn_retries += u64::from(retries);
+        }
     }
 
     /// Whether connects of this moment are the reported ones: the window's where
@@ -243,8 +248,9 @@ impl Worker {
         let connection = self.slots.slot_mut(slot);
         if connection.state == State::Connecting {
             self.opening.connecting -= 1;
+            self.count_syn_retries(slot);
         }
-        connection.fd = None;
+        self.slots.slot_mut(slot).fd = None;
         self.free_place(slot);
         self.settle(slot);
         self.retry_or_give_up(slot);

@@ -1,9 +1,11 @@
 //! The program's contract: what it says of servers whose behaviour is known, and
 //! how it behaves itself. One binary, so that the fixture is built once.
 
+mod answers;
 mod common;
 mod faults;
 mod fleet;
+mod kernel;
 mod loads;
 mod program;
 mod targets;

@@ -52,8 +52,15 @@ pub struct Connections {
     pub reconnects_missed: u64,
     /// Connections served inside the window, per second.
     pub per_s: f64,
-    /// SYNs sent again (TCP_INFO): each costs 1 s, 3 s, 7 s …, a full listen queue's mark.
+    /// SYNs sent again by these connections (TCP_INFO), those that were never established included.
     pub syn_retries: u64,
+    /// Rise of the host's TCPSynRetrans during the run: SYNs of all programs, and SYN-ACKs, sent again; absent if
+    /// unreadable, and in older outcomes.
+    pub syn_retransmits: Option<u64>,
+    /// How long after the first a SYN is sent again under the settings in force, in seconds, each time until
+    /// `--connect-timeout`: where connect times gather when a listen queue is full. Empty in older outcomes.
+    #[serde(default)]
+    pub syn_sent_again_after_s: Vec<u64>,
     /// Segments retransmitted on established connections (TCP_INFO).
     pub retransmits: u64,
     /// Rise of the host's ListenOverflows during the run; absent if unreadable.
@@ -62,7 +69,7 @@ pub struct Connections {
 
 impl Connections {
     /// Adds the counts of another worker or process. Rates are left to [`Connections::set_rate`],
-    /// and overflows, which are the host's, are not added.
+    /// and what is the host's, its overflows and its SYNs, is not added.
     pub fn merge(&mut self, other: &Self) {
         self.requested += other.requested;
         self.served_at_barrier += other.served_at_barrier;
@@ -85,6 +92,11 @@ impl Connections {
         self.syn_retries += other.syn_retries;
         self.retransmits += other.retransmits;
         self.listen_overflows = self.listen_overflows.max(other.listen_overflows);
+        self.syn_retransmits = self.syn_retransmits.max(other.syn_retransmits);
+        if self.syn_sent_again_after_s.is_empty() {
+            self.syn_sent_again_after_s
+                .clone_from(&other.syn_sent_again_after_s);
+        }
     }
 
     /// Derives the rate from the count and the window's length.

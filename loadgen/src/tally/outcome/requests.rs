@@ -34,8 +34,17 @@ pub struct Requests {
     pub bytes: u64,
     /// Completed inside the window, per second.
     pub per_s: f64,
-    /// Request bytes of those, per second: the goodput of one direction.
+    /// Request bytes of those, per second: what was asked, and not what was answered.
     pub bytes_per_s: f64,
+    /// Bytes that write(2) accepted inside the window, whatever became of their requests. Absent, like the next three,
+    /// in older outcomes.
+    pub bytes_sent: Option<u64>,
+    /// Bytes that read(2) returned inside the window.
+    pub bytes_received: Option<u64>,
+    /// Bytes sent inside the window, per second.
+    pub bytes_sent_per_s: Option<f64>,
+    /// Bytes received inside the window, per second.
+    pub bytes_received_per_s: Option<f64>,
 }
 
 impl Requests {
@@ -52,12 +61,16 @@ impl Requests {
         self.completed_halves[0] += other.completed_halves[0];
         self.completed_halves[1] += other.completed_halves[1];
         self.bytes += other.bytes;
+        self.bytes_sent = both(self.bytes_sent, other.bytes_sent);
+        self.bytes_received = both(self.bytes_received, other.bytes_received);
     }
 
     /// Derives the rates from the counts and the window's length.
     pub fn set_rates(&mut self, window_s: f64) {
         self.per_s = per_second(self.completed_halves.iter().sum(), window_s);
         self.bytes_per_s = per_second(self.bytes, window_s);
+        self.bytes_sent_per_s = self.bytes_sent.map(|bytes| per_second(bytes, window_s));
+        self.bytes_received_per_s = self.bytes_received.map(|bytes| per_second(bytes, window_s));
     }
 
     /// Timed out, failed and mismatched together.
@@ -84,4 +97,9 @@ impl Requests {
         ];
         describe_broken(&format!("requests of the {phase}"), &laws)
     }
+}
+
+/// The sum of two counts, unknown if one of them is.
+fn both(one: Option<u64>, other: Option<u64>) -> Option<u64> {
+    Some(one? + other?)
 }
