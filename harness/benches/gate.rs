@@ -2,7 +2,7 @@
 //!
 //! A pool of blocks is measured in which the same server runs four times in random order: twice as it is, once with
 //! 5 % and once with 10 % more CPU time per request (`--work-iters`). Gates are then drawn from the pool, with
-//! replacement, and judged by the code of `harness gate`. A second pool, of a closed loop, runs it twice; comparisons of
+//! replacement, and judged by the code of `tenk gate`. A second pool, of a closed loop, runs it twice; comparisons of
 //! two equal arms are drawn from both. At the end two real gates are run.
 //!
 //! `TENK_BENCH_BLOCKS` (100) sets the pools' size. The trials are kept in results/gate and results/gate/closed-loop;
@@ -234,7 +234,7 @@ fn judge_pool(pool: &Pool) {
     }
 }
 
-/// Runs of two equal arms, compared as `harness --model … --repeat 12` compares them: how often one is called worse.
+/// Runs of two equal arms, compared as `tenk --model … --repeat 12` compares them: how often one is called worse.
 fn judge_comparisons(pool: &Pool) {
     let pools = [
         ("at a fixed rate", &pool.pairs, METRICS[0].column),
@@ -483,7 +483,7 @@ fn two_real_gates(server: &str, pool: &Pool) -> Result<(), Error> {
 
 /// The harness, with a cache for the benches alone.
 fn harness(words: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_harness"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tenk"));
     command.args(words).stderr(Stdio::inherit());
     command.env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"));
     command

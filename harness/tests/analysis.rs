@@ -3,7 +3,7 @@
 use std::process::{Command, Output, Stdio};
 
 fn harness(arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_harness"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tenk"));
     command.args(arguments).stdin(Stdio::null());
     command.output().expect("harness runs")
 }
@@ -125,7 +125,7 @@ fn a_folder_without_a_run_is_named() {
 
 #[test]
 fn a_reader_that_has_gone_is_no_error() {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_harness"))
+    let mut child = Command::new(env!("CARGO_BIN_EXE_tenk"))
         .args(["completions", "bash"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -142,7 +142,7 @@ fn a_reader_that_has_gone_is_no_error() {
 fn a_real_run_is_valid_saved_and_reported_again() {
     let results = tempfile::tempdir().expect("a folder");
     let place = results.path().display().to_string();
-    let output = Command::new(env!("CARGO_BIN_EXE_harness"))
+    let output = Command::new(env!("CARGO_BIN_EXE_tenk"))
         .env("CARGO", env!("CARGO"))
         .args([
             "--model",

@@ -1,4 +1,4 @@
-//! `harness report` on saved runs: every file made again, and the page in a real browser.
+//! `tenk report` on saved runs: every file made again, and the page in a real browser.
 
 mod browser;
 mod saved_run;
@@ -15,7 +15,7 @@ use std::time::Instant;
 const HOSTILE: &str = "epoll:x=</script><img src=x onerror=document.title='owned'>\u{1b}[31m";
 
 fn report(folder: &Path) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_harness"))
+    Command::new(env!("CARGO_BIN_EXE_tenk"))
         .arg("report")
         .arg(folder)
         .output()

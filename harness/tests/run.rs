@@ -22,7 +22,7 @@ struct Harness {
 }
 
 fn harness(words: &str) -> Harness {
-    let mut harness = with_program(Path::new(env!("CARGO_BIN_EXE_harness")), words);
+    let mut harness = with_program(Path::new(env!("CARGO_BIN_EXE_tenk")), words);
     // The test was started by cargo, and so the harness builds what it measures.
     harness.command.env("CARGO", env!("CARGO"));
     harness
@@ -325,7 +325,7 @@ fn bad_input_is_answered_with_what_to_change() {
 
 #[test]
 fn the_list_and_the_plan_are_printed_without_running_anything() {
-    let output = Command::new(env!("CARGO_BIN_EXE_harness"))
+    let output = Command::new(env!("CARGO_BIN_EXE_tenk"))
         .arg("list")
         .output()
         .unwrap();
@@ -377,7 +377,7 @@ fn a_configuration_is_a_command_line_written_down() {
         !same.contains(&"--config") && !same.contains(&"--scenario"),
         "{same:?}"
     );
-    let output = Command::new(env!("CARGO_BIN_EXE_harness"))
+    let output = Command::new(env!("CARGO_BIN_EXE_tenk"))
         .args(same)
         .output()
         .unwrap();
@@ -418,7 +418,7 @@ fn mistakes_in_a_configuration_are_told_with_file_and_line() {
 #[test]
 fn a_reader_that_leaves_early_is_no_panic() {
     for words in [vec!["list"], vec!["--help"]] {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_harness"))
+        let mut child = Command::new(env!("CARGO_BIN_EXE_tenk"))
             .args(&words)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -443,7 +443,7 @@ fn a_reader_that_leaves_early_is_no_panic() {
 
 #[test]
 fn results_that_cannot_be_written_are_said() {
-    let output = Command::new(env!("CARGO_BIN_EXE_harness"))
+    let output = Command::new(env!("CARGO_BIN_EXE_tenk"))
         .args(["--model", "epoll", "--results", "/dev/null/results"])
         .output()
         .unwrap();
@@ -464,7 +464,7 @@ fn a_full_disk_is_said_and_old_results_stay() {
          {1} --model epoll --conns 1 --repeat 50 --duration 20ms --warmup 1ms --results {0}/results; \
          code=$?; cat {0}/old; exit $code",
         folder.path().display(),
-        env!("CARGO_BIN_EXE_harness")
+        env!("CARGO_BIN_EXE_tenk")
     );
     let output = Command::new("unshare")
         .args(["--mount", "sh", "-c", &script])
@@ -552,7 +552,7 @@ fn installed_with_liars() -> TempDir {
     let liar = built("servers", ["--example", "liar"]);
     let loadgen = built("loadgen", ["--bin", "loadgen"]);
     let folder = tempfile::tempdir().unwrap();
-    fs::copy(env!("CARGO_BIN_EXE_harness"), folder.path().join("harness")).unwrap();
+    fs::copy(env!("CARGO_BIN_EXE_tenk"), folder.path().join("tenk")).unwrap();
     fs::copy(loadgen, folder.path().join("loadgen")).unwrap();
     for role in ["select", "poll", "epoll", "thread", "process", "epoll-et"] {
         fs::copy(&liar, folder.path().join(role)).unwrap();
@@ -584,7 +584,7 @@ fn executable(messages: &[u8], name: &str) -> PathBuf {
 fn a_server_left_behind_on_the_same_port_is_noticed() {
     let installed = installed_with_liars();
     let words = format!("--model epoll-et --conns 40 {SHORT}");
-    let mut run = with_program(&installed.path().join("harness"), &words);
+    let mut run = with_program(&installed.path().join("tenk"), &words);
     run.command.env_remove("CARGO");
     let (code, value) = run.json();
     assert_eq!(code, Some(1), "{value:#}");
@@ -597,10 +597,7 @@ fn a_server_left_behind_on_the_same_port_is_noticed() {
 fn misbehaving_servers_are_called_by_their_names() {
     let installed = installed_with_liars();
     let words = "--model select,poll,epoll,thread,process --conns 4 --request-timeout 500ms";
-    let mut run = with_program(
-        &installed.path().join("harness"),
-        &format!("{words} {SHORT}"),
-    );
+    let mut run = with_program(&installed.path().join("tenk"), &format!("{words} {SHORT}"));
     run.command.env_remove("CARGO");
     let (code, value) = run.json();
     assert_eq!(code, Some(1), "{value:#}");
@@ -658,7 +655,7 @@ fn two_runs_of_one_machine_are_compared_and_others_refused() {
     let (a, b) = (run(), run());
     let folders = [a.folder().unwrap(), b.folder().unwrap()];
     let compare = || {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_harness"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tenk"));
         command.arg("compare").args(&folders);
         command.args(["--format", "json"]).output().unwrap()
     };
@@ -716,7 +713,7 @@ fn a_calibration_is_kept_and_a_doctor_knows_of_it() {
         floor || errors.contains("the generator's floor"),
         "{kept:?} {errors}"
     );
-    let doctor = Command::new(env!("CARGO_BIN_EXE_harness"))
+    let doctor = Command::new(env!("CARGO_BIN_EXE_tenk"))
         .args(["doctor", "--format", "json"])
         .env("XDG_CACHE_HOME", cache.path())
         .output()

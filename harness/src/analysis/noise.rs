@@ -1,4 +1,4 @@
-//! What this machine's figures do when nothing has changed: `harness calibrate` measures one server as both sides of a
+//! What this machine's figures do when nothing has changed: `tenk calibrate` measures one server as both sides of a
 //! gate, and keeps how far apart they came out. A gate's margins are raised to it, and a trial that was disturbed
 //! more than the calibration was is suspect (W07).
 
@@ -108,7 +108,7 @@ impl NoiseFloor {
         let read = NoiseFloor::parse(&bytes);
         read.map(Some).map_err(|why| {
             format!(
-                "{}: {why} (`harness calibrate` writes it anew)",
+                "{}: {why} (`tenk calibrate` writes it anew)",
                 path.display()
             )
         })

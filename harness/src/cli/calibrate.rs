@@ -1,4 +1,4 @@
-//! The command line of `harness calibrate`.
+//! The command line of `tenk calibrate`.
 
 use clap::Args;
 use loadgen::units::{parse_count, parse_duration};

@@ -1,4 +1,4 @@
-//! The command line of `harness compare`.
+//! The command line of `tenk compare`.
 
 use super::Format;
 use clap::Args;

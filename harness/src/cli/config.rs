@@ -310,7 +310,7 @@ fn check_models(words: &[String]) -> Result<(), String> {
 
 /// Lets clap judge the words alone; what it says, on one line and without its advice about the command line.
 fn check(words: &[String]) -> Result<(), String> {
-    let words = std::iter::once("harness").chain(words.iter().map(String::as_str));
+    let words = std::iter::once("tenk").chain(words.iter().map(String::as_str));
     let Err(error) = Cli::command().try_get_matches_from(words) else {
         return Ok(());
     };
@@ -443,7 +443,7 @@ mod tests {
         std::fs::write(&file, text).unwrap();
         let added = |typed: &[&str]| {
             let file = file.display().to_string();
-            let typed = ["harness", "--config", &file]
+            let typed = ["tenk", "--config", &file]
                 .into_iter()
                 .chain(typed.iter().copied());
             words(&Cli::command().get_matches_from(typed)).map(|words| words.join(" "))

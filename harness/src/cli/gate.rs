@@ -1,4 +1,4 @@
-//! The command line of `harness gate`.
+//! The command line of `tenk gate`.
 
 use crate::cli::{OutputFlags, PlaceFlags};
 use crate::model::metrics::Gated;
@@ -50,7 +50,7 @@ pub struct GateFlags {
     )]
     pub build: Option<String>,
 
-    /// Models to compare in both builds: NAME[:key=value,…],… (see `harness list`) [default: epoll]
+    /// Models to compare in both builds: NAME[:key=value,…],… (see `tenk list`) [default: epoll]
     #[arg(long, value_name = "LIST", help_heading = "Load")]
     pub model: Vec<String>,
     /// Connections, one or several numbers

@@ -6,6 +6,7 @@ pub mod config;
 pub mod export;
 pub mod gate;
 pub mod rate;
+pub mod start;
 pub mod threshold;
 
 use crate::base::error::{Failure, did_you_mean};
@@ -26,6 +27,7 @@ use loadgen::flags::{CpuList, LoadFlags, PayloadSize};
 use loadgen::units::{parse_count, parse_duration};
 use rate::Rate;
 use servers::models;
+use start::{LoadWords, ServeFlags};
 use std::ffi::OsString;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
@@ -33,20 +35,20 @@ use std::time::Duration;
 use threshold::Threshold;
 
 const AFTER_HELP: &str = "\
-Scenarios (`harness list` says how long each takes, `harness --scenario NAME --dry-run` shows all):
+Scenarios (`tenk list` says how long each takes, `tenk --scenario NAME --dry-run` shows all):
   quick         the main models at 50 and 1 000 connections
   idle-scaling  one active connection among 100 to 5 000 silent ones, at a rate that all can bear
   churn         a new connection for every request
   full          every model from 1 to 10 000 connections
 
 Examples:
-  harness --model epoll --conns 10000
-  harness --model all --conns 50,1000 --repeat 6
-  harness --model process,thread,epoll --conns 50 --requests-per-conn 1
-  harness --server 'redis-server --port {port}' --protocol resp
-  harness --scenario quick --dry-run
-  harness --config tenk.toml --scenario mine --conns 500
-  harness list
+  tenk --model epoll --conns 10000
+  tenk --model all --conns 50,1000 --repeat 6
+  tenk --model process,thread,epoll --conns 50 --requests-per-conn 1
+  tenk --server 'redis-server --port {port}' --protocol resp
+  tenk --scenario quick --dry-run
+  tenk --config tenk.toml --scenario mine --conns 500
+  tenk list
 
 Every flag of a run can also be set as an environment variable (--client-cpus as TENK_CLIENT_CPUS)
 and as a key of the --config file (client-cpus = \"0\"); sub-commands take neither. What is typed wins
@@ -58,7 +60,7 @@ const VARIABLES: &str = "TENK_";
 /// Which TCP server concurrency model should I use on this machine, and how far does it go?
 #[derive(Parser, Debug)]
 #[command(
-    name = "harness",
+    name = "tenk",
     version,
     args_conflicts_with_subcommands = true,
     max_term_width = 100,
@@ -84,7 +86,7 @@ pub enum Command {
     },
     /// Say what this machine allows, what N connections need, and what mends the difference; changes nothing
     Doctor(DoctorFlags),
-    /// Print a shell's completions, such as `harness completions bash > ~/.local/share/bash-completion/completions/harness`
+    /// Print a shell's completions, such as `tenk completions bash > ~/.local/share/bash-completion/completions/tenk`
     Completions {
         /// The shell
         shell: Shell,
@@ -97,6 +99,10 @@ pub enum Command {
     Gate(Box<GateFlags>),
     /// Measure one server against itself: how far apart this machine's figures lie when nothing has changed
     Calibrate(CalibrateFlags),
+    /// Start one model's server, such as `tenk serve epoll --listen 127.0.0.1:9000`
+    Serve(ServeFlags),
+    /// Start the load generator, such as `tenk load --target 127.0.0.1:9000 --conns 100`
+    Load(LoadWords),
     /// Enter the namespace, groups and CPUs of a measured process and become it
     #[command(hide = true)]
     Launch {
@@ -118,7 +124,7 @@ pub struct RunFlags {
     /// The command line with what the environment, the file and the scenario add, for whoever runs it again.
     #[arg(skip)]
     pub command: Vec<String>,
-    /// Models to run: NAME[:key=value,…],… or all (see `harness list`)
+    /// Models to run: NAME[:key=value,…],… or all (see `tenk list`)
     #[arg(long, value_name = "LIST", help_heading = "What to compare")]
     pub model: Vec<String>,
     /// Any server program beside them, started for every trial; {addr} {host} {port} {dir} are filled in
@@ -276,7 +282,7 @@ pub struct ReportFlags {
     /// What stdout carries
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
-    /// Also write the result as FORMAT=PATH (see `harness --help`); may be repeated
+    /// Also write the result as FORMAT=PATH (see `tenk --help`); may be repeated
     #[arg(long, value_name = "FORMAT=PATH")]
     pub export: Vec<Export>,
     /// What the median over trials must reach, such as 'errors==0'; may be repeated
@@ -343,7 +349,7 @@ impl Cli {
             let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
             misspelt(names).iter().for_each(|note| eprintln(note));
         }
-        cli.run.command = std::iter::once("harness".to_string())
+        cli.run.command = std::iter::once("tenk".to_string())
             .chain(in_force(&matches))
             .collect();
         Ok(cli)
@@ -427,7 +433,7 @@ pub fn completions(shell: Shell) -> Result<u8, Failure> {
     let mut command = without_hidden(command())
         .mut_arg("model", |arg| arg.value_parser(names))
         .mut_arg("scenario", |arg| arg.value_parser(scenarios));
-    clap_complete::generate(shell, &mut command, "harness", &mut script);
+    clap_complete::generate(shell, &mut command, "tenk", &mut script);
     say(&String::from_utf8_lossy(&script)).map(|()| 0)
 }
 
@@ -435,7 +441,7 @@ pub fn completions(shell: Shell) -> Result<u8, Failure> {
 fn without_hidden(command: clap::Command) -> clap::Command {
     let shown = command.get_subcommands().filter(|sub| !sub.is_hide_set());
     let shown: Vec<clap::Command> = shown.cloned().collect();
-    let bare = clap::Command::new("harness").version(env!("CARGO_PKG_VERSION"));
+    let bare = clap::Command::new("tenk").version(env!("CARGO_PKG_VERSION"));
     bare.args(command.get_arguments()).subcommands(shown)
 }
 
@@ -458,7 +464,7 @@ mod tests {
 
     #[test]
     fn the_title_command_is_understood() {
-        let words = ["harness", "--model", "epoll", "--conns", "10000"];
+        let words = ["tenk", "--model", "epoll", "--conns", "10000"];
         let cli = Cli::try_parse_from(words).unwrap();
         assert_eq!((cli.run.conns, cli.run.repeat), (vec![10_000], 3));
     }
@@ -486,7 +492,7 @@ mod tests {
     #[test]
     fn lists_and_units_are_understood() {
         let words = [
-            "harness",
+            "tenk",
             "--model",
             "all",
             "--conns",
@@ -497,6 +503,6 @@ mod tests {
         let cli = Cli::try_parse_from(words).unwrap();
         assert_eq!(cli.run.conns, [50, 1000]);
         assert_eq!(cli.run.duration, Duration::from_millis(500));
-        assert!(Cli::try_parse_from(["harness", "list", "--long"]).is_ok());
+        assert!(Cli::try_parse_from(["tenk", "list", "--long"]).is_ok());
     }
 }

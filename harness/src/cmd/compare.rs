@@ -1,4 +1,4 @@
-//! `harness compare DIR_A DIR_B`: two saved runs of one machine, cell by cell.
+//! `tenk compare DIR_A DIR_B`: two saved runs of one machine, cell by cell.
 //!
 //! Their trials share no block, so whatever changed on the machine between the runs is in the difference as well;
 //! the output says so, and names the gate, which measures both in one job.
@@ -264,7 +264,7 @@ fn for_people(lines: &[Line], alone: &[String], style: TableStyle) -> String {
     text.push_str(
         "\nchange: the Hodges–Lehmann estimate over all pairs of trials, which is not the ratio of the two medians.\n\
          The runs were made one after the other: what changed on the machine between them is in every difference.\n\
-         `harness gate` measures two builds in one job, in pairs.\n",
+         `tenk gate` measures two builds in one job, in pairs.\n",
     );
     text
 }

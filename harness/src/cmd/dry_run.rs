@@ -177,7 +177,7 @@ mod tests {
     use clap::Parser;
 
     fn described(words: &str) -> String {
-        let words = format!("harness {words}");
+        let words = format!("tenk {words}");
         let flags = Cli::try_parse_from(words.split(' ')).unwrap().run;
         describe(&Plan::new(&flags).unwrap(), &flags).unwrap()
     }

@@ -1,4 +1,4 @@
-//! `harness list`: the registry of models, and the scenarios, for people.
+//! `tenk list`: the registry of models, and the scenarios, for people.
 
 use crate::base::text::about;
 use crate::cli::Cli;
@@ -41,7 +41,7 @@ fn scenarios() -> String {
 }
 
 fn plan_of(words: &[String]) -> Option<Plan> {
-    let words = std::iter::once("harness").chain(words.iter().map(String::as_str));
+    let words = std::iter::once("tenk").chain(words.iter().map(String::as_str));
     Plan::new(&Cli::try_parse_from(words).ok()?.run).ok()
 }
 

@@ -12,6 +12,7 @@ mod report;
 mod run;
 #[cfg(test)]
 mod schemas;
+mod start;
 
 use crate::base::error::Failure;
 use crate::base::terminal;
@@ -39,6 +40,8 @@ fn obey(cli: &Cli) -> Result<u8, Failure> {
         Some(Command::Report(flags)) => report::report(flags),
         Some(Command::Gate(flags)) => supervise(gate::gate(flags)),
         Some(Command::Calibrate(flags)) => supervise(gate::calibrate::calibrate(flags)),
+        Some(Command::Serve(flags)) => supervise(start::serve(flags)),
+        Some(Command::Load(words)) => supervise(start::load(words)),
         Some(Command::Launch { spec }) => launch(spec),
         None => supervise(run::run(&cli.run)),
     }

@@ -1,4 +1,4 @@
-//! `harness report DIR`: what a run said at its end, said again from its saved files: the text on stdout, and in its
+//! `tenk report DIR`: what a run said at its end, said again from its saved files: the text on stdout, and in its
 //! folder the charts, `report.md` and `report.html`.
 
 use super::hand_over::{hand_over, text};

@@ -176,7 +176,7 @@ async fn run_trials(
         let (disturbed, blocks) = (disturbed(&record.rows).len(), block_count(&trials));
         let usual = match disturbed * 2 > blocks {
             true => {
-                "; if this machine is always like that, `harness calibrate` finds out what is ordinary on it"
+                "; if this machine is always like that, `tenk calibrate` finds out what is ordinary on it"
             }
             false => "",
         };
@@ -347,7 +347,7 @@ mod tests {
 
     #[test]
     fn a_quarter_of_the_blocks_is_run_again_at_most() {
-        let words = "harness --model epoll,poll --conns 1 --repeat 8";
+        let words = "tenk --model epoll,poll --conns 1 --repeat 8";
         let plan = Plan::new(&Cli::try_parse_from(words.split(' ')).unwrap().run).unwrap();
         let trials = plan.trials();
         let row = |trial: &TrialPlan| {
@@ -369,7 +369,7 @@ mod tests {
     #[test]
     fn only_what_one_process_holds_needs_its_descriptors() {
         let needed = |words: &str| {
-            let words = format!("harness --conns 10k --server-cpus 0 {words}");
+            let words = format!("tenk --conns 10k --server-cpus 0 {words}");
             let plan = Plan::new(&Cli::try_parse_from(words.split(' ')).unwrap().run).unwrap();
             let arm = &plan.arms[0];
             (

@@ -329,7 +329,7 @@ fn run_schema(types: &Types) -> String {
     });
     types.document(
         "tenk:run/1",
-        "A run of harness: run.json and --format json",
+        "A run of tenk: run.json and --format json",
         root,
     )
 }
@@ -400,7 +400,7 @@ mod tests {
             .collect();
         let environment = Environment {
             version: "0.1.0",
-            command: vec!["harness".into()],
+            command: vec!["tenk".into()],
             scenario: None,
             kernel: "Linux 6.18 x86_64".into(),
             cpu_model: None,

@@ -500,7 +500,7 @@ mod tests {
     use servers::ledger::Tally;
 
     fn plan(words: &str) -> Plan {
-        let words = format!("harness --server-cpus 0 --client-cpus 0 {words}");
+        let words = format!("tenk --server-cpus 0 --client-cpus 0 {words}");
         Plan::new(&Cli::try_parse_from(words.split(' ')).unwrap().run).unwrap()
     }
 

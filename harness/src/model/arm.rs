@@ -84,7 +84,7 @@ pub fn parse_arms(text: &str) -> Result<Vec<Arm>, Failure> {
         }
     }
     match arms.len() {
-        0 => Err(Failure::usage("--model names no model; see `harness list`")),
+        0 => Err(Failure::usage("--model names no model; see `tenk list`")),
         _ => Ok(arms),
     }
 }

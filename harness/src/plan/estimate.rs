@@ -183,7 +183,7 @@ mod tests {
     use clap::Parser;
 
     fn plan(words: &str) -> Plan {
-        let words = format!("harness {words}");
+        let words = format!("tenk {words}");
         Plan::new(&Cli::try_parse_from(words.split(' ')).unwrap().run).unwrap()
     }
 

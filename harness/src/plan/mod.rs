@@ -268,7 +268,7 @@ fn arms(flags: &RunFlags) -> Result<Vec<Arm>, Failure> {
         flags.pid.is_some() && flags.target.is_none(),
     ) {
         (true, _) => Err(Failure::usage(
-            "nothing to measure: give --model NAME (`harness list` names them), --server CMD, --target ADDR, or a \
+            "nothing to measure: give --model NAME (`tenk list` names them), --server CMD, --target ADDR, or a \
              --scenario that does",
         )),
         (false, _) if flags.pid.is_some_and(|pid| !is_there(pid)) => {
@@ -436,7 +436,7 @@ mod tests {
     use servers::models::MODELS;
 
     fn plan(words: &str) -> Result<Plan, Failure> {
-        let words = format!("harness {words}");
+        let words = format!("tenk {words}");
         Plan::new(&Cli::try_parse_from(words.split(' ')).unwrap().run)
     }
 
@@ -484,7 +484,7 @@ mod tests {
     #[test]
     fn other_servers_stand_beside_models() {
         let mut flags =
-            Cli::try_parse_from(["harness", "--model", "epoll", "--target", "127.0.0.1:6379"]);
+            Cli::try_parse_from(["tenk", "--model", "epoll", "--target", "127.0.0.1:6379"]);
         let flags = &mut flags.as_mut().unwrap().run;
         flags.server = vec!["/usr/bin/nc -l {addr}".into(), "nc {host} {port}".into()];
         let plan = Plan::new(flags).unwrap();

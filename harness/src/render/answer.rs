@@ -195,7 +195,7 @@ fn first_wall(cell: &Cell) -> Option<String> {
 
 fn undecided(rows: &[Row], rankings: &[Ranking]) -> String {
     if arms(rows).len() < 2 {
-        return "A second --model, or harness compare with another run, would compare something."
+        return "A second --model, or `tenk compare` with another run, would compare something."
             .into();
     }
     let compared: usize = rankings

@@ -281,7 +281,7 @@ mod tests {
             workers: &[],
             floor: None,
         };
-        let environment = json!({"cpus": 2, "command": ["harness", arm], "kernel": "Linux <6>", "host_sysctls": {"a.b": "1"}});
+        let environment = json!({"cpus": 2, "command": ["tenk", arm], "kernel": "Linux <6>", "host_sysctls": {"a.b": "1"}});
         let report = Report {
             evidence,
             environment: &environment,

@@ -71,10 +71,10 @@ mod tests {
 
     #[test]
     fn the_command_can_be_pasted() {
-        let environment = json!({"command": ["harness", "--server", "my 'server' {port}", "--model", "epoll", "a\u{1b}b"]});
+        let environment = json!({"command": ["tenk", "--server", "my 'server' {port}", "--model", "epoll", "a\u{1b}b"]});
         assert_eq!(
             command(&environment),
-            r"harness --server 'my '\''server'\'' {port}' --model epoll $'a\u{1b}b'"
+            r"tenk --server 'my '\''server'\'' {port}' --model epoll $'a\u{1b}b'"
         );
         assert_eq!(command(&serde_json::Value::Null), "");
     }

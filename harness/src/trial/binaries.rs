@@ -24,13 +24,7 @@ pub struct Binaries {
 impl Binaries {
     /// Builds (or finds) the programs of these names and copies them.
     pub async fn prepare(names: &[&str], quiet: bool) -> Result<Binaries, Failure> {
-        let found = match std::env::var_os("CARGO").or_else(cargo_for_a_debug_build) {
-            Some(cargo) => {
-                let packages = ["servers", "loadgen"];
-                build(Path::new(&cargo), Path::new(HERE), &packages, names, quiet).await?
-            }
-            None => beside_this_program()?,
-        };
+        let found = locate(names, quiet).await?;
         let folder = tempfile::Builder::new()
             .prefix(&format!("tenk-{}-", std::process::id()))
             .tempdir()
@@ -64,16 +58,28 @@ impl Binaries {
     }
 }
 
+/// Builds the programs of these names, or lists what is beside this one where it is installed.
+pub async fn locate(names: &[&str], quiet: bool) -> Result<BTreeMap<String, PathBuf>, Failure> {
+    match std::env::var_os("CARGO").or_else(cargo_for_a_debug_build) {
+        Some(cargo) => {
+            let packages = ["servers", "loadgen"];
+            build(Path::new(&cargo), Path::new(HERE), &packages, names, quiet).await
+        }
+        None => beside_this_program(),
+    }
+}
+
 /// What lies beside a program in cargo's `debug` folder is a debug build as well, and its figures mean nothing.
 fn cargo_for_a_debug_build() -> Option<OsString> {
     let own = std::env::current_exe().ok()?;
     own.parent()?.ends_with("debug").then(|| "cargo".into())
 }
 
-fn missing(name: &str) -> Failure {
+/// What is said of a program that is not there.
+pub fn missing(name: &str) -> Failure {
     Failure::failed(format!(
         "the program `{name}` was not found; build it with `cargo build --release -p servers -p loadgen` \
-         or start the harness with `cargo run -p harness`"
+         or start tenk with `cargo run -p harness`"
     ))
 }
 

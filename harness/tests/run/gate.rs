@@ -1,4 +1,4 @@
-//! `harness gate` with real servers: what it says of two sides, and its bad days.
+//! `tenk gate` with real servers: what it says of two sides, and its bad days.
 
 use super::*;
 

@@ -58,7 +58,7 @@ pub fn write(folder: &Path, arms: &[&str], workloads: &[(u64, u64)], blocks: u64
     let run = json!({
         "schema": "tenk.run/1", "run_dir": "results/made-up", "complete": true, "trials": rows, "summary": [],
         "environment": {
-            "version": "0.1.0", "command": ["harness", "--model", "all", "--server", "a 'server' {port}"],
+            "version": "0.1.0", "command": ["tenk", "--model", "all", "--server", "a 'server' {port}"],
             "kernel": "Linux 6.18 x86_64", "cpus": 2, "seed": 7, "host_sysctls": {"net.core.somaxconn": "4096"},
         },
     });

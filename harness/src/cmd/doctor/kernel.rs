@@ -17,7 +17,8 @@ pub fn checks() -> Vec<Check> {
 }
 
 fn cgroups(cpu: bool, memory: bool) -> Check {
-    let remedy = "run as root, or in a delegated group: `systemd-run --user --scope -p Delegate=yes harness …`";
+    let remedy =
+        "run as root, or in a delegated group: `systemd-run --user --scope -p Delegate=yes tenk …`";
     let short = |found: &str| Check::short("cgroups", Level::Warn, found, remedy);
     match (cpu, memory) {
         (true, true) => Check::pass(

@@ -61,7 +61,7 @@ fn descriptors(limit: Option<(u64, u64)>, needs: Option<Needs>) -> Check {
         });
         format!(
             "each process of a server will be limited; as root `ulimit -Hn {n} && ulimit -n {n}` in the shell that \
-             starts harness (`nofile` in /etc/security/limits.conf to keep it){or}"
+             starts tenk (`nofile` in /etc/security/limits.conf to keep it){or}"
         )
     })
 }

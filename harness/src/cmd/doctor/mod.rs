@@ -1,4 +1,4 @@
-//! `harness doctor`: what this machine allows, what a measurement needs, and the command that mends the difference.
+//! `tenk doctor`: what this machine allows, what a measurement needs, and the command that mends the difference.
 //!
 //! It changes nothing. What it must try out to know (a network namespace, a control group, an io_uring) is gone
 //! again when it has been tried.

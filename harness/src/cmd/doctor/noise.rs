@@ -65,9 +65,9 @@ pub fn calibration() -> Check {
         Ok(Some(floor)) => Check::pass("calibration", floor.in_words()),
         Ok(None) => Check::unknown(
             "calibration",
-            "none kept; `harness calibrate` makes one in about two minutes",
+            "none kept; `tenk calibrate` makes one in about two minutes",
         ),
-        Err(why) => Check::short("calibration", Level::Warn, why, "harness calibrate"),
+        Err(why) => Check::short("calibration", Level::Warn, why, "tenk calibrate"),
     }
 }
 

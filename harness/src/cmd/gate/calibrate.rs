@@ -1,4 +1,4 @@
-//! `harness calibrate`: a gate of one server against itself, kept as this machine's noise floor.
+//! `tenk calibrate`: a gate of one server against itself, kept as this machine's noise floor.
 
 use super::side::{BASE, HEAD, Side};
 use super::{Until, blocks, pairs, plan, prepare};
@@ -99,7 +99,7 @@ async fn measure_floor(context: &Context<'_>) -> Result<(), Failure> {
 
 /// The gate's own defaults, with what was asked for.
 fn as_gate(flags: &CalibrateFlags) -> Result<GateFlags, Failure> {
-    let words = ["harness", "gate", "--base", "HEAD"];
+    let words = ["tenk", "gate", "--base", "HEAD"];
     let cli = Cli::try_parse_from(words).map_err(|e| Failure::failed(e.to_string()))?;
     let Some(cli::Command::Gate(gate)) = cli.command else {
         return Err(Failure::failed("the gate's defaults are missing"));

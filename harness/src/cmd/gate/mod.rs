@@ -168,7 +168,7 @@ fn notes(sides: &[Side; 2]) -> Vec<String> {
 
 /// The run that the gate is: every arm twice, once of each side, at the rates still to be found.
 fn plan(flags: &GateFlags, sides: &[Side; 2]) -> Result<Plan, Failure> {
-    let defaults = Cli::try_parse_from(["harness"]).map_err(|e| Failure::failed(e.to_string()))?;
+    let defaults = Cli::try_parse_from(["tenk"]).map_err(|e| Failure::failed(e.to_string()))?;
     let commands = flags.base_cmd.iter().chain(&flags.head_cmd).zip(sides);
     let run = RunFlags {
         model: match (&flags.base_cmd, flags.model.is_empty()) {
