@@ -3,12 +3,19 @@
 use super::canvas::{Scale, Texts};
 use super::panel::Panel;
 use super::{Chart, Measure};
+use crate::model::row::Row;
+
+/// A shorter ramp is over before the server is: its pace is the generator's.
+const SHORTEST_RAMP_S: f64 = 0.1;
 use crate::base::unit::Unit;
 
 pub fn draw(panel: &Panel) -> Option<Chart> {
     let when = match panel.row().requests_per_conn {
         Some(_) => "Connected, served and closed, over the window.",
-        None => "From the first connect to the last first reply: how fast the ramp went.",
+        None => {
+            "From the first connect to the last first reply; ramps of less than 100 ms are left out: they show the \
+             generator's pace, not the server's."
+        }
     };
     let texts = Texts {
         title: "Connections served per second".into(),
@@ -20,8 +27,34 @@ pub fn draw(panel: &Panel) -> Option<Chart> {
         label: "connections/s",
         unit: Unit::Count,
         scale: Scale::Linear,
-        of: |row| row.conns_per_s,
+        of: pace,
         shade: None,
     };
     measure.draw(panel, texts)
+}
+
+/// Connections served per second, where that is a figure of the server's.
+fn pace(row: &Row) -> Option<f64> {
+    let per_s = row.conns_per_s?;
+    let served = row.conns_served? as f64;
+    (row.requests_per_conn.is_some() || served >= per_s * SHORTEST_RAMP_S).then_some(per_s)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ramp_that_is_over_at_once_has_no_pace() {
+        let row = |served, per_s, requests_per_conn| Row {
+            conns_served: Some(served),
+            conns_per_s: Some(per_s),
+            requests_per_conn,
+            ..Row::blank()
+        };
+        assert_eq!(pace(&row(50, 6600.0, None)), None);
+        assert_eq!(pace(&row(1000, 6600.0, None)), Some(6600.0));
+        assert_eq!(pace(&row(50, 6600.0, Some(1))), Some(6600.0));
+        assert_eq!(pace(&row(0, 0.0, None)), Some(0.0));
+    }
 }

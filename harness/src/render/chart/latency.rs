@@ -14,10 +14,12 @@ use crate::model::workload::workload_name;
 use hdrhistogram::Histogram;
 use loadgen::outcome::Floor;
 
-/// A quantile is shown only with this many samples beyond it (DESIGN §4).
+/// A quantile is shown only with this many samples beyond it.
 const SAMPLES_BEYOND: f64 = 100.0;
 /// Points per curve, and how many of them are between two markers.
 const STEPS: usize = 200;
+/// Where the curves begin, in units of 1 ÷ (1 − q): at the median. The few fastest requests would take half the height.
+const FIRST: f64 = 2.0;
 const MARKED: usize = 25;
 
 /// One arm's response times, all its believable trials together.
@@ -110,9 +112,10 @@ fn merged(cell: &Cell, histograms: &Histograms) -> Option<Histogram<u64>> {
 
 fn curve((cell, merged): &Merged) -> Series {
     let suspect = cell.verdict() != Verdict::Valid;
-    let last = (merged.len() as f64 / SAMPLES_BEYOND).max(1.0).log10();
+    let first = FIRST.log10();
+    let last = (merged.len() as f64 / SAMPLES_BEYOND).log10().max(first);
     let points = (0..=STEPS).map(|i| {
-        let nines = last * i as f64 / STEPS as f64;
+        let nines = first + (last - first) * i as f64 / STEPS as f64;
         Point {
             x: 10f64.powf(nines),
             y: merged.value_at_quantile(1.0 - 10f64.powf(-nines)) as f64,
@@ -158,10 +161,9 @@ fn table(merged: &[Merged]) -> Table {
     }
 }
 
-/// From the minimum to the last percentile shown, in units of 1 ÷ (1 − q).
+/// From the median to the last percentile shown, in units of 1 ÷ (1 − q).
 fn percentile_axis(end: f64) -> Axis {
     let names = [
-        "0 %",
         "90 %",
         "99 %",
         "99.9 %",
@@ -170,12 +172,13 @@ fn percentile_axis(end: f64) -> Axis {
         "99.9999 %",
     ];
     let nines = names.iter().enumerate();
-    let ticks = nines.map(|(n, name)| (10f64.powi(n as i32), name.to_string()));
+    let nines = nines.map(|(n, name)| (10f64.powi(n as i32 + 1), name.to_string()));
+    let ticks = std::iter::once((FIRST, "50 %".to_string())).chain(nines);
     Axis {
         label: "percentile of requests".into(),
         unit: Unit::Percent,
         scale: Scale::Log,
-        range: (1.0, end),
+        range: (FIRST, end),
         ticks: ticks.filter(|(at, _)| *at <= end * 1.000_001).collect(),
         shade: None,
     }

@@ -32,7 +32,7 @@ fn draw_workload(cells: &[Cell], by_trial: &BTreeMap<u32, Vec<&TimelineRow>>) ->
         .collect();
     let points = || series.iter().flat_map(|s| &s.points);
     let last = points().map(|p| p.x).fold(0.0, f64::max);
-    if last < 2.0 {
+    if last < 1.5 {
         return None;
     }
     let row = cells[0].rows[0];
@@ -51,7 +51,7 @@ fn draw_workload(cells: &[Cell], by_trial: &BTreeMap<u32, Vec<&TimelineRow>>) ->
         },
         plot: Plot::Lines {
             x: Axis::over(
-                "end of the second in the window",
+                "time in the window",
                 Scale::Linear,
                 points().map(|p| p.x),
                 Unit::Seconds,
@@ -83,7 +83,8 @@ fn line_of(cell: &Cell, by_trial: &BTreeMap<u32, Vec<&TimelineRow>>) -> Option<S
         .filter_map(|(second, (mut rates, errors))| {
             rates.sort_by(f64::total_cmp);
             Some(Point {
-                x: (second as f64 + 1.0).min(duration),
+                // Its middle: what is drawn there was counted from half a second before to half a second after.
+                x: second as f64 + (duration - second as f64).min(1.0) / 2.0,
                 y: median(&rates)?,
                 range: (rates.len() > 1).then(|| (rates[0], rates[rates.len() - 1])),
                 suspect: cell.verdict() != Verdict::Valid,
