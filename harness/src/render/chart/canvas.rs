@@ -3,8 +3,10 @@
 //! axes thin their ticks to one and draw what is out of range at the edge.
 
 mod heat;
+mod multiples;
 
 pub use heat::heat;
+pub use multiples::multiples;
 
 use super::look::{Look, Marker};
 use super::svg::{Area as Paper, Groups, Svg};
@@ -272,6 +274,8 @@ pub fn lines(
             size: (SIZE.0, height),
             left: 92,
             right,
+            top: TOP,
+            bottom: BOTTOM,
             inset: 18,
         };
         frame.shade()?;
@@ -319,6 +323,8 @@ pub fn stacks(view: View, texts: &Texts, share: &Axis, stacks: &[Stack]) -> Draw
             size,
             left: room_for(stacks.iter().map(|s| s.label.as_str()), 32, 92),
             right: room_for(stacks.iter().map(|s| s.note.as_str()), 20, RIGHT),
+            top: TOP,
+            bottom: BOTTOM,
             inset: 0,
         };
         frame.shade()?;
@@ -367,6 +373,8 @@ pub fn bars(view: View, texts: &Texts, value: &Axis, series: &[Series]) -> Drawn
             size,
             left: room_for(series.iter().map(|s| s.label.as_str()), 32, 92),
             right: room_for(words.iter().map(String::as_str), 20, RIGHT),
+            top: TOP,
+            bottom: BOTTOM,
             inset: 0,
         };
         frame.shade()?;
@@ -442,9 +450,12 @@ struct Frame<'a> {
     groups: &'a Groups,
     x: &'a Axis,
     y: &'a Axis,
+    /// Of the whole drawing; the four edges are counted from its own.
     size: (i32, i32),
     left: i32,
     right: i32,
+    top: i32,
+    bottom: i32,
     /// How far inside its edges the horizontal axis begins and ends: marks and ranges need room there.
     inset: i32,
 }
@@ -455,7 +466,7 @@ impl Frame<'_> {
     }
 
     fn height(&self) -> i32 {
-        self.size.1 - TOP - BOTTOM
+        self.size.1 - self.top - self.bottom
     }
 
     fn px(&self, x: f64) -> Option<i32> {
@@ -466,7 +477,7 @@ impl Frame<'_> {
 
     fn py(&self, y: f64) -> Option<i32> {
         let fraction = self.y.fraction(y)?;
-        Some(TOP + ((1.0 - fraction) * f64::from(self.height())).round() as i32)
+        Some(self.top + ((1.0 - fraction) * f64::from(self.height())).round() as i32)
     }
 
     fn at(&self, point: &Point) -> Option<(i32, i32)> {
@@ -486,7 +497,7 @@ impl Frame<'_> {
     }
 
     fn shade(&self) -> Drawn {
-        let (right, bottom) = (self.left + self.width(), TOP + self.height());
+        let (right, bottom) = (self.left + self.width(), self.top + self.height());
         let words = |v| font(11.5, FAINT, HPos::Left, v);
         let filled = |corners| {
             let part = Rectangle::new(corners, SHADE.filled());
@@ -495,7 +506,7 @@ impl Frame<'_> {
         let shade = self.y.shade.as_ref();
         if let Some((shade, y)) = shade.and_then(|shade| Some((shade, self.py(shade.from)?))) {
             let (from, to, at, side) = match shade.above {
-                true => (TOP, y, y - 3, VPos::Bottom),
+                true => (self.top, y, y - 3, VPos::Bottom),
                 false => (y, bottom, y + 3, VPos::Top),
             };
             filled([(self.left, from), (right, to)])?;
@@ -508,17 +519,24 @@ impl Frame<'_> {
             } else {
                 (self.left, x)
             };
-            filled([(from, TOP), (to, bottom)])?;
-            self.text(&shade.label, (x + 4, TOP - 2), words(VPos::Bottom))?;
+            filled([(from, self.top), (to, bottom)])?;
+            self.text(&shade.label, (x + 4, self.top - 2), words(VPos::Bottom))?;
         }
         Ok(())
     }
 
     fn grid(&self) -> Drawn {
-        let (right, bottom) = (self.left + self.width(), TOP + self.height());
+        let (right, bottom) = (self.left + self.width(), self.top + self.height());
+        let mut free = i32::MIN;
         for (value, words) in &self.x.ticks {
             let Some(x) = self.px(*value) else { continue };
-            self.path(&[(x, TOP), (x, bottom)], GRID.stroke_width(1))?;
+            self.path(&[(x, self.top), (x, bottom)], GRID.stroke_width(1))?;
+            // Words that would touch their neighbour's are left out; the line stays.
+            let half = words.chars().count() as i32 * 7 / 2;
+            if x - half < free {
+                continue;
+            }
+            free = x + half + 4;
             self.text(
                 words,
                 (x, bottom + 7),
@@ -535,7 +553,7 @@ impl Frame<'_> {
             )?;
         }
         self.path(
-            &[(self.left, TOP), (self.left, bottom), (right, bottom)],
+            &[(self.left, self.top), (self.left, bottom), (right, bottom)],
             FAINT.stroke_width(1),
         )?;
         let middle = (self.left + self.width() / 2, bottom + 27);
@@ -545,7 +563,7 @@ impl Frame<'_> {
             font(12.5, INK, HPos::Center, VPos::Top),
         )?;
         let upright = font(12.5, INK, HPos::Center, VPos::Top).transform(FontTransform::Rotate270);
-        self.text(&self.y.label, (14, TOP + self.height() / 2), upright)
+        self.text(&self.y.label, (14, self.top + self.height() / 2), upright)
     }
 
     /// What cannot be placed breaks the line instead of being drawn at the edge.
@@ -585,7 +603,7 @@ impl Frame<'_> {
         aside: i32,
         notes: &mut Vec<Area>,
     ) -> Drawn {
-        let edges = (self.left, TOP + self.height());
+        let edges = (self.left, self.top + self.height());
         if let Some((low, high)) = point.range
             && let (Some(low), Some(high)) = (self.py(low), self.py(high))
         {
@@ -639,7 +657,11 @@ impl Frame<'_> {
             .collect();
         ends.sort_by_key(|(i, (_, y))| (*y, *i));
         let wanted: Vec<i32> = ends.iter().map(|(_, (_, y))| *y).collect();
-        let heights = spread(&wanted, LEGEND_LINE, (TOP + 8, TOP + self.height() - 4));
+        let heights = spread(
+            &wanted,
+            LEGEND_LINE,
+            (self.top + 8, self.top + self.height() - 4),
+        );
         let mut names = vec![None; series.len()];
         for ((i, end), y) in ends.into_iter().zip(heights) {
             names[i] = Some(Name { end, y });

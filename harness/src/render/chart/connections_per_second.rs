@@ -3,7 +3,7 @@
 use super::canvas::{Scale, Texts};
 use super::panel::Panel;
 use super::{Chart, Measure};
-use crate::model::row::Row;
+use crate::model::row::{Row, Status};
 
 /// A shorter ramp is over before the server is: its pace is the generator's.
 const SHORTEST_RAMP_S: f64 = 0.1;
@@ -13,8 +13,8 @@ pub fn draw(panel: &Panel) -> Option<Chart> {
     let when = match panel.row().requests_per_conn {
         Some(_) => "Connected, served and closed, over the window.",
         None => {
-            "From the first connect to the last first reply; ramps of less than 100 ms are left out: they show the \
-             generator's pace, not the server's."
+            "From the first connect to the last first reply; of all that were asked for. Ramps of less than 100 ms \
+             are left out: they show the generator's pace."
         }
     };
     let texts = Texts {
@@ -30,14 +30,18 @@ pub fn draw(panel: &Panel) -> Option<Chart> {
         of: pace,
         shade: None,
     };
-    measure.draw(panel, texts)
+    let chart = measure.draw(panel, texts)?;
+    // Where all others were too quick, one alone would look like the only one.
+    let several = panel.cells.iter().any(|c| c.arm != panel.cells[0].arm);
+    (!several || chart.arms() > 1).then_some(chart)
 }
 
 /// Connections served per second, where that is a figure of the server's.
 fn pace(row: &Row) -> Option<f64> {
     let per_s = row.conns_per_s?;
     let served = row.conns_served? as f64;
-    (row.requests_per_conn.is_some() || served >= per_s * SHORTEST_RAMP_S).then_some(per_s)
+    let whole = row.status == Status::Ok && served >= per_s * SHORTEST_RAMP_S;
+    (row.requests_per_conn.is_some() || whole).then_some(per_s)
 }
 
 #[cfg(test)]
@@ -55,6 +59,10 @@ mod tests {
         assert_eq!(pace(&row(50, 6600.0, None)), None);
         assert_eq!(pace(&row(1000, 6600.0, None)), Some(6600.0));
         assert_eq!(pace(&row(50, 6600.0, Some(1))), Some(6600.0));
-        assert_eq!(pace(&row(0, 0.0, None)), Some(0.0));
+        let starved = Row {
+            status: Status::Starved,
+            ..row(1000, 6600.0, None)
+        };
+        assert_eq!(pace(&starved), None, "its last connection was never served");
     }
 }

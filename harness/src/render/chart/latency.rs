@@ -163,14 +163,7 @@ fn table(merged: &[Merged]) -> Table {
 
 /// From the median to the last percentile shown, in units of 1 ÷ (1 − q).
 fn percentile_axis(end: f64) -> Axis {
-    let names = [
-        "90 %",
-        "99 %",
-        "99.9 %",
-        "99.99 %",
-        "99.999 %",
-        "99.9999 %",
-    ];
+    let names = ["90 %", "99 %", "99.9 %", "99.99 %", "99.999 %", "99.9999 %"];
     let nines = names.iter().enumerate();
     let nines = nines.map(|(n, name)| (10f64.powi(n as i32 + 1), name.to_string()));
     let ticks = std::iter::once((FIRST, "50 %".to_string())).chain(nines);

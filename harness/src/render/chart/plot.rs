@@ -80,10 +80,19 @@ impl Chart {
         };
         let axes = std::iter::once(y.clone()).chain(y.on_other_scale(series));
         axes.map(|y| {
-            let svg = canvas::lines(View::Page, &self.texts, x, &y, series, *marked)?;
+            let svg = canvas::multiples(View::Page, &self.texts, x, &y, series, *marked)?;
             Ok((y.scale, svg))
         })
         .collect()
+    }
+
+    /// How many arms are drawn.
+    pub fn arms(&self) -> usize {
+        match &self.plot {
+            Plot::Lines { series, .. } | Plot::Bars { series, .. } => series.len(),
+            Plot::Stacks { stacks, .. } => stacks.len(),
+            Plot::Heat(heat) => heat.rows.len(),
+        }
     }
 
     fn drawn(&self, view: View) -> Drawn<String> {
@@ -94,7 +103,7 @@ impl Chart {
                 y,
                 series,
                 marked,
-            } => canvas::lines(view, texts, x, y, series, *marked),
+            } => canvas::multiples(view, texts, x, y, series, *marked),
             Plot::Bars { value, series } => canvas::bars(view, texts, value, series),
             Plot::Stacks { value, stacks } => canvas::stacks(view, texts, value, stacks),
             Plot::Heat(heat) => canvas::heat(view, texts, heat),

@@ -40,6 +40,8 @@ pub fn heat(view: View, texts: &Texts, heat: &Heat) -> Drawn<String> {
             size,
             left,
             right: 0,
+            top,
+            bottom: 0,
             inset: 0,
         };
         for (i, column) in heat.columns.iter().enumerate() {
