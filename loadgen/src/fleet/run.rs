@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::channel;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use super::link::{Interruption, Link};
 use crate::base::clock::{NEVER, now_ns, unix_now_ns};
@@ -59,6 +60,14 @@ pub fn run(load: Load, link: &mut Link, listener: &mut dyn Listener) -> io::Resu
     let before = ConnectTrouble::now();
     let mut crew = Crew::hire(load, listener)?;
     let interruption = crew.go_through_phases(link, listener).err();
+    crew.finish();
+    let interruption = match interruption {
+        Some(interruption) => {
+            crew.await_workers_for(LAST_COUNTS);
+            Some(interruption)
+        }
+        None => crew.await_workers(link).err(),
+    };
     let (tally, seconds) = crew.dismiss()?;
     // A supervisor that is told of the end has seen every connection closed.
     let interruption = interruption.or_else(|| link.announce("done").err());
@@ -91,6 +100,9 @@ fn stall_ns(load: &Load) -> u64 {
     let gap_s = load.connect_rate_per_s.map_or(0.0, |rate| 3.0 / rate);
     ((10.0 + gap_s) * 1e9) as u64
 }
+
+/// How long the workers of an interrupted run may go on counting.
+const LAST_COUNTS: Duration = Duration::from_millis(500);
 
 /// The workers and what this thread knows of them.
 struct Crew {
@@ -242,10 +254,33 @@ impl Crew {
         Ok(())
     }
 
-    /// Ends the workers and adds up what they counted.
-    fn dismiss(&mut self) -> io::Result<(Tally, Vec<Second>)> {
+    /// Tells the workers to close everything and to settle their accounts.
+    fn finish(&self) {
         self.plan.control.cut_window(now_ns());
         self.plan.control.finish();
+    }
+
+    /// Waits until they have: what a schedule asked for and was never sent may take long to count, and whoever
+    /// interrupts that is heard.
+    fn await_workers(&self, link: &mut Link) -> Result<(), Interruption> {
+        let start_ns = now_ns();
+        while !self.handles.iter().all(JoinHandle::is_finished) {
+            link.rest_in_proportion(start_ns)?;
+        }
+        Ok(())
+    }
+
+    /// Waits for them as long as somebody who has interrupted the run may be kept waiting.
+    fn await_workers_for(&self, limit: Duration) {
+        let start = Instant::now();
+        while !self.handles.iter().all(JoinHandle::is_finished) && start.elapsed() < limit {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Adds up what the workers counted; one that has not come to its end goes without what it did not count.
+    fn dismiss(&mut self) -> io::Result<(Tally, Vec<Second>)> {
+        self.plan.control.hurry();
         let mut total = Tally::default();
         for handle in self.handles.drain(..) {
             let tally = handle

@@ -16,6 +16,29 @@ pub struct Schedule {
     seed: u64,
 }
 
+/// How many events are walked before it is asked whether to go on: about a millisecond's.
+const ASKED_EVERY: u64 = 1 << 16;
+
+/// One event of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Its number, from 0.
+    pub index: u64,
+    /// When it is due.
+    pub due_ns: u64,
+}
+
+/// Events of a stream that are due one after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// When the first is due.
+    pub first_ns: u64,
+    /// When the last is due.
+    pub last_ns: u64,
+    /// How many there are.
+    pub count: u64,
+}
+
 impl Schedule {
     /// `rate_per_s` events per second over `streams` streams.
     #[must_use]
@@ -56,6 +79,72 @@ impl Schedule {
                 .walk(stream)
                 .take_while(|due_ns| *due_ns < end_ns)
                 .count() as u64,
+        }
+    }
+
+    /// How many events of `stream` are due before each of two instants, the earlier first: one walk for both.
+    /// `None` if `go_on`, which is asked now and then, says no before the end.
+    #[must_use]
+    pub fn counts_before(
+        &self,
+        stream: u64,
+        [first_ns, second_ns]: [u64; 2],
+        go_on: impl Fn() -> bool,
+    ) -> Option<[u64; 2]> {
+        if self.arrival == Arrival::Fixed {
+            return Some([first_ns, second_ns].map(|end_ns| self.fixed_before(stream, end_ns)));
+        }
+        let (mut first, mut second) = (0, 0);
+        for due_ns in self.walk(stream).take_while(|due_ns| *due_ns < second_ns) {
+            first += u64::from(due_ns < first_ns);
+            second += 1;
+            if second % ASKED_EVERY == 0 && !go_on() {
+                return None;
+            }
+        }
+        Some([first, second])
+    }
+
+    /// Hands on the events of `stream` from `from` until `end_ns` in groups: those from one on that are due before what
+    /// `group_end` says of it. Fixed arrivals are counted without looking at each; the others, each a group of its own,
+    /// until `go_on` says no.
+    pub fn for_each_group(
+        &self,
+        stream: u64,
+        from: Event,
+        end_ns: u64,
+        group_end: impl Fn(u64) -> u64,
+        go_on: impl Fn() -> bool,
+        mut each: impl FnMut(Group),
+    ) {
+        let Event {
+            mut index,
+            mut due_ns,
+        } = from;
+        let mut groups = 0u64;
+        while due_ns < end_ns {
+            let (count, last_ns) = match self.arrival {
+                Arrival::Fixed => {
+                    let until_ns = group_end(due_ns).clamp(due_ns + 1, end_ns);
+                    let count = self
+                        .fixed_before(stream, until_ns)
+                        .saturating_sub(index)
+                        .max(1);
+                    (count, self.fixed(stream, index + count - 1))
+                }
+                Arrival::Poisson => (1, due_ns),
+            };
+            each(Group {
+                first_ns: due_ns,
+                last_ns,
+                count,
+            });
+            index += count;
+            due_ns = self.next(stream, index, due_ns);
+            groups += 1;
+            if groups % ASKED_EVERY == 0 && !go_on() {
+                return;
+            }
         }
     }
 
@@ -108,6 +197,50 @@ mod tests {
 
     use super::*;
     use crate::base::units::SECOND_NS;
+
+    #[test]
+    fn a_hundred_million_undue_events_are_counted_in_a_few_steps() {
+        let schedule = Schedule::new(Arrival::Fixed, 1, 1e7, 1);
+        let (mut steps, mut events) = (0, 0);
+        let first = Event {
+            index: 0,
+            due_ns: 0,
+        };
+        let group_end = |due_ns: u64| due_ns + SECOND_NS / 100;
+        schedule.for_each_group(
+            0,
+            first,
+            10 * SECOND_NS,
+            group_end,
+            || true,
+            |group| {
+                steps += 1;
+                events += group.count;
+            },
+        );
+        assert_eq!((steps, events), (1000, 100_000_000));
+    }
+
+    #[test]
+    fn a_walk_ends_when_nobody_waits_for_it() {
+        let schedule = Schedule::new(Arrival::Poisson, 1, 1e7, 1);
+        let year_ns = 365 * 86_400 * SECOND_NS;
+        assert_eq!(schedule.counts_before(0, [0, year_ns], || false), None);
+        let mut events = 0;
+        let first = Event {
+            index: 0,
+            due_ns: 0,
+        };
+        schedule.for_each_group(
+            0,
+            first,
+            year_ns,
+            |due_ns| due_ns,
+            || false,
+            |_| events += 1,
+        );
+        assert_eq!(events, ASKED_EVERY);
+    }
 
     fn union(schedule: Schedule, streams: impl Iterator<Item = u64>, end_ns: u64) -> Vec<u64> {
         let mut all: Vec<u64> = streams
@@ -165,6 +298,30 @@ mod tests {
                 prop_assert_eq!(schedule.count_before(stream, end_ns),
                     schedule.walk(stream).take_while(|due| *due < end_ns).count() as u64);
             }
+        }
+
+        #[test]
+        fn groups_are_what_one_by_one_would_be(
+            poisson in any::<bool>(), streams in 1u64..9, rate in 1000.0..1e7f64, seed in any::<u64>(),
+            from in 0usize..50, width in 1u64..1_000_000,
+        ) {
+            let arrival = if poisson { Arrival::Poisson } else { Arrival::Fixed };
+            let schedule = Schedule::new(arrival, streams, rate, seed);
+            let end_ns = (3000.0 / rate * 1e9) as u64;
+            let singly: Vec<u64> = schedule.walk(0).take_while(|due_ns| *due_ns < end_ns).collect();
+            prop_assume!(from < singly.len());
+            let event = Event { index: from as u64, due_ns: singly[from] };
+            let mut at = from;
+            schedule.for_each_group(0, event, end_ns, |due_ns| due_ns / width * width + width, || true, |group| {
+                let members = &singly[at..at + group.count as usize];
+                assert_eq!((members[0], members[members.len() - 1]), (group.first_ns, group.last_ns));
+                assert_eq!(group.first_ns / width, group.last_ns / width);
+                at += group.count as usize;
+            });
+            prop_assert_eq!(at, singly.len());
+            let middle_ns = end_ns / 3;
+            let both = schedule.counts_before(0, [middle_ns, end_ns], || true);
+            prop_assert_eq!(both, Some([schedule.count_before(0, middle_ns), singly.len() as u64]));
         }
 
         #[test]

@@ -40,6 +40,18 @@ impl Default for Latency {
     }
 }
 
+/// The smallest latency that is one value with `ns` to every histogram: their layout keeps the first 11 bits.
+#[must_use]
+pub fn least_equivalent(ns: u64) -> u64 {
+    const BITS: u32 = 11;
+    if ns >= LATENCY_MAX_NS {
+        return LATENCY_MAX_NS;
+    }
+    let ns = ns.max(1);
+    let dropped = (ns.ilog2() + 1).saturating_sub(BITS);
+    ns >> dropped << dropped
+}
+
 impl Latency {
     /// Records a latency in nanoseconds.
     pub fn record(&mut self, ns: u64) {
@@ -54,6 +66,13 @@ impl Latency {
         let ns = ns.clamp(1, LATENCY_MAX_NS);
         self.histogram.saturating_record(ns);
         self.note_censored(1, ns);
+    }
+
+    /// Records that `count` latencies are at least `ns`, one value to the histogram, the smallest of them `least_ns`.
+    pub fn record_censored_group(&mut self, count: u64, ns: u64, least_ns: u64) {
+        let value = ns.clamp(1, LATENCY_MAX_NS);
+        self.histogram.saturating_record_n(value, count);
+        self.note_censored(count, least_ns.clamp(1, LATENCY_MAX_NS));
     }
 
     /// Notes samples that are in the histogram already as censored from `ns` up.
@@ -82,6 +101,24 @@ impl Latency {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn values_that_a_histogram_cannot_tell_apart_are_known_without_one() {
+        let histogram = new_histogram();
+        for i in 0..20_000u64 {
+            let ns = 1 + crate::base::hash::mix(i) % (1 << (i % 37)).min(LATENCY_MAX_NS - 1);
+            assert_eq!(
+                least_equivalent(ns),
+                histogram.lowest_equivalent(ns).max(1),
+                "{ns}"
+            );
+        }
+        assert_eq!(least_equivalent(u64::MAX), LATENCY_MAX_NS);
+        let (mut singly, mut group) = (Latency::default(), Latency::default());
+        (5000..5004).for_each(|ns| singly.record_censored(ns));
+        group.record_censored_group(4, 5003, 5000);
+        assert_eq!(singly.quantiles(), group.quantiles());
+    }
 
     #[test]
     fn too_long_is_a_lower_bound() {

@@ -12,7 +12,10 @@ use crate::base::clock::NEVER;
 use crate::base::sys::total_retransmits;
 use crate::base::text::words_of;
 use crate::base::units::format_ns;
+use crate::load::schedule::Event;
 use crate::load::{Close, Phase};
+use crate::tally::Tally;
+use crate::tally::latency::least_equivalent;
 use crate::tally::{count, errno_name};
 
 /// Why the requests in flight on a connection will not be answered.
@@ -282,6 +285,15 @@ impl Worker {
                     .add(u64::from(connection.completed_in_window));
             }
         }
+        if self.plan.schedule.is_some() && self.plan.control.hurried() {
+            // What a broken-off run left uncounted is neither offered nor dropped.
+            for phase in &mut self.tally.phases {
+                phase.offered = phase.sent + phase.dropped;
+            }
+            self.tally.fail("request", Phase::Drain, "UNCOUNTED", || {
+                "the run was broken off before all requests that were due and never sent were counted".into()
+            });
+        }
     }
 
     fn settle_requests(&mut self, slot: u32) {
@@ -302,30 +314,62 @@ impl Worker {
         let Some(schedule) = self
             .plan
             .schedule
-            .filter(|_| self.clock.running && connection.active)
+            .filter(|_| self.clock.running && connection.active && !self.plan.control.hurried())
         else {
             return;
         };
-        let stream = u64::from(connection.stream);
-        let start_ns = self.clock.edges.warmup_start_ns;
-        let end_ns = self.clock.edges.window_end_ns.min(self.clock.now_ns);
-        let before = |edge_ns: u64| {
-            schedule.count_before(stream, edge_ns.min(end_ns).saturating_sub(start_ns))
+        let (stream, next_due_ns) = (u64::from(connection.stream), connection.next_due_ns);
+        let index = connection.index;
+        let (edges, now_ns) = (self.clock.edges, self.clock.now_ns);
+        let start_ns = edges.warmup_start_ns;
+        let end_ns = edges.window_end_ns.min(now_ns);
+        let window_ns = edges.window_start_ns.min(end_ns);
+        let go_on = || !self.plan.control.hurried();
+        let instants = [window_ns, end_ns].map(|at_ns| at_ns.saturating_sub(start_ns));
+        let Some([warmup, all]) = schedule.counts_before(stream, instants, go_on) else {
+            return; // Nobody waits for the counts of a run that was broken off.
         };
-        let (warmup, all) = (before(self.clock.edges.window_start_ns), before(end_ns));
-        let (mut due_ns, mut index) = (connection.next_due_ns, connection.index);
         self.tally.phases[Phase::Warmup as usize].offered += warmup;
         self.tally.phases[Phase::Window as usize].offered += all - warmup;
-        while due_ns < end_ns {
-            let phase = self.phase(due_ns);
-            self.tally.phases[phase as usize].dropped += 1;
-            if phase == Phase::Window {
-                self.tally
-                    .response
-                    .record_censored(self.clock.now_ns.saturating_sub(due_ns));
+        let next = Event {
+            index,
+            due_ns: next_due_ns.saturating_sub(start_ns),
+        };
+        let Tally {
+            phases, response, ..
+        } = &mut self.tally;
+        let group_end = |due_ns: u64| {
+            let at_ns = start_ns.saturating_add(due_ns);
+            if at_ns < window_ns {
+                return window_ns - start_ns;
             }
-            index += 1;
-            due_ns = start_ns.saturating_add(schedule.next(stream, index, due_ns - start_ns));
-        }
+            // Those that have waited as long, to the histogram, as this one.
+            let least_ns = least_equivalent(now_ns - at_ns);
+            now_ns.saturating_sub(least_ns).saturating_sub(start_ns) + 1
+        };
+        schedule.for_each_group(
+            stream,
+            next,
+            end_ns.saturating_sub(start_ns),
+            group_end,
+            go_on,
+            |group| {
+                let [first_ns, last_ns] =
+                    [group.first_ns, group.last_ns].map(|ns| start_ns.saturating_add(ns));
+                let phase = if first_ns < window_ns {
+                    Phase::Warmup
+                } else {
+                    Phase::Window
+                };
+                phases[phase as usize].dropped += group.count;
+                if phase == Phase::Window {
+                    response.record_censored_group(
+                        group.count,
+                        now_ns - first_ns,
+                        now_ns - last_ns,
+                    );
+                }
+            },
+        );
     }
 }

@@ -23,6 +23,7 @@ pub struct Control {
     window_start_ns: AtomicU64,
     window_end_ns: AtomicU64,
     finish: AtomicBool,
+    hurry: AtomicBool,
 }
 
 impl Default for Control {
@@ -33,6 +34,7 @@ impl Default for Control {
             window_start_ns: never(),
             window_end_ns: never(),
             finish: AtomicBool::new(false),
+            hurry: AtomicBool::new(false),
         }
     }
 }
@@ -63,6 +65,17 @@ impl Control {
     #[must_use]
     pub fn finished(&self) -> bool {
         self.finish.load(Relaxed)
+    }
+
+    /// Tells the workers that nobody waits for what is still to be counted.
+    pub fn hurry(&self) {
+        self.hurry.store(true, Relaxed);
+    }
+
+    /// Whether nobody waits for what is still to be counted.
+    #[must_use]
+    pub fn hurried(&self) -> bool {
+        self.hurry.load(Relaxed)
     }
 
     /// The instants as known now.

@@ -1,8 +1,14 @@
-//! What this machine's kernel does to a load, and what is said of it.
+//! What this machine does to a load, and what is said of it.
 
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use loadgen::tally::outcome::Outcome;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use socket2::{Domain, Socket, Type};
 
-use crate::common::{loadgen, outcome_of};
+use crate::common::{Behaviour, Fixture, Guard, loadgen, outcome_of, run};
 
 /// A server that never accepts, with room for one connection.
 fn full_queue() -> (Socket, std::net::SocketAddr) {
@@ -51,4 +57,57 @@ fn syns_sent_again_are_counted_although_no_connect_succeeded() {
         text.contains("connect times near 1 s are the kernel's"),
         "{text}"
     );
+}
+
+/// A load of which next to nothing can be sent: ten million requests a second over one connection.
+const UNDUE: [&str; 8] = [
+    "--rate",
+    "10m",
+    "--conns",
+    "1",
+    "--warmup",
+    "0",
+    "--request-timeout",
+    "100ms",
+];
+
+#[test]
+fn requests_that_were_never_sent_are_counted_in_one_step() {
+    let fixture = Fixture::start(Behaviour::Echo);
+    let args = [&UNDUE[..], &["--duration", "3s"]].concat();
+    let outcome = run(&fixture, &args);
+    let requests = &outcome.requests;
+    assert_eq!(requests.offered, 30_000_000);
+    assert_eq!(requests.sent + requests.dropped, requests.offered);
+    assert!(requests.dropped > 20_000_000, "{requests:?}");
+    let response = &outcome.latency_ns.response;
+    assert!(response.censored >= requests.dropped, "{response:?}");
+    // They were due evenly over the window, and had waited until its end and the drain's.
+    let p50 = response.p50.expect("enough samples");
+    assert!((1_500_000_000..3_000_000_000).contains(&p50), "{p50}");
+}
+
+#[test]
+fn an_interrupt_is_heard_while_requests_are_counted_that_were_never_sent() {
+    let fixture = Fixture::start(Behaviour::Echo);
+    // Poisson arrivals are counted one by one, sixty million of them here.
+    let args = [&UNDUE[..], &["--duration", "6s", "--arrival", "poisson"]].concat();
+    let mut command = loadgen(fixture.address, &args);
+    let mut child = Guard(command.stdout(Stdio::piped()).spawn().expect("starts"));
+    std::thread::sleep(Duration::from_millis(6600));
+    let asked = Instant::now();
+    kill(Pid::from_raw(child.0.id() as i32), Signal::SIGINT).expect("delivered");
+    let text = child.printed();
+    if child.code() == Some(0) {
+        eprintln!("skipped: this machine had counted them all before it was asked");
+        return;
+    }
+    assert_eq!(child.code(), Some(130));
+    assert!(
+        asked.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        asked.elapsed()
+    );
+    let outcome: Outcome = serde_json::from_str(&text).expect("an outcome");
+    assert!(!outcome.complete);
 }
