@@ -1,18 +1,17 @@
-//! One accept policy for all models: what to retry, when to back off, what is
-//! fatal, and whom to turn away.
+//! The listener with its accept policy, one for all models: what to retry, when
+//! to back off, what is fatal, and whom to shed.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::time::{Duration, Instant};
 
-use encoding_rs::Encoding;
 use nix::libc;
-use socket2::Socket;
+use socket2::{SockRef, Socket};
 
-use crate::ledger::Slot;
+use crate::ledger::Shortage;
 use crate::limits::Limits;
-use crate::trace::Trace;
+use crate::trace::{Trace, Worker};
 
 /// The first and the longest pause after a resource error.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_secs(1));
@@ -22,7 +21,7 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_s
 const RETRIES: u32 = 16;
 
 /// Stands for an address the system would not tell.
-const NOBODY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+const UNKNOWN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// What an error of accept(2) asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,63 +92,99 @@ impl Backoff {
 
 /// What every connection of a server is subject to.
 #[derive(Clone, Copy)]
-pub struct HouseRules {
+pub struct Policy {
     /// How many connections are taken.
     pub limits: Option<&'static Limits>,
-    /// Whether, and in which encoding, connections are traced.
-    pub trace: Option<&'static Encoding>,
+    /// After so long without an answered request or a byte sent, a connection
+    /// is closed.
+    pub idle_timeout: Option<Duration>,
 }
 
-/// A listener with the accept policy.
-pub struct Door {
-    listener: Socket,
-    rules: HouseRules,
-    slot: Slot,
+/// A listening socket with the accept policy.
+pub struct Listener<S = Socket> {
+    socket: S,
+    policy: &'static Policy,
+    worker: Worker,
     backoff: Backoff,
     retries: u32,
     watched: bool,
+    /// That nobody waits has been traced, and nothing has happened since.
+    told_empty: bool,
 }
 
-impl Door {
-    /// A door that counts into `slot`. Whether the listener blocks decides
-    /// whether [`accept`](Door::accept) or [`try_accept`](Door::try_accept) fits.
-    pub fn new(listener: Socket, rules: HouseRules, slot: Slot) -> Door {
-        Door {
-            listener,
-            rules,
-            slot,
+impl Listener {
+    /// A listener whose connections count as this worker's.
+    pub fn new(socket: Socket, policy: &'static Policy, worker: Worker) -> Listener {
+        Listener {
+            socket,
+            policy,
+            worker,
             backoff: Backoff::default(),
             retries: 0,
             watched: false,
+            told_empty: false,
         }
     }
 
-    /// Waits for the next connection, in blocking mode. Sleeps through a
-    /// shortage of resources.
+    /// The same listener as another kind of socket.
+    ///
+    /// # Errors
+    /// What making that kind says.
+    pub fn converted<S>(
+        self,
+        convert: impl FnOnce(Socket) -> io::Result<S>,
+    ) -> io::Result<Listener<S>> {
+        Ok(Listener {
+            socket: convert(self.socket)?,
+            policy: self.policy,
+            worker: self.worker,
+            backoff: self.backoff,
+            retries: self.retries,
+            watched: self.watched,
+            told_empty: self.told_empty,
+        })
+    }
+}
+
+impl<S: AsFd> Listener<S> {
+    /// accept4(2) on a blocking listener: waits for the next connection. Sleeps
+    /// through a shortage of resources.
     ///
     /// # Errors
     /// Only what makes the listener unusable.
-    pub fn accept(&mut self) -> io::Result<Guest> {
+    pub fn accept4(&mut self) -> io::Result<Accepted> {
         loop {
             while !self.is_open() {
                 std::thread::sleep(self.paused().unwrap_or_default());
             }
-            if let Some(guest) = self.next(libc::SOCK_CLOEXEC)? {
-                return Ok(guest);
+            if let Some(accepted) = self.next(libc::SOCK_CLOEXEC)? {
+                return Ok(accepted);
             }
         }
     }
 
-    /// The next connection, itself nonblocking; none when no more wait, or while
-    /// a shortage of resources lasts.
+    /// accept4(2) on a nonblocking listener: the next connection, itself
+    /// nonblocking; none when no more wait, or while a shortage of resources
+    /// lasts.
     ///
     /// # Errors
     /// Only what makes the listener unusable.
-    pub fn try_accept(&mut self) -> io::Result<Option<Guest>> {
+    pub fn accept4_nonblock(&mut self) -> io::Result<Option<Accepted>> {
         match self.is_open() {
             true => self.next(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK),
             false => Ok(None),
         }
+    }
+
+    /// Counts the connections of this copy of the listener as another worker's.
+    pub fn counted_by(mut self, worker: Worker) -> Listener<S> {
+        self.worker = worker;
+        self
+    }
+
+    /// The socket.
+    pub fn socket(&self) -> &S {
+        &self.socket
     }
 
     /// How long until accepting is tried again; none unless it is paused.
@@ -178,33 +213,32 @@ impl Door {
         self.backoff.end()
     }
 
-    /// Turns a connection away, counted, because the model cannot hold it.
-    pub fn shed(&self, guest: Guest) {
-        self.slot.shed(1);
-        drop(guest);
+    /// Closes a connection at once, counted, because the model cannot hold it.
+    pub fn shed(&self, accepted: Accepted) {
+        self.worker.slot.shed(1);
+        drop(accepted);
     }
 
     /// Notes that no process or thread could be started for a connection, which
     /// was shed for that, and pauses accepting.
-    pub fn start_failed(&mut self) {
-        self.slot.shed(1);
-        self.pause();
+    pub fn start_failed(&mut self, error: &io::Error) {
+        self.worker.slot.shed(1);
+        self.pause(error);
     }
 
     /// One connection; none if none waits or if a pause has begun.
-    fn next(&mut self, flags: libc::c_int) -> io::Result<Option<Guest>> {
+    fn next(&mut self, flags: libc::c_int) -> io::Result<Option<Accepted>> {
         loop {
-            match self.listener.accept4(flags) {
+            match SockRef::from(&self.socket).accept4(flags) {
                 Ok((socket, address)) => {
-                    self.backoff.succeed();
-                    self.retries = 0;
-                    let guest = self.welcome(socket.into(), address.as_socket().unwrap_or(NOBODY));
-                    if guest.is_some() {
-                        return Ok(guest);
+                    let peer = address.as_socket().unwrap_or(UNKNOWN);
+                    let accepted = self.admit_from(socket.into(), peer);
+                    if accepted.is_some() {
+                        return Ok(accepted);
                     }
                 }
                 Err(error) => {
-                    if !self.fault(error)? {
+                    if !self.accept_failed(error)? {
                         return Ok(None);
                     }
                 }
@@ -217,106 +251,143 @@ impl Door {
     ///
     /// # Errors
     /// The error itself, if the listener is unusable.
-    pub fn fault(&mut self, error: io::Error) -> io::Result<bool> {
+    pub fn accept_failed(&mut self, error: io::Error) -> io::Result<bool> {
         match classify(&error) {
-            Fault::Empty => return Ok(false),
+            Fault::Empty => {
+                if !std::mem::replace(&mut self.told_empty, true) {
+                    self.worker.failed(self.as_raw_fd(), "accept4", &error);
+                }
+                return Ok(false);
+            }
             Fault::Fatal => return Err(error),
             Fault::Retry if self.retries < RETRIES => {
                 self.retries += 1;
                 return Ok(true);
             }
-            Fault::Retry | Fault::Resource => self.pause(),
+            Fault::Retry | Fault::Resource => self.pause(&error),
         }
         Ok(false)
     }
 
-    /// Lets in a connection that the system has accepted by other means than
+    /// Takes in a connection that the system has accepted by other means than
     /// the calls above; none if a limit is reached.
-    pub fn admit(&mut self, stream: TcpStream) -> Option<Guest> {
-        self.backoff.succeed();
-        self.retries = 0;
+    pub fn admit(&mut self, stream: TcpStream) -> Option<Accepted> {
         // Who it is costs a system call, made only where someone asks.
-        let peer = match self.rules.limits.is_some() || self.rules.trace.is_some() {
-            true => stream.peer_addr().unwrap_or(NOBODY),
-            false => NOBODY,
+        let peer = match self.policy.limits.is_some() || self.worker.is_traced() {
+            true => stream.peer_addr().unwrap_or(UNKNOWN),
+            false => UNKNOWN,
         };
-        self.welcome(stream, peer)
+        self.admit_from(stream, peer)
     }
 
-    fn pause(&mut self) {
-        self.slot.accept_errors(1);
+    fn pause(&mut self, error: &io::Error) {
+        self.worker.slot.accept_failed(Shortage::of(error));
+        let fd = self.socket.as_fd().as_raw_fd();
+        self.worker.failed(fd, "accept4", error);
         self.backoff.fail();
     }
 
-    /// A connection that another process has let in and now hands to this one.
-    pub fn adopt(&self, stream: TcpStream, from: Slot) -> Guest {
-        from.hand_over(self.slot);
-        let peer = stream.peer_addr().unwrap_or(NOBODY);
-        self.guest(stream, peer)
+    /// A connection that another process has accepted and now passes to this one.
+    pub fn adopt(&self, stream: TcpStream, from: Worker) -> Accepted {
+        from.slot.hand_over(self.worker.slot);
+        let peer = stream.peer_addr().unwrap_or(UNKNOWN);
+        self.accepted(stream, peer)
     }
 
-    /// Counts an accepted connection and lets it in, unless a limit is reached.
-    fn welcome(&self, stream: TcpStream, peer: SocketAddr) -> Option<Guest> {
-        self.slot.accepted(1);
-        if self
-            .rules
-            .limits
-            .is_some_and(|limits| !limits.admit(peer.ip()))
-        {
-            self.slot.shed(1);
-            self.slot.closed(1);
+    /// Counts an accepted connection and takes it in, unless a limit is reached.
+    fn admit_from(&mut self, stream: TcpStream, peer: SocketAddr) -> Option<Accepted> {
+        self.backoff.succeed();
+        self.retries = 0;
+        self.told_empty = false;
+        self.worker.slot.accepted(1);
+        let limits = self.policy.limits;
+        if limits.is_some_and(|limits| !limits.admit(peer.ip())) {
+            self.worker.slot.shed(1);
+            self.worker.slot.closed(1);
             return None;
         }
-        let guest = self.guest(stream, peer);
-        if let Some(trace) = &guest.trace {
+        let accepted = self.accepted(stream, peer);
+        if let Some(trace) = &accepted.account.trace {
             trace.connect();
         }
-        Some(guest)
+        Some(accepted)
     }
 
-    fn guest(&self, stream: TcpStream, peer: SocketAddr) -> Guest {
-        let HouseRules { limits, trace } = self.rules;
-        let trace = trace.map(|encoding| Box::new(Trace::new(peer, encoding)));
-        Guest {
+    fn accepted(&self, stream: TcpStream, peer: SocketAddr) -> Accepted {
+        Accepted {
+            account: Account {
+                policy: self.policy,
+                worker: self.worker,
+                peer,
+                trace: self.worker.trace(stream.as_raw_fd(), peer),
+                elsewhere: false,
+            },
             stream,
-            peer,
-            slot: self.slot,
-            limits,
-            trace,
-            elsewhere: false,
         }
     }
 }
 
-impl AsFd for Door {
+impl<S: AsFd> AsFd for Listener<S> {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.listener.as_fd()
+        self.socket.as_fd()
     }
 }
 
-impl AsRawFd for Door {
+impl<S: AsFd> AsRawFd for Listener<S> {
     fn as_raw_fd(&self) -> RawFd {
-        self.listener.as_raw_fd()
+        self.socket.as_fd().as_raw_fd()
     }
 }
 
-/// An accepted connection: dropping it closes it, counts that, and makes room
-/// under the limits.
-pub struct Guest {
+/// What accept4(2) returned. Dropping it closes the connection.
+pub struct Accepted {
     /// The connection.
     pub stream: TcpStream,
     /// Where it is counted.
-    pub slot: Slot,
+    pub account: Account,
+}
+
+impl Accepted {
+    /// Counts this connection as another worker's from now on.
+    pub fn counted_by(mut self, worker: Worker) -> Accepted {
+        self.account.worker.slot.hand_over(worker.slot);
+        self.account.worker = worker;
+        self
+    }
+
+    /// close(2) of this process's copy of a connection that another process
+    /// serves: for the peer, and for the ledger, it stays open.
+    pub fn close_copy(mut self) {
+        self.account.elsewhere = true;
+    }
+}
+
+impl AsRawFd for Accepted {
+    fn as_raw_fd(&self) -> RawFd {
+        self.stream.as_raw_fd()
+    }
+}
+
+impl AsFd for Accepted {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+}
+
+/// What is counted and traced of one connection. Dropping it counts the close,
+/// and makes room under the limits.
+pub struct Account {
+    policy: &'static Policy,
+    worker: Worker,
     peer: SocketAddr,
-    limits: Option<&'static Limits>,
     trace: Option<Box<Trace>>,
     elsewhere: bool,
 }
 
-impl Guest {
+impl Account {
     /// Counts and traces what was received.
     pub fn received(&mut self, bytes: &[u8]) {
-        self.slot.bytes_in(bytes.len() as u64);
+        self.worker.slot.bytes_in(bytes.len() as u64);
         if let Some(trace) = &mut self.trace
             && !bytes.is_empty()
         {
@@ -324,26 +395,38 @@ impl Guest {
         }
     }
 
-    /// Counts this connection as another worker's from now on.
-    pub fn hand_over(&mut self, to: Slot) {
-        self.slot.hand_over(to);
-        self.slot = to;
+    /// Counts what was received and thrown away.
+    pub fn discarded(&mut self, length: usize) {
+        self.worker.slot.bytes_in(length as u64);
     }
 
-    /// Closes this process's copy of a connection that a forked child serves:
-    /// for the peer, and for the ledger, it stays open.
-    pub fn leave_to_child(mut self) {
-        self.elsewhere = true;
+    /// Counts what was sent.
+    pub fn sent(&self, length: usize) {
+        self.worker.slot.bytes_out(length as u64);
+    }
+
+    /// Counts that a call that waited for this connection has come back.
+    pub fn woke(&self, call: &str) {
+        self.worker.slot.wakeups(1);
+        if let Some(trace) = &self.trace {
+            trace.woke(call);
+        }
+    }
+
+    /// Traces that a call failed, EAGAIN included.
+    pub fn failed(&mut self, call: &str, error: &io::Error) {
+        if let Some(trace) = &mut self.trace {
+            trace.failed(call, error);
+        }
+    }
+
+    /// How long the connection may be idle.
+    pub fn idle_timeout(&self) -> Option<Duration> {
+        self.policy.idle_timeout
     }
 }
 
-impl AsRawFd for Guest {
-    fn as_raw_fd(&self) -> RawFd {
-        self.stream.as_raw_fd()
-    }
-}
-
-impl Drop for Guest {
+impl Drop for Account {
     fn drop(&mut self) {
         if self.elsewhere {
             return;
@@ -351,34 +434,32 @@ impl Drop for Guest {
         if let Some(trace) = &self.trace {
             trace.close();
         }
-        if let Some(limits) = self.limits {
+        if let Some(limits) = self.policy.limits {
             limits.release(self.peer.ip());
         }
-        self.slot.closed(1);
+        self.worker.slot.closed(1);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ledger::Ledger;
-    use crate::listener::listen;
+    use crate::ledger::{Ledger, Slot};
 
-    fn door(limits: Option<&'static Limits>) -> (Door, SocketAddr) {
-        let listener = listen("127.0.0.1:0".parse().unwrap(), 16, false).unwrap();
+    fn listener(limits: Option<&'static Limits>) -> (Listener, SocketAddr, Slot) {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
-        let address = listener.local_addr().unwrap().as_socket().unwrap();
+        let address = listener.local_addr().unwrap();
         let slot = Ledger::create(None, "test", 1).unwrap().slot(0);
+        let policy = Box::leak(Box::new(Policy {
+            limits,
+            idle_timeout: None,
+        }));
+        let worker = Worker::new(slot, None);
         (
-            Door::new(
-                listener,
-                HouseRules {
-                    limits,
-                    trace: None,
-                },
-                slot,
-            ),
+            Listener::new(listener.into(), policy, worker),
             address,
+            slot,
         )
     }
 
@@ -415,41 +496,49 @@ mod tests {
     }
 
     #[test]
-    fn a_guest_is_counted_when_it_comes_and_when_it_goes() {
-        let (mut door, address) = door(None);
-        assert!(door.try_accept().unwrap().is_none());
+    fn a_connection_is_counted_when_it_comes_and_when_it_goes() {
+        let (mut listener, address, slot) = listener(None);
+        assert!(listener.accept4_nonblock().unwrap().is_none());
         let _client = TcpStream::connect(address).unwrap();
-        let guest = door.try_accept().unwrap().unwrap();
-        let slot = guest.slot;
+        let accepted = listener.accept4_nonblock().unwrap().unwrap();
         assert_eq!(slot.tally().open(), 1);
-        drop(guest);
+        drop(accepted);
         assert_eq!((slot.tally().accepted, slot.tally().closed), (1, 1));
     }
 
     #[test]
-    fn one_guest_too_many_is_shed_at_once() {
-        let (mut door, address) = door(Limits::new(Some(1), None).unwrap());
+    fn one_connection_too_many_is_shed_at_once() {
+        let (mut listener, address, slot) = listener(Limits::new(Some(1), None).unwrap());
         let _clients = [
             TcpStream::connect(address).unwrap(),
             TcpStream::connect(address).unwrap(),
         ];
-        let first = door.try_accept().unwrap().unwrap();
-        assert!(door.try_accept().unwrap().is_none());
-        assert_eq!((first.slot.tally().shed, first.slot.tally().open()), (1, 1));
+        let first = listener.accept4_nonblock().unwrap().unwrap();
+        assert!(listener.accept4_nonblock().unwrap().is_none());
+        assert_eq!((slot.tally().shed, slot.tally().open()), (1, 1));
         drop(first);
         let _third = TcpStream::connect(address).unwrap();
-        assert!(door.try_accept().unwrap().is_some());
+        assert!(listener.accept4_nonblock().unwrap().is_some());
     }
 
     #[test]
-    fn a_pause_is_announced_once_at_each_end() {
-        let (mut door, _) = door(None);
-        assert_eq!((door.watch(), door.watch()), (Some(true), None));
-        door.start_failed();
-        assert_eq!((door.watch(), door.watch()), (Some(false), None));
-        while !door.is_open() {
+    fn a_pause_is_announced_once_at_each_end_and_says_its_cause() {
+        let (mut listener, _, slot) = listener(None);
+        assert_eq!((listener.watch(), listener.watch()), (Some(true), None));
+        listener.start_failed(&io::Error::from_raw_os_error(libc::EAGAIN));
+        assert_eq!((listener.watch(), listener.watch()), (Some(false), None));
+        while !listener.is_open() {
             std::thread::yield_now();
         }
-        assert_eq!((door.watch(), door.watch()), (Some(true), None));
+        assert_eq!((listener.watch(), listener.watch()), (Some(true), None));
+        let full = io::Error::from_raw_os_error(libc::ENFILE);
+        assert!(!listener.accept_failed(full).unwrap());
+        let tally = slot.tally();
+        assert_eq!(tally.accept_errors, 2);
+        assert!(
+            tally
+                .shortages()
+                .eq([(Shortage::Enfile, 1), (Shortage::Eagain, 1)])
+        );
     }
 }

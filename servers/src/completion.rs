@@ -4,21 +4,23 @@
 
 use std::io;
 use std::mem;
-use std::net::Shutdown;
+use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsRawFd, RawFd};
 use std::time::{Duration, Instant};
 
 use nix::libc;
 
-use crate::accept::{Door, Guest};
-use crate::nonblocking::{Deadlines, HIGH_WATER};
-use crate::service::{Kind, Service, Session};
+use crate::accept::{Accepted, Account, Listener};
+use crate::deadlines::Deadlines;
+use crate::nonblocking::HIGH_WATER;
+use crate::service::{Handler, Kind, LINGER, Session, Then};
 use crate::sys::uring::{Buffer, Completion, Outgoing, Ring};
 
 /// A connection is closed only when no operation on it is under way any more:
 /// so no completion can be meant for a predecessor of its descriptor number.
-struct Connection {
-    guest: Guest,
+pub struct Connection {
+    stream: TcpStream,
+    account: Account,
     session: Session,
     /// Output that waits for the send under way to end.
     waiting: Vec<u8>,
@@ -26,44 +28,103 @@ struct Connection {
     receiving: bool,
     /// The receive under way has been asked to end.
     cancelled: bool,
-    /// No more input is wanted.
+    /// No more input is answered: the peer has finished, or the service has.
     ended: bool,
     /// An error has ended it.
     broken: bool,
+    then: Then,
+    /// Until when unwanted input is received and thrown away.
+    lingers_until: Option<Instant>,
     last_progress: Option<Instant>,
 }
 
 /// The connections of one ring, found by descriptor.
-pub struct Conversations {
-    connections: Vec<Option<Connection>>,
-    service: Service,
-    out: Vec<u8>,
+#[derive(Default)]
+pub struct Connections {
+    by_fd: Vec<Option<Connection>>,
     deadlines: Deadlines,
 }
 
-impl Conversations {
+impl Connections {
     /// None yet.
-    pub fn new(service: Service) -> Conversations {
-        Conversations {
-            connections: Vec::new(),
-            service,
-            out: Vec::new(),
-            deadlines: Deadlines::default(),
+    pub fn new() -> Connections {
+        Connections::default()
+    }
+
+    /// Takes a connection in.
+    pub fn insert(&mut self, accepted: Accepted) {
+        let fd = accepted.as_raw_fd();
+        let index = index(fd);
+        if self.by_fd.len() <= index {
+            self.by_fd.resize_with(index + 1, || None);
+        }
+        let connection = self.by_fd[index].insert(Connection::new(accepted));
+        if let Some(deadline) = connection.deadline() {
+            self.deadlines.watch(fd, deadline);
         }
     }
 
-    /// Takes a connection in and asks for its first input.
+    /// The connection with this descriptor, if it is still there.
+    pub fn get(&mut self, fd: RawFd) -> Option<&mut Connection> {
+        self.by_fd.get_mut(index(fd))?.as_mut()
+    }
+
+    /// Asks the ring for what a connection needs next, or closes it.
     ///
     /// # Errors
     /// What the ring says.
-    pub fn insert(&mut self, guest: Guest, ring: &mut Ring) -> io::Result<()> {
-        let fd = guest.stream.as_raw_fd();
-        let index = index(fd);
-        if self.connections.len() <= index {
-            self.connections.resize_with(index + 1, || None);
+    pub fn recv_or_close(&mut self, fd: RawFd, ring: &mut Ring) -> io::Result<()> {
+        let Some(place) = self.by_fd.get_mut(index(fd)) else {
+            return Ok(());
+        };
+        let Some(connection) = place else {
+            return Ok(());
+        };
+        if connection.is_to_linger()
+            && let Some(until) = connection.linger()
+        {
+            self.deadlines.watch(fd, until);
         }
-        let mut connection = Connection {
-            guest,
+        if connection.is_over() && !connection.sending && !connection.receiving {
+            *place = None;
+            return Ok(());
+        }
+        connection.ask(fd, ring)
+    }
+
+    /// Ends the connections whose time is over.
+    ///
+    /// # Errors
+    /// What the ring says.
+    pub fn close_expired(&mut self, ring: &mut Ring) -> io::Result<()> {
+        let by_fd = &self.by_fd;
+        let expired = self
+            .deadlines
+            .expired(|fd| by_fd.get(index(fd))?.as_ref()?.deadline());
+        for fd in expired {
+            if let Some(connection) = self.get(fd) {
+                connection.broken = true;
+            }
+            self.recv_or_close(fd, ring)?;
+        }
+        Ok(())
+    }
+
+    /// How long to wait at most: until the next deadline, or until accepting is
+    /// tried again after a pause.
+    pub fn timeout(&self, listener: &Listener) -> Option<Duration> {
+        let next = self.deadlines.next().into_iter();
+        next.chain(listener.paused()).min()
+    }
+}
+
+impl Connection {
+    fn new(accepted: Accepted) -> Connection {
+        let Accepted { stream, account } = accepted;
+        Connection {
+            last_progress: account.idle_timeout().map(|_| Instant::now()),
+            stream,
+            account,
             session: Session::default(),
             waiting: Vec::new(),
             sending: false,
@@ -71,156 +132,116 @@ impl Conversations {
             cancelled: false,
             ended: false,
             broken: false,
-            last_progress: None,
-        };
-        connection.note_progress(&self.service);
-        if let (Some(last), Some(limit)) = (connection.last_progress, self.service.idle_timeout) {
-            self.deadlines.watch(fd, last + limit);
+            then: Then::GoOn,
+            lingers_until: None,
         }
-        self.connections[index] = Some(connection);
-        self.settle(fd, ring)
     }
 
-    /// Takes in the result of a receive.
+    /// What a receive has brought; none if there is nothing to answer. What comes
+    /// after the end is given back unread.
     ///
     /// # Errors
     /// What the ring says.
-    pub fn received(&mut self, completion: Completion, ring: &mut Ring) -> io::Result<()> {
-        let Completion {
-            fd,
-            result,
-            more,
-            buffer,
-            ..
-        } = completion;
-        let Some(Some(connection)) = self.connections.get_mut(index(fd)) else {
-            return buffer.map_or(Ok(()), |buffer| ring.give_back(buffer));
-        };
-        connection.guest.slot.wakeups(1);
-        connection.receiving = more;
-        match (result.map_err(|error| error.raw_os_error()), buffer) {
+    pub fn received(
+        &mut self,
+        completion: Completion,
+        ring: &mut Ring,
+    ) -> io::Result<Option<Buffer>> {
+        self.receiving = completion.more;
+        let result = completion.result;
+        match (
+            result.map_err(|error| (error.raw_os_error(), error)),
+            completion.buffer,
+        ) {
+            (Ok(1..), Some(buffer)) if !self.ended && !self.broken => {
+                self.account.received(ring.bytes(&buffer));
+                return Ok(Some(buffer));
+            }
             (Ok(1..), Some(buffer)) => {
-                connection.take_in(buffer, &self.service, &mut self.out, ring)?
+                if self.lingers_until.is_some() {
+                    self.account.discarded(ring.bytes(&buffer).len());
+                }
+                ring.give_back(buffer)?;
             }
             (Ok(_), buffer) => {
-                connection.ended = true;
+                self.broken |= self.lingers_until.is_some();
+                self.ended = true;
                 buffer.map_or(Ok(()), |buffer| ring.give_back(buffer))?;
             }
             // Out of buffers, or stopped by us: asked for again when it fits.
-            (Err(Some(libc::ENOBUFS | libc::ECANCELED | libc::EINTR)), _) => {}
-            (Err(Some(libc::EINVAL)), _) if ring.give_up_multishot() => {}
-            (Err(_), _) => connection.broken = true,
+            (Err((Some(libc::ENOBUFS | libc::ECANCELED | libc::EINTR), _)), _) => {}
+            (Err((Some(libc::EINVAL), _)), _) if ring.give_up_multishot() => {}
+            (Err((_, error)), _) => {
+                self.account.failed("recv", &error);
+                self.broken = true;
+            }
         }
-        self.settle(fd, ring)
+        Ok(None)
     }
 
-    /// Takes in the result of a send.
+    /// Answers what a buffer holds, with a send: echo sends the very buffer it
+    /// received; other answers are copies.
     ///
     /// # Errors
     /// What the ring says.
-    pub fn sent(&mut self, completion: Completion, ring: &mut Ring) -> io::Result<()> {
-        let fd = completion.fd;
-        let Some(outgoing) = completion.outgoing else {
-            return Ok(());
-        };
-        let Some(Some(connection)) = self.connections.get_mut(index(fd)) else {
-            return Ok(());
-        };
-        connection.sending = false;
-        let sent = match completion.result.map_err(|error| error.raw_os_error()) {
-            Ok(sent) => sent as usize,
-            Err(Some(libc::EAGAIN | libc::EINTR)) => 0,
-            Err(_) => {
-                connection.broken = true;
-                0
-            }
-        };
-        if sent > 0 {
-            connection.guest.slot.bytes_out(sent as u64);
-            connection.note_progress(&self.service);
-        }
-        connection.send_rest(outgoing, sent, ring)?;
-        self.settle(fd, ring)
-    }
-
-    /// Ends the connections that have been idle for too long.
-    ///
-    /// # Errors
-    /// What the ring says.
-    pub fn expire(&mut self, ring: &mut Ring) -> io::Result<()> {
-        let (connections, limit) = (&self.connections, self.service.idle_timeout);
-        let expired = self.deadlines.expired(|fd| {
-            let connection = connections.get(index(fd))?.as_ref()?;
-            Some(connection.last_progress? + limit?)
-        });
-        for fd in expired {
-            if let Some(Some(connection)) = self.connections.get_mut(index(fd)) {
-                connection.broken = true;
-            }
-            self.settle(fd, ring)?;
-        }
-        Ok(())
-    }
-
-    /// How long to wait at most: until the next deadline, or until the door
-    /// opens again after a pause.
-    pub fn timeout(&self, door: &Door) -> Option<Duration> {
-        self.deadlines.next().into_iter().chain(door.paused()).min()
-    }
-
-    /// Asks for what a connection needs next, or closes it.
-    fn settle(&mut self, fd: RawFd, ring: &mut Ring) -> io::Result<()> {
-        let Some(place) = self.connections.get_mut(index(fd)) else {
-            return Ok(());
-        };
-        let Some(connection) = place else {
-            return Ok(());
-        };
-        if connection.is_over() && !connection.sending && !connection.receiving {
-            *place = None;
-            return Ok(());
-        }
-        connection.ask(fd, ring)
-    }
-}
-
-impl Connection {
-    /// Echo sends the very buffer it received; other answers are copies.
-    fn take_in(
+    pub fn answer_with_send(
         &mut self,
         buffer: Buffer,
-        service: &Service,
-        out: &mut Vec<u8>,
+        handler: &mut Handler,
         ring: &mut Ring,
     ) -> io::Result<()> {
-        let input = ring.bytes(&buffer);
-        self.guest.received(input);
-        let answer = service.answer(&mut self.session, input, out);
-        service.block(answer.requests);
-        let progress = answer.requests > 0;
-        self.ended |= answer.last;
-        let fd = self.guest.stream.as_raw_fd();
-        if answer.bytes.is_empty() {
+        let kind = handler.service().kind;
+        let reply = handler.answer(&mut self.session, ring.bytes(&buffer));
+        self.then = reply.then;
+        self.ended |= reply.then != Then::GoOn;
+        let progress = reply.requests > 0;
+        let fd = self.stream.as_raw_fd();
+        if reply.bytes.is_empty() {
             ring.give_back(buffer)?;
         } else if self.sending {
-            self.waiting.extend_from_slice(answer.bytes);
+            self.waiting.extend_from_slice(reply.bytes);
             ring.give_back(buffer)?;
         } else {
             self.sending = true;
-            if service.kind == Kind::Echo {
+            if kind == Kind::Echo {
                 ring.send(fd, Outgoing::Received(buffer))?;
             } else {
-                ring.send(fd, Outgoing::Bytes(mem::take(out), 0))?;
+                ring.send(fd, Outgoing::Bytes(handler.take_out(), 0))?;
                 ring.give_back(buffer)?;
             }
         }
         if progress {
-            self.note_progress(service);
+            self.note_progress();
         }
         Ok(())
     }
 
-    /// Goes on with what the last send has left, then with what has gathered.
+    /// What a send has done. Goes on with what it has left, then with what has
+    /// gathered meanwhile.
+    ///
+    /// # Errors
+    /// What the ring says.
+    pub fn sent(&mut self, completion: Completion, ring: &mut Ring) -> io::Result<()> {
+        let Some(outgoing) = completion.outgoing else {
+            return Ok(());
+        };
+        self.sending = false;
+        let sent = match completion.result {
+            Ok(sent) => sent as usize,
+            Err(error) => {
+                let again = matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EINTR));
+                self.account.failed("send", &error);
+                self.broken |= !again;
+                0
+            }
+        };
+        if sent > 0 {
+            self.account.sent(sent);
+            self.note_progress();
+        }
+        self.send_rest(outgoing, sent, ring)
+    }
+
     fn send_rest(&mut self, outgoing: Outgoing, sent: usize, ring: &mut Ring) -> io::Result<()> {
         let mut rest = match outgoing {
             Outgoing::Bytes(bytes, from) if from + sent < bytes.len() => {
@@ -238,36 +259,67 @@ impl Connection {
             return Ok(());
         }
         self.sending = true;
-        ring.send(self.guest.stream.as_raw_fd(), rest)
+        ring.send(self.stream.as_raw_fd(), rest)
+    }
+
+    fn all_is_sent(&self) -> bool {
+        !self.sending && self.waiting.is_empty()
+    }
+
+    fn is_to_linger(&self) -> bool {
+        self.then == Then::Linger && self.all_is_sent() && !self.broken
+    }
+
+    /// shutdown(2): from now on what comes is thrown away.
+    fn linger(&mut self) -> Option<Instant> {
+        self.then = Then::Close;
+        match self.stream.shutdown(Shutdown::Write) {
+            Ok(()) => self.lingers_until = Some(Instant::now() + LINGER),
+            Err(_) => self.broken = true,
+        }
+        self.lingers_until
     }
 
     /// Over when broken, or when all is answered and nothing more will come.
     fn is_over(&self) -> bool {
-        self.broken || (self.ended && !self.sending && self.waiting.is_empty())
+        let lingers = self.then == Then::Linger || self.lingers_until.is_some();
+        self.broken || (self.ended && self.all_is_sent() && !lingers)
+    }
+
+    /// Whether input is received: to be answered, or to be thrown away.
+    fn wants_input(&self) -> bool {
+        let goes_on = !self.ended && self.waiting.len() <= HIGH_WATER;
+        !self.broken && (goes_on || self.lingers_until.is_some())
     }
 
     fn ask(&mut self, fd: RawFd, ring: &mut Ring) -> io::Result<()> {
         if self.broken && self.sending {
             // Or a send to a peer that reads nothing would never complete.
-            let _ = self.guest.stream.shutdown(Shutdown::Both);
+            let _ = self.stream.shutdown(Shutdown::Both);
         }
-        let wanted = !self.ended && !self.broken && self.waiting.len() <= HIGH_WATER;
-        match (wanted, self.receiving) {
+        match (self.wants_input(), self.receiving) {
             (true, false) => {
                 (self.receiving, self.cancelled) = (true, false);
-                ring.receive(fd)
+                ring.recv(fd)
             }
             (false, true) if !self.cancelled => {
                 self.cancelled = true;
-                ring.cancel_receive(fd)
+                ring.cancel_recv(fd)
             }
             _ => Ok(()),
         }
     }
 
+    /// When it is to be ended, unless something happens.
+    fn deadline(&self) -> Option<Instant> {
+        let idle = self.last_progress.zip(self.account.idle_timeout());
+        let idle = idle.map(|(last, limit)| last + limit);
+        self.lingers_until.into_iter().chain(idle).min()
+    }
+
     /// The clock is read only where deadlines are kept.
-    fn note_progress(&mut self, service: &Service) {
-        if service.idle_timeout.is_some() {
+    fn note_progress(&mut self) {
+        if self.last_progress.is_some() {
             self.last_progress = Some(Instant::now());
         }
     }

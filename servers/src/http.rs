@@ -29,6 +29,9 @@ pub struct Outcome {
     pub requests: u32,
     /// Whether the connection is to be closed once the answers are sent.
     pub last: bool,
+    /// Whether it is closed before the client has said everything: the rest of
+    /// its input is to be read and thrown away, or it might never see the answer.
+    pub unread: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -80,6 +83,7 @@ impl Session {
                         return Outcome {
                             requests: outcome.requests + 1,
                             last: true,
+                            unread: true,
                         };
                     }
                 }
@@ -98,6 +102,7 @@ impl Session {
             outcome.last = request.connection == Connection::Close;
             self.current = None;
             if outcome.last {
+                outcome.unread = !rest.is_empty();
                 return outcome;
             }
         }
@@ -217,7 +222,7 @@ mod tests {
             if !total.last {
                 let outcome = session.take_in(piece, &mut out);
                 total.requests += outcome.requests;
-                total.last = outcome.last;
+                (total.last, total.unread) = (outcome.last, outcome.unread);
             }
         }
         (String::from_utf8(out).unwrap(), total)
@@ -240,7 +245,7 @@ mod tests {
             outcome,
             Outcome {
                 requests: 1,
-                last: false
+                ..Outcome::default()
             }
         );
         assert!(
@@ -251,6 +256,15 @@ mod tests {
         assert!(one("GET / HTTP/1.0\r\n\r\n").1.last);
         let (text, outcome) = one("GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n");
         assert!(text.contains("Connection: keep-alive") && !outcome.last);
+    }
+
+    #[test]
+    fn what_follows_the_last_request_is_unread() {
+        let last = "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+        assert!(!one(last).1.unread);
+        let (text, outcome) = one(&last.repeat(2));
+        assert!(outcome.last && outcome.unread && outcome.requests == 1);
+        assert_eq!(text.matches("HTTP/1.1").count(), 1);
     }
 
     #[test]
@@ -279,7 +293,7 @@ mod tests {
     fn nonsense_is_refused_and_ends_the_connection() {
         let status = |request: &str| {
             let (text, outcome) = one(request);
-            assert!(outcome.last, "{request}");
+            assert!(outcome.last && outcome.unread, "{request}");
             text[9..12].to_owned()
         };
         assert_eq!(status("\x16\x03\x01\x02 not http\r\n\r\n"), "400");

@@ -8,6 +8,7 @@
 //! apart. The pools use a slot per worker; the models that start a process or
 //! thread per connection all add to slot 0.
 
+use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::iter::Sum;
@@ -16,14 +17,19 @@ use std::ops::Add;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
 
+use nix::libc;
+
 use crate::models::MAX_WORKERS;
-use crate::sys::Mapping;
+use crate::sys::memory::Mapping;
 
 /// Layout version: raised whenever a word changes its place or meaning.
 pub const VERSION: u32 = 1;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"tenkledg");
 const SLOT_WORDS: usize = 16;
+const ACCEPT_ERRORS_AT: usize = 6;
+/// Where in a slot the shortages are counted, in the order of [`Shortage::ALL`].
+const SHORTAGES_AT: usize = 7;
 const NAME_AT: usize = 4;
 const NAME_WORDS: usize = 8;
 
@@ -78,9 +84,91 @@ pub struct Tally {
     /// Times accepting (or starting a process or thread) failed for want of a
     /// resource, and the server backed off.
     pub accept_errors: u64,
+    /// Which resource it was, in the order of [`Shortage::ALL`].
+    pub by_shortage: [u64; Shortage::ALL.len()],
+}
+
+/// What was short when a server could not accept, or could not start a process
+/// or thread: the errno that it was told. Displayed as that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Shortage {
+    /// The process has as many descriptors as it may.
+    Emfile,
+    /// The machine has.
+    Enfile,
+    /// No memory.
+    Enomem,
+    /// No memory for socket buffers.
+    Enobufs,
+    /// A limit on processes and threads.
+    Eagain,
+    /// Anything else.
+    Other,
+}
+
+impl Shortage {
+    /// All there are.
+    pub const ALL: [Shortage; 6] = [
+        Shortage::Emfile,
+        Shortage::Enfile,
+        Shortage::Enomem,
+        Shortage::Enobufs,
+        Shortage::Eagain,
+        Shortage::Other,
+    ];
+
+    /// Which one an error stands for.
+    pub fn of(error: &io::Error) -> Shortage {
+        match error.raw_os_error() {
+            Some(libc::EMFILE) => Shortage::Emfile,
+            Some(libc::ENFILE) => Shortage::Enfile,
+            Some(libc::ENOMEM) => Shortage::Enomem,
+            Some(libc::ENOBUFS) => Shortage::Enobufs,
+            Some(libc::EAGAIN) => Shortage::Eagain,
+            _ => Shortage::Other,
+        }
+    }
+
+    /// What bounds it, as a person would look for it.
+    pub fn limit(self) -> &'static str {
+        match self {
+            Shortage::Emfile => "RLIMIT_NOFILE of the server",
+            Shortage::Enfile => "fs.file-max of the machine",
+            Shortage::Enomem => "memory",
+            Shortage::Enobufs => "memory for socket buffers",
+            Shortage::Eagain => "processes and threads (RLIMIT_NPROC, pids.max, kernel.pid_max)",
+            Shortage::Other => "an error of accept, fork or thread start",
+        }
+    }
+}
+
+impl fmt::Display for Shortage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Shortage::Emfile => "EMFILE",
+            Shortage::Enfile => "ENFILE",
+            Shortage::Enomem => "ENOMEM",
+            Shortage::Enobufs => "ENOBUFS",
+            Shortage::Eagain => "EAGAIN",
+            Shortage::Other => "another error",
+        })
+    }
 }
 
 impl Tally {
+    /// How often each shortage was met, those that were; together they are
+    /// `accept_errors`.
+    pub fn shortages(&self) -> impl Iterator<Item = (Shortage, u64)> {
+        let counted = Shortage::ALL.into_iter().zip(self.by_shortage);
+        counted.filter(|(_, count)| *count > 0)
+    }
+
+    /// The shortage that was met most often.
+    pub fn main_shortage(&self) -> Option<Shortage> {
+        let most = self.shortages().max_by_key(|(_, count)| *count);
+        most.map(|(shortage, _)| shortage)
+    }
+
     /// Connections open now. Zero if a close was read before its accept.
     pub fn open(&self) -> u64 {
         self.accepted.saturating_sub(self.closed)
@@ -99,6 +187,9 @@ impl Add for Tally {
             bytes_out: self.bytes_out.wrapping_add(other.bytes_out),
             wakeups: self.wakeups.wrapping_add(other.wakeups),
             accept_errors: self.accept_errors.wrapping_add(other.accept_errors),
+            by_shortage: std::array::from_fn(|at| {
+                self.by_shortage[at].wrapping_add(other.by_shortage[at])
+            }),
         }
     }
 }
@@ -200,7 +291,11 @@ macro_rules! counters {
         }
 
         fn tally(words: &[AtomicU64]) -> Tally {
-            Tally { $($name: words[$index].load(Relaxed)),+ }
+            Tally {
+                accept_errors: words[ACCEPT_ERRORS_AT].load(Relaxed),
+                $($name: words[$index].load(Relaxed),)+
+                by_shortage: std::array::from_fn(|at| words[SHORTAGES_AT + at].load(Relaxed)),
+            }
         }
     };
 }
@@ -212,10 +307,15 @@ counters! {
     3 bytes_in: "Adds to [`Tally::bytes_in`].",
     4 bytes_out: "Adds to [`Tally::bytes_out`].",
     5 wakeups: "Adds to [`Tally::wakeups`].",
-    6 accept_errors: "Adds to [`Tally::accept_errors`].",
 }
 
 impl Slot {
+    /// Counts that accepting, or starting a process or thread, failed.
+    pub fn accept_failed(&self, shortage: Shortage) {
+        self.words[ACCEPT_ERRORS_AT].fetch_add(1, Relaxed);
+        self.words[SHORTAGES_AT + shortage as usize].fetch_add(1, Relaxed);
+    }
+
     /// Moves one accepted connection to another worker's account: the one that
     /// accepted it has handed it over. The sum over all slots stays the same.
     pub fn hand_over(&self, to: Slot) {
@@ -384,6 +484,21 @@ mod tests {
             [ledger.slot(0), ledger.slot(1)].map(|slot| slot.tally().accepted),
             [2, 1]
         );
+    }
+
+    #[test]
+    fn a_shortage_is_counted_by_its_cause() {
+        let slot = Ledger::create(None, "thread", 1).unwrap().slot(0);
+        assert_eq!(slot.tally().main_shortage(), None);
+        slot.accept_failed(Shortage::Other);
+        for errno in [libc::EMFILE, libc::EMFILE, libc::EAGAIN] {
+            slot.accept_failed(Shortage::of(&io::Error::from_raw_os_error(errno)));
+        }
+        let tally = slot.tally() + Tally::default();
+        assert_eq!(tally.main_shortage(), Some(Shortage::Emfile));
+        assert_eq!(tally.shortages().map(|(_, count)| count).sum::<u64>(), 4);
+        assert_eq!(tally.accept_errors, 4);
+        assert_eq!(Shortage::Emfile.to_string(), "EMFILE");
     }
 
     #[test]

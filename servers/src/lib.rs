@@ -1,33 +1,39 @@
 //! Every TCP concurrency model as a server of its own.
 //!
 //! Each model is one binary and one page in `src/bin/`, and holds nothing but
-//! its idea. What all of them share, and what the harness needs to know about
-//! them, is here: same listener, same accept policy, same services, so that a
-//! comparison compares the models and nothing else.
+//! its idea. Functions that a page calls are named after the system call that
+//! they make, so that a page reads like the strace of its server. What all of
+//! them share, and what the harness needs to know about them, is here: same
+//! listener, same accept policy, same services, so that a comparison compares
+//! the models and nothing else.
 //!
 //! # Layout
-//! - [`models`] — the registry: what there is, and what is known about it.
-//! - [`program`] — the ceremony no page repeats: flags, ready line, exit code.
-//! - [`listener`] — the one listener recipe.
-//! - [`accept`] — the one accept policy: retry, back off, turn away.
-//! - [`limits`] — how many connections are taken, in all and per address.
-//! - [`service`] — what is done with the bytes, and what that costs.
-//! - [`http`] — the HTTP service.
-//! - [`blocking`] — a connection served by blocking calls.
-//! - [`nonblocking`] — the same as a state machine, and a loop's set of them.
-//! - [`keyboard`] — standard input as one more descriptor.
-//! - [`completion`] — the same driven by io_uring's completions.
-//! - [`shared`] — a set of them that several threads serve.
-//! - [`tasks`] — a connection served by an async task.
-//! - [`crew`] — worker processes forked beforehand.
-//! - [`trace`] — what `--trace` prints.
-//! - [`ledger`] — the counters a server keeps in shared memory, and their reader.
+//! A module imports only from those above it in this list (`tests/layers.rs`).
+//!
 //! - [`sys`] — the crate's only `unsafe`.
+//! - [`models`] — the registry: what there is, and what is known about it.
+//! - [`ledger`] — the counters a server keeps in shared memory, and their reader.
+//! - [`limits`] — how many connections are taken, in all and per address.
+//! - [`trace`] — a worker's name in the ledger, and what `--trace` prints.
+//! - [`http`] — the HTTP service.
+//! - [`service`] — what is done with the bytes, and what that costs.
+//! - [`accept`] — the listener's accept policy: retry, back off, shed.
+//! - [`listener`] — the one listener recipe: socket, bind, listen.
+//! - [`keyboard`] — standard input as one more descriptor.
+//! - [`blocking`] — a connection served by blocking calls.
+//! - [`deadlines`] — when to look at which connection again.
+//! - [`readiness`] — select, poll, epoll: waiting for many descriptors at once.
+//! - [`nonblocking`] — a connection as a state machine, and a loop's set of them.
+//! - [`shared`] — a set of them that several threads serve.
+//! - [`completion`] — the same driven by io_uring's completions.
+//! - [`tasks`] — a connection served by an async task.
+//! - [`processes`] — worker processes forked beforehand.
+//! - [`program`] — what no page repeats: flags, limits, exit code.
 
 pub mod accept;
 pub mod blocking;
 pub mod completion;
-pub mod crew;
+pub mod deadlines;
 pub mod http;
 pub mod keyboard;
 pub mod ledger;
@@ -35,7 +41,9 @@ pub mod limits;
 pub mod listener;
 pub mod models;
 pub mod nonblocking;
+pub mod processes;
 pub mod program;
+pub mod readiness;
 pub mod service;
 pub mod shared;
 pub mod sys;

@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use crate::sys::Mapping;
+use crate::sys::memory::Mapping;
 
 /// Slots of the table of addresses, a power of two: how many addresses can have
 /// open connections at once.
@@ -57,13 +57,13 @@ impl Limits {
             self.open.fetch_sub(1, Relaxed);
             return false;
         }
-        let welcome = self
+        let admitted = self
             .max_conns_per_ip
             .is_none_or(|most| self.count_in(key(address), most));
-        if !welcome {
+        if !admitted {
             self.open.fetch_sub(1, Relaxed);
         }
-        welcome
+        admitted
     }
 
     /// Takes back what [`admit`](Limits::admit) counted.

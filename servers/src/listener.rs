@@ -1,23 +1,76 @@
-//! The one listener recipe, so that all models start equal.
+//! The one listener recipe, so that all models start equal: socket(2), bind(2),
+//! listen(2).
 
-use std::io;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 
+use nix::libc::{self, c_int};
 use socket2::{Domain, Protocol, Socket, Type};
 
-/// A listening TCP socket: address reuse on, no Nagle delay, and the same
-/// backlog for every model. std, mio and tokio silently pass 128 instead, and a
-/// short listen queue would be measured in place of the model.
-///
-/// `TCP_NODELAY` is set here once: Linux hands it on to every accepted socket,
-/// as `sk_clone_lock` copies the listening socket (a test below holds it to
-/// that). With `shared_port`, several sockets may listen on one address and the
-/// kernel spreads connections over them (`SO_REUSEPORT`, socket(7)).
-///
-/// # Errors
-/// A sentence that names the address, for a port taken in particular.
-pub fn listen(address: SocketAddr, backlog: i32, shared_port: bool) -> io::Result<Socket> {
-    open(address, backlog, shared_port).map_err(|error| {
+use crate::accept::{Listener, Policy};
+use crate::trace::Worker;
+
+/// What a listener is made from.
+#[derive(Clone, Copy)]
+pub struct Recipe {
+    /// Where to listen.
+    pub address: SocketAddr,
+    /// How many connections the kernel keeps until they are accepted. The same
+    /// for every model: std, mio and tokio silently pass 128 instead, and a short
+    /// listen queue would be measured in place of the model.
+    pub backlog: i32,
+    /// What every connection is subject to.
+    pub policy: &'static Policy,
+    /// Whose its connections are.
+    pub worker: Worker,
+}
+
+/// A socket that has no address yet.
+pub struct Unbound {
+    recipe: Recipe,
+    flags: c_int,
+    socket: Socket,
+}
+
+/// A socket that has its address, and does not listen yet.
+pub struct Bound {
+    recipe: Recipe,
+    socket: Socket,
+}
+
+/// Sockets that share one address, and do not listen yet.
+pub struct BoundTogether(Vec<Bound>);
+
+impl Recipe {
+    /// socket(2), with these flags: `SOCK_NONBLOCK` or none. setsockopt(2): the
+    /// address may be used again at once, and nothing is held back for Nagle's
+    /// algorithm. Linux hands `TCP_NODELAY` on to every accepted socket, as
+    /// `sk_clone_lock` copies the listening one (a test below holds it to that).
+    ///
+    /// # Errors
+    /// A sentence that names the address.
+    pub fn socket(self, flags: c_int) -> io::Result<Unbound> {
+        let open = || {
+            let kind = Type::STREAM;
+            let kind = match flags & libc::SOCK_NONBLOCK {
+                0 => kind,
+                _ => kind.nonblocking(),
+            };
+            let domain = Domain::for_address(self.address);
+            let socket = Socket::new(domain, kind, Some(Protocol::TCP))?;
+            socket.set_reuse_address(true)?;
+            socket.set_tcp_nodelay(true)?;
+            Ok(socket)
+        };
+        let socket = open().map_err(|error| self.named(error))?;
+        Ok(Unbound {
+            recipe: self,
+            flags,
+            socket,
+        })
+    }
+
+    fn named(&self, error: io::Error) -> io::Error {
         let hint = match error.kind() {
             io::ErrorKind::AddrInUse => {
                 "; end the program that listens there, or choose another port (0: any free one)"
@@ -26,58 +79,144 @@ pub fn listen(address: SocketAddr, backlog: i32, shared_port: bool) -> io::Resul
             io::ErrorKind::PermissionDenied => "; ports below 1024 need root",
             _ => "",
         };
+        let address = self.address;
         io::Error::new(
             error.kind(),
             format!("cannot listen on {address}: {error}{hint}"),
         )
-    })
+    }
 }
 
-fn open(address: SocketAddr, backlog: i32, shared_port: bool) -> io::Result<Socket> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
-    socket.set_reuse_address(true)?;
-    socket.set_reuse_port(shared_port)?;
-    socket.set_tcp_nodelay(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(backlog)?;
-    Ok(socket)
+impl Unbound {
+    /// bind(2).
+    ///
+    /// # Errors
+    /// A sentence that names the address.
+    pub fn bind(self) -> io::Result<Bound> {
+        let Unbound { recipe, socket, .. } = self;
+        let bound = socket.bind(&recipe.address.into());
+        bound.map_err(|error| recipe.named(error))?;
+        Ok(Bound { recipe, socket })
+    }
+
+    /// setsockopt(2) with `SO_REUSEPORT`, and bind(2), for so many sockets at one
+    /// address: the kernel spreads connections over them (socket(7)).
+    ///
+    /// # Errors
+    /// A sentence that names the address.
+    pub fn bind_together(self, sockets: usize) -> io::Result<BoundTogether> {
+        let (mut recipe, flags) = (self.recipe, self.flags);
+        let share = |unbound: Unbound| {
+            unbound.socket.set_reuse_port(true)?;
+            unbound.bind()
+        };
+        let first = share(self)?;
+        recipe.address = first.address()?;
+        let mut bound = vec![first];
+        for _ in 1..sockets {
+            bound.push(share(recipe.socket(flags)?)?);
+        }
+        Ok(BoundTogether(bound))
+    }
+}
+
+impl Bound {
+    /// listen(2), and says so on stdout.
+    ///
+    /// # Errors
+    /// A sentence that names the address.
+    pub fn listen(self) -> io::Result<Listener> {
+        let address = self.address()?;
+        let listener = self.listen_quietly()?;
+        say_ready(address);
+        Ok(listener)
+    }
+
+    fn listen_quietly(self) -> io::Result<Listener> {
+        let Bound { recipe, socket } = self;
+        let listens = socket.listen(recipe.backlog);
+        listens.map_err(|error| recipe.named(error))?;
+        Ok(Listener::new(socket, recipe.policy, recipe.worker))
+    }
+
+    fn address(&self) -> io::Result<SocketAddr> {
+        let address = self.socket.local_addr()?.as_socket();
+        Ok(address.unwrap_or(self.recipe.address))
+    }
+}
+
+impl BoundTogether {
+    /// listen(2) on each. All of them listen before this is said on stdout, since
+    /// each gets its share of the connections from then on.
+    ///
+    /// # Errors
+    /// A sentence that names the address.
+    pub fn listen(self) -> io::Result<Vec<Listener>> {
+        let address = self.0.first().map(Bound::address).transpose()?;
+        let listeners: io::Result<_> = self.0.into_iter().map(Bound::listen_quietly).collect();
+        if let (Some(address), Ok(_)) = (address, &listeners) {
+            say_ready(address);
+        }
+        listeners
+    }
+}
+
+/// Nobody may be listening to what we say: that is no reason not to serve.
+fn say_ready(address: SocketAddr) {
+    let mut stdout = io::stdout().lock();
+    let _ = writeln!(stdout, "listening {address}").and_then(|()| stdout.flush());
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ledger::Ledger;
     use std::net::TcpStream;
 
-    const ANY_PORT: &str = "127.0.0.1:0";
+    fn recipe(address: &str) -> Recipe {
+        let slot = Ledger::create(None, "test", 1).unwrap().slot(0);
+        Recipe {
+            address: address.parse().unwrap(),
+            backlog: 16,
+            policy: &Policy {
+                limits: None,
+                idle_timeout: None,
+            },
+            worker: Worker::new(slot, None),
+        }
+    }
 
-    fn address(socket: &Socket) -> SocketAddr {
-        socket.local_addr().unwrap().as_socket().unwrap()
+    fn address(listener: &Listener) -> SocketAddr {
+        listener.socket().local_addr().unwrap().as_socket().unwrap()
+    }
+
+    fn listen(recipe: Recipe) -> io::Result<Listener> {
+        recipe.socket(0)?.bind()?.listen_quietly()
     }
 
     #[test]
     fn accepted_sockets_inherit_nodelay() {
-        let listener = listen(ANY_PORT.parse().unwrap(), 16, false).unwrap();
+        let mut listener = listen(recipe("127.0.0.1:0")).unwrap();
         let _client = TcpStream::connect(address(&listener)).unwrap();
-        let (accepted, _) = listener.accept4(0).unwrap();
-        assert!(accepted.tcp_nodelay().unwrap());
+        assert!(listener.accept4().unwrap().stream.nodelay().unwrap());
     }
 
     #[test]
     fn a_taken_port_is_named() {
-        let first = listen(ANY_PORT.parse().unwrap(), 16, false).unwrap();
+        let first = listen(recipe("127.0.0.1:0")).unwrap();
         let taken = address(&first);
-        let error = listen(taken, 16, false).unwrap_err();
+        let error = listen(recipe(&taken.to_string())).err().unwrap();
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
         assert!(error.to_string().contains(&taken.to_string()));
     }
 
     #[test]
     fn a_shared_port_takes_several() {
-        let first = listen(ANY_PORT.parse().unwrap(), 16, true).unwrap();
-        assert!(listen(address(&first), 16, true).is_ok());
+        let socket = recipe("127.0.0.1:0").socket(libc::SOCK_NONBLOCK).unwrap();
+        let sockets = socket.bind_together(3).unwrap();
+        let mut listeners = sockets.listen().unwrap();
+        assert_eq!(listeners.len(), 3);
+        assert_eq!(address(&listeners[0]), address(&listeners[2]));
+        assert!(listeners[2].accept4_nonblock().unwrap().is_none());
     }
 }

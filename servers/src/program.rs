@@ -1,4 +1,4 @@
-//! The ceremony that no model repeats: flags, listener, ready line, exit code.
+//! What no model repeats: flags, limits, ledger, exit code.
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -9,15 +9,17 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 use encoding_rs::Encoding;
-use socket2::Socket;
+use nix::libc::c_int;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use crate::accept::{Door, HouseRules};
-use crate::ledger::{Ledger, Slot};
+use crate::accept::Policy;
+use crate::ledger::Ledger;
 use crate::limits::Limits;
-use crate::listener;
+use crate::listener::{Recipe, Unbound};
 use crate::models::{self, Model, Values, Variant};
-use crate::service::{self, Kind, Service};
-use crate::sys;
+use crate::service::{self, Handler, Kind, Service};
+use crate::sys::memory;
+use crate::trace::Worker;
 
 /// The exit code of a model that this host cannot run.
 pub const UNAVAILABLE: u8 = 4;
@@ -55,10 +57,13 @@ struct Flags {
     /// Time each request spends in a blocking call
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = humantime::parse_duration)]
     block: Duration,
+    /// Descriptors a process may have open [default: as many as the hard limit allows]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    nofile: Option<u64>,
     /// Keep the counters in this file, for others to read
     #[arg(long, value_name = "FILE")]
     ledger: Option<PathBuf>,
-    /// Print a line for every connect, message and close
+    /// Print a line for every connect, message, wake-up, EAGAIN and close: when, pid:thread, descriptor, what
     #[arg(long)]
     trace: bool,
     /// Encoding of the messages that --trace prints
@@ -66,13 +71,13 @@ struct Flags {
     encoding: &'static Encoding,
 }
 
-/// What a model's page is given: the settings, and the door it accepts at.
+/// What a model's page is given: its settings, and what it makes its sockets from.
 pub struct Server {
     /// The service every connection gets.
     pub service: Service,
-    /// The counters.
-    pub ledger: Ledger,
-    rules: HouseRules,
+    ledger: Ledger,
+    trace: Option<&'static Encoding>,
+    policy: &'static Policy,
     listen: SocketAddr,
     backlog: i32,
     own: ArgMatches,
@@ -159,25 +164,25 @@ impl Server {
             work_iters: flags.work_iters,
             block: flags.block,
             close_after_bytes: flags.close_after_bytes,
+        };
+        let policy = Policy {
+            limits: Limits::new(flags.max_conns, flags.max_conns_per_ip)?,
             idle_timeout: flags.idle_timeout,
         };
-        let limits = Limits::new(flags.max_conns, flags.max_conns_per_ip)?;
-        let rules = HouseRules {
-            limits,
-            trace: flags.trace.then_some(flags.encoding),
-        };
+        limit_descriptors(flags.nofile)?;
         let ledger = create_ledger(model, flags.ledger.as_deref(), workers(model, &own))?;
         if let Some(bytes) = model
             .takes("ballast")
             .then(|| own.get_one("ballast"))
             .flatten()
         {
-            sys::touch(*bytes)?;
+            memory::touch(*bytes)?;
         }
         Ok(Server {
             service,
             ledger,
-            rules,
+            trace: flags.trace.then_some(flags.encoding),
+            policy: Box::leak(Box::new(policy)),
             listen: flags.listen,
             backlog: flags.backlog,
             own,
@@ -185,68 +190,29 @@ impl Server {
         })
     }
 
-    /// Listens, says so on stdout, and returns the door at which to wait for
-    /// clients.
+    /// socket(2), with these flags; see [`Recipe::socket`]. Whoever binds it and
+    /// listens has a listener, whose connections count as the first worker's.
     ///
     /// # Errors
     /// A sentence that names the address.
-    pub fn listen(&self) -> io::Result<Door> {
-        self.door(&self.listener()?, 0)
+    pub fn socket(&self, flags: c_int) -> io::Result<Unbound> {
+        let recipe = Recipe {
+            address: self.listen,
+            backlog: self.backlog,
+            policy: self.policy,
+            worker: self.worker(0),
+        };
+        recipe.socket(flags)
     }
 
-    /// The same with a listener that never blocks, for event loops.
-    ///
-    /// # Errors
-    /// A sentence that names the address.
-    pub fn listen_nonblocking(&self) -> io::Result<Door> {
-        let listener = self.listener()?;
-        listener.set_nonblocking(true)?;
-        self.door(&listener, 0)
+    /// The service, for one worker.
+    pub fn handler(&self) -> Handler {
+        Handler::new(self.service)
     }
 
-    /// Listens, says so on stdout, and returns the listener, for several workers
-    /// to share.
-    ///
-    /// # Errors
-    /// A sentence that names the address.
-    pub fn listener(&self) -> io::Result<Socket> {
-        let listener = listener::listen(self.listen, self.backlog, false)?;
-        self.say_ready(&listener)?;
-        Ok(listener)
-    }
-
-    /// Listens at one address once for each worker. All of them listen before
-    /// this is said on stdout, since each gets its share of the connections from
-    /// then on.
-    ///
-    /// # Errors
-    /// A sentence that names the address.
-    pub fn listener_each(&self) -> io::Result<Vec<Socket>> {
-        let first = listener::listen(self.listen, self.backlog, true)?;
-        let address = first.local_addr()?.as_socket().unwrap_or(self.listen);
-        let mut listeners = vec![first];
-        for _ in 1..self.workers() {
-            listeners.push(listener::listen(address, self.backlog, true)?);
-        }
-        self.say_ready(&listeners[0])?;
-        Ok(listeners)
-    }
-
-    /// A worker's own door at a listener.
-    ///
-    /// # Errors
-    /// If the descriptor cannot be copied.
-    pub fn door(&self, listener: &Socket, worker: usize) -> io::Result<Door> {
-        Ok(Door::new(
-            listener.try_clone()?,
-            self.rules,
-            self.ledger.slot(worker),
-        ))
-    }
-
-    /// The counters of a model without workers, or of the first.
-    pub fn slot(&self) -> Slot {
-        self.ledger.slot(0)
+    /// The worker of this number; the first in a model without workers.
+    pub fn worker(&self, number: usize) -> Worker {
+        Worker::new(self.ledger.slot(number), self.trace)
     }
 
     /// How many workers the model is to have; 1 where it has none.
@@ -268,14 +234,17 @@ impl Server {
     pub fn size(&self, key: &str) -> Option<usize> {
         self.own.get_one(key).copied()
     }
+}
 
-    /// Nobody may be listening to what we say: that is no reason not to serve.
-    fn say_ready(&self, listener: &Socket) -> io::Result<()> {
-        let address = listener.local_addr()?.as_socket().unwrap_or(self.listen);
-        let mut stdout = io::stdout().lock();
-        let _ = writeln!(stdout, "listening {address}").and_then(|()| stdout.flush());
-        Ok(())
-    }
+/// Raises the soft limit on descriptors to the hard one, or sets it to what was
+/// asked for: most systems give 1024 for the sake of programs that use select(2).
+fn limit_descriptors(asked: Option<u64>) -> io::Result<()> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, asked.unwrap_or(hard), hard).map_err(|error| {
+        let asked = asked.unwrap_or(hard);
+        let text = format!("--nofile {asked}: {error}; the hard limit is {hard}");
+        io::Error::other(text)
+    })
 }
 
 /// As many as were asked for, or as the registry says; 1 in a model without.

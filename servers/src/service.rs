@@ -4,7 +4,6 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use crate::http;
-use crate::sys::Scratch;
 
 /// Which service a server offers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -28,31 +27,6 @@ pub struct Service {
     pub block: Duration,
     /// After so many bytes received and answered the server closes first.
     pub close_after_bytes: Option<u64>,
-    /// After so long without an answered request or a byte sent, a connection
-    /// is closed.
-    pub idle_timeout: Option<Duration>,
-}
-
-/// What serving takes that connections can share: one per loop, thread or
-/// process. An idle connection holds no buffer.
-pub struct Workbench {
-    /// What is done with the bytes.
-    pub service: Service,
-    /// Where they are read to.
-    pub scratch: Scratch,
-    /// Where answers are written that are not the input itself.
-    pub out: Vec<u8>,
-}
-
-impl Workbench {
-    /// A workbench for this service.
-    pub fn new(service: Service) -> Workbench {
-        Workbench {
-            service,
-            scratch: Scratch::new(),
-            out: Vec::new(),
-        }
-    }
 }
 
 /// What the service remembers of one connection.
@@ -64,54 +38,115 @@ pub struct Session {
 
 /// What to do after some input.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Answer<'a> {
+pub struct Reply<'a> {
     /// The bytes to send; may be none.
     pub bytes: &'a [u8],
     /// How many requests were answered or, for `discard`, taken in: what one
-    /// read returned is one request where the protocol knows no bounds.
+    /// recv returned is one request where the protocol knows no bounds.
     pub requests: u32,
-    /// Whether the server closes once the bytes are sent.
-    pub last: bool,
+    /// What becomes of the connection once the bytes are sent.
+    pub then: Then,
+}
+
+/// What becomes of a connection after a reply.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Then {
+    /// It goes on.
+    #[default]
+    GoOn,
+    /// The server closes it.
+    Close,
+    /// The server closes it before the client has said everything. Closing at
+    /// once would answer the rest with a reset, which may reach the client before
+    /// it has read the reply; so the server says that it has finished, and reads
+    /// on for a moment (RFC 9112, section 9.6).
+    Linger,
+}
+
+/// How long a connection lingers at most.
+pub const LINGER: Duration = Duration::from_secs(1);
+
+/// The service for one worker, with room for its answers: idle connections hold
+/// no buffer.
+pub struct Handler {
+    service: Service,
+    out: Vec<u8>,
+}
+
+impl Handler {
+    /// A handler of this service.
+    pub fn new(service: Service) -> Handler {
+        Handler {
+            service,
+            out: Vec::new(),
+        }
+    }
+
+    /// The service.
+    pub fn service(&self) -> Service {
+        self.service
+    }
+
+    /// Takes in what a connection received (never empty) and says what to send.
+    /// All that a request costs is paid here: `--work-iters` and `--block`.
+    pub fn answer<'a>(&'a mut self, session: &mut Session, input: &'a [u8]) -> Reply<'a> {
+        let service = self.service;
+        let reply = self.compute(session, input);
+        service.block(reply.requests);
+        reply
+    }
+
+    /// The same without `--block`, for those who block elsewhere.
+    pub fn compute<'a>(&'a mut self, session: &mut Session, input: &'a [u8]) -> Reply<'a> {
+        self.service.answer(session, input, &mut self.out)
+    }
+
+    /// Takes the bytes of the last reply away, unless they are the input itself.
+    pub fn take_out(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.out)
+    }
 }
 
 impl Service {
-    /// Takes in what a connection received (never empty) and says what to send,
-    /// which is the input itself or lies in `out`. The CPU work is done here;
-    /// blocking is left to the caller, see [`block`](Service::block).
-    pub fn answer<'a>(
+    /// The reply is the input itself or lies in `out`. The CPU work is done here.
+    fn answer<'a>(
         &self,
         session: &mut Session,
         input: &'a [u8],
         out: &'a mut Vec<u8>,
-    ) -> Answer<'a> {
+    ) -> Reply<'a> {
         session.received += input.len() as u64;
         let full = self
             .close_after_bytes
             .is_some_and(|limit| session.received >= limit);
-        let answer = match self.kind {
-            Kind::Echo => Answer {
+        let then = if full { Then::Close } else { Then::GoOn };
+        let reply = match self.kind {
+            Kind::Echo => Reply {
                 bytes: input,
                 requests: 1,
-                last: full,
+                then,
             },
-            Kind::Discard => Answer {
+            Kind::Discard => Reply {
                 bytes: &[],
                 requests: 1,
-                last: full,
+                then,
             },
             Kind::Http => {
                 out.clear();
-                let http::Outcome { requests, last } =
-                    session.http.get_or_insert_default().take_in(input, out);
-                Answer {
+                let outcome = session.http.get_or_insert_default().take_in(input, out);
+                Reply {
                     bytes: out,
-                    requests,
-                    last: last || full,
+                    requests: outcome.requests,
+                    then: match outcome {
+                        http::Outcome { unread: true, .. } => Then::Linger,
+                        http::Outcome { last: true, .. } => Then::Close,
+                        _ => then,
+                    },
                 }
             }
         };
-        (0..answer.requests).for_each(|_| burn(self.work_iters));
-        answer
+        (0..reply.requests).for_each(|_| burn(self.work_iters));
+        reply
     }
 
     /// The blocking call that so many requests make. On a single loop it stalls

@@ -3,96 +3,107 @@
 //! which belongs to one loop.
 
 use std::io;
-use std::net::TcpStream;
 use std::os::fd::{AsRawFd, RawFd};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use nix::sys::resource::{Resource, getrlimit};
 
-use crate::accept::Guest;
-use crate::nonblocking::{Connection, Ready, Want};
-use crate::service::{Service, Workbench};
+use crate::accept::Accepted;
+use crate::deadlines::Deadlines;
+use crate::nonblocking::Connection;
+
+/// Places are made so many at a time, where a descriptor first needs one: there
+/// may be a million descriptors, of which most servers use few.
+const CHUNK: usize = 1024;
+
+/// Descriptors beyond are not expected.
+const MOST: usize = 1 << 20;
+
+/// Of a descriptor: its connection, if it is one.
+type Place = Option<Box<Connection>>;
 
 /// Connections by descriptor. A lock is contended only where an event for a
 /// closed connection meets the next one of its number.
 pub struct SharedConnections {
-    seats: Vec<Mutex<Option<Box<Connection>>>>,
-    service: Service,
+    chunks: Box<[OnceLock<Box<[Mutex<Place>]>>]>,
 }
 
 impl SharedConnections {
-    /// Room for as many connections as this process may have descriptors. If
-    /// there is a rule on idle ones, a thread is started that closes them.
+    /// Room for as many connections as this process may have descriptors.
     ///
     /// # Errors
-    /// What getrlimit(2) says, or that no thread can be started.
-    pub fn new(service: Service) -> io::Result<Arc<SharedConnections>> {
+    /// What getrlimit(2) says.
+    pub fn new() -> io::Result<SharedConnections> {
         let (limit, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
-        let seats = usize::try_from(limit).unwrap_or(usize::MAX).min(1 << 20);
-        let seats = (0..seats).map(|_| Mutex::new(None)).collect();
-        let connections = Arc::new(SharedConnections { seats, service });
-        if let Some(timeout) = service.idle_timeout {
-            let connections = Arc::clone(&connections);
-            thread::Builder::new().spawn(move || {
-                loop {
-                    thread::sleep(timeout / 4);
-                    connections.expire();
-                }
-            })?;
-        }
-        Ok(connections)
+        let chunks = usize::try_from(limit)
+            .unwrap_or(usize::MAX)
+            .min(MOST)
+            .div_ceil(CHUNK);
+        Ok(SharedConnections {
+            chunks: (0..chunks).map(|_| OnceLock::new()).collect(),
+        })
     }
 
-    /// Takes a connection in, then has `arm` make its events known. If either
-    /// fails, this connection is closed.
-    pub fn insert(&self, guest: Guest, arm: impl FnOnce(&TcpStream) -> nix::Result<()>) {
-        let Some(mut seat) = self.seat(guest.stream.as_raw_fd()) else {
+    /// Takes a connection in, then has `arm` make its events known, which another
+    /// thread may get. If either fails, this connection is closed.
+    pub fn insert(
+        &self,
+        accepted: Accepted,
+        deadlines: &mut Deadlines,
+        arm: impl FnOnce(&Connection) -> io::Result<()>,
+    ) {
+        let fd = accepted.as_raw_fd();
+        let Some(mut place) = self.lock(fd) else {
             return;
         };
-        let connection = seat.insert(Box::new(Connection::new(guest, &self.service)));
-        if arm(connection.socket()).is_err() {
-            *seat = None;
+        let connection = place.insert(Box::new(Connection::new(accepted)));
+        if let Some(due) = connection.deadline() {
+            deadlines.watch(fd, due);
+        }
+        if arm(connection).is_err() {
+            *place = None;
         }
     }
 
-    /// Serves a connection that is ready, then has `rearm` ask for its next
-    /// event, which another thread may get.
-    pub fn on_ready(
+    /// Lets one thread serve a connection, if it is still there, and ask for its
+    /// next event, which another thread may get. It is closed if `serve` says
+    /// false.
+    pub fn serve(
         &self,
         fd: RawFd,
-        ready: Ready,
-        bench: &mut Workbench,
-        rearm: impl FnOnce(&TcpStream, Want) -> nix::Result<()>,
+        deadlines: &mut Deadlines,
+        serve: impl FnOnce(&mut Connection) -> bool,
     ) {
-        let Some(mut seat) = self.seat(fd) else {
+        let Some(mut place) = self.lock(fd) else {
             return;
         };
-        let Some(connection) = seat.as_mut() else {
+        let Some(connection) = place.as_mut() else {
             return;
         };
-        let want = connection.on_ready(ready, bench);
-        if want == Want::Close || rearm(connection.socket(), want).is_err() {
-            *seat = None;
+        if !serve(connection) {
+            *place = None;
+        } else if let Some(due) = connection.deadline() {
+            deadlines.watch(fd, due);
         }
     }
 
-    fn expire(&self) {
-        let now = Instant::now();
-        for seat in &self.seats {
-            let mut seat = lock(seat);
-            let deadline = seat
-                .as_ref()
-                .and_then(|connection| connection.deadline(&self.service));
-            if deadline.is_some_and(|due| due <= now) {
-                *seat = None;
-            }
+    /// Closes the connections whose time is over.
+    pub fn close_expired(&self, deadlines: &mut Deadlines) {
+        let deadline = |fd| self.lock(fd)?.as_ref()?.deadline();
+        for fd in deadlines.expired(deadline) {
+            // Another thread may have served it meanwhile.
+            let is_due = |c: &Connection| c.deadline().is_some_and(|due| due <= Instant::now());
+            self.serve(fd, deadlines, |connection| !is_due(connection));
         }
     }
 
-    fn seat(&self, fd: RawFd) -> Option<MutexGuard<'_, Option<Box<Connection>>>> {
-        self.seats.get(usize::try_from(fd).ok()?).map(lock)
+    /// The place of a descriptor, for one thread at a time.
+    fn lock(&self, fd: RawFd) -> Option<MutexGuard<'_, Place>> {
+        let fd = usize::try_from(fd).ok()?;
+        let places = || (0..CHUNK).map(|_| Mutex::new(None)).collect();
+        let chunk = self.chunks.get(fd / CHUNK)?.get_or_init(places);
+        Some(lock(&chunk[fd % CHUNK]))
     }
 }
 

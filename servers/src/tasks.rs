@@ -1,144 +1,262 @@
 //! A connection served by an async task. It reads like
 //! [`blocking`](crate::blocking), and waits like
-//! [`nonblocking`]: at each `.await` the thread serves
+//! [`nonblocking`](crate::nonblocking): at each `.await` the thread serves
 //! others.
 
 use std::cell::RefCell;
-use std::io::{self, ErrorKind::WouldBlock};
+use std::io::{self, ErrorKind::Interrupted, ErrorKind::WouldBlock, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::time::Duration;
 
-use tokio::io::unix::AsyncFd;
+use socket2::Socket;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::accept::{Door, Guest};
-use crate::nonblocking;
-use crate::service::{Service, Session, Workbench};
-use crate::sys::{READ_SIZE, register};
+use crate::accept::{Accepted, Account, Listener};
+use crate::service::{Handler, LINGER, Reply, Service, Session, Then};
+use crate::sys::descriptors::Registered;
+use crate::sys::memory::{Buffer, RECV_SIZE};
 
-/// Waits for the next connection, under the accept policy of all models.
+/// A listener that the runtime watches.
+pub type AsyncListener = Listener<Registered<Socket>>;
+
+/// epoll_ctl(2): has the runtime watch a nonblocking listener.
+///
+/// # Errors
+/// What epoll_ctl(2) says.
+pub fn register(listener: Listener) -> io::Result<AsyncListener> {
+    listener.converted(Registered::new)
+}
+
+/// accept4(2): waits for the next connection, under the accept policy of all
+/// models.
 ///
 /// # Errors
 /// Only what makes the listener unusable.
-pub async fn accept(door: &mut AsyncFd<Door>) -> io::Result<Guest> {
+pub async fn accept4(listener: &mut AsyncListener) -> io::Result<Accepted> {
     loop {
-        if let Some(guest) = door.get_mut().try_accept()? {
-            return Ok(guest);
+        if let Some(accepted) = listener.accept4_nonblock()? {
+            return Ok(accepted);
         }
-        match door.get_ref().paused() {
+        match listener.paused() {
             Some(pause) => sleep(pause).await,
-            None => door.readable_mut().await?.clear_ready(),
+            None => listener.socket().watched().readable().await?.clear_ready(),
         }
     }
 }
 
-/// Serves one connection until either side closes it. An error is this client's
-/// own: it ends the connection and nothing else.
-pub async fn serve(guest: Guest, service: &'static Service) {
-    if let Ok(mut guest) = register(guest) {
-        let _ = converse(&mut guest, service).await;
-    }
+/// One connection. An error is this client's own: it ends the connection and
+/// nothing else. Dropping it closes it.
+pub struct Connection {
+    stream: Registered<TcpStream>,
+    account: Account,
+    /// What the service remembers of it.
+    pub session: Session,
+    then: Then,
+    broken: bool,
+    last_request: Option<Instant>,
 }
 
-async fn converse(guest: &mut AsyncFd<Guest>, service: &'static Service) -> io::Result<()> {
-    let mut session = Session::default();
-    let mut last_request = Instant::now();
-    loop {
-        let mut ready = within(service, last_request, guest.readable_mut()).await?;
-        let mut loan = Loan::new();
-        let Workbench { scratch, out, .. } = loan.bench(*service);
-        let input = match scratch.receive(&ready.get_inner().stream) {
-            Err(error) if error.kind() == WouldBlock => {
-                ready.clear_ready();
-                continue;
+impl Connection {
+    /// epoll_ctl(2): a fresh connection, which the runtime watches. None, and it
+    /// is closed, if it cannot.
+    pub fn register(accepted: Accepted) -> Option<Connection> {
+        let Accepted { stream, account } = accepted;
+        let stream = Registered::new(stream).ok()?;
+        Some(Connection {
+            last_request: account.idle_timeout().map(|_| Instant::now()),
+            stream,
+            account,
+            session: Session::default(),
+            then: Then::GoOn,
+            broken: false,
+        })
+    }
+
+    /// recv(2): waits for input. None once the connection is over: the client
+    /// has finished, an error has ended it, it was idle for too long, or the
+    /// last reply has been sent.
+    pub async fn recv(&mut self, service: &'static Service) -> Option<Request> {
+        while !self.broken && self.then == Then::GoOn {
+            let since = self.last_request;
+            let ready = within(
+                self.account.idle_timeout(),
+                since,
+                self.stream.watched().readable(),
+            );
+            let Ok(mut ready) = ready.await else { break };
+            let mut request = Request::new(service);
+            match request.parts().buffer.recv(self.stream.socket()) {
+                Ok(input) => {
+                    if input.len() < RECV_SIZE {
+                        // The socket is empty, no further recv has to tell
+                        // (epoll(7)). That the peer has closed is remembered all
+                        // the same.
+                        ready.clear_ready();
+                    }
+                    self.account.woke("recv");
+                    self.account.received(input);
+                    return (!input.is_empty()).then_some(request);
+                }
+                Err(error) => {
+                    ready.clear_ready();
+                    self.failed("recv", &error);
+                }
             }
-            other => other?,
-        };
-        if input.len() < READ_SIZE {
-            // The socket is empty, no further read has to tell (epoll(7)). That
-            // the peer has closed is remembered all the same.
-            ready.clear_ready();
         }
-        let inner = guest.get_mut();
-        inner.slot.wakeups(1);
-        inner.received(input);
-        if input.is_empty() {
-            return Ok(());
-        }
-        let answer = service.answer(&mut session, input, out);
-        if !service.block.is_zero() {
-            // A blocking call belongs on a thread kept for such, or it would
-            // hold up every task of this one.
-            let requests = answer.requests;
-            spawn_blocking(move || service.block(requests)).await?;
-        }
-        if answer.requests > 0 {
-            last_request = Instant::now();
-        }
-        let sent = nonblocking::send(guest.get_ref(), answer.bytes)?;
-        if sent < answer.bytes.len() {
-            // Boxed, so that a connection has no room for what is rare.
-            Box::pin(send(guest, &answer.bytes[sent..], service)).await?;
-        }
-        if answer.last {
-            return Ok(());
-        }
+        None
     }
-}
 
-async fn send(guest: &mut AsyncFd<Guest>, mut bytes: &[u8], service: &Service) -> io::Result<()> {
-    while !bytes.is_empty() {
-        within(service, Instant::now(), guest.writable_mut())
-            .await?
-            .clear_ready();
-        bytes = &bytes[nonblocking::send(guest.get_ref(), bytes)?..];
+    /// Answers a request: `--work-iters` on this thread, `--block` on one kept
+    /// for such, or it would hold up every task of this one.
+    pub async fn answer<'r>(&mut self, request: &'r mut Request) -> Reply<'r> {
+        let Parts { buffer, handler } = request.parts();
+        let service = handler.service();
+        let reply = handler.compute(&mut self.session, buffer.filled());
+        if !service.block.is_zero() {
+            let requests = reply.requests;
+            self.broken |= spawn_blocking(move || service.block(requests))
+                .await
+                .is_err();
+        }
+        reply
     }
-    Ok(())
+
+    /// send(2): waits until there was room for all of it.
+    pub async fn send(&mut self, reply: Reply<'_>) {
+        self.then = reply.then;
+        if reply.requests > 0 && self.last_request.is_some() {
+            self.last_request = Some(Instant::now());
+        }
+        let sent = self.send_now(reply.bytes);
+        if sent < reply.bytes.len() && !self.broken {
+            // Boxed, so that a connection has no room for what is rare.
+            Box::pin(self.send_rest(&reply.bytes[sent..])).await;
+        }
+    }
+
+    /// close(2). A client that has not been heard out is first told that the
+    /// server has finished, and its words are thrown away for a moment.
+    pub async fn close(mut self) {
+        if self.then == Then::Linger && !self.broken {
+            // It ends with an error at the latest when the time is over.
+            let _ = Box::pin(self.linger()).await;
+        }
+    }
+
+    async fn send_rest(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() && !self.broken {
+            let room = self.stream.watched().writable();
+            let since = Some(Instant::now());
+            match within(self.account.idle_timeout(), since, room).await {
+                Ok(mut ready) => ready.clear_ready(),
+                Err(_) => {
+                    self.broken = true;
+                    return;
+                }
+            }
+            bytes = &bytes[self.send_now(bytes)..];
+        }
+    }
+
+    /// Sends what the socket has room for, which may be nothing.
+    fn send_now(&mut self, bytes: &[u8]) -> usize {
+        if bytes.is_empty() {
+            return 0;
+        }
+        loop {
+            match self.stream.socket().write(bytes) {
+                Ok(sent) => {
+                    self.account.sent(sent);
+                    return sent;
+                }
+                Err(error) if error.kind() == Interrupted => {}
+                Err(error) => {
+                    self.failed("send", &error);
+                    return 0;
+                }
+            }
+        }
+    }
+
+    async fn linger(&mut self) -> io::Result<()> {
+        self.stream.socket().shutdown(Shutdown::Write)?;
+        let (end, mut unwanted) = (Instant::now() + LINGER, [0; 4096]);
+        loop {
+            let mut ready = timeout_at(end, self.stream.watched().readable()).await??;
+            match self.stream.socket().read(&mut unwanted) {
+                Ok(0) => return Ok(()),
+                Ok(length) => self.account.discarded(length),
+                Err(error) if error.kind() == WouldBlock => ready.clear_ready(),
+                Err(error) if error.kind() == Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// EAGAIN is no failure: it says that there is nothing to read, or no room.
+    fn failed(&mut self, call: &str, error: &io::Error) {
+        self.account.failed(call, error);
+        self.broken |= error.kind() != WouldBlock;
+    }
 }
 
 /// Waits for something, but not longer than a connection may be idle.
 async fn within<T>(
-    service: &Service,
-    since: Instant,
+    limit: Option<Duration>,
+    since: Option<Instant>,
     event: impl Future<Output = io::Result<T>>,
 ) -> io::Result<T> {
-    match service.idle_timeout {
+    match limit.zip(since) {
         None => event.await,
         // Boxed, so that a connection without a deadline has no room for one.
-        Some(limit) => Box::pin(timeout_at(since + limit, event)).await?,
+        Some((limit, since)) => Box::pin(timeout_at(since + limit, event)).await?,
     }
 }
 
-/// A workbench on loan: a task has one only from a read until its answer is
-/// sent, so idle connections hold no buffer.
-struct Loan {
-    /// There until it is returned.
-    bench: Option<Workbench>,
+/// What was received, in a buffer on loan: a task has one only from a recv until
+/// its answer is sent, so idle connections hold none.
+pub struct Request {
+    service: &'static Service,
+    /// There until they are returned.
+    parts: Option<Box<Parts>>,
 }
 
-/// So many returned workbenches each thread keeps.
+struct Parts {
+    buffer: Buffer,
+    handler: Handler,
+}
+
+/// So many returned buffers each thread keeps.
 const KEPT: usize = 64;
 
 thread_local! {
-    static RETURNED: RefCell<Vec<Workbench>> = const { RefCell::new(Vec::new()) };
+    static RETURNED: RefCell<Vec<Box<Parts>>> = const { RefCell::new(Vec::new()) };
 }
 
-impl Loan {
-    fn new() -> Loan {
-        Loan {
-            bench: RETURNED.with_borrow_mut(Vec::pop),
+impl Request {
+    fn new(service: &'static Service) -> Request {
+        Request {
+            service,
+            parts: RETURNED.with_borrow_mut(Vec::pop),
         }
     }
 
-    fn bench(&mut self, service: Service) -> &mut Workbench {
-        self.bench.get_or_insert_with(|| Workbench::new(service))
+    fn parts(&mut self) -> &mut Parts {
+        self.parts.get_or_insert_with(|| {
+            Box::new(Parts {
+                buffer: Buffer::new(),
+                handler: Handler::new(*self.service),
+            })
+        })
     }
 }
 
-impl Drop for Loan {
+impl Drop for Request {
     fn drop(&mut self) {
         RETURNED.with_borrow_mut(|returned| {
             if returned.len() < KEPT {
-                returned.extend(self.bench.take());
+                returned.extend(self.parts.take());
             }
         });
     }

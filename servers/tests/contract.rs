@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use servers::ledger::PROFILE;
+use servers::ledger::{PROFILE, Shortage};
 use servers::models::MODELS;
 use socket2::SockRef;
 use support::*;
@@ -21,11 +21,14 @@ mod foreign;
 mod hardship;
 #[path = "contract/injection.rs"]
 mod injection;
+#[path = "contract/raw_requests.rs"]
+mod raw_requests;
 mod support;
 
 use foreign::*;
 use hardship::*;
 use injection::*;
+use raw_requests::*;
 
 /// Gives every model a module with every case of the suite as a test.
 macro_rules! contract {
@@ -89,6 +92,8 @@ contract! {
         port_taken,
         wrong_usage,
         http_is_spoken,
+        raw_requests_are_answered_alike,
+        a_refusal_is_not_lost_to_a_reset,
         handler_cost_is_paid,
         limit_on_connections,
         limit_per_address,
@@ -306,6 +311,7 @@ fn descriptor_limit_reached_and_recovered(model: &str) {
     let mut server = spawn.nofile(64).start();
     let mut clients: Vec<TcpStream> = (0..100).map(|_| server.connect()).collect();
     server.wait_for("accepting has failed", |tally| tally.accept_errors > 2);
+    assert_eq!(server.tally().main_shortage(), Some(Shortage::Emfile));
     // A busy loop is never idle, that is its nature.
     if model != "nonblocking" {
         server.assert_calm();
@@ -362,15 +368,48 @@ fn trace_tells_every_event(model: &str) {
     // 你好 in GBK, and a line end, which must not end the line.
     assert_echo(&mut client, b"\xC4\xE3\xBA\xC3\n");
     drop(client);
-    for expected in [
+    let (mut told, mut others) = (Vec::new(), String::new());
+    while told.len() < 3 {
+        let mut line = String::new();
+        server.stdout.read_line(&mut line).unwrap();
+        let (when_and_who, what) = line.trim_end().split_at(line.find("Z ").unwrap() + 2);
+        assert_eq!(when_and_who.len(), "12:03:04.123456Z ".len(), "{line}");
+        let (who, what) = what.split_once(' ').unwrap();
+        let (pid, thread) = who.split_once(':').unwrap();
+        assert!(
+            pid.parse::<u32>().is_ok() && thread.parse::<u32>().is_ok(),
+            "{line}"
+        );
+        match what.split_once(&name.to_string()) {
+            Some(_) => told.push(
+                what.split_once(' ')
+                    .unwrap()
+                    .1
+                    .split_once(' ')
+                    .unwrap()
+                    .1
+                    .to_owned(),
+            ),
+            None => others += &line,
+        }
+    }
+    let expected = [
         format!("connect {name}"),
         format!("from {name} : 你好\\n"),
         format!("close {name}"),
-    ] {
-        let mut line = String::new();
-        server.stdout.read_line(&mut line).unwrap();
-        assert_eq!(line.trim_end(), expected);
-    }
+    ];
+    assert_eq!(told, expected);
+    // Each has been woken by something, but for the sweep, which never sleeps.
+    assert_eq!(
+        others.contains(" wakeup "),
+        model != "nonblocking",
+        "{others}"
+    );
+    let tries = matches!(
+        model,
+        "nonblocking" | "select" | "poll" | "epoll" | "epoll-et"
+    );
+    assert!(!tries || others.contains(": EAGAIN"), "{others}");
     server.assert_well();
 }
 
@@ -429,6 +468,35 @@ fn select_listens_to_the_keyboard() {
     assert_echo(&mut server.connect(), b"before");
     server.type_in("hello\nquit\n");
     assert_eq!(server.exit_code(), Some(0));
+}
+
+/// What is behind a long line must not lie read where select cannot see it.
+#[test]
+fn select_reads_its_keyboard_without_a_buffer_beside() {
+    let mut server = spawn("select").arg("--stdin").start();
+    let line = "x".repeat(6000) + "\nquit\n";
+    let keyboard = server.type_on(&line);
+    assert_eq!(server.exit_code(), Some(0));
+    drop(keyboard);
+}
+
+#[test]
+fn the_limit_on_descriptors_is_raised_unless_told_otherwise() {
+    for model in MODELS {
+        let soft = |server: &Server| {
+            let text = std::fs::read_to_string(format!("/proc/{}/limits", server.pid())).unwrap();
+            let line = text.lines().find(|line| line.starts_with("Max open files"));
+            line.unwrap().split_whitespace().nth(3).map(str::to_owned)
+        };
+        let raised = spawn(model.name).soft_nofile(256).start();
+        assert_eq!(soft(&raised).as_deref(), Some("8192"), "{}", model.name);
+        let told = spawn(model.name).arg("--nofile").arg(512).start();
+        assert_eq!(soft(&told).as_deref(), Some("512"), "{}", model.name);
+    }
+    let refused = run("epoll", &["--nofile", "99999999999"]);
+    assert_eq!(refused.status.code(), Some(1));
+    let text = String::from_utf8_lossy(&refused.stderr);
+    assert!(text.contains("the hard limit is"), "{text}");
 }
 
 #[test]

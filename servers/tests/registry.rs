@@ -36,7 +36,7 @@ fn a_page_fits_on_a_page_and_says_what_it_is() {
             text.contains("--work-iters"),
             "{path} must say what a handler's cost means there"
         );
-        assert!(!text.contains("unsafe"), "{path}: unsafe belongs in sys.rs");
+        assert!(!text.contains("unsafe"), "{path}: unsafe belongs in sys");
     }
 }
 

@@ -1,100 +1,100 @@
 //! One epoll, many threads: EPOLLONESHOT gives each event to one thread alone.
-//!
-//! An event disarms its descriptor; the thread that has served it arms it again,
-//! at the price of a system call, and any free thread gets the next one. A handler
+//! That disarms its descriptor; the thread that has served it arms it again, at
+//! the price of a system call, and any free thread gets the next one. A handler
 //! that computes or waits (`--work-iters`, `--block`) holds one of the threads.
 //! Compare with `reuseport`, where a connection stays with one loop for life.
 
 use std::io;
-use std::net::TcpStream;
 use std::os::fd::{AsRawFd, RawFd};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use servers::accept::Door;
-use servers::ledger::Slot;
-use servers::nonblocking::{Ready, Want, round_up, woken};
+use nix::libc::SOCK_NONBLOCK;
+use nix::sys::epoll::{EpollEvent, EpollFlags};
+use servers::accept::Listener;
+use servers::deadlines::Deadlines;
 use servers::program::{self, Server};
-use servers::service::{Service, Workbench};
+use servers::readiness::{Epoll, Ready, Want, shorter};
 use servers::shared::{SharedConnections, lock};
-
-/// What marks the listener's events; descriptors are smaller.
-const LISTENER: u64 = u64::MAX;
+use servers::sys::memory::Buffer;
 
 fn main() -> ExitCode {
     program::main("epoll-oneshot", serve)
 }
 
-struct Hall {
+/// What all threads share.
+struct Shared {
     epoll: Epoll,
-    door: Mutex<Door>,
-    connections: Arc<SharedConnections>,
+    listener: Mutex<Listener>,
+    connections: SharedConnections,
 }
 
 fn serve(server: Server) -> io::Result<()> {
-    let hall = Arc::new(Hall {
-        epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
-        door: Mutex::new(server.listen_nonblocking()?),
-        connections: SharedConnections::new(server.service)?,
+    let shared = Arc::new(Shared {
+        epoll: Epoll::epoll_create1(server.worker(0))?,
+        listener: Mutex::new(server.socket(SOCK_NONBLOCK)?.bind()?.listen()?),
+        connections: SharedConnections::new()?,
     });
-    let listener = once(Want::Read, LISTENER);
-    hall.epoll.add(&*lock(&hall.door), listener)?;
-    for worker in 1..server.workers() {
-        let (hall, slot) = (Arc::clone(&hall), server.ledger.slot(worker));
-        let work = move || program::end("epoll-oneshot", hall.work(slot, server.service));
+    shared
+        .epoll
+        .epoll_ctl_add(&*lock(&shared.listener), once(Want::Read))?;
+    let server = Arc::new(server);
+    for number in 1..server.workers() {
+        let (shared, server) = (Arc::clone(&shared), Arc::clone(&server));
+        let work = move || program::end("epoll-oneshot", shared.work(&server, number));
         let _ = thread::Builder::new().spawn(work);
     }
-    hall.work(server.slot(), server.service)
+    shared.work(&server, 0)
 }
 
-impl Hall {
-    fn work(&self, slot: Slot, service: Service) -> io::Result<()> {
-        let mut bench = Workbench::new(service);
+impl Shared {
+    fn work(&self, server: &Server, number: usize) -> io::Result<()> {
+        let (mut buffer, mut handler) = (Buffer::new(), server.handler());
+        let (mut deadlines, mut pause) = (Deadlines::default(), None);
+        let epoll = self.epoll.counted_by(server.worker(number));
         // Few, since a thread must not take more than it can serve at once.
         let mut events = [EpollEvent::empty(); 16];
-        let mut pause = EpollTimeout::NONE;
+        let listener = lock(&self.listener).as_raw_fd();
         loop {
-            let count = woken(self.epoll.wait(&mut events, pause))?;
-            slot.wakeups(1);
+            let timeout = shorter(pause, deadlines.next());
+            let happened = epoll.epoll_wait(&mut events, timeout)?;
+            let someone_waits = |event: &EpollEvent| event.data() as RawFd == listener;
             // Whoever has met a shortage keeps the listener until it is over.
-            if pause.is_some() {
-                pause = self.accept(slot)?;
-            }
-            for (data, flags) in events[..count].iter().map(|e| (e.data(), e.events())) {
-                if data == LISTENER {
-                    pause = self.accept(slot)?;
-                    continue;
-                }
-                let (fd, ready) = (data as RawFd, Ready::from(flags));
-                self.connections
-                    .on_ready(fd, ready, &mut bench, |socket, want| {
-                        self.epoll.modify(socket, &mut once(want, data))
+            if pause.is_some() || happened.iter().any(someone_waits) {
+                let mut listener = lock(&self.listener);
+                while let Some(accepted) = listener.accept4_nonblock()? {
+                    let accepted = accepted.counted_by(server.worker(number));
+                    self.connections.insert(accepted, &mut deadlines, |c| {
+                        epoll.epoll_ctl_add(c, once(Want::Read))
                     });
+                }
+                pause = listener.paused();
+                if pause.is_none() {
+                    epoll.epoll_ctl_mod(&*listener, once(Want::Read))?;
+                }
             }
+            for event in happened {
+                let (fd, ready) = (event.data() as RawFd, Ready::from(event.events()));
+                self.connections.serve(fd, &mut deadlines, |connection| {
+                    if ready.write {
+                        connection.send_waiting();
+                    }
+                    if ready.read
+                        && let Some(request) = connection.recv(&mut buffer)
+                    {
+                        let reply = handler.answer(&mut connection.session, request);
+                        connection.send(reply);
+                    }
+                    let want = connection.wants();
+                    want != Want::Close && epoll.epoll_ctl_mod(connection, once(want)).is_ok()
+                });
+            }
+            self.connections.close_expired(&mut deadlines);
         }
-    }
-
-    /// Accepts all who wait, then gives the listener back. Returns how long to
-    /// keep it instead, in a shortage.
-    fn accept(&self, slot: Slot) -> io::Result<EpollTimeout> {
-        let mut door = lock(&self.door);
-        while let Some(mut guest) = door.try_accept()? {
-            guest.hand_over(slot);
-            let data = guest.as_raw_fd() as u64;
-            let arm = |socket: &TcpStream| self.epoll.add(socket, once(Want::Read, data));
-            self.connections.insert(guest, arm);
-        }
-        if let Some(pause) = door.paused() {
-            return Ok(round_up(pause));
-        }
-        self.epoll.modify(&*door, &mut once(Want::Read, LISTENER))?;
-        Ok(EpollTimeout::NONE)
     }
 }
 
-fn once(want: Want, data: u64) -> EpollEvent {
-    let once = EpollFlags::EPOLLET | EpollFlags::EPOLLONESHOT;
-    EpollEvent::new(once | want.into(), data)
+fn once(want: Want) -> EpollFlags {
+    EpollFlags::EPOLLET | EpollFlags::EPOLLONESHOT | want.into()
 }

@@ -16,7 +16,7 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::process::ExitCode;
 
-use servers::completion::Conversations;
+use servers::completion::Connections;
 use servers::program::{self, Server};
 use servers::sys::uring::{Op, Ring};
 
@@ -25,36 +25,52 @@ fn main() -> ExitCode {
 }
 
 fn serve(server: Server) -> io::Result<()> {
-    let ring = Ring::new(server.word("ops") == "multishot")?;
-    let mut door = server.listen()?;
-    let mut conversations = Conversations::new(server.service);
-    let mut accepting = false;
-    let mut completions = Vec::new();
+    let ring = Ring::io_uring_setup(server.word("ops") == "multishot")?;
+    let mut listener = server.socket(0)?.bind()?.listen()?;
+    let (mut connections, mut handler) = (Connections::new(), server.handler());
+    let (mut accepting, mut completions) = (false, Vec::new());
     loop {
-        if !accepting && door.is_open() {
-            ring.accept(door.as_raw_fd())?;
+        if !accepting && listener.is_open() {
+            ring.accept(listener.as_raw_fd())?;
             accepting = true;
         }
-        ring.wait(conversations.timeout(&door), &mut completions)?;
-        server.slot().wakeups(1);
+        ring.io_uring_enter(connections.timeout(&listener), &mut completions)?;
+        server.worker(0).woke("io_uring_enter", completions.len());
         for completion in completions.drain(..) {
+            let mut fd = completion.fd;
             match completion.op {
                 Op::Accept => {
                     accepting = completion.more;
-                    // Whether to ask again at once or after a pause, the door
+                    // Whether to ask again at once or after a pause, the listener
                     // knows next time around.
                     if let Err(error) = completion.result {
-                        door.fault(error)?;
+                        listener.accept_failed(error)?;
                     }
-                    if let Some(guest) = completion.accepted.and_then(|fd| door.admit(fd.into())) {
-                        conversations.insert(guest, ring)?;
+                    let stream = completion.accepted.map(Into::into);
+                    let Some(accepted) = stream.and_then(|stream| listener.admit(stream)) else {
+                        continue;
+                    };
+                    fd = accepted.as_raw_fd();
+                    connections.insert(accepted);
+                }
+                Op::Recv => match connections.get(fd) {
+                    Some(connection) => {
+                        if let Some(buffer) = connection.received(completion, ring)? {
+                            connection.answer_with_send(buffer, &mut handler, ring)?;
+                        }
+                    }
+                    None => ring.give_back_unused(completion)?,
+                },
+                Op::Send => {
+                    if let Some(connection) = connections.get(fd) {
+                        connection.sent(completion, ring)?;
                     }
                 }
-                Op::Receive => conversations.received(completion, ring)?,
-                Op::Send => conversations.sent(completion, ring)?,
-                Op::Other => {}
+                Op::Other => continue,
             }
+            // Asks for the next recv, or closes.
+            connections.recv_or_close(fd, ring)?;
         }
-        conversations.expire(ring)?;
+        connections.close_expired(ring)?;
     }
 }

@@ -12,25 +12,39 @@
 use std::io;
 use std::process::ExitCode;
 
-use servers::nonblocking::{Connections, Ready};
+use nix::libc::SOCK_NONBLOCK;
+use servers::nonblocking::Connections;
 use servers::program::{self, Server};
+use servers::readiness::Want;
+use servers::sys::memory::Buffer;
 
 fn main() -> ExitCode {
     program::main("nonblocking", serve)
 }
 
 fn serve(server: Server) -> io::Result<()> {
-    let mut door = server.listen_nonblocking()?;
-    let mut connections = Connections::new(server.service);
+    let mut listener = server.socket(SOCK_NONBLOCK)?.bind()?.listen()?;
+    let (mut buffer, mut handler) = (Buffer::new(), server.handler());
+    let (mut connections, worker) = (Connections::new(), server.worker(0));
     loop {
-        server.slot().wakeups(1);
-        while let Some(guest) = door.try_accept()? {
-            connections.insert(guest, |_| Ok(()));
+        worker.swept();
+        while let Some(accepted) = listener.accept4_nonblock()? {
+            connections.insert(accepted);
         }
         for fd in 0..connections.end() {
-            // What a connection waits for is of no interest: it is asked anyway.
-            connections.on_ready(fd, Ready::BOTH, |_, _| Ok(()));
+            let Some(connection) = connections.get(fd) else {
+                continue;
+            };
+            // Either call may say EAGAIN: then it is asked again next time.
+            connection.send_waiting();
+            if let Some(request) = connection.recv(&mut buffer) {
+                let reply = handler.answer(&mut connection.session, request);
+                connection.send(reply);
+            }
+            if connections.changed(fd) == Some(Want::Close) {
+                connections.close(fd);
+            }
         }
-        connections.expire();
+        connections.close_expired();
     }
 }

@@ -10,31 +10,27 @@
 //! connection.
 
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::process::ExitCode;
 
-use nix::libc::{POLLIN, POLLOUT, pollfd};
-use servers::nonblocking::{Connections, Ready, Want, woken};
+use nix::libc::{POLLIN, SOCK_NONBLOCK, pollfd};
+use servers::nonblocking::Connections;
 use servers::program::{self, Server};
-use servers::sys;
+use servers::readiness::{Ready, Want, poll};
+use servers::sys::memory::Buffer;
 
 fn main() -> ExitCode {
     program::main("poll", serve)
 }
 
 fn serve(server: Server) -> io::Result<()> {
-    let mut door = server.listen_nonblocking()?;
-    let mut connections = Connections::new(server.service);
-    let listener = door.as_raw_fd();
-    let mut fds = vec![pollfd {
-        fd: listener,
-        events: POLLIN,
-        revents: 0,
-    }];
+    let mut listener = server.socket(SOCK_NONBLOCK)?.bind()?.listen()?;
+    let (mut buffer, mut handler) = (Buffer::new(), server.handler());
+    let (mut connections, worker) = (Connections::new(), server.worker(0));
+    let mut fds = vec![watch(listener.as_raw_fd())];
     loop {
-        fds[0].events = if door.is_open() { POLLIN } else { 0 };
-        let mut unseen = woken(sys::poll(&mut fds, connections.timeout(&door)))?;
-        server.slot().wakeups(1);
+        fds[0].events = if listener.is_open() { POLLIN } else { 0 };
+        let mut unseen = poll(worker, &mut fds, connections.timeout(&listener))?;
         let someone_waits = unseen > 0 && fds[0].revents != 0;
         unseen -= usize::from(someone_waits);
         // Backwards, so that the last entry can take the place of a closed one.
@@ -47,40 +43,45 @@ fn serve(server: Server) -> io::Result<()> {
                 continue;
             }
             unseen -= 1;
-            match connections.on_ready(fd, readiness(revents), |_, _| Ok(())) {
-                Want::Close => drop(fds.swap_remove(at)),
-                want => fds[at].events = events(want),
+            let Some(connection) = connections.get(fd) else {
+                continue;
+            };
+            let ready = Ready::from_poll(revents);
+            if ready.write {
+                connection.send_waiting();
+            }
+            if ready.read
+                && let Some(request) = connection.recv(&mut buffer)
+            {
+                let reply = handler.answer(&mut connection.session, request);
+                connection.send(reply);
+            }
+            match connections.changed(fd) {
+                Some(Want::Close) => {
+                    connections.close(fd);
+                    fds.swap_remove(at);
+                }
+                Some(want) => fds[at].events = want.poll_events(),
+                None => {}
             }
         }
         if someone_waits {
-            while let Some(guest) = door.try_accept()? {
-                let fd = guest.stream.as_raw_fd();
-                connections.insert(guest, |_| Ok(()));
-                fds.push(pollfd {
-                    fd,
-                    events: events(Want::Read),
-                    revents: 0,
-                });
+            while let Some(accepted) = listener.accept4_nonblock()? {
+                fds.push(watch(accepted.as_raw_fd()));
+                connections.insert(accepted);
             }
         }
-        let expired = connections.expire();
+        let expired = connections.close_expired();
         if !expired.is_empty() {
             fds.retain(|entry| !expired.contains(&entry.fd));
         }
     }
 }
 
-fn events(want: Want) -> i16 {
-    let read = if want.reads() { POLLIN } else { 0 };
-    let write = if want.writes() { POLLOUT } else { 0 };
-    read | write
-}
-
-/// An error or a hang-up shows in the next call, so any such flag allows both.
-fn readiness(revents: i16) -> Ready {
-    let fault = revents & !(POLLIN | POLLOUT) != 0;
-    Ready {
-        read: fault || revents & POLLIN != 0,
-        write: fault || revents & POLLOUT != 0,
+fn watch(fd: RawFd) -> pollfd {
+    pollfd {
+        fd,
+        events: POLLIN,
+        revents: 0,
     }
 }

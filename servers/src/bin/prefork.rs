@@ -16,60 +16,61 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 
-use servers::accept::Door;
+use servers::accept::Listener;
+use servers::blocking::Connection;
+use servers::processes::fork_and_waitpid;
 use servers::program::{self, Server};
-use servers::service::Workbench;
-use servers::sys::{self, ProcessMutex};
-use servers::{blocking, crew};
+use servers::sys::descriptors::{recvmsg_descriptor, sendmsg_descriptor, socketpair};
+use servers::sys::memory::Buffer;
+use servers::sys::process::ProcessMutex;
 
 fn main() -> ExitCode {
     program::main("prefork", serve)
 }
 
 fn serve(server: Server) -> io::Result<()> {
+    let accept = server.word("accept");
     let mutex = ProcessMutex::new()?;
-    let (sending, receiving) = sys::message_pair()?;
-    let listener = server.listener()?;
-    let pass_descriptors = server.word("accept") == "pass-fd";
+    let (sending, receiving) = socketpair()?;
+    let listener = server.socket(0)?.bind()?.listen()?;
     // The process that accepts for the others comes after them.
     let acceptor = server.workers();
-    let processes = if pass_descriptors {
-        acceptor + 1
-    } else {
-        acceptor
-    };
-    crew::run(processes, server.slot(), |worker| {
-        let mut door = server.door(&listener, worker)?;
-        let mut bench = Workbench::new(server.service);
-        match server.word("accept") {
-            "mutex" => loop {
-                let guest = mutex.holding(|| door.accept())??;
-                blocking::serve(guest, &mut bench);
-            },
-            "pass-fd" if worker == acceptor => pass_on(door, sending),
-            "pass-fd" => loop {
-                let stream = sys::receive_descriptor(&receiving)?.into();
-                let guest = door.adopt(stream, server.ledger.slot(acceptor));
-                blocking::serve(guest, &mut bench);
-            },
-            _ => loop {
-                let guest = door.accept()?;
-                blocking::serve(guest, &mut bench);
-            },
+    let processes = acceptor + usize::from(accept == "pass-fd");
+    let number = fork_and_waitpid(processes, server.worker(0))?;
+
+    let mut listener = listener.counted_by(server.worker(number));
+    if accept == "pass-fd" && number == acceptor {
+        return pass_on(listener, sending);
+    }
+    let (mut buffer, mut handler) = (Buffer::new(), server.handler());
+    loop {
+        let accepted = match accept {
+            "mutex" => mutex.holding(|| listener.accept4())??,
+            "pass-fd" => {
+                let stream = recvmsg_descriptor(&receiving)?.into();
+                listener.adopt(stream, server.worker(acceptor))
+            }
+            _ => listener.accept4()?,
+        };
+        let mut connection = Connection::new(accepted);
+        while let Some(request) = connection.recv(&mut buffer) {
+            let reply = handler.answer(&mut connection.session, request);
+            connection.send(reply);
         }
-    })
+        connection.close();
+    }
 }
 
 /// All workers receive from one socket: the first that is free gets the next
 /// connection. When none is, the socket fills up and this process waits.
-fn pass_on(mut door: Door, sending: OwnedFd) -> io::Result<()> {
+fn pass_on(mut listener: Listener, sending: OwnedFd) -> io::Result<()> {
     loop {
-        let guest = door.accept()?;
-        match sys::send_descriptor(&sending, &guest.stream) {
-            Ok(()) => guest.leave_to_child(),
-            Err(_) => {
-                drop(guest);
-                door.start_failed();
+        let accepted = listener.accept4()?;
+        match sendmsg_descriptor(&sending, &accepted) {
+            Ok(()) => accepted.close_copy(),
+            Err(error) => {
+                drop(accepted);
+                listener.start_failed(&error);
             }
         }
     }

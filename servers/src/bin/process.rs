@@ -13,10 +13,10 @@
 use std::io;
 use std::process::ExitCode;
 
-use servers::blocking;
+use servers::blocking::Connection;
 use servers::program::{self, Server};
-use servers::service::Workbench;
-use servers::sys::{Fork, Parent};
+use servers::sys::memory::Buffer;
+use servers::sys::process::{Fork, Parent};
 
 fn main() -> ExitCode {
     program::main("process", serve)
@@ -24,21 +24,28 @@ fn main() -> ExitCode {
 
 fn serve(server: Server) -> io::Result<()> {
     let parent = Parent::new()?;
-    parent.reap_children()?;
-    let mut door = server.listen()?;
+    // Or ended children would stay as zombies.
+    parent.waitpid_on_sigchld()?;
+    let mut listener = server.socket(0)?.bind()?.listen()?;
     loop {
-        let guest = door.accept()?;
+        let accepted = listener.accept4()?;
         match parent.fork() {
             Ok(Fork::Child) => {
-                // The parent's copy of the listener would outlive the parent here.
-                drop(door);
-                blocking::serve(guest, &mut Workbench::new(server.service));
+                // close(2): the child's copy would outlive the parent's.
+                drop(listener);
+                let (mut buffer, mut handler) = (Buffer::new(), server.handler());
+                let mut connection = Connection::new(accepted);
+                while let Some(request) = connection.recv(&mut buffer) {
+                    let reply = handler.answer(&mut connection.session, request);
+                    connection.send(reply);
+                }
+                connection.close();
                 return Ok(());
             }
             // Only when both copies of a connection are closed does the client
             // see its end.
-            Ok(Fork::Parent(_)) => guest.leave_to_child(),
-            Err(_) => door.start_failed(),
+            Ok(Fork::Parent(_)) => accepted.close_copy(),
+            Err(error) => listener.start_failed(&error),
         }
     }
 }

@@ -13,85 +13,82 @@
 //! worker's clients.
 
 use std::io;
-use std::net::TcpStream;
 use std::os::fd::{AsRawFd, RawFd};
 use std::process::ExitCode;
 
-use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
-use servers::accept::Door;
-use servers::crew;
-use servers::ledger::Slot;
-use servers::nonblocking::{Connections, Ready, Want, woken};
+use nix::libc::SOCK_NONBLOCK;
+use nix::sys::epoll::{EpollEvent, EpollFlags};
+use servers::nonblocking::Connections;
+use servers::processes::fork_and_waitpid;
 use servers::program::{self, Server};
+use servers::readiness::{Epoll, Ready, Want};
+use servers::sys::memory::Buffer;
 
 const EVENTS_PER_TURN: usize = 256;
-
-/// What marks the listener's events; descriptors are smaller.
-const LISTENER: u64 = u64::MAX;
 
 fn main() -> ExitCode {
     program::main("reuseport", serve)
 }
 
 fn serve(server: Server) -> io::Result<()> {
-    let (listeners, how) = match server.word("listen-mode") {
-        "shared" => (vec![server.listener()?], EpollFlags::EPOLLIN),
+    let socket = server.socket(SOCK_NONBLOCK)?;
+    let (mut listeners, how) = match server.word("listen-mode") {
+        "shared" => (vec![socket.bind()?.listen()?], EpollFlags::EPOLLIN),
         "exclusive" => (
-            vec![server.listener()?],
+            vec![socket.bind()?.listen()?],
             EpollFlags::EPOLLIN | EpollFlags::EPOLLEXCLUSIVE,
         ),
-        _ => (server.listener_each()?, EpollFlags::EPOLLIN),
+        _ => (
+            socket.bind_together(server.workers())?.listen()?,
+            EpollFlags::EPOLLIN,
+        ),
     };
-    for listener in &listeners {
-        listener.set_nonblocking(true)?;
-    }
-    crew::run(server.workers(), server.slot(), |worker| {
-        let door = server.door(&listeners[worker % listeners.len()], worker)?;
-        react(
-            door,
-            how,
-            server.ledger.slot(worker),
-            Connections::new(server.service),
-        )
-    })
-}
+    let number = fork_and_waitpid(server.workers(), server.worker(0))?;
 
-/// The loop of `epoll`. Its epoll is made after the fork: one made before would
-/// be shared by all.
-fn react(
-    mut door: Door,
-    how: EpollFlags,
-    slot: Slot,
-    mut connections: Connections,
-) -> io::Result<()> {
-    let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+    // From here on it is `epoll`. Its epoll is made after the fork: one made
+    // before would be shared by all.
+    let mine = number % listeners.len();
+    let mut listener = listeners
+        .swap_remove(mine)
+        .counted_by(server.worker(number));
+    let (mut buffer, mut handler) = (Buffer::new(), server.handler());
+    let mut connections = Connections::new();
+    let epoll = Epoll::epoll_create1(server.worker(number))?;
     let mut events = [EpollEvent::empty(); EVENTS_PER_TURN];
     loop {
-        match door.watch() {
-            Some(true) => epoll.add(&door, EpollEvent::new(how, LISTENER))?,
-            Some(false) => epoll.delete(&door)?,
+        match listener.watch() {
+            Some(true) => epoll.epoll_ctl_add(&listener, how)?,
+            Some(false) => epoll.epoll_ctl_del(&listener)?,
             None => {}
         }
-        let count = woken(epoll.wait(&mut events, connections.timeout(&door)))?;
-        slot.wakeups(1);
-        for event in &events[..count] {
-            if event.data() == LISTENER {
-                while let Some(guest) = door.try_accept()? {
-                    connections.insert(guest, |socket| {
-                        epoll.add(socket, interest(socket, Want::Read))
-                    });
+        for event in epoll.epoll_wait(&mut events, connections.timeout(&listener))? {
+            let (fd, ready) = (event.data() as RawFd, Ready::from(event.events()));
+            if fd == listener.as_raw_fd() {
+                while let Some(accepted) = listener.accept4_nonblock()? {
+                    if epoll.epoll_ctl_add(&accepted, Want::Read.into()).is_ok() {
+                        connections.insert(accepted);
+                    }
                 }
-            } else {
-                let ready = Ready::from(event.events());
-                connections.on_ready(event.data() as RawFd, ready, |socket, want| {
-                    epoll.modify(socket, &mut interest(socket, want))
-                });
+                continue;
+            }
+            let Some(connection) = connections.get(fd) else {
+                continue;
+            };
+            if ready.write {
+                connection.send_waiting();
+            }
+            if ready.read
+                && let Some(request) = connection.recv(&mut buffer)
+            {
+                let reply = handler.answer(&mut connection.session, request);
+                connection.send(reply);
+            }
+            match connections.changed(fd) {
+                Some(Want::Close) => connections.close(fd),
+                Some(want) => connections.keep_if(fd, |c| epoll.epoll_ctl_mod(c, want.into())),
+                None => {}
             }
         }
-        connections.expire();
+        connections.close_expired();
     }
-}
-
-fn interest(socket: &TcpStream, want: Want) -> EpollEvent {
-    EpollEvent::new(want.into(), socket.as_raw_fd() as u64)
 }

@@ -16,12 +16,13 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use servers::accept::Guest;
-use servers::blocking;
-use servers::ledger::Slot;
+use servers::accept::Accepted;
+use servers::blocking::Connection;
 use servers::program::{self, Server};
-use servers::service::Workbench;
+use servers::service::Handler;
 use servers::shared::lock;
+use servers::sys::memory::Buffer;
+use servers::trace::Worker;
 
 const STACK_SIZE: usize = 2 << 20;
 
@@ -33,34 +34,39 @@ fn main() -> ExitCode {
 }
 
 fn serve(server: Server) -> io::Result<()> {
-    let mut door = server.listen()?;
+    let mut listener = server.socket(0)?.bind()?.listen()?;
     let (queue, waiting) = sync_channel(QUEUE);
     let waiting = Arc::new(Mutex::new(waiting));
-    for worker in 0..server.workers() {
-        let (waiting, slot) = (Arc::clone(&waiting), server.ledger.slot(worker));
-        let bench = Workbench::new(server.service);
+    for number in 0..server.workers() {
+        let (waiting, worker) = (Arc::clone(&waiting), server.worker(number));
+        let handler = server.handler();
         let started = thread::Builder::new()
             .stack_size(server.size("stack-size").unwrap_or(STACK_SIZE))
-            .spawn(move || work(&waiting, slot, bench));
-        if let (Err(error), 0) = (started, worker) {
+            .spawn(move || work(&waiting, worker, handler));
+        if let (Err(error), 0) = (started, number) {
             return Err(error);
         }
     }
     loop {
-        let guest = door.accept()?;
-        if queue.send(guest).is_err() {
+        let accepted = listener.accept4()?;
+        if queue.send(accepted).is_err() {
             return Err(io::Error::other("every worker has ended"));
         }
     }
 }
 
-/// One worker waits at the queue, the others for the lock: each connection wakes
-/// one of them.
-fn work(waiting: &Mutex<Receiver<Guest>>, slot: Slot, mut bench: Workbench) {
+/// One worker waits at the queue (futex(2)), the others for the lock: each
+/// connection wakes one of them.
+fn work(waiting: &Mutex<Receiver<Accepted>>, worker: Worker, mut handler: Handler) {
+    let mut buffer = Buffer::new();
     loop {
         let next = lock(waiting).recv();
-        let Ok(mut guest) = next else { return };
-        guest.hand_over(slot);
-        blocking::serve(guest, &mut bench);
+        let Ok(accepted) = next else { return };
+        let mut connection = Connection::new(accepted.counted_by(worker));
+        while let Some(request) = connection.recv(&mut buffer) {
+            let reply = handler.answer(&mut connection.session, request);
+            connection.send(reply);
+        }
+        connection.close();
     }
 }

@@ -12,9 +12,11 @@ use std::io;
 use std::process::ExitCode;
 use std::thread;
 
-use servers::blocking;
+use servers::accept::Accepted;
+use servers::blocking::Connection;
 use servers::program::{self, Server};
-use servers::service::Workbench;
+use servers::service::Handler;
+use servers::sys::memory::Buffer;
 
 const STACK_SIZE: usize = 2 << 20;
 
@@ -24,16 +26,26 @@ fn main() -> ExitCode {
 
 fn serve(server: Server) -> io::Result<()> {
     let stack_size = server.size("stack-size").unwrap_or(STACK_SIZE);
-    let service = server.service;
-    let mut door = server.listen()?;
+    let mut listener = server.socket(0)?.bind()?.listen()?;
     loop {
-        let guest = door.accept()?;
+        let accepted = listener.accept4()?;
+        let handler = server.handler();
+        // clone(2). Nobody waits for the thread: dropping its handle detaches it.
         let started = thread::Builder::new()
             .stack_size(stack_size)
-            .spawn(move || blocking::serve(guest, &mut Workbench::new(service)));
-        // Nobody waits for the thread: dropping its handle detaches it.
-        if started.is_err() {
-            door.start_failed();
+            .spawn(move || converse(accepted, handler));
+        if let Err(error) = started {
+            listener.start_failed(&error);
         }
     }
+}
+
+/// What one thread does, from the first byte to the last.
+fn converse(accepted: Accepted, mut handler: Handler) {
+    let (mut buffer, mut connection) = (Buffer::new(), Connection::new(accepted));
+    while let Some(request) = connection.recv(&mut buffer) {
+        let reply = handler.answer(&mut connection.session, request);
+        connection.send(reply);
+    }
+    connection.close();
 }

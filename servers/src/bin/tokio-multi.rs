@@ -12,8 +12,11 @@
 use std::io;
 use std::process::ExitCode;
 
+use nix::libc::SOCK_NONBLOCK;
+use servers::accept::Accepted;
 use servers::program::{self, Server};
-use servers::{sys, tasks};
+use servers::service::Service;
+use servers::tasks::{self, Connection, accept4};
 use tokio::runtime::Builder;
 
 fn main() -> ExitCode {
@@ -21,17 +24,29 @@ fn main() -> ExitCode {
 }
 
 fn serve(server: Server) -> io::Result<()> {
-    let door = server.listen_nonblocking()?;
+    let listener = server.socket(SOCK_NONBLOCK)?.bind()?.listen()?;
     let service = Box::leak(Box::new(server.service));
     let runtime = Builder::new_multi_thread()
         .worker_threads(server.workers())
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let mut door = sys::register(door)?;
+        let mut listener = tasks::register(listener)?;
         loop {
-            let guest = tasks::accept(&mut door).await?;
-            tokio::spawn(tasks::serve(guest, service));
+            let accepted = accept4(&mut listener).await?;
+            tokio::spawn(converse(accepted, service));
         }
     })
+}
+
+/// One task, from the first byte to the last.
+async fn converse(accepted: Accepted, service: &'static Service) {
+    let Some(mut connection) = Connection::register(accepted) else {
+        return;
+    };
+    while let Some(mut request) = connection.recv(service).await {
+        let reply = connection.answer(&mut request).await;
+        connection.send(reply).await;
+    }
+    connection.close().await;
 }

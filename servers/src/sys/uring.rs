@@ -31,15 +31,15 @@ const ENTRIES: u32 = 1024;
 pub enum Op {
     /// [`Ring::accept`].
     Accept,
-    /// [`Ring::receive`].
-    Receive,
+    /// [`Ring::recv`].
+    Recv,
     /// [`Ring::send`].
     Send,
     /// Anything whose outcome is of no interest.
     Other,
 }
 
-const OPS: [Op; 4] = [Op::Accept, Op::Receive, Op::Send, Op::Other];
+const OPS: [Op; 4] = [Op::Accept, Op::Recv, Op::Send, Op::Other];
 
 /// One result of an operation.
 #[derive(Debug)]
@@ -97,7 +97,7 @@ impl Ring {
     /// # Errors
     /// Kind `Unsupported`, with the reason, if the kernel has no io_uring, keeps
     /// it from this process, or lacks an operation.
-    pub fn new(multishot: bool) -> io::Result<&'static mut Ring> {
+    pub fn io_uring_setup(multishot: bool) -> io::Result<&'static mut Ring> {
         let ring = set_up().map_err(unavailable)?;
         check_operations(&ring)?;
         let size = BUFFER_SIZE * usize::from(BUFFERS);
@@ -142,7 +142,7 @@ impl Ring {
     ///
     /// # Errors
     /// What io_uring_enter(2) says.
-    pub fn receive(&mut self, fd: RawFd) -> io::Result<()> {
+    pub fn recv(&mut self, fd: RawFd) -> io::Result<()> {
         let entry = match self.multishot {
             true => opcode::RecvMulti::new(Fd(fd), GROUP).build(),
             false => opcode::Recv::new(Fd(fd), std::ptr::null_mut(), BUFFER_SIZE as u32)
@@ -150,16 +150,16 @@ impl Ring {
                 .build()
                 .flags(squeue::Flags::BUFFER_SELECT),
         };
-        self.push(entry, Op::Receive, fd)
+        self.push(entry, Op::Recv, fd)
     }
 
     /// Ends the receive that is armed on a descriptor.
     ///
     /// # Errors
     /// What io_uring_enter(2) says.
-    pub fn cancel_receive(&mut self, fd: RawFd) -> io::Result<()> {
+    pub fn cancel_recv(&mut self, fd: RawFd) -> io::Result<()> {
         self.push(
-            opcode::AsyncCancel::new(token(Op::Receive, fd)).build(),
+            opcode::AsyncCancel::new(token(Op::Recv, fd)).build(),
             Op::Other,
             fd,
         )
@@ -231,6 +231,16 @@ impl Ring {
         Ok(())
     }
 
+    /// Gives back the buffer of a result that nobody waits for any more.
+    ///
+    /// # Errors
+    /// What io_uring_enter(2) says.
+    pub fn give_back_unused(&mut self, completion: Completion) -> io::Result<()> {
+        completion
+            .buffer
+            .map_or(Ok(()), |buffer| self.give_back(buffer))
+    }
+
     /// Stops using operations that stay armed: this kernel does not have them
     /// for receives. Says whether they were in use.
     pub fn give_up_multishot(&mut self) -> bool {
@@ -242,7 +252,7 @@ impl Ring {
     ///
     /// # Errors
     /// What io_uring_enter(2) says, interruptions aside.
-    pub fn wait(
+    pub fn io_uring_enter(
         &mut self,
         timeout: Option<Duration>,
         completions: &mut Vec<Completion>,

@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
+use servers::ledger::Shortage;
 use socket2::{Domain, Socket, Type};
 
 use crate::concurrent;
@@ -352,6 +353,7 @@ fn a_limit_on_processes_and_threads() {
         let mut clients: Vec<TcpStream> = (0..200).map(|_| server.connect()).collect();
         if ["process", "thread"].contains(&model) {
             server.wait_for("some are shed", |tally| tally.shed > 2);
+            assert_eq!(server.tally().main_shortage(), Some(Shortage::Eagain));
         }
         server.assert_calm();
         assert!(

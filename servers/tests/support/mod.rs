@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::path::PathBuf;
-use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -48,6 +48,7 @@ pub struct Spawn {
     model: String,
     args: Vec<String>,
     nofile: u64,
+    soft_nofile: Option<u64>,
     under: Vec<String>,
 }
 
@@ -59,6 +60,7 @@ pub fn spawn(arm: &str) -> Spawn {
         model: model.to_owned(),
         args,
         nofile: 8192,
+        soft_nofile: None,
         under: Vec::new(),
     }
 }
@@ -73,6 +75,12 @@ impl Spawn {
     /// The server's limit on descriptors.
     pub fn nofile(mut self, limit: u64) -> Spawn {
         self.nofile = limit;
+        self
+    }
+
+    /// The soft limit it starts with, where that is not the hard one.
+    pub fn soft_nofile(mut self, limit: u64) -> Spawn {
+        self.soft_nofile = Some(limit);
         self
     }
 
@@ -95,7 +103,8 @@ impl Spawn {
     pub fn try_start(self) -> Result<Server, String> {
         let dir = tempfile::tempdir().unwrap();
         let ledger = dir.path().join("ledger");
-        let limit = format!("--nofile={0}:{0}", self.nofile);
+        let soft = self.soft_nofile.unwrap_or(self.nofile);
+        let limit = format!("--nofile={soft}:{}", self.nofile);
         let mut words = self.under;
         words.extend(["setpriv", "--pdeathsig", "KILL", "prlimit", &limit].map(str::to_owned));
         let mut child = Command::new(&words[0])
@@ -214,8 +223,14 @@ impl Server {
 
     /// Closes its standard input, after writing to it.
     pub fn type_in(&mut self, text: &str) {
+        drop(self.type_on(text));
+    }
+
+    /// Writes to its standard input, which stays open until this is dropped.
+    pub fn type_on(&mut self, text: &str) -> ChildStdin {
         let mut stdin = self.child.stdin.take().unwrap();
         stdin.write_all(text.as_bytes()).unwrap();
+        stdin
     }
 
     /// Ends the server, and waits for the program it runs under.

@@ -1,4 +1,4 @@
-//! A fixed crew of worker processes, forked beforehand and kept up.
+//! Worker processes, forked beforehand and kept up.
 
 use std::collections::HashMap;
 use std::io::{self, Write};
@@ -7,39 +7,36 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use crate::accept::Backoff;
-use crate::ledger::Slot;
-use crate::sys::{Fork, Parent};
+use crate::ledger::Shortage;
+use crate::sys::process::{Fork, Parent};
+use crate::trace::Worker;
 
-/// Forks `workers` processes, each of which runs `work` with its number, and
-/// looks after them: one that is killed is replaced. Returns in a worker, with
-/// what its work returns, and in the parent when the crew cannot go on.
+/// fork(2), for each of so many workers. Returns in each of them, with its
+/// number. The parent stays in here, in waitpid(2): a worker that is killed is
+/// replaced; one that gives up ends the server.
 ///
 /// When processes are short, it runs with those it could get, counts the failure
-/// in `slot`, and tries again after a pause.
+/// as `worker`'s, and tries again after a pause.
 ///
 /// # Errors
-/// A worker's own error; in the parent, a sentence on which worker gave up.
-pub fn run(
-    workers: usize,
-    slot: Slot,
-    work: impl FnOnce(usize) -> io::Result<()>,
-) -> io::Result<()> {
+/// In the parent alone: a sentence on which worker gave up, or what waitpid says.
+pub fn fork_and_waitpid(workers: usize, worker: Worker) -> io::Result<usize> {
     let parent = Parent::new()?;
     let mut running: HashMap<Pid, usize> = HashMap::new();
     let mut missing: Vec<usize> = (0..workers).rev().collect();
     let mut backoff = Backoff::default();
     let mut complained = false;
     loop {
-        while let Some(&worker) = missing.last() {
+        while let Some(&number) = missing.last() {
             match parent.fork() {
-                Ok(Fork::Child) => return work(worker),
+                Ok(Fork::Child) => return Ok(number),
                 Ok(Fork::Parent(pid)) => {
-                    running.insert(pid, worker);
+                    running.insert(pid, number);
                     missing.pop();
                     backoff.succeed();
                 }
                 Err(error) => {
-                    slot.accept_errors(1);
+                    worker.slot.accept_failed(Shortage::of(&error));
                     if !std::mem::replace(&mut complained, true) {
                         let count = running.len();
                         say(&format!("only {count} of {workers} workers run: {error}"));
@@ -53,11 +50,11 @@ pub fn run(
         let how = (!missing.is_empty()).then_some(WaitPidFlag::WNOHANG);
         match waitpid(None, how) {
             Ok(WaitStatus::Signaled(pid, signal, _)) => {
-                if let Some(worker) = running.remove(&pid) {
+                if let Some(number) = running.remove(&pid) {
                     say(&format!(
-                        "worker {worker} (process {pid}) was killed by {signal}: starting another"
+                        "worker {number} (process {pid}) was killed by {signal}: starting another"
                     ));
-                    missing.push(worker);
+                    missing.push(number);
                 }
             }
             Ok(WaitStatus::Exited(pid, code)) if running.contains_key(&pid) => {
