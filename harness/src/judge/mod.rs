@@ -300,17 +300,14 @@ fn limits(trial: &TrialPlan, evidence: &Evidence, outcome: &Outcome) -> (Status,
     let missing = c.requested.saturating_sub(c.served_at_barrier);
     let local = total(&c.local_failures);
     let tally = evidence.ledger.unwrap_or_default();
-    if tally.shed > 0 {
+    // The errno that the server was told, if it was told one; else its model's wall.
+    let shortage = tally.main_shortage();
+    let cause = shortage.map(|shortage| format!("{} ({shortage})", shortage.limit()));
+    if tally.shed > 0 || (cause.is_some() && missing > local) {
         let model = trial.arm.subject.model();
         let wall = model.map_or("a limit", |model| model.wall.name);
+        let wall = cause.unwrap_or_else(|| wall.to_owned());
         let text = format!("{wall} at {} of {}", c.served_at_barrier, c.requested);
-        return (Status::Limited, Some(text));
-    }
-    if tally.accept_errors > 0 && missing > local {
-        let text = format!(
-            "RLIMIT_NOFILE of the server at {} of {}",
-            c.served_at_barrier, c.requested
-        );
         return (Status::Limited, Some(text));
     }
     if missing > local {
@@ -497,7 +494,7 @@ mod tests {
     use clap::Parser;
     use loadgen::load::Load;
     use loadgen::outcome::{Failure, Fairness, Generator, Latencies, WholeRun};
-    use servers::ledger::Tally;
+    use servers::ledger::{Shortage, Tally};
 
     fn plan(words: &str) -> Plan {
         let words = format!("tenk --server-cpus 0 --client-cpus 0 {words}");
@@ -700,6 +697,32 @@ mod tests {
         assert_eq!(row.status, Status::Limited);
         assert_eq!(row.reasons.0[0].text, "FD_SETSIZE at 60 of 100");
         assert_eq!((row.errors, row.response_p50_ns), (Some(40), None));
+    }
+
+    #[test]
+    fn a_shortage_is_called_by_the_errno_that_the_server_was_told() {
+        let limited_by = |shortage: Shortage, shed: u64| {
+            let row = judged("--model process", |e| {
+                outcome(e).connections.served_at_barrier = 60;
+                let tally = e.ledger.as_mut().unwrap();
+                tally.shed = shed;
+                tally.accept_errors = 3;
+                tally.by_shortage[shortage as usize] = 3;
+            });
+            assert_eq!(row.status, Status::Limited);
+            row.reasons.0[0].text.clone()
+        };
+        let text = limited_by(Shortage::Emfile, 0);
+        assert_eq!(text, "RLIMIT_NOFILE of the server (EMFILE) at 60 of 100");
+        for (shortage, shed) in [
+            (Shortage::Enfile, 0),
+            (Shortage::Enomem, 3),
+            (Shortage::Eagain, 3),
+        ] {
+            let text = limited_by(shortage, shed);
+            assert!(text.contains(&shortage.to_string()), "{text}");
+            assert!(!text.contains("RLIMIT_NOFILE"), "{text}");
+        }
     }
 
     #[test]
