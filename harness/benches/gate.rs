@@ -315,7 +315,7 @@ fn draw(
             break;
         }
     }
-    let answers = answers(&questions);
+    let answers = answers(&questions, false);
     Gate {
         regressed: answers
             .iter()

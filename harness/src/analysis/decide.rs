@@ -18,8 +18,11 @@ const BETWEEN_LOOKS: usize = 4;
 /// How narrow the interval must be to stop: half its width, as a share of the margin.
 const PRECISION: f64 = 0.6;
 
-/// The share of blocks that may have been disturbed; beyond it the machine was not fit to judge anything.
+/// The share of disturbed blocks beyond which they are told: they are in the interval, and widen it.
 const DISTURBED: f64 = 0.25;
+
+/// A gate is blind where it does not exclude a regression of so many margins: its silence says nothing.
+pub const BLIND: f64 = 3.0;
 
 /// What may be said of a gated figure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -67,7 +70,8 @@ pub struct Question {
     pub head: Vec<f64>,
     /// Blocks that gave none.
     pub lost: usize,
-    /// Of those, the ones that something else on the machine disturbed.
+    /// Of all blocks, the ones that something else on the machine disturbed. It met both trials alike, or as often one
+    /// as the other: their order is drawn.
     pub disturbed: usize,
 }
 
@@ -97,7 +101,7 @@ pub struct Answer {
     pub blocks: usize,
     /// Blocks that gave none.
     pub lost: usize,
-    /// Of those, disturbed ones.
+    /// Disturbed ones among all.
     pub disturbed: usize,
     /// The margin in force.
     pub margin: Option<f64>,
@@ -107,8 +111,9 @@ pub struct Answer {
     pub blocks_needed: Option<u64>,
 }
 
-/// Answers all questions; the gated ones are one family.
-pub fn answers(questions: &[Question]) -> Vec<Answer> {
+/// Answers all questions; the gated ones are one family. Where both sides ran the `same` program no figure can say
+/// anything of a change.
+pub fn answers(questions: &[Question], same: bool) -> Vec<Answer> {
     let tests: Vec<_> = questions
         .iter()
         .map(|question| signed_rank::test(&question.log_ratios))
@@ -126,7 +131,13 @@ pub fn answers(questions: &[Question]) -> Vec<Answer> {
         let p = question
             .margin
             .and_then(|_| worse.next().zip(better.next()));
-        answer(question, p, family)
+        let answer = answer(question, p, family);
+        let verdict = answer.verdict.map(|verdict| match verdict {
+            Verdict::Invalid => verdict,
+            _ if same => Verdict::Inconclusive,
+            _ => verdict,
+        });
+        Answer { verdict, ..answer }
     };
     questions.iter().map(one).collect()
 }
@@ -139,7 +150,7 @@ fn answer(question: &Question, p: Option<(f64, f64)>, family: usize) -> Answer {
     let verdict = question
         .margin
         .zip(p)
-        .map(|(margin, p)| verdict(question, estimate, margin, p));
+        .map(|(margin, p)| verdict(x, estimate, margin.ln_1p(), p));
     let blocks_needed = question.margin.and_then(|margin| {
         let sd = power::standard_deviation(x)?;
         power::blocks_needed(sd, margin.ln_1p(), ALPHA / family as f64)
@@ -167,40 +178,43 @@ fn median_of(values: &[f64]) -> Option<f64> {
     Figure::of(values.iter().copied()).map(|figure| figure.median)
 }
 
-fn verdict(
-    question: &Question,
-    estimate: Option<f64>,
-    margin: f64,
-    (worse, better): (f64, f64),
-) -> Verdict {
-    let margin = margin.ln_1p();
-    if is_too_disturbed(
-        question.disturbed,
-        question.log_ratios.len() + question.lost,
-    ) {
-        return Verdict::Inconclusive;
-    }
+/// `margin`: a log-ratio.
+fn verdict(x: &[f64], estimate: Option<f64>, margin: f64, (worse, better): (f64, f64)) -> Verdict {
     let Some(estimate) = estimate else {
         return Verdict::Invalid;
     };
+    // An interval wholly beyond the margin is a finding however many questions were asked beside it.
+    let interval = signed_rank::interval(x, ALPHA / 2.0);
+    let (low, high) = interval.map_or((f64::MIN, f64::MAX), |i| (i.low, i.high));
     match () {
-        () if worse <= ALPHA && estimate >= margin => Verdict::Regressed,
-        () if better <= ALPHA && estimate <= -margin => Verdict::Improved,
-        () if equivalence::is_shown(&question.log_ratios, margin) => Verdict::Equivalent,
+        () if (worse <= ALPHA && estimate >= margin) || low >= margin => Verdict::Regressed,
+        () if (better <= ALPHA && estimate <= -margin) || high <= -margin => Verdict::Improved,
+        () if equivalence::is_shown(x, margin) => Verdict::Equivalent,
         () => Verdict::Inconclusive,
     }
 }
 
 impl Answer {
-    /// Whether the machine was too busy with something else to judge anything.
-    pub fn is_too_disturbed(&self) -> bool {
-        is_too_disturbed(self.disturbed, self.blocks + self.lost)
+    /// Whether more than a quarter of the blocks were disturbed.
+    pub fn is_much_disturbed(&self) -> bool {
+        self.disturbed as f64 > DISTURBED * (self.blocks + self.lost) as f64
     }
-}
 
-/// Whether more than a quarter of the blocks were disturbed: then those that look sound are doubtful as well.
-fn is_too_disturbed(disturbed: usize, all: usize) -> bool {
-    disturbed as f64 > DISTURBED * all as f64
+    /// The worst change that the interval leaves possible.
+    pub fn worst(&self) -> Option<f64> {
+        self.interval.map(|interval| match self.more_is_better {
+            true => interval.low,
+            false => interval.high,
+        })
+    }
+
+    /// Whether nothing was shown and not even a regression of [`BLIND`] margins is excluded.
+    pub fn is_blind(&self) -> bool {
+        let limit = self.margin.unwrap_or_default() * BLIND;
+        let worse = |worst: f64| if self.more_is_better { -worst } else { worst };
+        let excluded = self.worst().is_some_and(|worst| worse(worst) < limit);
+        self.verdict == Some(Verdict::Inconclusive) && !excluded
+    }
 }
 
 /// A log-ratio, more being worse, as head ÷ base − 1.
@@ -248,7 +262,7 @@ pub(crate) mod tests {
     }
 
     fn verdict_of(log_ratios: &[f64]) -> Verdict {
-        answers(&[question(log_ratios.to_vec())])[0]
+        answers(&[question(log_ratios.to_vec())], false)[0]
             .verdict
             .unwrap()
     }
@@ -277,21 +291,51 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn too_few_blocks_and_too_many_disturbed_ones_decide_nothing() {
+    fn too_few_blocks_decide_nothing_and_disturbed_ones_count() {
         assert_eq!(verdict_of(&around(0.5, 0.01, 4)), Verdict::Inconclusive);
         let mut question = question(around(0.5, 0.01, 12));
-        (question.lost, question.disturbed) = (4, 4);
+        question.disturbed = 12;
+        let answer = &answers(&[question], false)[0];
+        assert_eq!(answer.verdict, Some(Verdict::Regressed));
+        assert!(answer.is_much_disturbed());
+    }
+
+    #[test]
+    fn an_interval_beyond_the_margin_is_a_regression_among_however_many_questions() {
+        // Six blocks all worse: p = 1/64, which Holm raises to 40/64 in a family of forty.
+        let family = vec![question(around(0.5, 0.1, 6)); 40];
+        let answer = &answers(&family, false)[0];
+        assert!(answer.p_worse.unwrap() > ALPHA);
+        assert_eq!(answer.verdict, Some(Verdict::Regressed));
+        let better = vec![question(around(-0.5, 0.1, 6)); 40];
+        assert_eq!(answers(&better, false)[0].verdict, Some(Verdict::Improved));
+    }
+
+    #[test]
+    fn one_program_on_both_sides_shows_nothing() {
+        for middle in [0.0, 0.5, -0.5] {
+            let answer = &answers(&[question(around(middle, 0.01, 12))], true)[0];
+            assert_eq!(answer.verdict, Some(Verdict::Inconclusive));
+        }
         assert_eq!(
-            answers(&[question.clone()])[0].verdict,
-            Some(Verdict::Regressed)
+            answers(&[question(Vec::new())], true)[0].verdict,
+            Some(Verdict::Invalid)
         );
-        (question.lost, question.disturbed) = (5, 5);
-        assert_eq!(answers(&[question])[0].verdict, Some(Verdict::Inconclusive));
-        let mut nothing_left = self::question(Vec::new());
-        (nothing_left.lost, nothing_left.disturbed) = (8, 8);
-        assert_eq!(
-            answers(&[nothing_left])[0].verdict,
-            Some(Verdict::Inconclusive)
+    }
+
+    #[test]
+    fn a_gate_is_blind_that_excludes_no_regression_of_three_margins() {
+        let is_blind = |x: &[f64]| answers(&[question(x.to_vec())], false)[0].is_blind();
+        assert!(is_blind(&around(0.0, 0.30, 12)) && is_blind(&around(0.0, 0.01, 4)));
+        assert!(!is_blind(&around(0.025, 0.04, 12)));
+        assert!(!is_blind(&around(0.5, 0.01, 12)), "it is a regression");
+        // A figure of which more is better gets worse downwards.
+        let mut falling = question(around(0.02, 0.06, 12));
+        falling.metric = &METRICS[1];
+        let answer = &answers(&[falling], false)[0];
+        assert!(
+            answer.worst().unwrap() < 0.0 && !answer.is_blind(),
+            "{answer:?}"
         );
     }
 
@@ -300,16 +344,16 @@ pub(crate) mod tests {
         // Five blocks all worse: p = 1/32, enough alone, not as one of two.
         let five = question(around(0.2, 0.01, 5));
         assert_eq!(
-            answers(std::slice::from_ref(&five))[0].p_worse,
+            answers(std::slice::from_ref(&five), false)[0].p_worse,
             Some(1.0 / 32.0)
         );
-        let both = answers(&[five.clone(), question(around(0.0, 0.01, 5))]);
+        let both = answers(&[five.clone(), question(around(0.0, 0.01, 5))], false);
         assert_eq!(both[0].p_worse, Some(2.0 / 32.0));
         let shown = Question {
             margin: None,
             ..five.clone()
         };
-        let both = answers(&[shown, five]);
+        let both = answers(&[shown, five], false);
         assert_eq!((both[0].verdict, both[0].p_worse), (None, None));
         assert_eq!(both[1].p_worse, Some(1.0 / 32.0));
     }
@@ -318,7 +362,7 @@ pub(crate) mod tests {
     fn changes_are_said_in_the_figures_own_direction() {
         let mut slower = question(around(0.1, 0.001, 8));
         slower.metric = &METRICS[1];
-        let answer = &answers(&[slower])[0];
+        let answer = &answers(&[slower], false)[0];
         assert!((answer.change.unwrap() - (-0.1f64).exp_m1()).abs() < 1e-12);
         let interval = answer.interval.unwrap();
         assert!(interval.low < answer.change.unwrap() && answer.change.unwrap() < interval.high);
@@ -351,7 +395,7 @@ pub(crate) mod tests {
                     break;
                 }
             }
-            answers(&[question])[0].verdict == Some(Verdict::Regressed)
+            answers(&[question], false)[0].verdict == Some(Verdict::Regressed)
         };
         (0..1000).filter(gate).count()
     }

@@ -1,9 +1,11 @@
 //! What every other module may use and that knows nothing of servers: failures, the terminal, text, units, the machine.
 
+pub mod child;
 pub mod column_unit;
 pub mod error;
 pub mod machine;
 pub mod progress;
+pub mod shell;
 pub(crate) mod sys;
 pub mod terminal;
 pub mod text;

@@ -80,9 +80,17 @@ pub struct GateFlags {
     /// Blocks per cell, at most
     #[arg(long, value_name = "COUNT", default_value = "100", value_parser = parse_count, help_heading = "Decision")]
     pub blocks: u64,
-    /// What else fails the gate: exit code 98 where nothing was shown either way
-    #[arg(long, value_enum, value_name = "WHAT", help_heading = "Decision")]
-    pub fail_on: Option<FailOn>,
+    /// What fails the gate. A regression: exit code 99. `blind`: also (98) where nothing was shown and not even a
+    /// regression of three margins is excluded, so that green always says something. `inconclusive`: also (98)
+    /// wherever nothing was shown. `never`: the verdict is only said. What cannot be judged is 1 in any case
+    #[arg(
+        long,
+        value_enum,
+        value_name = "WHAT",
+        default_value_t,
+        help_heading = "Decision"
+    )]
+    pub fail_on: FailOn,
     /// Load before the window of every trial, not reported
     #[arg(long, value_name = "TIME", default_value = "300ms", value_parser = parse_duration, help_heading = "Decision")]
     pub warmup: Duration,
@@ -102,9 +110,16 @@ pub struct GateFlags {
     pub output: OutputFlags,
 }
 
-/// What fails a gate besides a regression.
-#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+/// What fails a gate.
+#[derive(ValueEnum, Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FailOn {
-    /// A gated figure of which nothing was shown.
+    /// Nothing that was judged.
+    Never,
+    /// A regression.
+    Regression,
+    /// Also a figure of which not even a regression of three margins is excluded.
+    #[default]
+    Blind,
+    /// Also any figure of which nothing was shown.
     Inconclusive,
 }

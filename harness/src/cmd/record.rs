@@ -29,7 +29,7 @@ use loadgen::blob;
 use loadgen::files::{self, Interval};
 use loadgen::outcome::Outcome;
 use serde::Serialize;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 /// The files that grow with the trials, as they are written.
@@ -205,6 +205,14 @@ impl Record {
         let json = self.texts.unfinished_json(&run_dir, &self.environment)?;
         self.save(&json)?;
         Ok(&self.rows[index])
+    }
+
+    /// Remembers the digests of what a command ran.
+    pub fn add_programs(&mut self, side: &str, sha256: &BTreeMap<String, String>) {
+        let named = sha256
+            .iter()
+            .map(|(file, digest)| (format!("{side}/{file}"), digest.clone()));
+        self.environment.sha256.extend(named);
     }
 
     /// The response times of the window, as percentiles at once and in the interval log of all trials.

@@ -3,6 +3,7 @@
 use crate::base::error::Failure;
 use servers::models::{self, MODELS, Model};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 /// One thing that is compared.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,7 +29,12 @@ pub enum Subject {
         flags: Vec<String>,
     },
     /// Any server program, started for every trial.
-    Command(String),
+    Command {
+        /// What a shell is given.
+        line: String,
+        /// Where it runs, and what `{dir}` is.
+        folder: PathBuf,
+    },
     /// A server that is already running; it is neither started nor ended.
     Running {
         /// Where it listens.
@@ -51,7 +57,7 @@ impl Subject {
     pub fn kind(&self) -> &'static str {
         match self {
             Subject::Model { model, .. } => model.name,
-            Subject::Command(_) => "command",
+            Subject::Command { .. } => "command",
             Subject::Running { .. } => "target",
         }
     }

@@ -248,7 +248,10 @@ fn arms(flags: &RunFlags) -> Result<Vec<Arm>, Failure> {
     for command in &flags.server {
         arms.push(Arm {
             label: unused_label(&visible(program_name(command)), &arms),
-            subject: Subject::Command(command.clone()),
+            subject: Subject::Command {
+                line: command.clone(),
+                folder: std::env::current_dir().unwrap_or_default(),
+            },
             // Rows are read by people and their terminals.
             variant: Some(visible(command)),
         });

@@ -1,5 +1,6 @@
 //! Where a run was made and how to make it again, from the `environment` that it saved.
 
+use crate::base::shell;
 use crate::base::text::shown;
 use serde_json::Value;
 
@@ -11,14 +12,10 @@ pub fn command(environment: &Value) -> String {
 }
 
 fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        return word.to_string();
-    }
     if word.chars().any(char::is_control) {
         return format!("$'{}'", word.escape_default());
     }
-    format!("'{}'", word.replace('\'', r"'\''"))
+    shell::quoted(word)
 }
 
 /// The environment flattened: `trial_network.sysctls.net.core.somaxconn` and its value.

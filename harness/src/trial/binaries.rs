@@ -1,6 +1,7 @@
 //! The programs under measurement: built in release by the cargo that started the harness, or found beside the
 //! harness when it is installed, then copied into a private folder so that nothing can change them during a run.
 
+use crate::base::child::{clean_command, output};
 use crate::base::error::Failure;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -60,11 +61,18 @@ impl Binaries {
 
 /// Builds the programs of these names, or lists what is beside this one where it is installed.
 pub async fn locate(names: &[&str], quiet: bool) -> Result<BTreeMap<String, PathBuf>, Failure> {
-    match std::env::var_os("CARGO").or_else(cargo_for_a_debug_build) {
-        Some(cargo) => {
-            let packages = ["servers", "loadgen"];
-            build(Path::new(&cargo), Path::new(HERE), &packages, names, quiet).await
-        }
+    // An empty variable is one that is not set.
+    let cargo = std::env::var_os("CARGO").filter(|cargo| !cargo.is_empty());
+    let build = |cargo| Build {
+        cargo,
+        folder: Path::new(HERE),
+        packages: &["servers", "loadgen"],
+        names,
+        target: None,
+        quiet,
+    };
+    match cargo.or_else(cargo_for_a_debug_build) {
+        Some(cargo) => build(cargo).run().await,
         None => beside_this_program(),
     }
 }
@@ -86,48 +94,75 @@ pub fn missing(name: &str) -> Failure {
 /// The workspace this program was built from.
 const HERE: &str = env!("CARGO_MANIFEST_DIR");
 
-/// Builds programs of the workspace that a folder is in, in release, and reads their paths from cargo's own
-/// messages, never guessing where its target directory is.
-pub async fn build(
-    cargo: &Path,
-    folder: &Path,
-    packages: &[&str],
-    names: &[&str],
-    quiet: bool,
-) -> Result<BTreeMap<String, PathBuf>, Failure> {
-    let mut command = Command::new(cargo);
-    command
-        .current_dir(folder)
-        .args(["build", "--release"])
-        .arg("--message-format=json-render-diagnostics");
-    for package in packages {
-        command.args(["-p", package]);
+/// A release build of programs of the workspace that a folder is in.
+pub struct Build<'a> {
+    /// The cargo to start.
+    pub cargo: OsString,
+    /// Where.
+    pub folder: &'a Path,
+    /// The packages.
+    pub packages: &'a [&'a str],
+    /// The programs.
+    pub names: &'a [&'a str],
+    /// A target directory of its own, with nothing of the caller's toolchain, flags and targets; none: as a person who
+    /// types it would get it.
+    pub target: Option<&'a Path>,
+    /// Nothing on stderr but errors.
+    pub quiet: bool,
+}
+
+impl Build<'_> {
+    /// Builds, and reads the programs' paths from cargo's own messages, never guessing where its target directory is.
+    pub async fn run(&self) -> Result<BTreeMap<String, PathBuf>, Failure> {
+        let mut command = match self.target {
+            Some(_) => clean_command(&self.cargo),
+            None => Command::new(&self.cargo),
+        };
+        command
+            .current_dir(self.folder)
+            .args(["build", "--release"])
+            .arg("--message-format=json-render-diagnostics");
+        for package in self.packages {
+            command.args(["-p", package]);
+        }
+        for name in self.names {
+            command.args(["--bin", name]);
+        }
+        if let Some(target) = self.target {
+            command.arg("--target-dir").arg(target);
+        }
+        if self.quiet {
+            command.arg("--quiet");
+        }
+        // Its progress and its errors are the user's to see.
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        let output = output(&mut command)
+            .await
+            .map_err(|e| self.cannot_start(&e))?;
+        if !output.status.success() {
+            return Err(Failure::failed(format!(
+                "the release build of {} in {} failed; cargo's messages are above",
+                self.packages.join(" and "),
+                self.folder.display()
+            )));
+        }
+        Ok(executables(&String::from_utf8_lossy(&output.stdout)))
     }
-    for name in names {
-        command.args(["--bin", name]);
+
+    /// The kernel says the same of a program and of a folder that is not there.
+    fn cannot_start(&self, why: &io::Error) -> Failure {
+        let (cargo, folder) = (Path::new(&self.cargo), self.folder.display());
+        Failure::failed(match why.kind() {
+            io::ErrorKind::NotFound if !self.folder.is_dir() => {
+                format!("the sources to build are gone: there is no folder {folder}")
+            }
+            io::ErrorKind::NotFound => format!(
+                "cannot start {}: there is no such program (install Rust from https://rustup.rs, or unset CARGO)",
+                cargo.display()
+            ),
+            _ => format!("cannot start {}: {why}", cargo.display()),
+        })
     }
-    if quiet {
-        command.arg("--quiet");
-    }
-    // Not `output()`, which would take cargo's progress and its errors away from the user.
-    let child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(|e| Failure::failed(format!("cannot start {}: {e}", cargo.display())))?;
-    let output = child
-        .wait_with_output()
-        .await
-        .map_err(|e| Failure::failed(format!("cannot read what cargo says: {e}")))?;
-    if !output.status.success() {
-        return Err(Failure::failed(format!(
-            "the release build of {} in {} failed; cargo's messages are above",
-            packages.join(" and "),
-            folder.display()
-        )));
-    }
-    Ok(executables(&String::from_utf8_lossy(&output.stdout)))
 }
 
 fn executables(messages: &str) -> BTreeMap<String, PathBuf> {

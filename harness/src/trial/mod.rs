@@ -10,10 +10,12 @@ pub mod launch;
 pub mod phases;
 pub mod probe;
 pub mod procfs;
+pub mod ran;
 pub mod server;
 pub mod strangers;
 
 use crate::base::error::Failure;
+use crate::base::shell;
 use crate::model::arm::Subject;
 use crate::model::network::Network;
 use crate::plan::{Plan, TrialPlan};
@@ -26,6 +28,7 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 use phases::Phases;
 use procfs::{MachineCpu, MachineTime, NetCounters, NetFiles};
+use ran::Ran;
 use server::{Ready, Server, ServerSpec, StartError, Tail};
 use servers::ledger::{Profile, Reader, Tally};
 use std::collections::HashMap;
@@ -76,6 +79,8 @@ pub struct Evidence {
     pub queued: u64,
     /// How the memory was measured.
     pub memory_method: &'static str,
+    /// The programs of a command, as the kernel names them.
+    pub ran: Vec<Ran>,
 }
 
 /// What was read at the edges of the window.
@@ -158,7 +163,9 @@ pub async fn run(
             let args = model_args(context, trial, flags, &ledger_file);
             Server::start(&model_spec(context, trial, program, args)).await
         }
-        Subject::Command(command) => Server::start(&command_spec(context, trial, command)?).await,
+        Subject::Command { line, folder } => {
+            Server::start(&command_spec(context, trial, line, folder)?).await
+        }
         Subject::Running { addr, pid } => Ok(Server::running(*addr, *pid)),
     };
     let mut server = match started {
@@ -188,6 +195,7 @@ fn model_spec(context: &Context, trial: &TrialPlan, name: &str, args: Vec<String
     ServerSpec {
         program: context.binaries.path(name),
         args,
+        folder: None,
         ready: Ready::Line,
         network: context.plan.network.clone(),
         cpus: context.plan.server_cpus.clone(),
@@ -229,19 +237,19 @@ fn model_args(context: &Context, trial: &TrialPlan, own: &[String], ledger: &Pat
 fn command_spec(
     context: &Context,
     trial: &TrialPlan,
-    command: &str,
+    line: &str,
+    folder: &Path,
 ) -> Result<ServerSpec, Failure> {
     let free = || std::net::TcpListener::bind("127.0.0.1:0")?.local_addr();
     let addr = free().map_err(|e| Failure::failed(format!("no port is free: {e}")))?;
-    let folder = std::env::current_dir().unwrap_or_default();
-    let command = command
+    let command = shell::with_folder(line)
         .replace("{addr}", &addr.to_string())
         .replace("{host}", &addr.ip().to_string())
-        .replace("{port}", &addr.port().to_string())
-        .replace("{dir}", &folder.display().to_string());
+        .replace("{port}", &addr.port().to_string());
     Ok(ServerSpec {
         program: "/bin/sh".into(),
         args: vec!["-c".into(), command],
+        folder: Some(folder.into()),
         ready: Ready::Answers(addr),
         network: context.plan.command_network.clone(),
         cpus: context.plan.server_cpus.clone(),
@@ -277,6 +285,9 @@ async fn measure(
         evidence.wrong_answer = why.answered;
         evidence.generator_error = Some(format!("the first exchange failed: {}", why.words));
         return Ok(evidence);
+    }
+    if let Subject::Command { .. } = trial.arm.subject {
+        evidence.ran = ran::of(&server.pids(), server.addr.port());
     }
     // A server of unknown process listens in our own network.
     let pid = if server.pid == 0 {
@@ -347,7 +358,7 @@ async fn first_exchange(
     let deadline = Instant::now() + PROBE_LIMIT;
     loop {
         let answer = probe(context, trial, server).await;
-        let is_command = matches!(trial.arm.subject, Subject::Command(_));
+        let is_command = matches!(trial.arm.subject, Subject::Command { .. });
         if answer.is_ok() || !is_command || server.ended().is_some() || Instant::now() > deadline {
             return answer;
         }

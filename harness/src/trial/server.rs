@@ -3,6 +3,7 @@
 use super::cgroup::{CpuTime, Group};
 use super::launch::{Action, Launch, Launched};
 use super::procfs;
+use crate::base::shell::FOLDER;
 use crate::model::network::Network;
 use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -44,6 +45,8 @@ pub struct ServerSpec {
     pub program: PathBuf,
     /// Its arguments.
     pub args: Vec<String>,
+    /// The folder it runs in, if not this program's; its command finds it in [`FOLDER`].
+    pub folder: Option<PathBuf>,
     /// How it says that it is ready.
     pub ready: Ready,
     /// The network to make for it.
@@ -93,7 +96,12 @@ impl Server {
             },
         };
         let mut child = command(&launch)
-            .and_then(|mut c| c.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn())
+            .and_then(|mut c| {
+                if let Some(folder) = &spec.folder {
+                    c.current_dir(folder).env(FOLDER, folder);
+                }
+                c.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()
+            })
             .map_err(|e| StartError::Ended(e.to_string()))?;
         let words = Tail::default();
         words.follow(child.stderr.take());

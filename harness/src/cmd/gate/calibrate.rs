@@ -1,7 +1,8 @@
 //! `tenk calibrate`: a gate of one server against itself, kept as this machine's noise floor.
 
+use super::blocks::{Blocks, Until};
 use super::side::{BASE, HEAD, Side};
-use super::{Until, blocks, pairs, plan, prepare};
+use super::{pairs, plan, prepare};
 use crate::analysis::noise::NoiseFloor;
 use crate::base::error::Failure;
 use crate::base::machine::available_cpus;
@@ -30,16 +31,17 @@ pub async fn calibrate(flags: &CalibrateFlags) -> Result<u8, Failure> {
         )));
     }
     let gate = as_gate(flags)?;
-    let sides = [BASE, HEAD].map(|name| Side::of_command(name, &flags.model));
+    let mut sides = [BASE, HEAD].map(|name| Side::of_command(name, &flags.model));
     let cpus = available_cpus();
     let mut plan = plan(&gate, &sides)?;
     plan.disturbed = Limits::NONE;
     let mut signals = Signals::listen()?;
-    let preparing = prepare(&gate, &mut plan, &sides);
-    let (folder, binaries) = match begin(&flags.results, &mut signals, preparing).await {
+    let preparing = prepare(&gate, &mut plan, &mut sides);
+    let (folder, prepared) = match begin(&flags.results, &mut signals, preparing).await {
         Ok(begun) => begun,
         Err(ended) => return ended.into(),
     };
+    let binaries = prepared.binaries;
     let environment = Environment::read(&plan, &binaries);
     let mut record = Record::new(folder, environment)?;
     let context = Context {
@@ -47,8 +49,15 @@ pub async fn calibrate(flags: &CalibrateFlags) -> Result<u8, Failure> {
         binaries: &binaries,
         work_ns_per_iteration: None,
     };
-    let until = Until::AllAreMade;
-    if let Err(ended) = blocks(&context, &gate, &sides, &mut record, &mut signals, until).await {
+    let mut blocks = Blocks {
+        context: &context,
+        flags: &gate,
+        sides: &mut sides,
+        record: &mut record,
+        signals: &mut signals,
+        same: None,
+    };
+    if let Err(ended) = blocks.run(Until::AllAreMade).await {
         record.finish(false)?;
         return ended.into();
     }

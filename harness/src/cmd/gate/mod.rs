@@ -4,16 +4,19 @@
 //! by default, is the server's CPU time per request at a fixed rate below saturation: the figure that a shared
 //! machine disturbs least. Stored baselines and unpaired tests cry wolf on such machines in 24 to 54 % of runs.
 
+mod blocks;
 pub mod calibrate;
+mod checkout;
+mod git;
 pub mod pairs;
+mod programs;
 pub mod side;
 pub mod words;
 
 use crate::analysis::decide::{self, Answer, Verdict};
 use crate::analysis::noise::{self, NoiseFloor};
 use crate::base::error::MISSED;
-use crate::base::error::{FAILED, Failure, INCONCLUSIVE, UNAVAILABLE};
-use crate::base::progress::Progress;
+use crate::base::error::{FAILED, Failure, INCONCLUSIVE};
 use crate::base::terminal::{Signals, eprintln, say};
 use crate::base::text::printable;
 use crate::cli::gate::{FailOn, GateFlags};
@@ -21,21 +24,24 @@ use crate::cli::rate::Rate;
 use crate::cli::{Cli, Format, RunFlags};
 use crate::cmd::rate;
 use crate::cmd::record::Record;
-use crate::cmd::run::{Ended, begin};
+use crate::cmd::run::begin;
 use crate::model::arm::{Arm, Subject};
 use crate::model::metrics::Gated;
-use crate::model::row::{Row, Status, in_words};
+use crate::model::row::Row;
 use crate::plan::Plan;
 use crate::plan::estimate;
 use crate::trial::binaries::Binaries;
 use crate::trial::environment::Environment;
 use crate::trial::launch::pin;
 use crate::trial::{self, Context, cgroup};
+use blocks::{Blocks, Until};
+use checkout::Held;
 use clap::Parser;
 use loadgen::files::write_atomically;
 use loadgen::units::format_count;
 use serde::Serialize;
 use side::{BASE, HEAD, Side};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// How much of what the slower side can do is asked of both: so far below saturation that requests are answered one
@@ -63,13 +69,15 @@ pub struct Outcome {
     pub rates_per_s: Vec<f64>,
     /// Where the trials are.
     pub run_dir: String,
+    /// Why there was nothing to compare, if both sides ran one and the same program.
+    pub same: Option<String>,
     /// Every figure of every cell.
     pub answers: Vec<Answer>,
 }
 
 /// Makes a gate and returns the exit code.
 pub async fn gate(flags: &GateFlags) -> Result<u8, Failure> {
-    let sides = sides(flags).await?;
+    let mut sides = sides(flags).await?;
     let mut plan = plan(flags, &sides)?;
     let noise = noise::kept(flags.output.quiet);
     plan.disturbed = noise.as_ref().map(|n| n.limits).unwrap_or_default();
@@ -81,11 +89,12 @@ pub async fn gate(flags: &GateFlags) -> Result<u8, Failure> {
     if !flags.output.quiet {
         notes(&sides).iter().for_each(|note| eprintln(note));
     }
-    let preparing = prepare(flags, &mut plan, &sides);
-    let (folder, binaries) = match begin(&flags.output.results, &mut signals, preparing).await {
+    let preparing = prepare(flags, &mut plan, &mut sides);
+    let (folder, prepared) = match begin(&flags.output.results, &mut signals, preparing).await {
         Ok(begun) => begun,
         Err(ended) => return ended.into(),
     };
+    let binaries = prepared.binaries;
     let environment = Environment::read(&plan, &binaries);
     let mut record = Record::new(folder, environment)?;
     let context = Context {
@@ -94,9 +103,21 @@ pub async fn gate(flags: &GateFlags) -> Result<u8, Failure> {
         work_ns_per_iteration: None,
     };
     let started = Instant::now();
-    let until = Until::Decided(&gated);
-    let blocks = match blocks(&context, flags, &sides, &mut record, &mut signals, until).await {
-        Ok(blocks) => blocks,
+    let mut blocks = Blocks {
+        context: &context,
+        flags,
+        sides: &mut sides,
+        record: &mut record,
+        signals: &mut signals,
+        same: None,
+    };
+    if let Some(why) = prepared.same {
+        blocks.say_same(why);
+    }
+    let made = blocks.run(Until::Decided(&gated)).await;
+    let same = blocks.same;
+    let blocks = match made {
+        Ok(made) => made,
         Err(ended) => {
             record.finish(false)?;
             let rows = format_count(record.rows.len() as u64);
@@ -120,7 +141,8 @@ pub async fn gate(flags: &GateFlags) -> Result<u8, Failure> {
             .filter_map(|s| s.load.rate_per_s)
             .collect(),
         run_dir: record.run_dir(),
-        answers: decide::answers(&pairs::questions(&record.rows, &gated)),
+        answers: decide::answers(&pairs::questions(&record.rows, &gated), same.is_some()),
+        same,
     };
     hand_over(&mut record, &outcome, flags)?;
     Ok(exit_code(&outcome, flags.fail_on))
@@ -128,12 +150,20 @@ pub async fn gate(flags: &GateFlags) -> Result<u8, Failure> {
 
 /// What each side is: found in git, in a folder, or only a command.
 async fn sides(flags: &GateFlags) -> Result<[Side; 2], Failure> {
+    let here = std::env::current_dir().unwrap_or_default();
+    let exports = flags
+        .output
+        .export
+        .iter()
+        .map(|export| export.path.as_path());
+    let ours = exports.chain([flags.output.results.as_path()]);
+    let ours: Vec<PathBuf> = ours.map(|place| here.join(place)).collect();
     let one = async |name,
                      text: &Option<String>,
                      command: &Option<String>,
                      default: Option<&str>| {
         match (text.as_deref().or(default), command) {
-            (Some(text), _) => Side::find(name, text).await,
+            (Some(text), _) => Side::find(name, text, &ours).await,
             (None, Some(command)) => Ok(Side::of_command(name, command)),
             (None, None) => Err(Failure::usage(format!("--{name} is missing"))),
         }
@@ -148,9 +178,9 @@ async fn sides(flags: &GateFlags) -> Result<[Side; 2], Failure> {
 
 /// What the user should know before: both sides the same, or one not what its commit says.
 fn notes(sides: &[Side; 2]) -> Vec<String> {
-    let [base, head] = sides;
-    let mut notes = Vec::new();
-    if base.commit.is_some() && base.commit == head.commit && !base.dirty && !head.dirty {
+    let [base, _] = sides;
+    let mut notes: Vec<String> = sides.iter().flat_map(|side| side.notes.clone()).collect();
+    if are_one_source(sides) {
         notes.push(format!(
             "note: base and head are the same commit, {}: whatever differs is noise",
             base.what
@@ -166,20 +196,27 @@ fn notes(sides: &[Side; 2]) -> Vec<String> {
     notes
 }
 
+/// Whether both sides are one commit without changes: then equal programs are what was asked for.
+fn are_one_source([base, head]: &[Side; 2]) -> bool {
+    base.commit.is_some() && base.commit == head.commit && !base.dirty && !head.dirty
+}
+
 /// The run that the gate is: every arm twice, once of each side, at the rates still to be found.
 fn plan(flags: &GateFlags, sides: &[Side; 2]) -> Result<Plan, Failure> {
     let defaults = Cli::try_parse_from(["tenk"]).map_err(|e| Failure::failed(e.to_string()))?;
-    let commands = flags.base_cmd.iter().chain(&flags.head_cmd).zip(sides);
     let run = RunFlags {
         model: match (&flags.base_cmd, flags.model.is_empty()) {
             (None, true) => vec![servers::models::REFERENCE.into()],
             _ => flags.model.clone(),
         },
-        server: commands
-            .map(|(command, side)| side.filled_in(command))
+        server: flags
+            .base_cmd
+            .iter()
+            .chain(&flags.head_cmd)
+            .cloned()
             .collect(),
         conns: flags.conns.clone(),
-        rate: flags.rate.map(Rate::PerS).into_iter().collect(),
+        rate: vec![flags.rate.map_or(Rate::Auto, Rate::PerS)],
         requests_per_conn: flags.requests_per_conn.clone(),
         service: flags.service,
         load: flags.load.clone(),
@@ -193,12 +230,7 @@ fn plan(flags: &GateFlags, sides: &[Side; 2]) -> Result<Plan, Failure> {
     let mut plan = Plan::new(&run)?;
     plan.arms = match flags.base_cmd {
         None => plan.arms.iter().flat_map(both_builds).collect(),
-        Some(_) => plan
-            .arms
-            .into_iter()
-            .zip([BASE, HEAD])
-            .map(called)
-            .collect(),
+        Some(_) => plan.arms.into_iter().zip(sides).map(command_of).collect(),
     };
     Ok(plan)
 }
@@ -216,19 +248,30 @@ fn both_builds(arm: &Arm) -> Vec<Arm> {
     vec![build(BASE), build(HEAD)]
 }
 
-fn called((arm, name): (Arm, &str)) -> Arm {
-    Arm {
-        label: name.into(),
-        ..arm
+/// A command's arm: called after its side, and run in its folder.
+fn command_of((mut arm, side): (Arm, &Side)) -> Arm {
+    arm.label = side.name.into();
+    if let Subject::Command { folder, .. } = &mut arm.subject {
+        folder.clone_from(&side.folder);
     }
+    arm
+}
+
+/// What a gate needs before its first trial.
+struct Prepared {
+    binaries: Binaries,
+    /// Why both sides are one and the same program, if they are.
+    same: Option<String>,
+    /// Checkouts that stay as they are while this lives.
+    _held: Vec<Held>,
 }
 
 /// Builds both sides and the load generator, and finds the rates.
 async fn prepare(
     flags: &GateFlags,
     plan: &mut Plan,
-    sides: &[Side; 2],
-) -> Result<Binaries, Failure> {
+    sides: &mut [Side; 2],
+) -> Result<Prepared, Failure> {
     cgroup::sweep_leftovers(trial::PREFIX);
     let mut names: Vec<&str> = plan.models().map(|model| model.name).collect();
     names.dedup();
@@ -238,8 +281,10 @@ async fn prepare(
         true => [&["loadgen"], &names[..]].concat(),
         false => vec!["loadgen"],
     };
-    let mut binaries = Binaries::prepare(&needed, flags.output.quiet).await?;
-    for side in sides {
+    let quiet = flags.output.quiet;
+    let mut binaries = Binaries::prepare(&needed, quiet).await?;
+    let mut held = Vec::new();
+    for side in sides.iter_mut() {
         if own {
             for name in &names {
                 let path = binaries.path(name);
@@ -247,115 +292,46 @@ async fn prepare(
             }
             continue;
         }
-        side.check_out().await?;
-        if let Some(command) = &flags.build {
-            side.build(command).await?;
-        }
+        held.extend(side.make(flags.build.as_deref()).await?);
+        side.notes
+            .iter()
+            .filter(|_| !quiet)
+            .for_each(|note| eprintln(note));
         if names.is_empty() {
             continue;
         }
-        for (name, path) in side.models(&names, flags.output.quiet).await? {
-            binaries.add(&format!("{}/{name}", side.name), &path)?;
+        for (name, path) in side.models(&names, quiet).await? {
+            let label = format!("{}/{name}", side.name);
+            binaries.add(&label, &path)?;
+            side.programs.insert(name, binaries.sha256[&label].clone());
         }
     }
     pin(&plan.client_cpus).map_err(|e| Failure::failed(e.to_string()))?;
-    if flags.rate.is_none() {
-        let refuse = |row: &Row| check(row, sides);
-        rate::set_common(plan, &binaries, None, QUARTER, &refuse, flags.output.quiet).await?;
+    if plan.rate_is_auto {
+        let refuse = |row: &Row| blocks::check(row, sides);
+        rate::set_common(plan, &binaries, None, QUARTER, &refuse, quiet).await?;
     }
-    Ok(binaries)
-}
-
-/// Refuses a trial whose server failed: then there is nothing to compare.
-fn check(row: &Row, sides: &[Side; 2]) -> Result<(), Failure> {
-    if !row.status.is_failure() && row.status != Status::Skipped {
-        return Ok(());
-    }
-    let of = sides
-        .iter()
-        .find(|side| pairs::side_of(row) == Some(side.name));
-    let what = of.map_or("", |side| &side.what);
-    let reasons: Vec<String> = row.reasons.0.iter().map(in_words).collect();
-    let message = format!(
-        "{} ({}): {} {}: {}",
-        pairs::side_of(row).unwrap_or_default(),
-        printable(what),
-        printable(&row.arm),
-        row.status,
-        printable(&reasons.join("; "))
-    );
-    Err(Failure {
-        exit: if row.status == Status::Skipped {
-            UNAVAILABLE
-        } else {
-            FAILED
-        },
-        message,
+    Ok(Prepared {
+        binaries,
+        same: same_models(sides, &names),
+        _held: held,
     })
 }
 
-/// Runs blocks until every gated interval is narrow enough, or the budget or the number of blocks is used up;
-/// returns how many.
-async fn blocks(
-    context: &Context<'_>,
-    flags: &GateFlags,
-    sides: &[Side; 2],
-    record: &mut Record,
-    signals: &mut Signals,
-    until: Until<'_>,
-) -> Result<usize, Ended> {
-    let trials = context.plan.trials();
-    let per_round = context.plan.arms.len() * context.plan.scenarios.len();
-    let progress = Progress::new(trials.len(), flags.output.quiet);
-    let started = Instant::now();
-    let mut rounds = 0;
-    for round in trials.chunks(per_round) {
-        let left = flags.budget.saturating_sub(started.elapsed());
-        let next = started.elapsed().checked_div(rounds).unwrap_or_default();
-        if rounds > 0 && next > left {
-            break;
-        }
-        progress.left(left);
-        for trial in round {
-            let say = |phase: &str| progress.phase(&trial.arm.label, trial.load.conns, phase);
-            let evidence = tokio::select! {
-                evidence = trial::run(context, trial, &say) => evidence.map_err(Ended::Failed)?,
-                code = signals.next() => return Err(Ended::Interrupted(code)),
-            };
-            let row = record
-                .add(context.plan, trial, &evidence)
-                .map_err(Ended::Failed)?;
-            check(row, sides).map_err(Ended::Failed)?;
-            progress.trial_done();
-        }
-        rounds += 1;
-        if until.is_reached(rounds as usize, &record.rows) {
-            break;
-        }
-    }
-    progress.finish();
-    Ok(rounds as usize)
-}
-
-/// What ends the blocks before the budget does.
-#[derive(Clone, Copy)]
-enum Until<'a> {
-    /// These figures are known well enough.
-    Decided(&'a [Gated]),
-    /// Nothing.
-    AllAreMade,
-}
-
-impl Until<'_> {
-    fn is_reached(self, rounds: usize, rows: &[Row]) -> bool {
-        match self {
-            Until::Decided(gated) => {
-                decide::is_time_to_look(rounds)
-                    && decide::is_precise(&pairs::questions(rows, gated))
-            }
-            Until::AllAreMade => false,
-        }
-    }
+/// Models whose two builds are one program although their sources differ.
+fn same_models(sides: &[Side; 2], names: &[&str]) -> Option<String> {
+    let [base, head] = sides;
+    let is_same = |name: &&&str| {
+        let digest = base.programs.get(**name);
+        digest.is_some() && digest == head.programs.get(**name)
+    };
+    let same: Vec<&str> = names.iter().filter(is_same).copied().collect();
+    (!same.is_empty() && !are_one_source(sides)).then(|| {
+        format!(
+            "base and head built one and the same program ({}), although their sources differ: nothing was compared",
+            same.join(", ")
+        )
+    })
 }
 
 /// The figures that decide, their margins raised to what this machine can tell.
@@ -423,17 +399,17 @@ fn tell_github(outcome: &Outcome, markdown: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A regression fails; what could not be judged never passes; what was not shown fails only if asked.
-fn exit_code(outcome: &Outcome, fail_on: Option<FailOn>) -> u8 {
-    let any = |verdict| outcome.answers.iter().any(|a| a.verdict == Some(verdict));
-    let judged = outcome
-        .answers
-        .iter()
-        .any(|answer| answer.verdict.is_some());
+/// A regression fails; what could not be judged never passes; what was not shown fails as far as it was asked to.
+fn exit_code(outcome: &Outcome, fail_on: FailOn) -> u8 {
+    let any = |of: &dyn Fn(&Answer) -> bool| outcome.answers.iter().any(of);
+    let is = |verdict| any(&|answer| answer.verdict == Some(verdict));
+    let is_judged = any(&|answer| answer.verdict.is_some());
+    let is_blind = outcome.same.is_some() || any(&Answer::is_blind);
     match () {
-        () if any(Verdict::Regressed) => MISSED,
-        () if any(Verdict::Invalid) || !judged => FAILED,
-        () if any(Verdict::Inconclusive) && fail_on == Some(FailOn::Inconclusive) => INCONCLUSIVE,
+        () if is(Verdict::Regressed) && fail_on >= FailOn::Regression => MISSED,
+        () if is(Verdict::Invalid) || !is_judged => FAILED,
+        () if is_blind && fail_on >= FailOn::Blind => INCONCLUSIVE,
+        () if is(Verdict::Inconclusive) && fail_on >= FailOn::Inconclusive => INCONCLUSIVE,
         () => 0,
     }
 }
@@ -447,14 +423,20 @@ fn blocks_in_budget(plan: &Plan, budget: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::analysis::stats::Interval;
 
     #[test]
     fn a_regression_outweighs_what_is_not_known_and_nothing_judged_never_passes() {
         use Verdict::*;
-        let code = |verdicts: &[Verdict], fail_on| {
+        let narrow = Some(Interval {
+            low: -0.01,
+            high: 0.05,
+        });
+        let code = |verdicts: &[Verdict], fail_on, interval| {
             let answer = |verdict: &Verdict| Answer {
                 verdict: Some(*verdict),
-                ..decide::answers(&[decide::tests::question(Vec::new())]).remove(0)
+                interval,
+                ..decide::answers(&[decide::tests::question(Vec::new())], false).remove(0)
             };
             let outcome = Outcome {
                 base: Side::of_command(BASE, "a"),
@@ -464,16 +446,26 @@ mod tests {
                 took_s: 1.0,
                 rates_per_s: Vec::new(),
                 run_dir: String::new(),
+                same: None,
                 answers: verdicts.iter().map(answer).collect(),
             };
             exit_code(&outcome, fail_on)
         };
-        let strict = Some(FailOn::Inconclusive);
-        assert_eq!(code(&[Equivalent, Improved], strict), 0);
-        assert_eq!(code(&[Equivalent, Inconclusive], None), 0);
-        assert_eq!(code(&[Equivalent, Inconclusive], strict), 98);
-        assert_eq!(code(&[Inconclusive, Invalid], strict), 1);
-        assert_eq!(code(&[Invalid, Regressed, Inconclusive], strict), 99);
-        assert_eq!(code(&[], None), 1);
+        use FailOn::{Blind, Never, Regression};
+        let strict = FailOn::Inconclusive;
+        assert_eq!(code(&[Equivalent, Improved], strict, narrow), 0);
+        assert_eq!(code(&[Equivalent, Inconclusive], Blind, narrow), 0);
+        assert_eq!(code(&[Equivalent, Inconclusive], strict, narrow), 98);
+        assert_eq!(code(&[Equivalent, Inconclusive], Blind, None), 98);
+        assert_eq!(code(&[Equivalent, Inconclusive], Regression, None), 0);
+        assert_eq!(code(&[Inconclusive, Invalid], strict, narrow), 1);
+        assert_eq!(
+            code(&[Invalid, Regressed, Inconclusive], strict, narrow),
+            99
+        );
+        assert_eq!(code(&[Regressed], Regression, narrow), 99);
+        assert_eq!(code(&[Regressed, Inconclusive], Never, narrow), 0);
+        assert_eq!(code(&[Invalid], Never, narrow), 1);
+        assert_eq!(code(&[], Never, narrow), 1);
     }
 }

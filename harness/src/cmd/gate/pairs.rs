@@ -76,9 +76,8 @@ fn question(cell: &Cell, metric: &'static Criterion, margin: Option<f64>) -> Que
         disturbed: 0,
     };
     for &(base, head) in &cell.pairs {
-        if is_disturbed(base) || is_disturbed(head) {
-            question.disturbed += 1;
-        } else if let (Some(x), Some(y)) = (cost(base, metric), cost(head, metric)) {
+        question.disturbed += usize::from(is_disturbed(base) || is_disturbed(head));
+        if let (Some(x), Some(y)) = (cost(base, metric), cost(head, metric)) {
             question.log_ratios.push(y - x);
             question.base.extend((metric.of)(base));
             question.head.extend((metric.of)(head));
@@ -168,7 +167,7 @@ mod tests {
         });
         rows[7].status = Status::Limited;
         let question = &asked(&rows)[0];
-        assert_eq!((question.log_ratios.len(), question.lost), (0, 4));
+        assert_eq!((question.log_ratios.len(), question.lost), (1, 3));
         assert_eq!(question.disturbed, 1);
     }
 }

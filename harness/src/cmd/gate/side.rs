@@ -1,18 +1,23 @@
 //! The two sides of a gate: which source each one is, and where it lies built.
 //!
-//! A revision is checked out with `git worktree` into the cache directory, under its commit; what was built there is
-//! found again by the next gate. A folder, or the worktree one is in, is taken as it is.
+//! A revision is checked out into the cache directory, under its commit; what was built there is found again by the
+//! next gate. A folder, or the worktree one is in, is taken as it is, and nothing but its own build writes into it.
 
-use crate::base::error::{Failure, did_you_mean};
+use super::checkout::{self, Checkout, Held};
+use super::git::{self, git, status_entries};
+use crate::base::child::{clean_command, output};
+use crate::base::error::Failure;
+use crate::base::shell;
 use crate::trial::binaries::{self, hex};
+use loadgen::files::write_atomically;
 use loadgen::floor::cache_directory;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Output, Stdio};
-use tokio::process::Command;
+use std::process::Stdio;
 
 /// What arms of the old side are called.
 pub const BASE: &str = "base";
@@ -31,45 +36,54 @@ pub struct Side {
     pub what: String,
     /// Its commit, where it has one.
     pub commit: Option<String>,
-    /// Whether it differs from its commit.
+    /// Whether it differs from its commit, by more than a gate made there itself.
     pub dirty: bool,
-    /// Where its sources lie; a revision's are checked out there by [`Side::check_out`].
+    /// Where its sources lie, and its commands run; a revision's are checked out there by [`Side::make`].
     pub folder: PathBuf,
-    /// The repository to check out from; none: the folder is there already.
+    /// SHA-256 of what was run, by file.
+    pub programs: BTreeMap<String, String>,
+    /// What the user should know of it beforehand.
     #[serde(skip)]
-    repository: Option<PathBuf>,
+    pub notes: Vec<String>,
+    /// The revision to check out; none: the folder is there already.
+    #[serde(skip)]
+    pub(super) checkout: Option<Checkout>,
+    /// Files of a folder that its commit does not have, before anything was built.
+    #[serde(skip)]
+    pub(super) untracked: BTreeSet<String>,
 }
 
 impl Side {
-    /// Finds out what `text` names: `worktree`, a revision, or a folder.
-    pub async fn find(name: &'static str, text: &str) -> Result<Side, Failure> {
+    /// Finds out what `text` names: `worktree`, a revision, or a folder. `ours`: places that this gate writes to.
+    pub async fn find(name: &'static str, text: &str, ours: &[PathBuf]) -> Result<Side, Failure> {
         let here = std::env::current_dir()
             .map_err(|e| Failure::failed(format!("cannot tell the current folder: {e}")))?;
         if text == WORKTREE {
-            let top = git(&here, &["rev-parse", "--show-toplevel"]).await;
-            let top = top.map_err(|e| Failure::usage(format!("--{name} {WORKTREE}: {e}")))?;
-            return Ok(Side::of_folder(name, WORKTREE, Path::new(&top)).await);
+            let top = match git(&here, &["rev-parse", "--show-toplevel"]).await {
+                Ok(top) => top,
+                Err(words) => return Err(git::not_found(&here, name, WORKTREE, &words).await),
+            };
+            return Ok(Side::of_folder(name, WORKTREE, Path::new(&top), ours).await);
         }
-        let revision = format!("{text}^{{commit}}");
-        let verify = [
-            "rev-parse",
-            "--verify",
-            "--quiet",
-            "--end-of-options",
-            &revision,
-        ];
-        if let Ok(commit) = git(&here, &verify).await {
-            let top = git(&here, &["rev-parse", "--show-toplevel"]).await;
-            let top = top.map_err(|e| Failure::usage(format!("--{name} {text}: {e}")))?;
-            return Side::of_commit(name, commit, Path::new(&top));
-        }
+        let words = match git::find(&here, text).await {
+            Ok(found) => {
+                let repository = git::common_folder(&here).await;
+                let repository =
+                    repository.map_err(|e| Failure::usage(format!("--{name} {text}: {e}")))?;
+                let mut side = Side::of_commit(name, found.commit, &repository)?;
+                if let Some(instead) = found.instead {
+                    side.what = format!("{instead} at {}", side.what);
+                    side.notes.push(format!(
+                        "note: --{name} {text}: there is no such branch here: {instead} is taken"
+                    ));
+                }
+                return Ok(side);
+            }
+            Err(words) => words,
+        };
         match fs::canonicalize(text) {
-            Ok(folder) if folder.is_dir() => Ok(Side::of_folder(name, text, &folder).await),
-            _ => Err(Failure::usage(format!(
-                "--{name} {text}: no such revision or folder{} (in a shallow clone, fetch it first: `git fetch --depth 1 \
-                 origin {text}`)",
-                did_you_mean(text, [WORKTREE])
-            ))),
+            Ok(folder) if folder.is_dir() => Ok(Side::of_folder(name, text, &folder, ours).await),
+            _ => Err(git::not_found(&here, name, text, &words).await),
         }
     }
 
@@ -81,120 +95,200 @@ impl Side {
             commit: None,
             dirty: false,
             folder: std::env::current_dir().unwrap_or_default(),
-            repository: None,
+            programs: BTreeMap::new(),
+            notes: Vec::new(),
+            checkout: None,
+            untracked: BTreeSet::new(),
         }
     }
 
     fn of_commit(name: &'static str, commit: String, repository: &Path) -> Result<Side, Failure> {
-        let cache = cache_directory().ok_or_else(|| {
-            Failure::failed("neither XDG_CACHE_HOME nor HOME says where to check a revision out")
-        })?;
+        let cache = cache()?;
         // Repositories may share commits, and their worktrees not.
         let repository_id = identity(repository.as_os_str().as_encoded_bytes());
-        let folder = cache.join("gate").join(repository_id).join(&commit);
+        let folder = cache.join(repository_id).join(&commit);
         Ok(Side {
-            name,
             what: short(&commit).to_string(),
+            checkout: Some(Checkout {
+                repository: repository.into(),
+                commit: commit.clone(),
+                folder: folder.clone(),
+            }),
             commit: Some(commit),
-            dirty: false,
             folder,
-            repository: Some(repository.into()),
+            ..Side::of_command(name, "")
         })
     }
 
-    async fn of_folder(name: &'static str, text: &str, folder: &Path) -> Side {
+    async fn of_folder(name: &'static str, text: &str, folder: &Path, ours: &[PathBuf]) -> Side {
         let commit = git(folder, &["rev-parse", "HEAD"]).await.ok();
-        let changes = git(folder, &["status", "--porcelain"]).await;
-        let dirty = changes.is_ok_and(|changes| !changes.is_empty());
-        let mut what = text.to_string();
-        if let Some(commit) = &commit {
-            what.push_str(&format!(" at {}", short(commit)));
-        }
-        if dirty {
-            what.push_str(" with uncommitted changes");
-        }
-        Side {
-            name,
-            what,
-            commit,
-            dirty,
+        let mut side = Side {
+            what: text.to_string(),
             folder: folder.into(),
-            repository: None,
-        }
-    }
-
-    /// Checks a revision out, unless that was done before.
-    pub async fn check_out(&self) -> Result<(), Failure> {
-        let (Some(repository), Some(commit)) = (&self.repository, &self.commit) else {
-            return Ok(());
+            ..Side::of_command(name, "")
         };
-        if self.folder.join(".git").exists() {
-            return Ok(());
+        if let Some(commit) = &commit {
+            side.what.push_str(&format!(" at {}", short(commit)));
         }
-        let failed =
-            |why: String| Failure::failed(format!("cannot check out {}: {why}", self.what));
-        if let Some(parent) = self.folder.parent() {
-            fs::create_dir_all(parent).map_err(|e| failed(e.to_string()))?;
+        side.commit = commit;
+        let (changed, untracked) = changes(folder).await;
+        let own = side.made_before();
+        let is_own = |path: &&String| {
+            let place = folder.join(path);
+            own.contains(*path) || ours.iter().any(|ours| place.starts_with(ours))
+        };
+        let foreign: Vec<&String> = untracked.iter().filter(|path| !is_own(path)).collect();
+        side.dirty = changed || !foreign.is_empty();
+        match (changed, foreign.as_slice()) {
+            (true, _) => side.what.push_str(" with uncommitted changes"),
+            (false, [first, rest @ ..]) => side.what.push_str(&format!(
+                " with files that are not committed ({}{})",
+                Path::new(first)
+                    .strip_prefix(folder)
+                    .unwrap_or(Path::new(first))
+                    .display(),
+                if rest.is_empty() { "" } else { ", …" }
+            )),
+            (false, []) => {}
         }
-        // A cache that was emptied leaves git believing in folders that are gone.
-        git(repository, &["worktree", "prune"])
-            .await
-            .map_err(failed)?;
-        let folder = self.folder.display().to_string();
-        let add = ["worktree", "add", "--detach", "--force", &folder, commit];
-        git(repository, &add).await.map(|_| ()).map_err(failed)
+        side.untracked = untracked;
+        side
     }
 
-    /// The programs of these models, built in release by this side's own sources.
+    /// Checks a revision out, builds it with `--build`, or finds that done; whoever holds the result keeps it so.
+    pub async fn make(&mut self, build: Option<&str>) -> Result<Option<Held>, Failure> {
+        let held = match (&self.checkout, build) {
+            (Some(checkout), build) => {
+                let id = build.map(|command| identity(command.as_bytes()));
+                let work = async || match build {
+                    Some(command) => self.run(command).await,
+                    None => Ok(()),
+                };
+                Some(checkout.prepare(id.as_deref(), work).await?)
+            }
+            (None, Some(command)) => {
+                self.run(command).await?;
+                self.remember_what_was_made().await;
+                None
+            }
+            (None, None) => None,
+        };
+        self.notes = self.doubts_of_a_checkout().await;
+        Ok(held)
+    }
+
+    /// What a checkout may lack without anybody noticing.
+    async fn doubts_of_a_checkout(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        if self.commit.is_none() {
+            return notes;
+        }
+        let name = self.name;
+        let submodules = checkout::empty_submodules(&self.folder).await;
+        if !submodules.is_empty() {
+            notes.push(format!(
+                "note: {name}: submodules are empty: {} (`git submodule update --init --recursive`)",
+                submodules.join(", ")
+            ));
+        }
+        let pointers = checkout::unfilled_pointers(&self.folder).await;
+        if let Some(first) = pointers.first() {
+            notes.push(format!(
+                "note: {name}: {} files are pointers of Git LFS, not their contents, such as {first} (`git lfs install`, \
+                 then `git lfs pull`)",
+                pointers.len()
+            ));
+        }
+        notes
+    }
+
+    /// The programs of these models, built in release by this side's own sources, in a target folder of its own.
     pub async fn models(
         &self,
         names: &[&str],
         quiet: bool,
     ) -> Result<BTreeMap<String, PathBuf>, Failure> {
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let built =
-            binaries::build(Path::new(&cargo), &self.folder, &["servers"], names, quiet).await;
-        let built = built.map_err(|e| self.does_not_build(&e.message))?;
+        let target = match &self.checkout {
+            Some(_) => self.folder.with_extension("target"),
+            None => self.own_place()?.join("target"),
+        };
+        let build = binaries::Build {
+            cargo: cargo(),
+            folder: &self.folder,
+            packages: &["servers"],
+            names,
+            target: Some(&target),
+            quiet,
+        };
+        let built = build
+            .run()
+            .await
+            .map_err(|e| self.does_not_build(&e.message))?;
+        if self.checkout.is_none() {
+            self.remember_what_was_made().await;
+        }
         match names.iter().find(|name| !built.contains_key(**name)) {
             Some(name) => Err(self.does_not_build(&format!("cargo made no program `{name}`"))),
             None => Ok(built),
         }
     }
 
-    /// Runs `--build` in this side's folder; for a revision once, since its sources do not change.
-    pub async fn build(&self, command: &str) -> Result<(), Failure> {
-        let command = self.filled_in(command);
-        let id = identity(command.as_bytes());
-        let mark = self.folder.with_extension(format!("{id}.built"));
-        if self.repository.is_some() && mark.exists() {
-            return Ok(());
-        }
-        let status = Command::new("/bin/sh")
-            .args(["-c", &command])
+    /// Runs `--build` in this side's folder.
+    async fn run(&self, command: &str) -> Result<(), Failure> {
+        let mut shell = clean_command(OsStr::new("/bin/sh"));
+        shell
+            .args(["-c", &shell::with_folder(command)])
+            .env(shell::FOLDER, &self.folder)
             .current_dir(&self.folder)
             .stdin(Stdio::null())
             // What a build prints is for people; stdout is the gate's own.
-            .stdout(std::io::stderr())
-            .kill_on_drop(true)
-            .status()
+            .stdout(std::io::stderr());
+        let output = output(&mut shell)
             .await
-            .map_err(|e| self.does_not_build(&format!("/bin/sh: {e}")))?;
-        if !status.success() {
-            return Err(self.does_not_build(&format!(
-                "`{command}` in {}: {status}",
-                self.folder.display()
-            )));
+            .map_err(|e| match self.folder.is_dir() {
+                true => self.does_not_build(&format!("/bin/sh: {e}")),
+                false => {
+                    self.does_not_build(&format!("its folder {} is gone", self.folder.display()))
+                }
+            })?;
+        match output.status.success() {
+            true => Ok(()),
+            false => Err(self.does_not_build(&format!(
+                "`{command}` in {}: {}",
+                self.folder.display(),
+                output.status
+            ))),
         }
-        if self.repository.is_some() {
-            // Without the mark the next gate builds once more, no worse.
-            let _ = fs::write(mark, "");
-        }
-        Ok(())
     }
 
-    /// A command with `{dir}` filled in.
-    pub fn filled_in(&self, command: &str) -> String {
-        command.replace("{dir}", &self.folder.display().to_string())
+    /// Where the gate keeps what belongs to a folder of the user's.
+    fn own_place(&self) -> Result<PathBuf, Failure> {
+        let id = identity(self.folder.as_os_str().as_encoded_bytes());
+        Ok(cache()?.join("folders").join(id))
+    }
+
+    /// What earlier gates built in a folder of the user's.
+    fn made_before(&self) -> BTreeSet<String> {
+        let read = || {
+            let bytes = fs::read(self.own_place().ok()?.join("made.json")).ok()?;
+            serde_json::from_slice(&bytes).ok()
+        };
+        read().unwrap_or_default()
+    }
+
+    /// Keeps the names of files that were not there before the build, so that they make no later head dirty.
+    async fn remember_what_was_made(&self) {
+        let (_, now) = changes(&self.folder).await;
+        let new = now.difference(&self.untracked).cloned();
+        let all: BTreeSet<String> = self.made_before().into_iter().chain(new).collect();
+        if all.is_empty() {
+            return;
+        }
+        // Without it the next gate says more than it needs to, no worse.
+        if let (Ok(place), Ok(text)) = (self.own_place(), serde_json::to_vec(&all)) {
+            let _ = fs::create_dir_all(&place)
+                .and_then(|()| write_atomically(&place.join("made.json"), &text));
+        }
     }
 
     fn does_not_build(&self, why: &str) -> Failure {
@@ -205,6 +299,45 @@ impl Side {
     }
 }
 
+/// Whether a folder's committed files were changed, and which files its commit does not have.
+async fn changes(folder: &Path) -> (bool, BTreeSet<String>) {
+    let status = ["status", "--porcelain", "-z", "--untracked-files=all"];
+    let text = git(folder, &status).await.unwrap_or_default();
+    // Paths are told from the top, of which the folder may be a part.
+    let top = git(folder, &["rev-parse", "--show-toplevel"]).await;
+    let top = PathBuf::from(top.unwrap_or_default());
+    let (mut changed, mut untracked) = (false, BTreeSet::new());
+    for (letters, path) in status_entries(&text) {
+        match letters {
+            "??" => drop(untracked.insert(top.join(path).display().to_string())),
+            _ => changed = true,
+        }
+    }
+    (changed, untracked)
+}
+
+/// The gate's part of the cache, where links in its path are followed: git names folders so.
+fn cache() -> Result<PathBuf, Failure> {
+    let cache = cache_directory().ok_or_else(|| {
+        Failure::failed("neither XDG_CACHE_HOME nor HOME says where to check a revision out")
+    })?;
+    let cache = cache.join("gate");
+    let made = fs::create_dir_all(&cache).and_then(|()| fs::canonicalize(&cache));
+    made.map_err(|e| Failure::failed(format!("cannot use the cache {}: {e}", cache.display())))
+}
+
+/// The `cargo` that a person would start in the side's folder, which obeys its toolchain file; else the one that started
+/// this program.
+fn cargo() -> OsString {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let on_path = std::env::split_paths(&path).any(|folder| folder.join("cargo").is_file());
+    let own = std::env::var_os("CARGO").filter(|cargo| !cargo.is_empty());
+    match own {
+        Some(own) if !on_path => own,
+        _ => "cargo".into(),
+    }
+}
+
 fn short(commit: &str) -> &str {
     commit.get(..9).unwrap_or(commit)
 }
@@ -212,24 +345,4 @@ fn short(commit: &str) -> &str {
 /// Names a folder or a mark after a text of any length.
 fn identity(of: &[u8]) -> String {
     hex(&Sha256::digest(of)[..4])
-}
-
-/// Runs git in a folder; its output without the last line feed, or what it complained of.
-async fn git(folder: &Path, args: &[&str]) -> Result<String, String> {
-    let mut command = Command::new("git");
-    command
-        .arg("-C")
-        .arg(folder)
-        .args(args)
-        .stdin(Stdio::null());
-    let output = command.kill_on_drop(true).output().await;
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = output.map_err(|e| format!("git: {e}"))?;
-    match status.success() {
-        true => Ok(String::from_utf8_lossy(&stdout).trim_end().to_string()),
-        false => Err(String::from_utf8_lossy(&stderr).trim().to_string()),
-    }
 }

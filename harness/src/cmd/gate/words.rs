@@ -139,9 +139,11 @@ fn word(outcome: &Outcome) -> &'static str {
 }
 
 fn headline(outcome: &Outcome) -> String {
+    let same = outcome.same.as_ref().map(|why| format!("{why}. "));
     format!(
-        "{}: head is {}, base is {}; {} blocks in {:.0} s",
+        "{}: {}head is {}, base is {}; {} blocks in {:.0} s",
         word(outcome),
+        same.unwrap_or_default(),
         printable(&outcome.head.what),
         printable(&outcome.base.what),
         outcome.blocks,
@@ -188,7 +190,10 @@ fn interval(interval: Interval) -> String {
 
 /// What was found of one gated figure, and what would settle it.
 pub fn sentence(answer: &Answer) -> String {
-    let margin = answer.margin.unwrap_or_default() * 100.0;
+    let margin = format!(
+        "the margin of {:.1} %",
+        answer.margin.unwrap_or_default() * 100.0
+    );
     let found = match (answer.change, answer.interval) {
         (Some(change), Some(range)) => format!(
             "{} ({} in {} blocks)",
@@ -200,47 +205,54 @@ pub fn sentence(answer: &Answer) -> String {
         (None, _) => String::new(),
     };
     let what = format!("{}: {}", printable(&answer.cell), answer.title);
-    match answer.verdict {
-        Some(Verdict::Regressed) => {
-            format!("{what} got worse: {found}, beyond the margin of {margin:.1} %")
-        }
-        Some(Verdict::Improved) => {
-            format!("{what} got better: {found}, beyond the margin of {margin:.1} %")
-        }
-        Some(Verdict::Equivalent) => {
-            format!("{what} is the same within the margin of {margin:.1} %: {found}")
-        }
-        Some(Verdict::Inconclusive) if answer.change.is_none() => {
-            format!("{what}: nothing was shown; {}", mend(answer))
-        }
-        Some(Verdict::Inconclusive) => {
-            format!(
-                "{what}: {found}: neither a change of {margin:.1} % nor its absence was shown; {}",
-                mend(answer)
-            )
-        }
-        Some(Verdict::Invalid) => format!(
-            "{what}: none of {} blocks gave a figure to judge by; the trials' reasons are in report.md",
-            answer.lost
+    let said = match answer.verdict {
+        Some(Verdict::Regressed) => format!("{what} got worse: {found}, beyond {margin}"),
+        Some(Verdict::Improved) => format!("{what} got better: {found}, beyond {margin}"),
+        Some(Verdict::Equivalent) => format!("{what} is the same within {margin}: {found}"),
+        Some(Verdict::Inconclusive) => format!(
+            "{what}: {found}: neither a change beyond {margin} nor its absence was shown; {}",
+            [excluded(answer), mend(answer)].concat()
         ),
-        None => what,
+        Some(Verdict::Invalid) => {
+            return format!(
+                "{what}: none of {} blocks gave a figure to judge by; the trials' reasons are in report.md",
+                answer.lost
+            );
+        }
+        None => return what,
+    };
+    match answer.is_much_disturbed() {
+        true => format!(
+            "{said}; something else on this machine disturbed {} of {} blocks, which the interval includes",
+            answer.disturbed,
+            answer.blocks + answer.lost
+        ),
+        false => said,
+    }
+}
+
+/// What an interval that decides nothing says all the same.
+fn excluded(answer: &Answer) -> String {
+    match answer.worst() {
+        None => "fewer than 6 blocks exclude nothing; ".into(),
+        Some(worst) if answer.is_blind() => format!(
+            "a regression as large as {} is not excluded, so that this gate was blind (it fails unless --fail-on \
+             regression); ",
+            percent(worst)
+        ),
+        Some(worst) => format!("anything worse than {} is excluded; ", percent(worst)),
     }
 }
 
 fn mend(answer: &Answer) -> String {
-    let all = answer.blocks + answer.lost;
     match answer.blocks_needed {
-        _ if answer.is_too_disturbed() => format!(
-            "{} of {all} blocks were disturbed by something else on this machine: run it again when that is gone",
-            answer.disturbed
-        ),
         Some(needed) if needed > answer.blocks as u64 => {
-            format!("about {needed} blocks would settle it (a longer --budget)")
+            format!("about {needed} blocks would settle it (a longer --budget, and --blocks)")
         }
-        Some(_) => "the truth seems to lie near the margin: more blocks (a longer --budget) or another margin would \
-                    settle it"
+        Some(_) => "the truth seems to lie near the margin: more blocks (a longer --budget, and --blocks) or another \
+                    margin (--gate) would settle it"
             .into(),
-        None => "more blocks (a longer --budget) would settle it".into(),
+        None => "more blocks (a longer --budget, and --blocks) would settle it".into(),
     }
 }
 
@@ -259,7 +271,8 @@ mod tests {
             took_s: 12.3,
             rates_per_s: vec![1000.0],
             run_dir: "results/x".into(),
-            answers: answers(&[question(log_ratios)]),
+            same: None,
+            answers: answers(&[question(log_ratios)], false),
         }
     }
 

@@ -1,0 +1,165 @@
+//! The gate's trials: block after block, each saved as it ends, until enough is known or the time is used up.
+
+use super::pairs;
+use super::programs::Programs;
+use super::side::Side;
+use crate::analysis::decide;
+use crate::base::error::{FAILED, Failure, UNAVAILABLE};
+use crate::base::progress::Progress;
+use crate::base::terminal::{Signals, eprintln};
+use crate::base::text::printable;
+use crate::cli::gate::GateFlags;
+use crate::cmd::record::Record;
+use crate::cmd::run::Ended;
+use crate::model::metrics::Gated;
+use crate::model::row::{Row, Status, in_words};
+use crate::plan::TrialPlan;
+use crate::trial::ran::Ran;
+use crate::trial::{self, Context};
+use std::time::Instant;
+
+/// What ends the blocks before the budget does.
+#[derive(Clone, Copy)]
+pub enum Until<'a> {
+    /// These figures are known well enough.
+    Decided(&'a [Gated]),
+    /// Nothing.
+    AllAreMade,
+}
+
+impl Until<'_> {
+    fn is_reached(self, rounds: usize, rows: &[Row]) -> bool {
+        match self {
+            Until::Decided(gated) => {
+                decide::is_time_to_look(rounds)
+                    && decide::is_precise(&pairs::questions(rows, gated))
+            }
+            Until::AllAreMade => false,
+        }
+    }
+}
+
+/// The trials of a gate, and what was seen of them besides their rows.
+pub struct Blocks<'a> {
+    /// What all trials share.
+    pub context: &'a Context<'a>,
+    /// What was asked for.
+    pub flags: &'a GateFlags,
+    /// Both sides; what each ran is kept with it.
+    pub sides: &'a mut [Side; 2],
+    /// Where the trials go.
+    pub record: &'a mut Record,
+    /// What ends the program early.
+    pub signals: &'a mut Signals,
+    /// Why both sides are one and the same program, if they are found to be.
+    pub same: Option<String>,
+}
+
+impl Blocks<'_> {
+    /// Runs them; returns how many there were.
+    pub async fn run(&mut self, until: Until<'_>) -> Result<usize, Ended> {
+        let plan = self.context.plan;
+        let trials = plan.trials();
+        let progress = Progress::new(trials.len(), self.flags.output.quiet);
+        let started = Instant::now();
+        let mut programs = [None, None];
+        let mut rounds = 0;
+        for round in trials.chunks(plan.arms.len() * plan.scenarios.len()) {
+            let left = self.flags.budget.saturating_sub(started.elapsed());
+            let next = started.elapsed().checked_div(rounds).unwrap_or_default();
+            if rounds > 0 && next > left {
+                break;
+            }
+            progress.left(left);
+            for trial in round {
+                let ran = self.trial(trial, &progress).await?;
+                self.note_programs(&mut programs, trial, &ran);
+                progress.trial_done();
+            }
+            rounds += 1;
+            if until.is_reached(rounds as usize, &self.record.rows) {
+                break;
+            }
+        }
+        progress.finish();
+        Ok(rounds as usize)
+    }
+
+    /// Runs one trial and keeps its row; returns what its server's command ran.
+    async fn trial(&mut self, trial: &TrialPlan, progress: &Progress) -> Result<Vec<Ran>, Ended> {
+        let say = |phase: &str| progress.phase(&trial.arm.label, trial.load.conns, phase);
+        let evidence = tokio::select! {
+            evidence = trial::run(self.context, trial, &say) => evidence.map_err(Ended::Failed)?,
+            code = self.signals.next() => return Err(Ended::Interrupted(code)),
+        };
+        let row = self.record.add(self.context.plan, trial, &evidence);
+        check(row.map_err(Ended::Failed)?, self.sides).map_err(Ended::Failed)?;
+        Ok(evidence.ran)
+    }
+
+    /// Looks at what a side ran the first time, and holds the two against each other.
+    fn note_programs(&mut self, seen: &mut [Option<Programs>; 2], trial: &TrialPlan, ran: &[Ran]) {
+        let at = self
+            .sides
+            .iter()
+            .position(|side| side.name == trial.arm.label);
+        let Some(at) = at.filter(|_| !ran.is_empty()) else {
+            return;
+        };
+        if seen[at].is_some() {
+            return;
+        }
+        let programs = Programs::of(&self.sides[at], ran);
+        self.record
+            .add_programs(self.sides[at].name, &programs.sha256);
+        self.sides[at].programs.clone_from(&programs.sha256);
+        seen[at] = Some(programs);
+        if let [Some(base), Some(head)] = seen
+            && base.are_the_same(head)
+            && !super::are_one_source(self.sides)
+        {
+            let files: Vec<String> = base.sha256.keys().map(|file| printable(file)).collect();
+            self.say_same(format!(
+                "base and head ran one and the same program ({}): nothing was compared; look at --build, --base-cmd and \
+                 --head-cmd (of a program that reads its code from its folder, name the file: python3 {{dir}}/app.py)",
+                files.join(", ")
+            ));
+        }
+    }
+
+    /// Keeps, and says at once, why there is nothing to compare.
+    pub fn say_same(&mut self, why: String) {
+        if !self.flags.output.quiet {
+            eprintln(&format!("note: {why}"));
+        }
+        self.same = Some(why);
+    }
+}
+
+/// Refuses a trial whose server failed: then there is nothing to compare.
+pub fn check(row: &Row, sides: &[Side; 2]) -> Result<(), Failure> {
+    if !row.status.is_failure() && row.status != Status::Skipped {
+        return Ok(());
+    }
+    let of = sides
+        .iter()
+        .find(|side| pairs::side_of(row) == Some(side.name));
+    let what = of.map_or("", |side| &side.what);
+    let reasons: Vec<String> = row.reasons.0.iter().map(in_words).collect();
+    let message = format!(
+        "{} ({}): {} {}: {}",
+        pairs::side_of(row).unwrap_or_default(),
+        printable(what),
+        printable(&row.arm),
+        row.status,
+        printable(&reasons.join("; "))
+    );
+    Err(Failure {
+        exit: if row.status == Status::Skipped {
+            UNAVAILABLE
+        } else {
+            FAILED
+        },
+        message,
+    })
+}
