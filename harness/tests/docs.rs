@@ -1,5 +1,7 @@
 //! What the README and the CI script say must be what the programs are.
 
+use harness::base::error::Exit;
+use loadgen::tally::code::Code;
 use servers::models::MODELS;
 
 const README: &str = include_str!("../../README.md");
@@ -40,16 +42,27 @@ fn ci_runs_the_readmes_two_commands() {
 }
 
 #[test]
-fn every_verdict_code_is_explained() {
-    let judge = include_str!("../src/judge/mod.rs");
-    let code = |text: &str| -> Vec<String> {
-        text.match_indices("W")
-            .filter_map(|(at, _)| text.get(at..at + 3))
-            .filter(|c| c[1..].parse::<u8>().is_ok())
-            .map(String::from)
-            .collect()
-    };
-    for code in code(judge) {
-        assert!(README.contains(&format!("| {code} |")), "{code}");
+fn the_readme_explains_every_reason_code_in_order_and_no_other() {
+    let rows = README
+        .lines()
+        .filter_map(|line| line.strip_prefix("| W")?.split_once(" | "));
+    let names: Vec<String> = rows.map(|(number, _)| format!("W{number}")).collect();
+    assert_eq!(names, Code::ALL.map(Code::name));
+}
+
+#[test]
+fn the_readme_explains_every_exit_code() {
+    let paragraph = README
+        .split("\n\n")
+        .find(|p| p.starts_with("**Exit codes.**"));
+    let words: Vec<&str> = paragraph
+        .expect("a paragraph on exit codes")
+        .split(|c: char| !c.is_ascii_alphanumeric())
+        .collect();
+    for exit in Exit::ALL {
+        assert!(
+            words.contains(&exit.code().to_string().as_str()),
+            "{exit:?}"
+        );
     }
 }

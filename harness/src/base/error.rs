@@ -1,4 +1,4 @@
-//! What ends the program early: a sentence for a person and the exit code of DESIGN §4.
+//! What ends the program early: a sentence for a person and an exit code.
 
 use std::fmt;
 
@@ -11,29 +11,55 @@ pub struct Failure {
     pub message: String,
 }
 
-/// Exit code: something failed while running.
-pub const FAILED: u8 = 1;
-/// Exit code: the command line or the configuration makes no sense.
-pub const USAGE: u8 = 2;
-/// Exit code: no part of the run could have been made here.
-pub const PREFLIGHT: u8 = 3;
-/// Exit code: nothing was shown either way, and that was to fail.
-pub const INCONCLUSIVE: u8 = 98;
-/// Exit code: a threshold was missed, or a gate found a regression.
-pub const MISSED: u8 = 99;
-/// Exit code: the one model asked for cannot run on this host.
-pub const UNAVAILABLE: u8 = 4;
+/// How the program ends: its exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// The run was made, whatever it found.
+    Done = 0,
+    /// Something failed while running.
+    Failed = 1,
+    /// The command line or the configuration makes no sense.
+    Usage = 2,
+    /// No part of the run could have been made here.
+    Preflight = 3,
+    /// The one model asked for cannot run on this host.
+    Unavailable = 4,
+    /// Nothing was shown either way, and that was to fail.
+    Inconclusive = 98,
+    /// A threshold was missed, or a gate found a regression.
+    Missed = 99,
+    /// SIGINT ended the run: 128 + its number.
+    Interrupted = 130,
+    /// SIGTERM ended the run: 128 + its number.
+    Terminated = 143,
+}
 
-/// Exit code of a run that SIGINT ended: 128 + its number.
-pub const INTERRUPTED: u8 = 130;
-/// Exit code of a run that SIGTERM ended: 128 + its number.
-pub const TERMINATED: u8 = 143;
+impl Exit {
+    /// All of them.
+    pub const ALL: [Exit; 9] = [
+        Exit::Done,
+        Exit::Failed,
+        Exit::Usage,
+        Exit::Preflight,
+        Exit::Unavailable,
+        Exit::Inconclusive,
+        Exit::Missed,
+        Exit::Interrupted,
+        Exit::Terminated,
+    ];
+
+    /// The number.
+    pub const fn code(self) -> u8 {
+        self as u8
+    }
+}
 
 impl Failure {
     /// Something went wrong while running (exit 1).
     pub fn failed(message: impl Into<String>) -> Self {
         Self {
-            exit: FAILED,
+            exit: Exit::Failed.code(),
             message: message.into(),
         }
     }
@@ -41,7 +67,7 @@ impl Failure {
     /// The command line makes no sense (exit 2).
     pub fn usage(message: impl Into<String>) -> Self {
         Self {
-            exit: USAGE,
+            exit: Exit::Usage.code(),
             message: message.into(),
         }
     }
@@ -49,7 +75,7 @@ impl Failure {
     /// This host cannot run any part of what was asked (exit 3).
     pub fn preflight(message: impl Into<String>) -> Self {
         Self {
-            exit: PREFLIGHT,
+            exit: Exit::Preflight.code(),
             message: message.into(),
         }
     }

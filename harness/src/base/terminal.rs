@@ -1,6 +1,6 @@
 //! The terminal that the program runs in: what is written to it, and the signals that come from it.
 
-use super::error::{Failure, INTERRUPTED, TERMINATED};
+use super::error::{Exit, Failure};
 use std::io::{self, Write};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -41,8 +41,8 @@ impl Signals {
     /// The exit code of the next signal.
     pub async fn next(&mut self) -> u8 {
         tokio::select! {
-            _ = self.interrupt.recv() => INTERRUPTED,
-            _ = self.terminate.recv() => TERMINATED,
+            _ = self.interrupt.recv() => Exit::Interrupted.code(),
+            _ = self.terminate.recv() => Exit::Terminated.code(),
         }
     }
 }

@@ -4,8 +4,8 @@
 use super::hand_over::{hand_over, text};
 use crate::analysis::stats::ranking::rankings;
 use crate::analysis::summary::summarise;
+use crate::base::error::Exit;
 use crate::base::error::Failure;
-use crate::base::error::MISSED;
 use crate::base::terminal::{eprintln, say};
 use crate::cli::ReportFlags;
 use crate::render::chart::Evidence;
@@ -26,7 +26,7 @@ pub fn report(flags: &ReportFlags) -> Result<u8, Failure> {
     make_again(&run, &source, flags)?;
     say(&text(&source, &flags.dir, run.complete, flags.format)?)?;
     match hand_over(&source, &flags.export, &flags.threshold)? {
-        true => Ok(MISSED),
+        true => Ok(Exit::Missed.code()),
         false => Ok(0),
     }
 }
@@ -143,7 +143,7 @@ mod tests {
         let csv = to_csv(&rows(2)).unwrap();
         let run = folder(&csv[..csv.len() - 3], json(&rows(2)).as_bytes());
         let failure = report(&flags(&run, Format::Table)).unwrap_err();
-        assert_eq!(failure.exit, crate::base::error::USAGE);
+        assert_eq!(failure.exit, crate::base::error::Exit::Usage.code());
         assert!(
             failure
                 .message

@@ -1,8 +1,7 @@
 //! A run: its trials one after the other, each saved as soon as it is over, and what is made of them at the end.
 
 use crate::analysis::noise;
-use crate::base::error::MISSED;
-use crate::base::error::{FAILED, Failure, UNAVAILABLE};
+use crate::base::error::{Exit, Failure};
 use crate::base::progress::Progress;
 use crate::base::terminal::{Signals, eprintln, say};
 use crate::cli::RunFlags;
@@ -11,7 +10,7 @@ use crate::cmd::rate;
 use crate::cmd::record::Record;
 use crate::model::arm::Arm;
 use crate::model::network::Network;
-use crate::model::row::{Reasons, Row, Status, Verdict, is_disturbed};
+use crate::model::row::{Reason, Reasons, Row, Status, Verdict, is_disturbed};
 use crate::plan::estimate::{self, Remaining};
 use crate::plan::{Plan, TrialPlan};
 use crate::store::folder::{RunFolder, cannot_save};
@@ -19,7 +18,8 @@ use crate::trial::binaries::Binaries;
 use crate::trial::environment::{Environment, nofile_hard};
 use crate::trial::launch::{Action, Launch, pin};
 use crate::trial::{self, Context, cgroup};
-use loadgen::units::format_count;
+use loadgen::base::units::format_count;
+use loadgen::tally::code::Code;
 use servers::models::{Cost, Model};
 use std::collections::BTreeSet;
 use std::io;
@@ -66,7 +66,7 @@ pub async fn run(flags: &RunFlags) -> Result<u8, Failure> {
     let missed = record.hand_over(flags, interrupted.is_none())?;
     Ok(
         interrupted.unwrap_or_else(|| match exit_code(&plan, &record.rows) {
-            0 if missed => MISSED,
+            0 if missed => Exit::Missed.code(),
             code => code,
         }),
     )
@@ -304,10 +304,10 @@ fn tasks_needed(arm: &Arm, population: u64) -> u64 {
     }
 }
 
-/// DESIGN §4: what the statuses of all trials make of the run.
+/// What the statuses of all trials make of the run.
 fn exit_code(plan: &Plan, rows: &[Row]) -> u8 {
     if plan.arms.len() == 1 && rows.iter().all(|row| row.status == Status::Skipped) {
-        return UNAVAILABLE;
+        return Exit::Unavailable.code();
     }
     let ran: Vec<&Row> = rows
         .iter()
@@ -319,14 +319,16 @@ fn exit_code(plan: &Plan, rows: &[Row]) -> u8 {
     let nothing_believable =
         !ran.is_empty() && ran.iter().all(|row| row.verdict == Verdict::Invalid);
     if failed || nothing_believable {
-        FAILED
+        Exit::Failed.code()
     } else {
         0
     }
 }
 
 fn has_broken_law(reasons: &Reasons) -> bool {
-    reasons.0.iter().any(|r| r.code == "W09" || r.code == "W10")
+    let broken = [Code::W09, Code::W10];
+    let is_broken = |reason: &Reason| broken.iter().any(|code| reason.is(*code));
+    reasons.0.iter().any(is_broken)
 }
 
 /// The time to the second and a random part: runs started together get folders of their own.

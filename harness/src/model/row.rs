@@ -1,7 +1,8 @@
 //! The row: one trial's settings, judgement and figures. The spine of the program: whatever is shown later is
 //! computed from saved rows alone.
 
-pub use loadgen::outcome::{Reason, Verdict};
+use loadgen::tally::code::Code;
+pub use loadgen::tally::outcome::{Reason, Verdict};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -276,7 +277,7 @@ impl Row {
 
 /// Whether something else used the machine in this trial.
 pub fn is_disturbed(row: &Row) -> bool {
-    row.reasons.0.iter().any(|reason| reason.code == "W07")
+    row.reasons.0.iter().any(|reason| reason.is(Code::W07))
 }
 
 /// The rows as CSV, header first.

@@ -3,6 +3,7 @@
 //! A pure function of the outcome: whoever knows more, such as the server's CPU
 //! use, adds to its reasons.
 
+use super::code::Code;
 use super::outcome::{Outcome, PROCESS_LOST, Reason, Verdict};
 use crate::base::syn::listen_queue_in_words;
 use crate::base::units::{format_count, format_ns};
@@ -16,9 +17,9 @@ const STALLED: f64 = 0.01;
 /// The verdict that reasons amount to: the worst of theirs.
 #[must_use]
 pub fn of_reasons(reasons: &[Reason]) -> Verdict {
-    let weight = |reason: &Reason| match reason.code.as_str() {
-        "W02" | "W04" | "W05" | "W09" | "W10" => Verdict::Invalid,
-        _ => Verdict::Suspect,
+    let weight = |reason: &Reason| match Code::parse(&reason.code) {
+        Some(code) => code.verdict(),
+        None => Verdict::Suspect,
     };
     reasons.iter().map(weight).max().unwrap_or_default()
 }
@@ -44,11 +45,8 @@ pub fn judge(outcome: &Outcome, supervised: bool) -> Vec<Reason> {
     checks.into_iter().flatten().collect()
 }
 
-fn reason(code: &str, text: String) -> Option<Reason> {
-    Some(Reason {
-        code: code.into(),
-        text,
-    })
+fn reason(code: Code, text: String) -> Option<Reason> {
+    Some(Reason::new(code, text))
 }
 
 fn generator_saturated(outcome: &Outcome) -> Option<Reason> {
@@ -60,7 +58,7 @@ fn generator_saturated(outcome: &Outcome) -> Option<Reason> {
         "the generator used {:.0} % of its CPUs: unless the server was saturated too, throughput is a lower bound",
         used * 100.0
     );
-    reason("W01", text)
+    reason(Code::W01, text)
 }
 
 fn load_not_delivered(outcome: &Outcome) -> Option<Reason> {
@@ -73,7 +71,7 @@ fn load_not_delivered(outcome: &Outcome) -> Option<Reason> {
         format_count(sent),
         format_count(offered)
     );
-    reason("W02", text)
+    reason(Code::W02, text)
 }
 
 /// `--reconnect-rate` is a load of its own.
@@ -89,7 +87,7 @@ fn not_replaced(outcome: &Outcome) -> Option<Reason> {
         format_count(missed),
         format_count(due)
     );
-    reason("W02", text)
+    reason(Code::W02, text)
 }
 
 /// Nothing was in flight that was ever answered: there is no figure that could be believed.
@@ -99,7 +97,7 @@ fn nothing_answered(outcome: &Outcome) -> Option<Reason> {
     if answered > 0 {
         return None;
     }
-    reason("W04", "no request was answered in the window".into())
+    reason(Code::W04, "no request was answered in the window".into())
 }
 
 /// A generator that did not run sent late whatever became due meanwhile, and took the time of what it had not read yet.
@@ -114,7 +112,7 @@ fn stalled(outcome: &Outcome) -> Option<Reason> {
         share * 100.0,
         format_ns(generator.longest_stall_ns)
     );
-    reason("W03", text)
+    reason(Code::W03, text)
 }
 
 /// The 99th percentile of the slip, or where there are too few samples for one the 90th, which lies below it.
@@ -128,7 +126,7 @@ fn schedule_slip(outcome: &Outcome) -> Option<Reason> {
         return None;
     }
     reason(
-        "W03",
+        Code::W03,
         format!(
             "requests left late: slip {name} {} beside a response p50 of {}",
             format_ns(slip),
@@ -169,7 +167,7 @@ fn little(outcome: &Outcome) -> Option<Reason> {
         return None;
     }
     reason(
-        "W04",
+        Code::W04,
         format!(
             "{seen:.1} requests were in flight on average, {asked:.0} should have been (Little's law)"
         ),
@@ -187,7 +185,7 @@ fn local_limits(outcome: &Outcome) -> Option<Reason> {
     let lost = outcome.failures.iter().filter(|f| f.kind == PROCESS_LOST);
     let lost = lost.map(|f| format!("{} of the generator's processes lost: {}", f.count, f.first));
     let words: Vec<String> = met.into_iter().chain(lost).collect();
-    (!words.is_empty()).then(|| reason("W05", words.join("; ")))?
+    (!words.is_empty()).then(|| reason(Code::W05, words.join("; ")))?
 }
 
 /// All connections of a closed loop begin at once; a window in which not even one request of each was answered
@@ -208,7 +206,7 @@ fn window_too_short(outcome: &Outcome) -> Option<Reason> {
         format_count(answered),
         format_count(active)
     );
-    reason("W06", text)
+    reason(Code::W06, text)
 }
 
 /// The halves of the window must agree to 10 %, chance (4 standard errors of a
@@ -229,7 +227,7 @@ fn not_steady(outcome: &Outcome) -> Option<Reason> {
         format_count(first),
         format_count(second)
     );
-    reason("W06", text)
+    reason(Code::W06, text)
 }
 
 fn queue_overflow(outcome: &Outcome) -> Option<Reason> {
@@ -248,7 +246,7 @@ fn queue_overflow(outcome: &Outcome) -> Option<Reason> {
         counted(outcome.connections.syn_retransmits),
         listen_queue_in_words(&outcome.connections.syn_sent_again_after_s),
     );
-    reason("W08", text)
+    reason(Code::W08, text)
 }
 
 #[cfg(test)]
@@ -387,11 +385,11 @@ mod tests {
 
     #[test]
     fn the_worst_reason_decides() {
-        let of = |codes: &[&str]| {
-            let reasons = codes.iter().filter_map(|code| reason(code, String::new()));
+        let of = |codes: &[Code]| {
+            let reasons = codes.iter().filter_map(|code| reason(*code, String::new()));
             of_reasons(&reasons.collect::<Vec<_>>())
         };
-        assert_eq!(of(&["W06", "W08"]), Verdict::Suspect);
-        assert_eq!(of(&["W06", "W02"]), Verdict::Invalid);
+        assert_eq!(of(&[Code::W06, Code::W08]), Verdict::Suspect);
+        assert_eq!(of(&[Code::W06, Code::W02]), Verdict::Invalid);
     }
 }

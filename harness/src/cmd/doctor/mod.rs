@@ -9,7 +9,7 @@ mod network;
 mod noise;
 mod processor;
 
-use crate::base::error::{Failure, PREFLIGHT};
+use crate::base::error::{Exit, Failure};
 use crate::base::terminal::say;
 use crate::cli::{DoctorFlags, DoctorFormat};
 use loadgen::units::format_count;
@@ -136,7 +136,7 @@ pub fn doctor(flags: &DoctorFlags) -> Result<u8, Failure> {
         DoctorFormat::Json => json(&checks, flags.conns)?,
     })?;
     let failed = checks.iter().any(|check| check.level == Level::Fail);
-    Ok(if failed { PREFLIGHT } else { 0 })
+    Ok(if failed { Exit::Preflight.code() } else { 0 })
 }
 
 /// What is to be held.

@@ -4,7 +4,7 @@ use super::pairs;
 use super::programs::Programs;
 use super::side::Side;
 use crate::analysis::decide;
-use crate::base::error::{FAILED, Failure, UNAVAILABLE};
+use crate::base::error::{Exit, Failure};
 use crate::base::progress::Progress;
 use crate::base::terminal::{Signals, eprintln};
 use crate::base::text::printable;
@@ -156,9 +156,9 @@ pub fn check(row: &Row, sides: &[Side; 2]) -> Result<(), Failure> {
     );
     Err(Failure {
         exit: if row.status == Status::Skipped {
-            UNAVAILABLE
+            Exit::Unavailable.code()
         } else {
-            FAILED
+            Exit::Failed.code()
         },
         message,
     })

@@ -15,8 +15,7 @@ pub mod words;
 
 use crate::analysis::decide::{self, Answer, Verdict};
 use crate::analysis::noise::{self, NoiseFloor};
-use crate::base::error::MISSED;
-use crate::base::error::{FAILED, Failure, INCONCLUSIVE};
+use crate::base::error::{Exit, Failure};
 use crate::base::terminal::{Signals, eprintln, say};
 use crate::base::text::printable;
 use crate::cli::gate::{FailOn, GateFlags};
@@ -406,10 +405,12 @@ fn exit_code(outcome: &Outcome, fail_on: FailOn) -> u8 {
     let is_judged = any(&|answer| answer.verdict.is_some());
     let is_blind = outcome.same.is_some() || any(&Answer::is_blind);
     match () {
-        () if is(Verdict::Regressed) && fail_on >= FailOn::Regression => MISSED,
-        () if is(Verdict::Invalid) || !is_judged => FAILED,
-        () if is_blind && fail_on >= FailOn::Blind => INCONCLUSIVE,
-        () if is(Verdict::Inconclusive) && fail_on >= FailOn::Inconclusive => INCONCLUSIVE,
+        () if is(Verdict::Regressed) && fail_on >= FailOn::Regression => Exit::Missed.code(),
+        () if is(Verdict::Invalid) || !is_judged => Exit::Failed.code(),
+        () if is_blind && fail_on >= FailOn::Blind => Exit::Inconclusive.code(),
+        () if is(Verdict::Inconclusive) && fail_on >= FailOn::Inconclusive => {
+            Exit::Inconclusive.code()
+        }
         () => 0,
     }
 }

@@ -159,7 +159,7 @@ impl std::fmt::Display for Verdict {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Reason {
-    /// W01 to W10, as the README lists them.
+    /// The name of a [`Code`](super::code::Code).
     pub code: String,
     /// The measured figure against its limit, in words.
     pub text: String,
