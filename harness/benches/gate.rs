@@ -13,7 +13,7 @@ use harness::analysis::stats::ranking::{Standing, rankings};
 use harness::analysis::stats::walsh::hodges_lehmann;
 use harness::model::metrics::METRICS;
 use harness::model::row::{Row, is_disturbed};
-use harness::store::load_rows::load;
+use harness::store::read::load;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -79,7 +79,7 @@ struct Pool {
 
 impl Pool {
     fn read(folder: &Path) -> Result<Pool, Error> {
-        let run = load(folder)?;
+        let run = load(folder)?.run;
         let text = std::fs::read_to_string(folder.join("run.json"))?;
         let environment = serde_json::from_str::<Value>(&text)?["environment"].take();
         let facts: Value =
@@ -103,7 +103,7 @@ impl Pool {
         Ok(Pool {
             pairs: pairs(&run.rows),
             closed: match folder.join(CLOSED) {
-                closed if closed.exists() => pairs(&load(&closed)?.rows),
+                closed if closed.exists() => pairs(&load(&closed)?.run.rows),
                 _ => Vec::new(),
             },
             same: ratio(1),
@@ -425,7 +425,7 @@ fn run(servers: &[String], more: &[&str]) -> Result<Run, Error> {
         .next()
         .ok_or("the run left no folder")??
         .path();
-    let rows = load(&path)?.rows;
+    let rows = load(&path)?.run.rows;
     let folder = Folder {
         _parent: parent,
         path,

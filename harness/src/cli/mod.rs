@@ -279,6 +279,13 @@ pub struct ReportFlags {
     /// The run's folder
     #[arg(value_name = "DIR")]
     pub dir: PathBuf,
+    /// Make every file of the run again from its trials; without it only those that are not there are made, and what
+    /// is there stays as it is
+    #[arg(long, conflicts_with = "into")]
+    pub write: bool,
+    /// Make the files in another folder, and leave the run's own as it is
+    #[arg(long, value_name = "DIR")]
+    pub into: Option<PathBuf>,
     /// What stdout carries
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,

@@ -16,8 +16,8 @@ use crate::model::metrics::Criterion;
 use crate::model::metrics::METRICS;
 use crate::model::row::{Row, Status, Verdict, csv_of};
 use crate::model::workload::workload_name;
-use crate::render::export::Source;
-use crate::store::load_rows::{SavedRun, load};
+use crate::store::read::load;
+use crate::store::run::Run;
 use comfy_table::presets::{ASCII_MARKDOWN, NOTHING};
 use comfy_table::{CellAlignment, Table, TableStyle};
 use serde::Serialize;
@@ -76,14 +76,14 @@ const COLUMNS: [&str; 12] = [
 /// Compares two saved runs and returns the exit code.
 pub fn compare(flags: &CompareFlags) -> Result<u8, Failure> {
     let (a, b) = (read(&flags.a)?, read(&flags.b)?);
-    let different = differences(&a.1, &b.1);
+    let different = differences(&a.environment, &b.environment);
     if !different.is_empty() {
         return Err(Failure::usage(format!(
             "the runs are not of one machine in one state, so that their figures cannot be compared:\n{}",
             different.join("\n")
         )));
     }
-    let (lines, alone) = (lines(&a.0.rows, &b.0.rows), alone(&a.0.rows, &b.0.rows));
+    let (lines, alone) = (lines(&a.rows, &b.rows), alone(&a.rows, &b.rows));
     if lines.is_empty() {
         let named = alone.iter().take(6).cloned().collect::<Vec<_>>();
         return Err(Failure::usage(format!(
@@ -114,15 +114,9 @@ pub fn compare(flags: &CompareFlags) -> Result<u8, Failure> {
     say(&text).map(|()| 0)
 }
 
-/// A run's rows and its environment.
-fn read(folder: &Path) -> Result<(SavedRun, Value), Failure> {
-    let run = load(folder).map_err(|e| Failure::usage(e.to_string()))?;
-    let source = Source {
-        rows: &run.rows,
-        run_json: &run.run_json,
-    };
-    let environment = source.environment();
-    Ok((run, environment))
+fn read(folder: &Path) -> Result<Run, Failure> {
+    let saved = load(folder).map_err(|e| Failure::usage(e.to_string()))?;
+    Ok(saved.run)
 }
 
 /// What differs between two machines, a line each; a fact that the runs do not have differs too, but for how memory was

@@ -62,14 +62,13 @@ pub async fn run(flags: &RunFlags) -> Result<u8, Failure> {
         work_ns_per_iteration,
     };
     let interrupted = run_trials(&context, &mut record, &mut signals, flags.output.quiet).await?;
-    record.finish(interrupted.is_none())?;
-    let missed = record.hand_over(flags, interrupted.is_none())?;
-    Ok(
-        interrupted.unwrap_or_else(|| match exit_code(&plan, &record.rows) {
-            0 if missed => Exit::Missed.code(),
-            code => code,
-        }),
-    )
+    record.finish(interrupted.is_none());
+    let missed = record.hand_over(flags)?;
+    let code = interrupted.unwrap_or_else(|| match exit_code(&plan, record.rows()) {
+        0 if missed => Exit::Missed.code(),
+        code => code,
+    });
+    Ok(record.exit_code(code))
 }
 
 /// Makes the run's folder and prepares what the run needs. Nothing is left of a run that ended before it began: the
@@ -168,12 +167,12 @@ async fn run_trials(
 ) -> Result<Option<u8>, Failure> {
     let trials = context.plan.trials();
     let interrupted = run_these(context, &trials, record, signals, quiet).await?;
-    let again = disturbed_blocks(&trials, &record.rows);
+    let again = disturbed_blocks(&trials, record.rows());
     if interrupted.is_some() || again.is_empty() {
         return Ok(interrupted);
     }
     if !quiet {
-        let (disturbed, blocks) = (disturbed(&record.rows).len(), block_count(&trials));
+        let (disturbed, blocks) = (disturbed(record.rows()).len(), block_count(&trials));
         let usual = match disturbed * 2 > blocks {
             true => {
                 "; if this machine is always like that, `tenk calibrate` finds out what is ordinary on it"
@@ -194,7 +193,7 @@ async fn run_trials(
         let again = trials
             .clone()
             .map(|t| estimate::trial(context.plan, &t.arm, &t.load));
-        record.set_aside(block, again.sum())?;
+        record.set_aside(block, again.sum());
         repeated.extend(trials.cloned());
     }
     for (trial, number) in repeated.iter_mut().zip(trials.len() as u32 + 1..) {

@@ -4,7 +4,7 @@
 //! After a change to a row, an outcome or what is in `run.json`:
 //! `TENK_WRITE_SCHEMAS=1 cargo test -p harness schemas` writes them anew.
 
-use crate::store::load_rows;
+use crate::store::older::SCHEMA;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,7 +17,7 @@ use syn::{
 const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
 
 /// The files whose types are written into outcomes and runs.
-const SOURCES: [&str; 15] = [
+const SOURCES: [&str; 14] = [
     "loadgen/src/tally/outcome/mod.rs",
     "loadgen/src/tally/outcome/connections.rs",
     "loadgen/src/tally/outcome/fairness.rs",
@@ -26,7 +26,6 @@ const SOURCES: [&str; 15] = [
     "loadgen/src/tally/outcome/requests.rs",
     "loadgen/src/load/mod.rs",
     "loadgen/src/load/settings.rs",
-    "harness/src/store/load_rows.rs",
     "harness/src/model/rate.rs",
     "harness/src/model/row.rs",
     "harness/src/trial/environment.rs",
@@ -314,12 +313,11 @@ fn outcome_schema(types: &Types) -> String {
 
 fn run_schema(types: &Types) -> String {
     let properties = json!({
-        "schema": { "const": load_rows::SCHEMA },
+        "schema": { "const": SCHEMA },
         "run_dir": { "type": "string", "description": "The run's folder." },
         "complete": { "type": "boolean", "description": "False when the run was interrupted, or is still going." },
         "environment": { "$ref": "#/$defs/Environment" },
         "trials": array_of("Row"),
-        "beside": { "$ref": "#/$defs/Beside" },
         "summary": array_of("SummaryEntry"),
         "ranking": array_of("Ranking"),
     });
@@ -434,9 +432,8 @@ mod tests {
             took_s: None,
         };
         json!({
-            "schema": load_rows::SCHEMA, "run_dir": "results/x", "complete": true, "environment": environment,
+            "schema": SCHEMA, "run_dir": "results/x", "complete": true, "environment": environment,
             "trials": rows, "summary": summarise(&rows), "ranking": rankings(&rows),
-            "beside": load_rows::Beside { seconds: 3, workers: 0, histograms: 1 },
         })
     }
 

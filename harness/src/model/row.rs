@@ -3,9 +3,13 @@
 
 use loadgen::tally::code::Code;
 pub use loadgen::tally::outcome::{Reason, Verdict};
-use serde::{Deserialize, Serialize};
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::{Map, Value};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
+use std::sync::LazyLock;
 
 /// What the server did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,19 +105,38 @@ fn is_code(word: &str) -> bool {
     digits.len() == 2 && u8::from_str(digits).is_ok()
 }
 
+/// Columns that this version does not know, with the values that they were read with.
+pub type Unknown = BTreeMap<String, Value>;
+
 /// Names the columns once: the struct, its CSV header and its JSON keys are the same list.
 macro_rules! row {
     ($($(#[doc = $doc:literal])* $name:ident: $kind:ty,)*) => {
         /// One trial. A figure that was not measured is `None`: `null` in JSON, an empty cell in CSV.
-        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        ///
+        /// A column added later is an `Option`: then a run that was saved before has none of it, and is still read.
+        #[derive(Debug, Clone, PartialEq, Deserialize)]
         pub struct Row {
             $($(#[doc = $doc])* pub $name: $kind,)*
+            /// Columns of a newer version, or of somebody's own: kept as they are.
+            #[serde(skip)]
+            pub unknown: Unknown,
         }
 
         impl Row {
             /// A row with nothing in it, to be filled in.
             pub fn blank() -> Row {
-                Row { $($name: Default::default(),)* }
+                Row { $($name: Default::default(),)* unknown: Unknown::new() }
+            }
+        }
+
+        impl Serialize for Row {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                let mut map = serializer.serialize_map(Some(COLUMNS.len() + self.unknown.len()))?;
+                $(map.serialize_entry(stringify!($name), &self.$name)?;)*
+                for (name, value) in &self.unknown {
+                    map.serialize_entry(name, value)?;
+                }
+                map.end()
             }
         }
 
@@ -268,6 +291,20 @@ row! {
 }
 
 impl Row {
+    /// The row of these columns. One that is missing is `None`, one that this version does not know is kept.
+    ///
+    /// # Errors
+    /// Without a column that every run has, and with a value that is none of its column's.
+    pub fn from_json(mut columns: Map<String, Value>) -> Result<Row, serde_json::Error> {
+        let names: Vec<String> = columns.keys().filter(|n| !is_column(n)).cloned().collect();
+        let unknown = names
+            .into_iter()
+            .filter_map(|name| columns.remove_entry(&name));
+        let unknown = unknown.collect();
+        let row = Row::deserialize(Value::Object(columns))?;
+        Ok(Row { unknown, ..row })
+    }
+
     /// Whether the figures may be drawn and go into medians.
     pub fn is_usable(&self) -> bool {
         let measured = self.requests_completed.is_some();
@@ -280,24 +317,45 @@ pub fn is_disturbed(row: &Row) -> bool {
     row.reasons.0.iter().any(|reason| reason.is(Code::W07))
 }
 
-/// The rows as CSV, header first.
+/// Whether this is one of [`COLUMNS`].
+pub fn is_column(name: &str) -> bool {
+    static NAMES: LazyLock<BTreeSet<&str>> = LazyLock::new(|| COLUMNS.iter().copied().collect());
+    NAMES.contains(name)
+}
+
+/// The rows as CSV, header first; columns that this version does not know come last.
 pub fn to_csv(rows: &[Row]) -> Result<Vec<u8>, csv::Error> {
-    csv_of(COLUMNS, rows)
+    to_csv_of_texts(rows, str::to_string)
+}
+
+/// The same with every text, the names of unknown columns included, changed by `text`.
+pub fn to_csv_of_texts(rows: &[Row], text: impl Fn(&str) -> String) -> Result<Vec<u8>, csv::Error> {
+    let unknown: BTreeSet<&str> = rows
+        .iter()
+        .flat_map(|row| row.unknown.keys().map(String::as_str))
+        .collect();
+    let names: Vec<&str> = COLUMNS.iter().copied().chain(unknown).collect();
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record(names.iter().map(|name| text(name)))?;
+    for row in rows {
+        let columns = serde_json::to_value(row).map_err(std::io::Error::other)?;
+        let cell = |name: &&str| match &columns[*name] {
+            Value::Null => String::new(),
+            Value::String(content) => text(content),
+            Value::Array(_) | Value::Object(_) => text(&columns[*name].to_string()),
+            figure => figure.to_string(),
+        };
+        writer.write_record(names.iter().map(cell))?;
+    }
+    writer.into_inner().map_err(|e| e.into_error().into())
 }
 
 /// Any lines as CSV under this header, which is there even without lines.
 pub fn csv_of<T: Serialize>(columns: &[&str], lines: &[T]) -> Result<Vec<u8>, csv::Error> {
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    writer.write_record(columns)?;
-    let header = writer.into_inner().map_err(|e| e.into_error())?;
-    Ok([header, csv_lines(lines)?].concat())
-}
-
-/// The same without the header, to go on with what has one.
-pub fn csv_lines<T: Serialize>(lines: &[T]) -> Result<Vec<u8>, csv::Error> {
     let mut writer = csv::WriterBuilder::new()
         .has_headers(false)
         .from_writer(Vec::new());
+    writer.write_record(columns)?;
     for line in lines {
         writer.serialize(line)?;
     }
@@ -351,17 +409,47 @@ mod tests {
     }
 
     #[test]
-    fn the_columns_are_those_of_the_contract() {
-        let contract = "run_id block trial seed arm model variant service protocol conns idle payload_bytes \
-            requests_per_conn rate_per_s arrival think_ns pipeline work_ns block_ns workers server_cpus client_cpus \
-            duration_s status verdict reasons bottleneck conns_established conns_served conns_shed conns_refused \
-            conns_timed_out conns_reset local_failures conns_per_s requests_offered requests_completed \
-            requests_dropped requests_timed_out requests_failed requests_mismatched errors requests_per_s bytes_per_s \
-            response_p50_ns response_p90_ns response_p99_ns response_p999_ns response_max_ns service_p50_ns \
-            service_p99_ns connect_p50_ns connect_p99_ns slip_p99_ns jain server_cpu_us_per_request server_user_s \
-            server_system_s server_memory_kib server_memory_per_conn_bytes server_threads server_processes \
-            ctx_switches_per_request wakeups_per_request generator_cpu_us_per_request generator_utilisation \
-            listen_overflows listen_drops tcp_retransmits steal_fraction foreign_cpu_fraction";
-        assert_eq!(COLUMNS, contract.split_whitespace().collect::<Vec<_>>());
+    fn a_row_without_a_figure_and_with_a_column_of_somebody_else_is_read() {
+        let row = Row {
+            jain: Some(0.5),
+            ..Row::blank()
+        };
+        let Ok(Value::Object(mut columns)) = serde_json::to_value(&row) else {
+            panic!("a row is an object");
+        };
+        columns.remove("jain");
+        columns.insert("colour".into(), "=red".into());
+        let read = Row::from_json(columns.clone()).unwrap();
+        assert_eq!(read.jain, None);
+        assert_eq!(read.unknown["colour"], "=red");
+        let again = serde_json::to_value(&read).unwrap();
+        assert_eq!(
+            (&again["colour"], &again["jain"]),
+            (&"=red".into(), &Value::Null)
+        );
+        let text = String::from_utf8(to_csv(&[row, read]).unwrap()).unwrap();
+        let last: Vec<&str> = text.lines().filter_map(|l| l.rsplit(',').next()).collect();
+        assert_eq!(last, ["colour", "", "=red"]);
+        columns.remove("arm");
+        let why = Row::from_json(columns).unwrap_err().to_string();
+        assert_eq!(why, "missing field `arm`");
+    }
+
+    /// Columns without which nothing is said, and which every run ever made has. Whoever adds a column makes it an
+    /// `Option`, so that this list stays as it is.
+    #[test]
+    fn only_these_columns_must_be_there() {
+        let needed = "run_id block trial seed arm model service protocol conns idle payload_bytes arrival think_ns \
+            pipeline server_cpus client_cpus duration_s status verdict reasons";
+        let Ok(Value::Object(all)) = serde_json::to_value(Row::blank()) else {
+            panic!("a row is an object");
+        };
+        let is_needed = |name: &&&str| {
+            let mut columns = all.clone();
+            columns.remove(**name);
+            Row::from_json(columns).is_err()
+        };
+        let found: Vec<&str> = COLUMNS.iter().filter(is_needed).copied().collect();
+        assert_eq!(found, needed.split_whitespace().collect::<Vec<_>>());
     }
 }

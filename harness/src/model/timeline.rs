@@ -4,6 +4,23 @@ use crate::model::row::Row;
 use loadgen::outcome::{Outcome, Second};
 use serde::{Deserialize, Serialize};
 
+/// One second of a window.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WindowSecond {
+    /// Second of the window, from 0.
+    pub second: u64,
+    /// Requests completed in it.
+    pub requests_completed: u64,
+    /// Requests asked for and not given in it.
+    pub errors: u64,
+    /// Response time, median, ns.
+    pub response_p50_ns: Option<u64>,
+    /// Response time, 99th percentile, ns.
+    pub response_p99_ns: Option<u64>,
+    /// Response time, the longest, ns.
+    pub response_max_ns: Option<u64>,
+}
+
 /// One second of one trial's window.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TimelineRow {
@@ -40,13 +57,9 @@ pub const COLUMNS: [&str; 10] = [
     "response_max_ns",
 ];
 
-/// The seconds of a trial.
-pub fn of(row: &Row, outcome: &Outcome) -> Vec<TimelineRow> {
-    let line = |second: &Second| TimelineRow {
-        run_id: row.run_id.clone(),
-        trial: row.trial,
-        arm: row.arm.clone(),
-        conns: row.conns,
+/// The seconds of a window.
+pub fn of(outcome: &Outcome) -> Vec<WindowSecond> {
+    let line = |second: &Second| WindowSecond {
         second: second.second,
         requests_completed: second.completed,
         errors: second.errors,
@@ -55,6 +68,24 @@ pub fn of(row: &Row, outcome: &Outcome) -> Vec<TimelineRow> {
         response_max_ns: second.response_max_ns,
     };
     outcome.series.iter().map(line).collect()
+}
+
+impl WindowSecond {
+    /// The second with the columns of its trial.
+    pub fn of_trial(&self, row: &Row) -> TimelineRow {
+        TimelineRow {
+            run_id: row.run_id.clone(),
+            trial: row.trial,
+            arm: row.arm.clone(),
+            conns: row.conns,
+            second: self.second,
+            requests_completed: self.requests_completed,
+            errors: self.errors,
+            response_p50_ns: self.response_p50_ns,
+            response_p99_ns: self.response_p99_ns,
+            response_max_ns: self.response_max_ns,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,26 @@ use crate::model::row::Row;
 use serde::{Deserialize, Serialize};
 use servers::ledger::Tally;
 
-/// One worker in one trial, from the server's own ledger; probes are in it.
+/// One worker of a server, by the server's own ledger; probes are in it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Worker {
+    /// Worker, from 0.
+    pub worker: usize,
+    /// Connections it accepted.
+    pub accepted: u64,
+    /// Connections it turned away at a limit.
+    pub shed: u64,
+    /// Connections it closed.
+    pub closed: u64,
+    /// Bytes it received.
+    pub bytes_in: u64,
+    /// Bytes it sent.
+    pub bytes_out: u64,
+    /// Turns of its loop.
+    pub wakeups: u64,
+}
+
+/// One worker in one trial.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct WorkerRow {
     /// Run.
@@ -41,16 +60,12 @@ pub const COLUMNS: [&str; 11] = [
     "wakeups",
 ];
 
-/// The workers of a trial; none where a server has only one line of counters.
-pub fn of(row: &Row, tallies: &[Tally]) -> Vec<WorkerRow> {
+/// The workers of a server; none where it has only one line of counters.
+pub fn of(tallies: &[Tally]) -> Vec<Worker> {
     if tallies.len() < 2 {
         return Vec::new();
     }
-    let line = |(worker, tally): (usize, &Tally)| WorkerRow {
-        run_id: row.run_id.clone(),
-        trial: row.trial,
-        arm: row.arm.clone(),
-        conns: row.conns,
+    let line = |(worker, tally): (usize, &Tally)| Worker {
         worker,
         accepted: tally.accepted,
         shed: tally.shed,
@@ -60,6 +75,25 @@ pub fn of(row: &Row, tallies: &[Tally]) -> Vec<WorkerRow> {
         wakeups: tally.wakeups,
     };
     tallies.iter().enumerate().map(line).collect()
+}
+
+impl Worker {
+    /// The worker with the columns of its trial.
+    pub fn of_trial(&self, row: &Row) -> WorkerRow {
+        WorkerRow {
+            run_id: row.run_id.clone(),
+            trial: row.trial,
+            arm: row.arm.clone(),
+            conns: row.conns,
+            worker: self.worker,
+            accepted: self.accepted,
+            shed: self.shed,
+            closed: self.closed,
+            bytes_in: self.bytes_in,
+            bytes_out: self.bytes_out,
+            wakeups: self.wakeups,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -74,10 +108,11 @@ mod tests {
             wakeups: 9,
             ..Tally::default()
         };
-        let lines = of(&Row::blank(), &[tally, Tally::default()]);
+        let workers = of(&[tally, Tally::default()]);
+        let lines: Vec<WorkerRow> = workers.iter().map(|w| w.of_trial(&Row::blank())).collect();
         let text = String::from_utf8(csv_of(&COLUMNS, &lines).unwrap()).unwrap();
         assert_eq!(text.lines().nth(1), Some(",0,,0,0,7,0,0,0,0,9"));
         assert_eq!(text.lines().count(), 3);
-        assert!(of(&Row::blank(), &[tally]).is_empty());
+        assert!(of(&[tally]).is_empty());
     }
 }

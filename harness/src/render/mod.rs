@@ -8,6 +8,7 @@ pub mod facts;
 pub mod page;
 pub mod pull_request;
 pub mod report;
+pub mod run_json;
 pub mod table;
 pub mod varied;
 pub mod write;

@@ -1,37 +1,158 @@
-//! Every file that is made from a run's data: charts, `report.md` and `report.html`. At the end of a run and from a
-//! saved one the same code writes them.
+//! Every file that is made from a run's trials. At the end of a run and from a saved one the same code makes them; a
+//! file that cannot be written is said, and the others are made all the same.
 
-use super::report::{Made, Report};
 use super::{page, pull_request};
 use crate::analysis::stats::ranking::rankings;
-use crate::base::error::Failure;
-use crate::render::chart;
+use crate::base::text::file_name;
+use crate::model::histograms::unpacked;
+use crate::model::row::{Row, csv_of, to_csv};
+use crate::model::{timeline, workers};
+use crate::render::chart::{self, Evidence};
+use crate::render::report::{Made, Report};
+use crate::render::run_json::run_json;
 use crate::store::folder::RunFolder;
-use crate::store::folder::cannot_save;
+use crate::store::interval_log::{self, trial_name};
+use crate::store::run::Run;
+use loadgen::files::hgrm;
+use loadgen::outcome::Floor;
+use serde::Deserialize;
+use std::path::Path;
 
-/// Writes all of it into the run's folder.
-pub fn write(folder: &RunFolder, report: &Report) -> Result<(), Failure> {
-    let mut charts = Vec::new();
-    for chart in chart::all(&report.evidence) {
-        let svg = chart
-            .svg()
-            .map_err(|e| Failure::failed(format!("cannot draw {}: {e}", chart.name)))?;
-        folder
-            .write(&format!("charts/{}.svg", chart.name), svg.as_bytes())
-            .map_err(cannot_save)?;
-        charts.push((chart, svg));
+/// Which files are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    /// All of them, whatever is there.
+    All,
+    /// Those that are not there.
+    Missing,
+}
+
+/// Where the files of a run go.
+pub struct Target<'a> {
+    /// The folder.
+    pub folder: &'a RunFolder,
+    /// The run's own folder, which the files name.
+    pub run_dir: &'a Path,
+    /// Files that the run was read from: they stay as they are.
+    pub kept: &'a [&'static str],
+    /// Which of the others are made.
+    pub which: Which,
+}
+
+impl Target<'_> {
+    fn wants(&self, name: &str) -> bool {
+        let is_there = || self.folder.path().join(name).exists();
+        !self.kept.contains(&name) && (self.which == Which::All || !is_there())
     }
-    let made = Made {
-        report,
-        rankings: rankings(report.evidence.rows),
-        charts,
+}
+
+/// Makes the files; returns what could not be made, a sentence each.
+pub fn write(target: &Target, run: &Run) -> Vec<String> {
+    let mut files = Files {
+        target,
+        faults: Vec::new(),
     };
-    let page = page::render(&made)
-        .map_err(|e| Failure::failed(format!("cannot make report.html: {e}")))?;
-    folder
-        .write("report.html", page.as_bytes())
-        .map_err(cannot_save)?;
-    folder
-        .write("report.md", pull_request::render(&made).as_bytes())
-        .map_err(cannot_save)
+    files.make("run.json", || {
+        run_json(run, target.run_dir).map_err(|failure| failure.message)
+    });
+    files.csv("trials.csv", || to_csv(&run.rows));
+    files.csv("timeline.csv", || csv_of(&timeline::COLUMNS, &run.timeline));
+    files.csv("workers.csv", || csv_of(&workers::COLUMNS, &run.workers));
+    if !run.set_aside.is_empty() {
+        files.csv("redone.csv", || to_csv(&run.set_aside));
+    }
+    files.make("latency.hlog", || Ok(interval_log::text(run)));
+    for row in &run.rows {
+        files.percentiles(row, run);
+    }
+    files.reports(run);
+    files.faults
+}
+
+/// The making of files, one after the other.
+struct Files<'a> {
+    target: &'a Target<'a>,
+    faults: Vec<String>,
+}
+
+impl Files<'_> {
+    fn make<T: AsRef<[u8]>>(&mut self, name: &str, text: impl FnOnce() -> Result<T, String>) {
+        if !self.target.wants(name) {
+            return;
+        }
+        let made = text()
+            .map_err(|why| format!("{name}: {why}"))
+            .and_then(|text| {
+                let written = self.target.folder.write(name, text.as_ref());
+                written.map_err(|e| e.to_string())
+            });
+        self.faults.extend(made.err());
+    }
+
+    fn csv(&mut self, name: &str, text: impl FnOnce() -> Result<Vec<u8>, csv::Error>) {
+        self.make(name, || text().map_err(|e| e.to_string()));
+    }
+
+    /// A trial's response times as percentiles. Older runs do not say from where on they are lower bounds; their
+    /// files do, and stay.
+    fn percentiles(&mut self, row: &Row, run: &Run) {
+        let Some(recorded) = run.histograms.recorded(row.trial) else {
+            return;
+        };
+        if run.is_older {
+            return;
+        }
+        let name = format!("hgrm/{}.hgrm", file_name(&trial_name(row)));
+        self.make(&name, || {
+            let histogram = unpacked(&recorded.packed)?;
+            Ok(hgrm(&histogram, recorded.censored_from_ns))
+        });
+    }
+
+    /// Charts, `report.html` and `report.md`.
+    fn reports(&mut self, run: &Run) {
+        let floor = Floor::deserialize(&run.environment["generator_floor"]).ok();
+        let report = Report {
+            evidence: Evidence {
+                rows: &run.rows,
+                histograms: &run.histograms,
+                timeline: &run.timeline,
+                workers: &run.workers,
+                floor: floor.as_ref(),
+            },
+            environment: &run.environment,
+            complete: run.complete,
+            notes: run.notes.clone(),
+        };
+        let mut charts = Vec::new();
+        for chart in chart::all(&report.evidence) {
+            match chart.svg() {
+                Ok(svg) => {
+                    self.make(&format!("charts/{}.svg", chart.name), || Ok(&svg));
+                    charts.push((chart, svg));
+                }
+                Err(e) => self.faults.push(format!("cannot draw {}: {e}", chart.name)),
+            }
+        }
+        let made = Made {
+            report: &report,
+            rankings: rankings(&run.rows),
+            charts,
+        };
+        self.make("report.html", || {
+            page::render(&made).map_err(|e| e.to_string())
+        });
+        self.make("report.md", || Ok(pull_request::render(&made)));
+    }
+}
+
+/// The faults of [`write`] in one sentence; none where there are none.
+pub fn in_one_sentence(faults: &[String]) -> Option<String> {
+    let (first, more) = faults.split_first()?;
+    let others = match more.len() {
+        0 => String::new(),
+        1 => ", nor another file".into(),
+        n => format!(", nor {n} other files"),
+    };
+    Some(format!("cannot save {first}{others}"))
 }

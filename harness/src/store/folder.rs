@@ -1,6 +1,7 @@
 //! The run folder: every file is written beside its place, synced and renamed, so that a reader sees the old one
 //! or the new one and a full disk leaves no half of either.
 
+use super::read::ENVIRONMENT;
 use crate::base::error::Failure;
 use loadgen::files::write_atomically;
 use std::fs;
@@ -21,11 +22,9 @@ impl RunFolder {
         fs::create_dir(&path)?;
         let folder = RunFolder { path };
         // A folder that cannot hold a file is better known now than after the first trial.
-        folder
-            .write("run.json", b"{\"complete\":false}\n")
-            .inspect_err(|_| {
-                let _ = fs::remove_dir_all(&folder.path);
-            })?;
+        folder.write(ENVIRONMENT, b"{}\n").inspect_err(|_| {
+            let _ = fs::remove_dir_all(&folder.path);
+        })?;
         Ok(folder)
     }
 

@@ -1,5 +1,12 @@
-//! The run folder: how a run is kept, and how any run is read back.
+//! The run folder. A trial is kept once, as a line of `trials.jsonl`; every other file is made from these lines.
+//! Runs of older versions, which have `run.json` and `trials.csv` instead, are read as well.
 
 pub mod folder;
-pub mod load_rows;
-pub mod read_back;
+pub mod interval_log;
+pub mod journal;
+pub mod line;
+mod lines;
+pub mod older;
+pub mod read;
+pub mod run;
+mod table;

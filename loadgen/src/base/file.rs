@@ -4,6 +4,8 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
+
 /// Replaces a file in one step: a temporary file beside it is written, synced
 /// and renamed, then the directory is synced. On failure the old file stands. Its permissions are kept.
 ///
@@ -33,7 +35,7 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let temporary = path.with_file_name(name);
     let written = write_synced(&temporary, bytes)
         .and_then(|()| match &there {
-            Some(there) => fs::set_permissions(&temporary, there.permissions()),
+            Some(there) => permitted(fs::set_permissions(&temporary, there.permissions())),
             None => Ok(()),
         })
         .and_then(|()| fs::rename(&temporary, path));
@@ -42,15 +44,48 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
         let _ = fs::remove_file(&temporary);
         return Err(said(error));
     }
-    File::open(directory_of(path))
-        .and_then(|directory| directory.sync_all())
-        .map_err(said)
+    // The file is in its place: that the directory cannot be opened for syncing changes nothing about that.
+    match File::open(directory_of(path)) {
+        Ok(directory) => synced(directory.sync_all()).map_err(said),
+        Err(_) => Ok(()),
+    }
 }
 
 fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = File::create(path)?;
     file.write_all(bytes)?;
-    file.sync_all()
+    synced(file.sync_all())
+}
+
+/// The result of a sync. That a file system knows none (EINVAL, ENOTSUP, ENOSYS) is no fault of what was written; that
+/// the disk is full or broken is.
+///
+/// # Errors
+/// What else the sync met.
+pub fn synced(result: io::Result<()>) -> io::Result<()> {
+    unless(result, &[Errno::EINVAL, Errno::ENOTSUP, Errno::ENOSYS])
+}
+
+/// The result of keeping a file's permissions, which file systems without any (CIFS, 9p) refuse.
+fn permitted(result: io::Result<()>) -> io::Result<()> {
+    unless(
+        result,
+        &[Errno::EPERM, Errno::ENOTSUP, Errno::ENOSYS, Errno::EINVAL],
+    )
+}
+
+/// The result, but for errors that say that an optional step does not exist here.
+fn unless(result: io::Result<()>, optional: &[Errno]) -> io::Result<()> {
+    match result {
+        Err(error)
+            if optional
+                .iter()
+                .any(|e| error.raw_os_error() == Some(*e as i32)) =>
+        {
+            Ok(())
+        }
+        result => result,
+    }
 }
 
 fn directory_of(path: &Path) -> PathBuf {
@@ -88,5 +123,20 @@ mod tests {
         assert_eq!(read, b"through");
         let error = write_atomically(Path::new("/nonexistent/a.json"), b"x").expect_err("refused");
         assert!(error.to_string().contains("/nonexistent/a.json"), "{error}");
+    }
+
+    #[test]
+    fn a_step_that_a_file_system_does_not_know_is_no_failed_write() {
+        let refused = |errno: Errno| Err(io::Error::from_raw_os_error(errno as i32));
+        for errno in [Errno::EINVAL, Errno::ENOTSUP, Errno::ENOSYS] {
+            assert!(synced(refused(errno)).is_ok(), "{errno}");
+            assert!(permitted(refused(errno)).is_ok(), "{errno}");
+        }
+        assert!(permitted(refused(Errno::EPERM)).is_ok());
+        for errno in [Errno::ENOSPC, Errno::EIO, Errno::EDQUOT, Errno::EROFS] {
+            assert!(synced(refused(errno)).is_err(), "{errno}");
+            assert!(permitted(refused(errno)).is_err(), "{errno}");
+        }
+        assert!(synced(Ok(())).is_ok());
     }
 }

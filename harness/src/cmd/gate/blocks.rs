@@ -77,7 +77,7 @@ impl Blocks<'_> {
                 progress.trial_done();
             }
             rounds += 1;
-            if until.is_reached(rounds as usize, &self.record.rows) {
+            if until.is_reached(rounds as usize, self.record.rows()) {
                 break;
             }
         }

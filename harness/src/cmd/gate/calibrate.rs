@@ -58,13 +58,13 @@ pub async fn calibrate(flags: &CalibrateFlags) -> Result<u8, Failure> {
         same: None,
     };
     if let Err(ended) = blocks.run(Until::AllAreMade).await {
-        record.finish(false)?;
+        record.finish(false);
         return ended.into();
     }
-    record.finish(true)?;
-    let questions = pairs::questions(&record.rows, &[]);
+    record.finish(true);
+    let questions = pairs::questions(record.rows(), &[]);
     let machine = crate::base::machine::machine_cpus();
-    let floor = NoiseFloor::of(&questions, &record.rows, machine).ok_or_else(|| {
+    let floor = NoiseFloor::of(&questions, record.rows(), machine).ok_or_else(|| {
         Failure::failed(format!(
             "no figure was measured in six blocks or more: nothing is kept (see {})",
             record.run_dir()
@@ -89,7 +89,7 @@ pub async fn calibrate(flags: &CalibrateFlags) -> Result<u8, Failure> {
         path.display(),
         record.run_dir()
     ))
-    .map(|()| 0)
+    .map(|()| record.exit_code(0))
 }
 
 /// The generator's own floor and ceiling, which charts of later runs shade.

@@ -118,8 +118,8 @@ pub async fn gate(flags: &GateFlags) -> Result<u8, Failure> {
     let blocks = match made {
         Ok(made) => made,
         Err(ended) => {
-            record.finish(false)?;
-            let rows = format_count(record.rows.len() as u64);
+            record.finish(false);
+            let rows = format_count(record.rows().len() as u64);
             eprintln(&format!(
                 "nothing was judged; {rows} trials are in {}",
                 record.run_dir()
@@ -140,11 +140,11 @@ pub async fn gate(flags: &GateFlags) -> Result<u8, Failure> {
             .filter_map(|s| s.load.rate_per_s)
             .collect(),
         run_dir: record.run_dir(),
-        answers: decide::answers(&pairs::questions(&record.rows, &gated), same.is_some()),
+        answers: decide::answers(&pairs::questions(record.rows(), &gated), same.is_some()),
         same,
     };
     hand_over(&mut record, &outcome, flags)?;
-    Ok(exit_code(&outcome, flags.fail_on))
+    Ok(record.exit_code(exit_code(&outcome, flags.fail_on)))
 }
 
 /// What each side is: found in git, in a folder, or only a command.
@@ -351,11 +351,11 @@ fn gated(flags: &GateFlags, noise: Option<&NoiseFloor>) -> Vec<Gated> {
 
 /// Saves the verdict beside the trials and says it wherever somebody looks.
 fn hand_over(record: &mut Record, outcome: &Outcome, flags: &GateFlags) -> Result<(), Failure> {
-    record.finish(true)?;
+    record.finish(true);
     let json = json(outcome)?;
-    record.write("gate.json", json.as_bytes())?;
+    record.write("gate.json", json.as_bytes());
     let markdown = words::markdown(outcome);
-    record.write("gate.md", markdown.as_bytes())?;
+    record.write("gate.md", markdown.as_bytes());
     match flags.output.format {
         Format::Table => say(&words::for_people(outcome))?,
         Format::Md => say(&markdown)?,

@@ -101,10 +101,10 @@ fn merged(cell: &Cell, histograms: &Histograms) -> Option<Histogram<u64>> {
         .iter()
         .filter(|row| row.is_usable() && row.response_p50_ns.is_some());
     let mut merged: Option<Histogram<u64>> = None;
-    for histogram in rows.filter_map(|row| histograms.get(&row.trial)) {
+    for histogram in rows.filter_map(|row| histograms.get(row.trial)) {
         match &mut merged {
-            Some(sum) => sum.add(histogram).ok()?,
-            None => merged = Some(histogram.clone()),
+            Some(sum) => sum.add(&histogram).ok()?,
+            None => merged = Some(histogram),
         }
     }
     merged.filter(|h| !h.is_empty())

@@ -73,8 +73,8 @@ pub fn all(evidence: &Evidence) -> Vec<Chart> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::histograms::{Recorded, Window, packed};
     use crate::model::row::Verdict;
-    use hdrhistogram::Histogram;
 
     fn rows() -> Vec<Row> {
         let mut rows = Vec::new();
@@ -113,16 +113,22 @@ mod tests {
             accepted,
             ..Default::default()
         };
-        crate::model::workers::of(&rows()[0], &[tally(30), tally(10)])
+        let workers = crate::model::workers::of(&[tally(30), tally(10)]);
+        workers.iter().map(|w| w.of_trial(&rows()[0])).collect()
     }
 
     #[test]
     fn every_chart_is_drawn_and_names_its_arms() {
-        let mut histogram = Histogram::new_with_bounds(1, 60_000_000_000, 3).unwrap();
+        let mut histogram = loadgen::tally::latency::new_histogram();
         for i in 1..=200_000u64 {
             histogram.record(i).unwrap();
         }
-        let histograms = (0..4).map(|t| (t, histogram.clone())).collect();
+        let packed = packed(&histogram).unwrap();
+        let mut histograms = Histograms::default();
+        for trial in 0..4 {
+            let recorded = Recorded::of(&packed, Window::default(), None).unwrap();
+            histograms.insert(trial, recorded).unwrap();
+        }
         let workers = two_workers();
         let rows = rows();
         let charts = all(&Evidence {

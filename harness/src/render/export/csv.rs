@@ -3,35 +3,12 @@
 
 use crate::base::error::Failure;
 use crate::base::text::visible;
-use crate::model::row::{Reasons, Row, to_csv};
+use crate::model::row::{Row, to_csv_of_texts};
 
 pub fn render(rows: &[Row]) -> Result<String, Failure> {
-    let harmless: Vec<Row> = rows.iter().map(harmless_row).collect();
-    let csv = to_csv(&harmless).map_err(|e| Failure::failed(format!("--export csv: {e}")))?;
+    let csv = to_csv_of_texts(rows, harmless);
+    let csv = csv.map_err(|e| Failure::failed(format!("--export csv: {e}")))?;
     Ok(String::from_utf8_lossy(&csv).into_owned())
-}
-
-fn harmless_row(row: &Row) -> Row {
-    let mut row = row.clone();
-    for text in [
-        &mut row.run_id,
-        &mut row.arm,
-        &mut row.model,
-        &mut row.service,
-        &mut row.protocol,
-        &mut row.arrival,
-        &mut row.server_cpus,
-        &mut row.client_cpus,
-    ] {
-        *text = harmless(text);
-    }
-    row.variant = row.variant.as_deref().map(harmless);
-    let mut reasons: Vec<_> = row.reasons.0;
-    for reason in &mut reasons {
-        reason.text = harmless(&reason.text);
-    }
-    row.reasons = Reasons(reasons);
-    row
 }
 
 fn harmless(text: &str) -> String {

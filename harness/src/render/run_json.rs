@@ -1,0 +1,48 @@
+//! `run.json`: a run as one document, with what is made of its rows. Its schema is `schemas/run.schema.json`.
+
+use crate::analysis::stats::ranking::{Ranking, rankings};
+use crate::analysis::summary::{SummaryEntry, summarise};
+use crate::base::error::Failure;
+use crate::model::row::Row;
+use crate::store::run::Run;
+use serde::Serialize;
+use serde_json::Value;
+use std::path::Path;
+
+/// The schema of `run.json` that this program writes.
+pub use crate::store::older::SCHEMA;
+
+/// What `run.json` holds.
+#[derive(Debug, Serialize)]
+pub struct RunDocument<'a> {
+    /// The version of this document.
+    schema: &'static str,
+    /// The run's folder.
+    run_dir: String,
+    /// False when the run was interrupted, or is still going on.
+    complete: bool,
+    /// Where the run was made.
+    environment: &'a Value,
+    /// The trials that count.
+    trials: &'a [Row],
+    /// The medians of each arm under each workload.
+    summary: Vec<SummaryEntry>,
+    /// Who leads under each workload.
+    ranking: Vec<Ranking>,
+}
+
+/// The text of `run.json` for a run in this folder.
+pub fn run_json(run: &Run, folder: &Path) -> Result<String, Failure> {
+    let document = RunDocument {
+        schema: SCHEMA,
+        run_dir: folder.display().to_string(),
+        complete: run.complete,
+        environment: &run.environment,
+        trials: &run.rows,
+        summary: summarise(&run.rows),
+        ranking: rankings(&run.rows),
+    };
+    let text = serde_json::to_string_pretty(&document);
+    text.map(|text| text + "\n")
+        .map_err(|e| Failure::failed(format!("run.json: {e}")))
+}

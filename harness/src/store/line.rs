@@ -1,0 +1,92 @@
+//! What a line of `trials.jsonl` holds: a trial with everything that it left behind, or a remark about the trials
+//! before it.
+
+use crate::model::histograms::{Window, packed};
+use crate::model::row::Row;
+use crate::model::timeline::{self, WindowSecond};
+use crate::model::workers::{self, Worker};
+use loadgen::blob;
+use loadgen::outcome::Outcome;
+use serde::{Deserialize, Serialize};
+use servers::ledger::Tally;
+use std::collections::BTreeMap;
+
+/// One trial.
+#[derive(Debug, Clone, Serialize)]
+pub struct TrialLine {
+    /// The row, as in `trials.csv`.
+    pub row: Row,
+    /// When the window was; none where the generator returned nothing.
+    pub window: Option<Window>,
+    /// From here on response times are lower bounds, ns: these requests were never answered.
+    pub response_censored_from_ns: Option<u64>,
+    /// Histograms of the window (HdrHistogram V2 deflate, base64) by what they measure: `response`, and those that
+    /// are not the same.
+    pub histograms: BTreeMap<String, String>,
+    /// The window second by second, as in `timeline.csv`.
+    pub timeline: Vec<WindowSecond>,
+    /// The server's workers, as in `workers.csv`.
+    pub workers: Vec<Worker>,
+}
+
+/// A line that is no trial.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Remark {
+    /// Trials before it are out of the result.
+    SetAside(SetAside),
+    /// No trial comes after it.
+    End(End),
+}
+
+/// A block that something else disturbed (W07), and that is run again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetAside {
+    /// The block.
+    pub block: u32,
+}
+
+/// The end of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct End {
+    /// False when the run was interrupted.
+    pub complete: bool,
+}
+
+impl TrialLine {
+    /// The line of a trial that is over.
+    ///
+    /// # Errors
+    /// When a histogram of the generator is damaged.
+    pub fn of(row: Row, outcome: Option<&Outcome>, tallies: &[Tally]) -> Result<Self, String> {
+        Ok(TrialLine {
+            row,
+            window: outcome.map(|outcome| Window {
+                start_unix_ns: outcome.window_start_unix_ns.unwrap_or(0),
+                length_s: outcome.window_s,
+            }),
+            response_censored_from_ns: outcome.and_then(|o| o.latency_ns.response.censored_from),
+            histograms: outcome.map_or(Ok(BTreeMap::new()), histograms)?,
+            timeline: outcome.map(timeline::of).unwrap_or_default(),
+            workers: workers::of(tallies),
+        })
+    }
+}
+
+/// What the generator measured, packed: without what is empty, and without what is the response times once more, as
+/// service times are in a closed loop.
+fn histograms(outcome: &Outcome) -> Result<BTreeMap<String, String>, String> {
+    let response = outcome.histograms.get("response");
+    let mut all = BTreeMap::new();
+    for (name, text) in &outcome.histograms {
+        if name != "response" && Some(text) == response {
+            continue;
+        }
+        let histogram =
+            blob::decode(text).map_err(|why| format!("the generator's histogram {name}: {why}"))?;
+        if !histogram.is_empty() {
+            all.insert(name.clone(), packed(&histogram)?);
+        }
+    }
+    Ok(all)
+}

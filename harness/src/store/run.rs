@@ -1,0 +1,94 @@
+//! A run in memory: what its lines say together, whether it is being made or was read back.
+
+use super::line::TrialLine;
+use crate::model::histograms::{Histograms, Recorded};
+use crate::model::row::Row;
+use crate::model::timeline::TimelineRow;
+use crate::model::workers::WorkerRow;
+use serde_json::Value;
+use std::collections::BTreeSet;
+
+/// The name under which a line has the histogram that charts are drawn from.
+const RESPONSE: &str = "response";
+
+/// Everything that a run left, trial by trial.
+#[derive(Debug, Clone, Default)]
+pub struct Run {
+    /// Where it was made; null where that is not known.
+    pub environment: Value,
+    /// Whether it came to its end.
+    pub complete: bool,
+    /// Its result: one row per trial that counts.
+    pub rows: Vec<Row>,
+    /// Trials of blocks that were run again.
+    pub set_aside: Vec<Row>,
+    /// Response times of the trials that count.
+    pub histograms: Histograms,
+    /// Their seconds.
+    pub timeline: Vec<TimelineRow>,
+    /// Their servers' workers.
+    pub workers: Vec<WorkerRow>,
+    /// Whether it was read from what older versions kept, which is less.
+    pub is_older: bool,
+    /// What its reader must know.
+    pub notes: Vec<String>,
+    /// Every trial so far.
+    pub(super) trials: BTreeSet<u32>,
+}
+
+impl Run {
+    /// Adds a trial.
+    ///
+    /// # Errors
+    /// A trial that is there already, one of another run, or a damaged histogram.
+    pub fn add(&mut self, line: TrialLine) -> Result<(), String> {
+        let row = line.row;
+        self.check(&row)?;
+        if let Some(packed) = line.histograms.get(RESPONSE) {
+            let window = line.window.unwrap_or_default();
+            let recorded = Recorded::of(packed, window, line.response_censored_from_ns)?;
+            self.histograms.insert(row.trial, recorded)?;
+        }
+        let seconds = line.timeline.iter().map(|second| second.of_trial(&row));
+        self.timeline.extend(seconds);
+        let workers = line.workers.iter().map(|worker| worker.of_trial(&row));
+        self.workers.extend(workers);
+        self.rows.push(row);
+        Ok(())
+    }
+
+    /// Adds a row alone, under the same conditions.
+    pub fn add_row(&mut self, row: Row) -> Result<(), String> {
+        self.check(&row)?;
+        self.rows.push(row);
+        Ok(())
+    }
+
+    fn check(&mut self, row: &Row) -> Result<(), String> {
+        let first = self.rows.first().map_or(&row.run_id, |first| &first.run_id);
+        if row.run_id != *first {
+            return Err(format!(
+                "this trial is of the run {:?}, those before it of {first:?}",
+                row.run_id
+            ));
+        }
+        match self.trials.insert(row.trial) {
+            true => Ok(()),
+            false => Err(format!("trial {} is there twice", row.trial)),
+        }
+    }
+
+    /// Takes the trials of a block out of the result.
+    pub fn set_aside(&mut self, block: u32) {
+        let rows = std::mem::take(&mut self.rows);
+        let (aside, kept): (Vec<Row>, Vec<Row>) =
+            rows.into_iter().partition(|row| row.block == block);
+        let trials: BTreeSet<u32> = aside.iter().map(|row| row.trial).collect();
+        let is_aside = |trial: u32| trials.contains(&trial);
+        self.timeline.retain(|line| !is_aside(line.trial));
+        self.workers.retain(|line| !is_aside(line.trial));
+        self.histograms.retain(|trial| !is_aside(trial));
+        self.rows = kept;
+        self.set_aside.extend(aside);
+    }
+}
