@@ -34,7 +34,7 @@ fn main() -> ExitCode {
 fn report(folder: &std::path::Path) -> Duration {
     let started = Instant::now();
     let status = Command::new(env!("CARGO_BIN_EXE_tenk"))
-        .arg("report")
+        .args(["report", "--write"])
         .arg(folder)
         .stdout(Stdio::null())
         .status()

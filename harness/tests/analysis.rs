@@ -117,7 +117,7 @@ fn a_folder_without_a_run_is_named() {
     let output = harness(&["report", &path]);
     assert_eq!(output.status.code(), Some(2));
     assert!(
-        stderr(&output).contains(&format!("{path}/run.json: ")),
+        stderr(&output).contains(&format!("{path}: there is neither")),
         "{}",
         stderr(&output)
     );
@@ -191,13 +191,22 @@ fn a_real_run_is_valid_saved_and_reported_again() {
             .starts_with("Unit req/s better=higher\n")
     );
 
+    // What is there stays as it is: reading rewrites nothing.
     let csv = std::path::Path::new(&folder).join("trials.csv");
-    let text = std::fs::read(&csv).expect("the rows");
-    std::fs::write(&csv, &text[..text.len() - 2]).expect("written");
+    std::fs::write(&csv, "mine").expect("written");
+    assert!(harness(&["report", &folder]).status.success());
+    assert_eq!(std::fs::read(&csv).expect("there"), b"mine");
+    assert!(harness(&["report", &folder, "--write"]).status.success());
+    let rows = std::fs::read_to_string(&csv).expect("made again");
+    assert!(rows.starts_with("run_id,"), "{rows}");
+
+    let trials = std::path::Path::new(&folder).join("trials.jsonl");
+    let text = std::fs::read_to_string(&trials).expect("the trials");
+    std::fs::write(&trials, text.replacen("\"row\":{", "\"row\":{{", 1)).expect("written");
     let cut = harness(&["report", &folder]);
     assert_eq!(cut.status.code(), Some(2));
     assert!(
-        stderr(&cut).contains("trials.csv:3: the file ends inside this line"),
+        stderr(&cut).contains("trials.jsonl:1: "),
         "{}",
         stderr(&cut)
     );

@@ -15,11 +15,20 @@ use std::time::Instant;
 const HOSTILE: &str = "epoll:x=</script><img src=x onerror=document.title='owned'>\u{1b}[31m";
 
 fn report(folder: &Path) -> Output {
+    report_with(folder, &[])
+}
+
+fn report_with(folder: &Path, words: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_tenk"))
         .arg("report")
         .arg(folder)
+        .args(words)
         .output()
         .unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
 }
 
 fn made(folder: &Path) {
@@ -67,6 +76,12 @@ fn everything_is_made_again_and_the_same() {
     let first = files(folder.path());
     let names: Vec<&str> = first.iter().map(|(name, _)| name.as_str()).collect();
     for expected in [
+        "run.json",
+        "trials.csv",
+        "timeline.csv",
+        "workers.csv",
+        "latency.hlog",
+        "hgrm/epoll-c50-t1.hgrm",
         "report.html",
         "report.md",
         "charts/heat-requests.svg",
@@ -83,9 +98,10 @@ fn everything_is_made_again_and_the_same() {
             "{expected} is not among {names:?}"
         );
     }
+    let sources = ["trials.jsonl", "environment.json"];
     for (name, _) in first
         .iter()
-        .filter(|(name, _)| name.starts_with("charts/") || name.starts_with("report"))
+        .filter(|(name, _)| !sources.contains(&name.as_str()))
     {
         fs::remove_file(folder.path().join(name)).unwrap();
     }
@@ -106,27 +122,201 @@ fn everything_is_made_again_and_the_same() {
 }
 
 #[test]
-fn a_damaged_file_beside_the_rows_is_named_with_its_line() {
+fn a_damaged_file_is_named_with_its_line() {
     let folder = tempfile::tempdir().unwrap();
     saved_run::write(folder.path(), &["epoll", "poll"], &[(50, 0)], 2);
-    let file = folder.path().join("latency.hlog");
-    let text = fs::read_to_string(&file).unwrap();
-    fs::write(&file, text.replacen("HISTFAAA", "HISTFZZZ", 1)).unwrap();
+    let file = folder.path().join("trials.jsonl");
+    let lines = fs::read_to_string(&file).unwrap();
+    let damaged = lines
+        .replacen("HISTFAAA", "HISTFZZZ", 2)
+        .replacen("HISTFZZZ", "HISTFAAA", 1);
+    fs::write(&file, damaged).unwrap();
     let output = report(folder.path());
-    let errors = String::from_utf8_lossy(&output.stderr);
+    let errors = text(&output.stderr);
     assert_eq!(output.status.code(), Some(2));
     assert!(
-        errors.contains("latency.hlog:") && !errors.contains("panicked"),
+        errors.contains("trials.jsonl:2: ") && !errors.contains("panicked"),
         "{errors}"
     );
-    fs::remove_file(&file).unwrap();
-    let output = report(folder.path());
+    let older = tempfile::tempdir().unwrap();
+    saved_run::write_older(older.path(), &["epoll", "poll"], &[(50, 0)], 2);
+    fs::remove_file(older.path().join("latency.hlog")).unwrap();
+    let output = report(older.path());
     assert!(output.status.success());
-    assert!(String::from_utf8_lossy(&output.stderr).contains("latency.hlog is not there"));
+    assert!(text(&output.stderr).contains("latency.hlog is not there"));
     assert!(
-        fs::read_to_string(folder.path().join("report.html"))
+        fs::read_to_string(older.path().join("report.html"))
             .unwrap()
             .contains("latency.hlog is not there")
+    );
+}
+
+/// The same run kept in both ways is told in the same words.
+#[test]
+fn an_older_run_says_what_a_new_one_says() {
+    let (new, older) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let arms = ["epoll", "prefork", "select"];
+    saved_run::write(new.path(), &arms, &[(50, 0), (50, 1000)], 6);
+    saved_run::write_older(older.path(), &arms, &[(50, 0), (50, 1000)], 6);
+    let sources = files(older.path());
+    let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    for (run, into) in [(&new, &a), (&older, &b)] {
+        let into = into.path().display().to_string();
+        let output = report_with(run.path(), &["--into", &into]);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+    }
+    assert!(
+        files(older.path()) == sources,
+        "the run's own folder was changed"
+    );
+    for name in [
+        "trials.csv",
+        "timeline.csv",
+        "workers.csv",
+        "latency.hlog",
+        "charts/latency-by-percentile-c50_echo64.svg",
+        "charts/accepts-per-worker.svg",
+    ] {
+        let read = |folder: &Path| fs::read(folder.join(name)).unwrap();
+        assert!(read(a.path()) == read(b.path()), "{name}");
+    }
+}
+
+/// A column that was taken away is missing, one that was added is named and kept: in both formats of a run, and in
+/// csv and json.
+#[test]
+fn columns_may_be_missing_or_more() {
+    let (new, older) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    for (folder, write) in [
+        (
+            &new,
+            saved_run::write as fn(&Path, &[&str], &[(u64, u64)], u64) -> usize,
+        ),
+        (&older, saved_run::write_older),
+    ] {
+        write(folder.path(), &["epoll", "poll"], &[(50, 0)], 3);
+    }
+    for name in ["trials.jsonl", "trials.csv", "run.json"] {
+        let folder = if name == "trials.jsonl" { &new } else { &older };
+        let file = folder.path().join(name);
+        let content = fs::read_to_string(&file).unwrap();
+        let changed = match name {
+            "trials.csv" => content
+                .replacen(",jain,", ",colour,", 1)
+                .replacen("\n", ",lost\n", 1),
+            _ => content.replace("\"jain\"", "\"colour\""),
+        };
+        let changed = match name {
+            // A column at the end, with a figure in every line.
+            "trials.csv" => {
+                let (head, rows) = changed.split_once('\n').unwrap();
+                let rows: String = rows.lines().map(|line| format!("{line},7.5\n")).collect();
+                format!("{head}\n{rows}")
+            }
+            _ => changed
+                .replace("\"block_ns\": ", "\"lost\": 7.5, \"block_ns\": ")
+                .replace("\"block_ns\":n", "\"lost\":7.5,\"block_ns\":n"),
+        };
+        fs::write(&file, changed).unwrap();
+    }
+    for folder in [&new, &older] {
+        let into = tempfile::tempdir().unwrap();
+        let place = into.path().display().to_string();
+        let output = report_with(folder.path(), &["--format", "json", "--into", &place]);
+        let errors = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{errors}");
+        assert!(errors.contains("column `jain` is not there"), "{errors}");
+        assert!(
+            errors.contains("`colour`, `lost` are not known"),
+            "{errors}"
+        );
+        let run: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(run["trials"][0]["lost"], json!(7.5), "{run:#}");
+        assert_eq!(run["trials"][0]["jain"], json!(null));
+        let csv = fs::read_to_string(into.path().join("trials.csv")).unwrap();
+        let head = csv.lines().next().unwrap();
+        assert!(
+            head.contains(",jain,") && head.ends_with(",colour,lost"),
+            "{head}"
+        );
+        assert!(
+            csv.lines().skip(1).all(|line| line.ends_with(",,7.5")),
+            "{csv}"
+        );
+    }
+}
+
+/// Every run that is kept in the repository is read.
+#[test]
+fn the_committed_runs_are_read_and_left_as_they_are() {
+    let results = Path::new(env!("CARGO_MANIFEST_DIR")).join("../results");
+    for (run, rows) in [
+        ("reference", 90),
+        ("gate", 400),
+        ("gate/busy-hour", 400),
+        ("gate/busy-hour/closed-loop", 200),
+    ] {
+        let folder = results.join(run);
+        let into = tempfile::tempdir().unwrap();
+        let place = into.path().display().to_string();
+        let output = report_with(&folder, &["--format", "csv", "--into", &place]);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let csv = text(&output.stdout);
+        assert_eq!(csv.lines().count(), rows + 1, "{run}");
+        // Nothing but columns of newer versions is added, and no figure is changed by reading it.
+        let kept = fs::read_to_string(folder.join("trials.csv")).unwrap();
+        assert!(columns_of(&csv, &kept) == kept, "{run}");
+    }
+}
+
+/// The columns of a CSV that another one has.
+fn columns_of(csv: &str, like: &str) -> String {
+    let mut reader = csv::Reader::from_reader(csv.as_bytes());
+    let mut like = csv::Reader::from_reader(like.as_bytes());
+    let (all, wanted) = (reader.headers().unwrap().clone(), like.headers().unwrap());
+    let at: Vec<usize> = wanted
+        .iter()
+        .map(|name| all.iter().position(|n| n == name).unwrap())
+        .collect();
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record(wanted).unwrap();
+    for record in reader.records() {
+        let record = record.unwrap();
+        writer
+            .write_record(at.iter().map(|&at| &record[at]))
+            .unwrap();
+    }
+    text(&writer.into_inner().unwrap())
+}
+
+/// A folder that nothing can be written into is printed; only files that were asked for are a failure.
+#[test]
+fn a_read_only_folder_is_printed() {
+    let folder = tempfile::tempdir().unwrap();
+    saved_run::write(folder.path(), &["epoll", "poll"], &[(50, 0)], 2);
+    // Root may write anywhere but on a file system that is read-only.
+    let script = format!(
+        "mount --bind {0} {0} && mount -o remount,ro,bind {0} || exit 77; {1} report {0} && ! {1} report {0} --write",
+        folder.path().display(),
+        env!("CARGO_BIN_EXE_tenk")
+    );
+    let output = Command::new("unshare")
+        .args(["--mount", "sh", "-c", &script])
+        .output();
+    let output = match output {
+        Ok(output) if output.status.code() != Some(77) => output,
+        _ => return eprintln!("skipped: a read-only mount needs unshare(1) and mount(8) as root"),
+    };
+    let errors = text(&output.stderr);
+    if errors.contains("unshare failed") {
+        return eprintln!("skipped: {errors}");
+    }
+    assert_eq!(output.status.code(), Some(0), "{errors}");
+    assert_eq!(text(&output.stdout).matches("requests/s").count() % 2, 0);
+    assert!(text(&output.stdout).contains("epoll"));
+    assert!(
+        errors.contains("note: cannot save ") && errors.contains("error: cannot save "),
+        "{errors}"
     );
 }
 

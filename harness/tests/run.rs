@@ -76,10 +76,12 @@ impl Harness {
     }
 
     fn saved_rows(&self) -> usize {
-        let csv = self
+        let lines = self
             .folder()
-            .and_then(|folder| fs::read_to_string(folder.join("trials.csv")).ok());
-        csv.map_or(0, |text| text.lines().count().saturating_sub(1))
+            .and_then(|folder| fs::read_to_string(folder.join("trials.jsonl")).ok());
+        lines.map_or(0, |text| {
+            text.lines().filter(|l| l.contains("\"row\"")).count()
+        })
     }
 }
 
@@ -455,14 +457,15 @@ fn results_that_cannot_be_written_are_said() {
     );
 }
 
-/// A file system of 64 KiB, in a mount namespace that ends with the run.
+/// A file system of 64 KiB, in a mount namespace that ends with the run: what was measured is printed, what was saved
+/// is read back, and only the exit code is that of a failure.
 #[test]
-fn a_full_disk_is_said_and_old_results_stay() {
+fn a_full_disk_loses_no_table_and_no_line() {
     let folder = tempfile::tempdir().unwrap();
     let script = format!(
         "mount -t tmpfs -o size=64k tenk-test {0} || exit 77; echo old > {0}/old; \
-         {1} --model epoll --conns 1 --repeat 50 --duration 20ms --warmup 1ms --results {0}/results; \
-         code=$?; cat {0}/old; exit $code",
+         {1} --model epoll --conns 1 --repeat 40 --duration 20ms --warmup 1ms --results {0}/results; \
+         code=$?; cat {0}/old; {1} report {0}/results/* --format csv; exit $code",
         folder.path().display(),
         env!("CARGO_BIN_EXE_tenk")
     );
@@ -483,11 +486,70 @@ fn a_full_disk_is_said_and_old_results_stay() {
         return eprintln!("skipped: {errors}");
     }
     assert_eq!(output.status.code(), Some(1), "{errors}");
+    for words in [
+        "is not saved yet",
+        "error: cannot save ",
+        "No space left on device",
+    ] {
+        assert!(errors.contains(words), "{words}: {errors}");
+    }
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    let (table, saved) = printed.split_once("\nold\n").expect("the old file stays");
     assert!(
-        errors.contains("cannot save") && errors.contains("untouched"),
-        "{errors}"
+        table.contains("requests/s") && table.contains("epoll"),
+        "{table}"
     );
-    assert!(String::from_utf8_lossy(&output.stdout).ends_with("old\n"));
+    let rows = saved.lines().count() - 1;
+    assert!((1..40).contains(&rows), "{rows} rows were saved\n{errors}");
+}
+
+/// The lines that were whole when the harness was killed are a run of their own.
+#[test]
+fn a_killed_run_is_reported_up_to_its_last_whole_line() {
+    let mut run = harness("--model epoll --conns 5 --repeat 200 --duration 100ms --warmup 20ms");
+    let mut running = run.spawn();
+    wait_for("two rows", || run.saved_rows() >= 2);
+    let folder = run.folder().unwrap();
+    let report = |words: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tenk"));
+        command
+            .arg("report")
+            .arg(&folder)
+            .args(words)
+            .output()
+            .unwrap()
+    };
+    let early = report(&["--format", "csv"]);
+    let errors = String::from_utf8_lossy(&early.stderr).into_owned();
+    assert!(errors.contains("the run goes on"), "{errors}");
+    assert!(
+        !folder.join("run.json").exists(),
+        "files of a part of the run"
+    );
+    running.signal("-KILL");
+    assert_eq!(running.end().signal(), Some(9));
+    let rows = run.saved_rows();
+    let file = folder.join("trials.jsonl");
+    let lines = fs::read_to_string(&file).unwrap();
+    fs::write(&file, format!("{lines}{}", &lines[..lines.len() / 3])).unwrap();
+    let output = report(&["--format", "json"]);
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{errors}");
+    assert!(errors.contains("is torn"), "{errors}");
+    let value: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        (trials(&value).len(), &value["complete"]),
+        (rows, &false.into())
+    );
+    for name in [
+        "run.json",
+        "trials.csv",
+        "latency.hlog",
+        "report.html",
+        "charts",
+    ] {
+        assert!(folder.join(name).exists(), "{name}");
+    }
 }
 
 #[test]
@@ -667,10 +729,10 @@ fn two_runs_of_one_machine_are_compared_and_others_refused() {
         (&"epoll".into(), &4.into()),
         "{value:#}"
     );
-    let path = folders[1].join("run.json");
+    let path = folders[1].join("environment.json");
     let text = fs::read_to_string(&path).unwrap();
     let mut other: Value = serde_json::from_str(&text).unwrap();
-    other["environment"]["kernel"] = "another".into();
+    other["kernel"] = "another".into();
     fs::write(&path, other.to_string()).unwrap();
     let refused = compare();
     assert_eq!(refused.status.code(), Some(2));

@@ -93,9 +93,12 @@ impl Record {
         self.environment.sha256.extend(named);
     }
 
-    /// Appends a line; where that fails it is said, and the run goes on.
+    /// Appends a line; where that fails for the first time it is said, and the run goes on.
     fn append(&mut self, line: &impl Serialize, what: &str) {
-        if let Err(e) = self.journal.append(line) {
+        let was_whole = self.journal.is_whole();
+        if let Err(e) = self.journal.append(line)
+            && was_whole
+        {
             eprintln(&format!(
                 "note: {what} is not saved yet ({}: {e}); the run goes on, and its result will be printed",
                 self.folder.path().join(TRIALS).display()

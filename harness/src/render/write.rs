@@ -5,7 +5,7 @@ use super::{page, pull_request};
 use crate::analysis::stats::ranking::rankings;
 use crate::base::text::file_name;
 use crate::model::histograms::unpacked;
-use crate::model::row::{Row, csv_of, to_csv};
+use crate::model::row::{csv_of, to_csv};
 use crate::model::{timeline, workers};
 use crate::render::chart::{self, Evidence};
 use crate::render::report::{Made, Report};
@@ -62,9 +62,7 @@ pub fn write(target: &Target, run: &Run) -> Vec<String> {
         files.csv("redone.csv", || to_csv(&run.set_aside));
     }
     files.make("latency.hlog", || Ok(interval_log::text(run)));
-    for row in &run.rows {
-        files.percentiles(row, run);
-    }
+    files.percentiles(run);
     files.reports(run);
     files.faults
 }
@@ -93,20 +91,26 @@ impl Files<'_> {
         self.make(name, || text().map_err(|e| e.to_string()));
     }
 
-    /// A trial's response times as percentiles. Older runs do not say from where on they are lower bounds; their
+    /// Every trial's response times as percentiles. Older runs do not say from where on they are lower bounds; their
     /// files do, and stay.
-    fn percentiles(&mut self, row: &Row, run: &Run) {
-        let Some(recorded) = run.histograms.recorded(row.trial) else {
-            return;
-        };
+    fn percentiles(&mut self, run: &Run) {
         if run.is_older {
             return;
         }
-        let name = format!("hgrm/{}.hgrm", file_name(&trial_name(row)));
-        self.make(&name, || {
-            let histogram = unpacked(&recorded.packed)?;
-            Ok(hgrm(&histogram, recorded.censored_from_ns))
-        });
+        let mut files = Vec::new();
+        for row in &run.rows {
+            let name = format!("{}.hgrm", file_name(&trial_name(row)));
+            let recorded = run.histograms.recorded(row.trial);
+            if let Some(recorded) = recorded.filter(|_| self.target.wants(&format!("hgrm/{name}")))
+                && let Ok(histogram) = unpacked(&recorded.packed)
+            {
+                files.push((name, hgrm(&histogram, recorded.censored_from_ns)));
+            }
+        }
+        if !files.is_empty() {
+            let written = self.target.folder.write_many("hgrm", &files);
+            self.faults.extend(written.err().map(|e| e.to_string()));
+        }
     }
 
     /// Charts, `report.html` and `report.md`.

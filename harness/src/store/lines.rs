@@ -40,10 +40,9 @@ pub(super) fn read(file: impl Read, run: &mut Run) -> Result<(), Fault> {
     let mut bytes = Vec::new();
     for number in 1.. {
         bytes.clear();
-        let line = reader.by_ref().take(MOST_IN_A_LINE + 1);
         let at = |what: String| (Some(number), what);
-        let mut line = line;
-        let read = line.read_until(b'\n', &mut bytes);
+        let mut rest = reader.by_ref().take(MOST_IN_A_LINE + 1);
+        let read = rest.read_until(b'\n', &mut bytes);
         match read.map_err(|e| at(e.to_string()))? as u64 {
             0 => break,
             n if n > MOST_IN_A_LINE => {
@@ -52,7 +51,7 @@ pub(super) fn read(file: impl Read, run: &mut Run) -> Result<(), Fault> {
             _ if bytes.trim_ascii().is_empty() => continue,
             _ => {}
         }
-        let line: Line = match serde_json::from_slice(&bytes) {
+        let line: Line = match serde_json::from_slice(bytes.trim_ascii_end()) {
             Ok(line) => line,
             // The run was killed while it wrote this line, so that nothing follows it.
             Err(e) if !bytes.ends_with(b"\n") && !e.is_data() => {
@@ -61,7 +60,12 @@ pub(super) fn read(file: impl Read, run: &mut Run) -> Result<(), Fault> {
                 ));
                 break;
             }
-            Err(e) => return Err(at(format!("column {}: {e}", e.column()))),
+            Err(e) => {
+                // The line is known better here: the parser sees only this one.
+                let what = e.to_string();
+                let what = what.split(" at line ").next().unwrap_or_default();
+                return Err(at(format!("column {}: {what}", e.column())));
+            }
         };
         if ended {
             return Err(at("a line after the end of the run".into()));

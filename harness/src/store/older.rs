@@ -34,7 +34,11 @@ pub(super) fn load(folder: &Path) -> Result<SavedRun, LoadError> {
     let (json, csv) = (read(RUN)?, read(TRIALS)?);
     if json.is_none() && csv.is_none() {
         let what = "there is neither trials.jsonl nor run.json nor trials.csv: is this the folder of a run?";
-        return Err(in_file("")((None, what.into())));
+        return Err(LoadError {
+            file: folder.into(),
+            line: None,
+            what: what.into(),
+        });
     }
     let json = json.map(|bytes| parse(&bytes)).transpose();
     let json = json.map_err(in_file(RUN))?;
