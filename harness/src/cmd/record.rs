@@ -2,7 +2,7 @@
 //! them. A disk that is full costs files, never the result: that is printed all the same.
 
 use super::hand_over::{hand_over, text};
-use crate::base::error::{FAILED, Failure};
+use crate::base::error::{Exit, Failure};
 use crate::base::terminal::{eprintln, say};
 use crate::cli::RunFlags;
 use crate::cli::export::Export;
@@ -196,7 +196,7 @@ impl Record {
                      --results DIR; `tenk report {} --write` makes the files of the trials that were saved)",
                     self.run_dir()
                 ));
-                if code == 0 { FAILED } else { code }
+                if code == 0 { Exit::Failed.code() } else { code }
             }
         }
     }

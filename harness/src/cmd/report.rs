@@ -2,7 +2,7 @@
 //! there or are asked for.
 
 use super::hand_over::{hand_over, text};
-use crate::base::error::{FAILED, Failure, MISSED};
+use crate::base::error::{Exit, Failure};
 use crate::base::terminal::{eprintln, say};
 use crate::cli::ReportFlags;
 use crate::render::export::Source;
@@ -28,8 +28,8 @@ pub fn report(flags: &ReportFlags) -> Result<u8, Failure> {
     let made = make_files(&saved, flags)?;
     let missed = hand_over(&source, &flags.export, &flags.threshold)?;
     Ok(match (made, missed) {
-        (false, _) => FAILED,
-        (true, true) => MISSED,
+        (false, _) => Exit::Failed.code(),
+        (true, true) => Exit::Missed.code(),
         (true, false) => 0,
     })
 }
@@ -75,7 +75,6 @@ fn make_files(saved: &SavedRun, flags: &ReportFlags) -> Result<bool, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::error::USAGE;
     use crate::cli::Format;
     use crate::model::row::{Reason, Reasons, Row, to_csv};
     use crate::store::journal::Journal;
@@ -282,7 +281,7 @@ mod tests {
         assert_eq!(report(&flags), Ok(99));
         flags.dir = "/no/such/run".into();
         let failure = report(&flags).unwrap_err();
-        assert_eq!(failure.exit, USAGE);
+        assert_eq!(failure.exit, Exit::Usage.code());
         assert!(failure.message.starts_with("/no/such/run: "), "{failure}");
     }
 
