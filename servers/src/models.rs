@@ -161,7 +161,7 @@ impl fmt::Display for Accept {
     }
 }
 
-/// The limit a model is known to meet first. Displayed whole: `name: detail`.
+/// The limit a model is known to meet first. Displayed whole: `name; detail`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Wall {
     /// What it is called: `FD_SETSIZE`.
@@ -174,7 +174,7 @@ pub struct Wall {
 
 impl fmt::Display for Wall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.name, self.detail)
+        write!(f, "{}; {}", self.name, self.detail)
     }
 }
 
