@@ -249,12 +249,12 @@ fn limit_descriptors(asked: Option<u64>) -> io::Result<()> {
 
 /// As many as were asked for, or as the registry says; 1 in a model without.
 fn workers(model: &Model, own: &ArgMatches) -> usize {
-    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-    let asked = || own.get_one("workers").copied();
-    match model.default_workers(cpus) {
-        Some(default) => asked().unwrap_or(default),
-        None => 1,
+    if !model.takes("workers") {
+        return 1;
     }
+    let cpus = || std::thread::available_parallelism().map_or(1, usize::from);
+    let asked = own.get_one("workers").copied();
+    asked.unwrap_or_else(|| model.default_workers(cpus()).unwrap_or(1))
 }
 
 fn create_ledger(model: &Model, path: Option<&Path>, workers: usize) -> io::Result<Ledger> {

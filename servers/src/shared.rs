@@ -23,10 +23,13 @@ const MOST: usize = 1 << 20;
 /// Of a descriptor: its connection, if it is one.
 type Place = Option<Box<Connection>>;
 
+/// [`CHUNK`] of them, each with its lock.
+type Chunk = Box<[Mutex<Place>]>;
+
 /// Connections by descriptor. A lock is contended only where an event for a
 /// closed connection meets the next one of its number.
 pub struct SharedConnections {
-    chunks: Box<[OnceLock<Box<[Mutex<Place>]>>]>,
+    chunks: Box<[OnceLock<Chunk>]>,
 }
 
 impl SharedConnections {

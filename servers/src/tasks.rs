@@ -219,7 +219,7 @@ async fn within<T>(
 pub struct Request {
     service: &'static Service,
     /// There until they are returned.
-    parts: Option<Box<Parts>>,
+    parts: Option<Parts>,
 }
 
 struct Parts {
@@ -231,7 +231,7 @@ struct Parts {
 const KEPT: usize = 64;
 
 thread_local! {
-    static RETURNED: RefCell<Vec<Box<Parts>>> = const { RefCell::new(Vec::new()) };
+    static RETURNED: RefCell<Vec<Parts>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Request {
@@ -243,11 +243,9 @@ impl Request {
     }
 
     fn parts(&mut self) -> &mut Parts {
-        self.parts.get_or_insert_with(|| {
-            Box::new(Parts {
-                buffer: Buffer::new(),
-                handler: Handler::new(*self.service),
-            })
+        self.parts.get_or_insert_with(|| Parts {
+            buffer: Buffer::new(),
+            handler: Handler::new(*self.service),
         })
     }
 }

@@ -185,7 +185,11 @@ impl Parts {
             };
             if let Some(call) = names.told(&whole) {
                 let task = if is_main { "main" } else { "worker" };
-                part.entry(task).or_default().push(call);
+                let calls = part.entry(task).or_default();
+                // A sweep that found nobody yet is no part of the connection.
+                if end <= before || !(calls.is_empty() && call.ends_with("= EAGAIN")) {
+                    calls.push(call);
+                }
             }
         }
         Parts { start, connection }
@@ -220,7 +224,7 @@ impl Names<'_> {
             arguments
                 .split(", ")
                 .nth(at)
-                .map_or("", |word| word.trim_end().trim_end_matches(')'))
+                .map_or("", |word| word.trim_end_matches([')', ' ']))
         };
         let named = match name {
             "socket" => Some("listener"),
