@@ -2,8 +2,7 @@
 //!
 //! [`ShapeFlags`] are the settings a comparison varies (the harness replaces them
 //! by lists); [`LoadFlags`] are all others that make sense for any run;
-//! [`RunFlags`] say when and where this program runs; [`OutputFlags`] what it
-//! writes. Raw text becomes meaning in [`crate::load::Load::new`], once.
+//! [`RunFlags`] say when and where the load runs. Raw text becomes meaning in [`crate::load::Load::new`], once.
 
 use std::time::Duration;
 
