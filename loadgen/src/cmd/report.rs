@@ -178,6 +178,12 @@ fn request_lines(outcome: &Outcome) -> Vec<String> {
         .filter(|(_, n)| *n > 0)
         .map(|(what, n)| format!("{} {what}", format_count(*n)))
         .collect();
+    if requests.resent > 0 {
+        lines.push(format!(
+            "{} sent again on a new connection: the one before was closed with no byte of their answers",
+            format_count(requests.resent)
+        ));
+    }
     if !said.is_empty() {
         lines.push(format!(
             "of {} offered: {}",
@@ -258,6 +264,8 @@ fn connection_line(outcome: &Outcome) -> String {
         ("failed on this machine", local),
         ("pending", c.pending),
         ("closed by the server", c.closed_by_peer),
+        ("of them unasked", c.closed_unasked),
+        ("silent ones ended by the server", c.idle_lost),
         ("reset later", c.reset_later),
         ("closed for what nobody had asked for", c.unasked),
         ("not replaced in time", c.reconnects_missed),

@@ -69,6 +69,12 @@ pub struct Framing {
 }
 
 impl Framing {
+    /// Whether no byte of the next answer was read.
+    #[must_use]
+    pub fn is_untouched(&self) -> bool {
+        self.matched == 0 && self.held.is_empty() && self.http == http::Stage::default()
+    }
+
     /// What an answer that said no had to say, or which rule broke one that was none; empty after any other.
     #[must_use]
     pub fn take_words(&mut self) -> String {

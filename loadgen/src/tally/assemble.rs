@@ -123,6 +123,7 @@ fn requests(tally: &Tally, window_s: f64) -> Requests {
 fn whole_run(tally: &Tally) -> WholeRun {
     WholeRun {
         sent: tally.phases.iter().map(|phase| phase.sent).sum(),
+        resent: tally.phases.iter().map(|phase| phase.resent).sum(),
         completed: tally.phases.iter().map(|phase| phase.completed).sum(),
         bytes_sent: tally.bytes_sent,
         bytes_received: tally.bytes_received,
@@ -137,6 +138,7 @@ fn generator(facts: &Facts<'_>, window_s: f64) -> Generator {
         cpu_user_s: user_s,
         cpu_system_s: system_s,
         spin_s: (tally.spin_ns as f64 / 1e9).min(user_s + system_s),
+        backoff_s: tally.backoff_ns as f64 / 1e9,
         stalled_s: tally.stalled_ns as f64 / 1e9,
         longest_stall_ns: tally.longest_stall_ns,
         max_rss_kib: usage.map_or(0, |usage| usage.max_rss() as u64),

@@ -53,6 +53,8 @@ pub struct Tally {
     pub spin_ns: u64,
     /// Time inside the window in which a worker did not run, in nanoseconds.
     pub stalled_ns: u64,
+    /// Time inside the window that slots with a request due waited, by this generator's own pauses, in nanoseconds.
+    pub backoff_ns: u64,
     /// The longest such time.
     pub longest_stall_ns: u64,
     /// Fairness of the window.
@@ -82,6 +84,7 @@ impl Tally {
         self.window_bytes_received += other.window_bytes_received;
         self.spin_ns += other.spin_ns;
         self.stalled_ns += other.stalled_ns;
+        self.backoff_ns += other.backoff_ns;
         self.longest_stall_ns = self.longest_stall_ns.max(other.longest_stall_ns);
         self.fairness.merge(&other.fairness);
         other

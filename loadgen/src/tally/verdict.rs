@@ -11,7 +11,7 @@ use crate::base::units::{format_count, format_ns};
 /// Useful CPU share from which a generator counts as saturated.
 pub const SATURATED: f64 = 0.95;
 
-/// Share of the window that a generator may have been kept from running: beyond it p99 is its own.
+/// Share of the window that a generator may have been kept from running, or have paused: beyond it p99 is its own.
 const STALLED: f64 = 0.01;
 
 /// The verdict that reasons amount to: the worst of theirs.
@@ -34,6 +34,7 @@ pub fn judge(outcome: &Outcome, supervised: bool) -> Vec<Reason> {
             .flatten(),
         load_not_delivered(outcome).or_else(|| not_replaced(outcome)),
         schedule_slip(outcome).or_else(|| stalled(outcome)),
+        backed_off(outcome),
         nothing_answered(outcome).or_else(|| little(outcome)),
         local_limits(outcome),
         outcome
@@ -113,6 +114,21 @@ fn stalled(outcome: &Outcome) -> Option<Reason> {
         format_ns(generator.longest_stall_ns)
     );
     reason(Code::W03, text)
+}
+
+/// A pause of this generator's own is no property of the server, though the server gave occasion to it.
+fn backed_off(outcome: &Outcome) -> Option<Reason> {
+    let active = outcome.load.segment.share_of(outcome.load.conns);
+    let share = outcome.generator.backoff_s / (outcome.window_s * active.max(1) as f64);
+    if share <= STALLED || !share.is_finite() {
+        return None;
+    }
+    let text = format!(
+        "for {:.1} % of the window the connections waited in pauses of the generator's own, 10 ms and up to 1.28 s after \
+         each that could not be had or had answered nothing: the server was asked for less than it may give",
+        share * 100.0
+    );
+    reason("W03", text)
 }
 
 /// The 99th percentile of the slip, or where there are too few samples for one the 90th, which lies below it.
@@ -342,6 +358,14 @@ mod tests {
         assert!(codes(CLOSED, answered([5, 5])).is_empty());
         assert_eq!(codes(CLOSED, answered([5, 4])), ["W06"]);
         assert!(codes(OPEN, answered([5, 4])).is_empty());
+    }
+
+    #[test]
+    fn pauses_of_the_generator_are_named() {
+        let paused = |seconds| move |o: &mut Outcome| o.generator.backoff_s = seconds;
+        assert!(codes(CLOSED, paused(0.1)).is_empty());
+        assert_eq!(codes(CLOSED, paused(0.101)), ["W03"]);
+        assert_eq!(codes(OPEN, paused(0.101)), ["W03"]);
     }
 
     #[test]

@@ -141,7 +141,9 @@ impl Worker {
                     .push(std::cmp::Reverse((connection.next_due_ns, slot)));
             }
         }
-        self.opening.waiting.extend(self.opening.parked.drain(..));
+        for slot in std::mem::take(&mut self.opening.parked) {
+            self.reopen(slot);
+        }
         self.clock.next_rotation_ns =
             start_ns.saturating_add(self.plan.load.rotate_ns.unwrap_or(NEVER));
         if let Some(pacer) = &mut self.opening.pacer {
@@ -169,16 +171,17 @@ impl Worker {
         }
     }
 
-    /// Whether open-loop requests due before the end of the window still wait for a live connection.
+    /// Whether open-loop requests due before the end of the window still wait for a connection that is there or will be.
     fn has_backlog(&self) -> bool {
         let waits = |c: &super::connection::Connection| {
             c.active && c.next_due_ns < self.clock.edges.window_end_ns
         };
-        self.plan.schedule.is_some()
-            && self
-                .slots
-                .iter()
-                .any(|c| waits(c) && matches!(c.state, State::Open | State::Connecting))
+        let comes = |c: &super::connection::Connection| match c.state {
+            State::Open | State::Connecting => true,
+            State::Free => c.failures == 0,
+            State::Closing | State::Dead => false,
+        };
+        self.plan.schedule.is_some() && self.slots.iter().any(|c| waits(c) && comes(c))
     }
 
     fn sweep_timeouts(&mut self) {
@@ -306,6 +309,8 @@ impl Worker {
         new.active = true;
         (new.stream, new.index, new.next_due_ns) = (stream, index, next_due_ns);
         new.free_ns = self.clock.now_ns;
+        let requests = self.plan.load.requests_per_conn;
+        new.limit = requests.map_or(NEVER, |requests| new.begun.saturating_add(requests));
         self.arm(to);
         self.write(to);
     }
@@ -323,6 +328,7 @@ impl Worker {
         };
         let due_ns = earliest(&self.queues.due)
             .min(earliest(&self.opening.retries))
+            .min(earliest(&self.opening.scheduled))
             .min(self.next_open_ns())
             .min(self.clock.edges.next_after(self.clock.now_ns));
         let wake_ns = due_ns.saturating_sub(spin_ns);

@@ -1,5 +1,6 @@
 //! How connections end, and what becomes of the requests in flight then.
 
+use std::cmp::Reverse;
 use std::os::fd::AsFd;
 
 use nix::errno::Errno;
@@ -12,14 +13,11 @@ use crate::base::clock::NEVER;
 use crate::base::sys::total_retransmits;
 use crate::base::text::words_of;
 use crate::base::units::format_ns;
-use crate::load::schedule::Event;
 use crate::load::{Close, Phase};
-use crate::tally::Tally;
-use crate::tally::latency::least_equivalent;
 use crate::tally::{count, errno_name};
 
 /// Why the requests in flight on a connection will not be answered.
-enum Lost<'a> {
+pub(super) enum Lost<'a> {
     TimedOut,
     Mismatched,
     Failed(&'a str),
@@ -30,9 +28,14 @@ impl Worker {
     pub(super) fn close_as_planned(&mut self, slot: u32) {
         let connection = self.slots.slot_mut(slot);
         connection.retire = true;
-        if connection.in_flight() > 0 || connection.state != State::Open {
-            return;
+        if connection.in_flight() == 0 && connection.state == State::Open {
+            self.end_as_planned(slot);
         }
+    }
+
+    /// Ends the connection; what is in flight on it is sent again on the next.
+    pub(super) fn end_as_planned(&mut self, slot: u32) {
+        let connection = self.slots.slot_mut(slot);
         if self.plan.load.close == Close::Server {
             connection.state = State::Closing;
             connection.since_ns = self.clock.now_ns;
@@ -45,34 +48,84 @@ impl Worker {
 
     /// read(2) returned 0.
     pub(super) fn closed_by_peer(&mut self, slot: u32) {
+        self.tally.connections.closed_by_peer += 1;
         let connection = self.slots.slot_mut(slot);
         if connection.in_flight() > 0
             && let Some(ok) = self.plan.protocol.finish_at_eof(&mut connection.framing)
         {
             self.complete(slot, ok);
             // Its end was the end of the answer, as the server had said.
-            self.slots.slot_mut(slot).retire = true;
+            let connection = self.slots.slot_mut(slot);
+            connection.retire = true;
+            connection.has_answered = true;
         }
-        self.tally.connections.closed_by_peer += 1;
-        let planned = self.slots.slot(slot).retire && self.slots.slot(slot).in_flight() == 0;
-        if planned {
-            self.shut(slot);
-            return self.reopen(slot);
+        let connection = self.slots.slot(slot);
+        let (planned, had_answered) = (connection.retire, connection.has_answered);
+        let unused = !had_answered && connection.in_flight() == 0;
+        if !planned {
+            self.tally.connections.closed_unasked += 1;
+            if self.is_held_silence(slot) {
+                self.lose_silence(slot, "EOF", "closed by the server");
+            }
         }
-        self.note_lost_connection(slot, "EOF", "closed by the server");
-        self.lose(slot, &Lost::Failed("EOF"));
+        self.lose_unserved(slot, had_answered);
         self.shut(slot);
-        self.retry_or_give_up(slot);
+        if planned && had_answered {
+            self.reopen(slot);
+        } else if unused && self.is_due_later(slot) {
+            // Nothing was asked of it yet: the next is opened for what will be.
+            let due_ns = self.slots.slot(slot).next_due_ns;
+            self.opening.scheduled.push(Reverse((due_ns, slot)));
+        } else {
+            self.replace(slot, had_answered);
+        }
+    }
+
+    /// After a clean end: counts those requests in flight as lost that the next connection cannot take over. One whose
+    /// answer had begun was served; and where nothing was answered, sending again would be all that ever happens.
+    fn lose_unserved(&mut self, slot: u32, had_answered: bool) {
+        let connection = self.slots.slot(slot);
+        if connection.in_flight() > 0 && !connection.framing.is_untouched() {
+            let words = "closed by the server in the middle of its answer";
+            self.note_failure(slot, "request", "EOF", || words.to_owned());
+            self.lose_up_to(
+                slot,
+                self.slots.slot(slot).answered + 1,
+                &Lost::Failed("EOF"),
+            );
+        }
+        if !had_answered && self.slots.slot(slot).in_flight() > 0 {
+            let words = "closed by the server before it answered anything";
+            self.note_failure(slot, "request", "EOF", || words.to_owned());
+            self.lose(slot, &Lost::Failed("EOF"));
+        }
+    }
+
+    /// Whether the slot's next request is due at an instant to come.
+    fn is_due_later(&self, slot: u32) -> bool {
+        let connection = self.slots.slot(slot);
+        let known = connection.next_due_ns != NEVER;
+        self.clock.running
+            && connection.active
+            && known
+            && connection.next_due_ns > self.clock.now_ns
     }
 
     /// read(2) or write(2) failed.
     pub(super) fn fail_connection(&mut self, slot: u32, errno: Errno) {
         self.tally.connections.reset_later += 1;
         let kind = errno_name(errno);
-        self.note_lost_connection(slot, &kind, errno.desc());
+        let had_answered = self.slots.slot(slot).has_answered;
+        if self.is_held_silence(slot) {
+            self.lose_silence(slot, &kind, errno.desc());
+        } else {
+            let in_flight = self.slots.slot(slot).in_flight() > 0;
+            let stage = if in_flight { "request" } else { "connection" };
+            self.note_failure(slot, stage, &kind, || errno.desc().to_owned());
+        }
         self.lose(slot, &Lost::Failed(&kind));
         self.shut(slot);
-        self.retry_or_give_up(slot);
+        self.replace(slot, had_answered);
     }
 
     /// The answer is not what was asked for; nothing after it can be trusted.
@@ -88,8 +141,9 @@ impl Worker {
             },
         );
         self.tally.connections.closed_by_us += 1;
+        let had_answered = self.slots.slot(slot).has_answered;
         self.shut(slot);
-        self.retry_or_give_up(slot);
+        self.replace(slot, had_answered);
     }
 
     /// An answer to nothing; whatever comes after it could not be told from an answer to the next request.
@@ -99,8 +153,9 @@ impl Worker {
         });
         self.tally.connections.unasked += 1;
         self.tally.connections.closed_by_us += 1;
+        let had_answered = self.slots.slot(slot).has_answered;
         self.shut(slot);
-        self.retry_or_give_up(slot);
+        self.replace(slot, had_answered);
     }
 
     /// A well-formed answer that says no, to the request before the next one.
@@ -123,8 +178,10 @@ impl Worker {
         self.lose(slot, &Lost::TimedOut);
         self.tally.connections.closed_by_us += 1;
         self.shut(slot);
-        self.slots.slot_mut(slot).ever_served = true; // A wire time-out is always replaced.
-        self.retry_or_give_up(slot);
+        let connection = self.slots.slot_mut(slot);
+        connection.ever_served = true; // A wire time-out is always replaced.
+        let had_answered = connection.has_answered;
+        self.replace(slot, had_answered);
     }
 
     pub(super) fn server_never_closed(&mut self, slot: u32) {
@@ -163,22 +220,30 @@ impl Worker {
         });
     }
 
-    fn note_lost_connection(&mut self, slot: u32, kind: &str, words: &str) {
-        let stage = if self.slots.slot(slot).in_flight() > 0 {
-            "request"
-        } else {
-            "connection"
-        };
-        self.note_failure(slot, stage, kind, || words.to_owned());
+    /// Whether a connection is one of those that are to be held in silence until the window ends.
+    fn is_held_silence(&self, slot: u32) -> bool {
+        let connection = self.slots.slot(slot);
+        let silent = connection.served && !connection.active && connection.in_flight() == 0;
+        silent && self.phase(self.clock.now_ns) != Phase::Drain
+    }
+
+    /// One of them was ended by the other side: an error of its own.
+    fn lose_silence(&mut self, slot: u32, kind: &str, words: &str) {
+        self.tally.connections.idle_lost += 1;
+        self.note_failure(slot, "connection", kind, || words.to_owned());
     }
 
     /// Counts the requests in flight as lost. The answers of a pipeline come in
     /// order, so only the oldest can be wrong; only those sent long enough ago
     /// have timed out; the rest end with their connection.
-    fn lose(&mut self, slot: u32, why: &Lost<'_>) {
-        let connection = self.slots.slot(slot);
-        let (answered, begun) = (connection.answered, connection.begun);
-        for sequence in answered..begun {
+    pub(super) fn lose(&mut self, slot: u32, why: &Lost<'_>) {
+        self.lose_up_to(slot, self.slots.slot(slot).begun, why);
+    }
+
+    /// Counts those below `end` as lost.
+    fn lose_up_to(&mut self, slot: u32, end: u64, why: &Lost<'_>) {
+        let answered = self.slots.slot(slot).answered;
+        for sequence in answered..end {
             let entry = self.slots.in_flight(slot, sequence);
             let phase = entry.phase;
             let late = self.clock.now_ns.saturating_sub(entry.sent_ns)
@@ -194,12 +259,17 @@ impl Worker {
                 Lost::Failed(kind) => count(&mut tally.failed, kind),
             }
         }
-        self.outstanding -= begun - answered;
-        self.slots.slot_mut(slot).answered = begun;
+        self.outstanding -= end - answered;
+        let connection = self.slots.slot_mut(slot);
+        connection.answered = end;
+        if connection.written < end {
+            connection.written = end;
+            connection.written_bytes = 0;
+        }
     }
 
     /// An answer that never came took at least until now.
-    fn censor(&mut self, phase: Phase, due_ns: u64, sent_ns: u64) {
+    pub(super) fn censor(&mut self, phase: Phase, due_ns: u64, sent_ns: u64) {
         if phase != Phase::Window {
             return;
         }
@@ -214,7 +284,7 @@ impl Worker {
     }
 
     /// Closes the socket.
-    fn shut(&mut self, slot: u32) {
+    pub(super) fn shut(&mut self, slot: u32) {
         self.read_retransmits(slot);
         let connection = self.slots.slot_mut(slot);
         if let Some(fd) = connection.fd.take()
@@ -245,131 +315,5 @@ impl Worker {
             let segments = total_retransmits(fd.as_fd()).unwrap_or(0);
             self.tally.connections.retransmits += u64::from(segments);
         }
-    }
-
-    /// Puts a slot back in line after a planned end.
-    fn reopen(&mut self, slot: u32) {
-        if self.clock.running {
-            self.opening.waiting.push_back(slot);
-        } else {
-            self.opening.parked.push(slot);
-        }
-    }
-
-    /// The run is over: counts what is still open, unanswered or unsent.
-    pub(super) fn settle_accounts(&mut self) {
-        self.clock.now_ns = crate::base::clock::now_ns();
-        self.clock.edges = self.plan.control.edges();
-        if self.clock.next_interval_ns != NEVER {
-            self.end_interval(); // The window was cut short.
-        }
-        for slot in 0..self.share.slots {
-            self.settle_requests(slot);
-            self.settle_reconnects(slot);
-            let connection = self.slots.slot(slot);
-            match connection.state {
-                State::Connecting => {
-                    self.tally.connections.pending += 1;
-                    self.count_syn_retries(slot);
-                }
-                State::Open | State::Closing => {
-                    self.tally.connections.open_at_end += 1;
-                    self.shut(slot);
-                }
-                State::Free | State::Dead => {}
-            }
-            let connection = self.slots.slot(slot);
-            if connection.active || connection.completed_in_window > 0 {
-                self.tally
-                    .fairness
-                    .add(u64::from(connection.completed_in_window));
-            }
-        }
-        if self.plan.schedule.is_some() && self.plan.control.hurried() {
-            // What a broken-off run left uncounted is neither offered nor dropped.
-            for phase in &mut self.tally.phases {
-                phase.offered = phase.sent + phase.dropped;
-            }
-            self.tally.fail("request", Phase::Drain, "UNCOUNTED", || {
-                "the run was broken off before all requests that were due and never sent were counted".into()
-            });
-        }
-    }
-
-    fn settle_requests(&mut self, slot: u32) {
-        let connection = self.slots.slot(slot);
-        for sequence in connection.answered..connection.begun {
-            let entry = self.slots.in_flight(slot, sequence);
-            let phase = entry.phase;
-            self.tally.phases[phase as usize].unanswered_at_end += 1;
-            self.censor(phase, entry.due_ns, entry.sent_ns);
-        }
-        self.settle_schedule(slot);
-    }
-
-    /// Counts what the schedule asked for, from the schedule alone, and apart from
-    /// that what was never sent: so the law between them and the requests says something.
-    fn settle_schedule(&mut self, slot: u32) {
-        let connection = self.slots.slot(slot);
-        let Some(schedule) = self
-            .plan
-            .schedule
-            .filter(|_| self.clock.running && connection.active && !self.plan.control.hurried())
-        else {
-            return;
-        };
-        let (stream, next_due_ns) = (u64::from(connection.stream), connection.next_due_ns);
-        let index = connection.index;
-        let (edges, now_ns) = (self.clock.edges, self.clock.now_ns);
-        let start_ns = edges.warmup_start_ns;
-        let end_ns = edges.window_end_ns.min(now_ns);
-        let window_ns = edges.window_start_ns.min(end_ns);
-        let go_on = || !self.plan.control.hurried();
-        let instants = [window_ns, end_ns].map(|at_ns| at_ns.saturating_sub(start_ns));
-        let Some([warmup, all]) = schedule.counts_before(stream, instants, go_on) else {
-            return; // Nobody waits for the counts of a run that was broken off.
-        };
-        self.tally.phases[Phase::Warmup as usize].offered += warmup;
-        self.tally.phases[Phase::Window as usize].offered += all - warmup;
-        let next = Event {
-            index,
-            due_ns: next_due_ns.saturating_sub(start_ns),
-        };
-        let Tally {
-            phases, response, ..
-        } = &mut self.tally;
-        let group_end = |due_ns: u64| {
-            let at_ns = start_ns.saturating_add(due_ns);
-            if at_ns < window_ns {
-                return window_ns - start_ns;
-            }
-            // Those that have waited as long, to the histogram, as this one.
-            let least_ns = least_equivalent(now_ns - at_ns);
-            now_ns.saturating_sub(least_ns).saturating_sub(start_ns) + 1
-        };
-        schedule.for_each_group(
-            stream,
-            next,
-            end_ns.saturating_sub(start_ns),
-            group_end,
-            go_on,
-            |group| {
-                let [first_ns, last_ns] =
-                    [group.first_ns, group.last_ns].map(|ns| start_ns.saturating_add(ns));
-                let phase = if first_ns < window_ns {
-                    Phase::Warmup
-                } else {
-                    Phase::Window
-                };
-                phases[phase as usize].dropped += group.count;
-                if phase == Phase::Window {
-                    response.record_censored_group(
-                        group.count,
-                        now_ns - first_ns,
-                        now_ns - last_ns,
-                    );
-                }
-            },
-        );
     }
 }

@@ -52,10 +52,16 @@ pub struct Connection {
     pub served: bool,
     /// Whether a byte has come back on this socket.
     pub heard: bool,
+    /// Whether a request was answered on this socket, however.
+    pub has_answered: bool,
     /// Whether it is to be closed as soon as nothing is in flight.
     pub retire: bool,
     /// Whether it stands in the queue of due times.
     pub queued: bool,
+    /// Whether it stands in the queue of those that come again.
+    pub comes_again: bool,
+    /// Whether the socket may hold more than was read in its last turn.
+    pub unread: bool,
     /// Whether it holds one of the places of `--connect-inflight`.
     pub opening: bool,
     /// Whether any socket of this slot was ever served.
@@ -113,17 +119,27 @@ impl Connection {
         self.in_flight() == 0 && (self.retire || self.begun >= self.limit)
     }
 
-    /// Prepares the slot for a new socket.
+    /// Requests in flight that were sent, at least in part.
+    #[must_use]
+    pub fn sent_in_flight(&self) -> u64 {
+        self.written + u64::from(self.written_bytes > 0) - self.answered
+    }
+
+    /// Prepares the slot for a new socket, on which the requests in flight are to be sent again.
     pub fn renew(&mut self, now_ns: u64, requests: Option<u64>) {
         self.generation = self.generation.wrapping_add(1);
         self.served = false;
         self.heard = false;
+        self.has_answered = false;
+        self.comes_again = false;
+        self.unread = false;
         self.retire = false;
         self.since_ns = now_ns;
-        self.answered = self.begun;
-        self.written = self.begun;
-        self.written_bytes = 0;
-        self.limit = requests.map_or(NEVER, |requests| self.begun.saturating_add(requests));
+        if self.in_flight() == 0 {
+            self.written = self.answered;
+            self.written_bytes = 0;
+        }
+        self.limit = requests.map_or(NEVER, |requests| self.answered.saturating_add(requests));
         self.framing = Framing::default();
     }
 }

@@ -39,20 +39,39 @@ impl Worker {
     /// frees the connection's place when answered; later the schedule decides.
     pub(super) fn greet(&mut self, slot: u32) {
         let open_loop = self.plan.schedule.is_some();
-        let connection = self.slots.slot_mut(slot);
-        if !self.clock.running || !connection.active {
+        let connection = self.slots.slot(slot);
+        if connection.in_flight() > 0 {
+            self.send_again(slot);
+        } else if !self.clock.running || !connection.active {
             // Whenever it happens, it belongs to the opening of the connection and not to the load.
             self.begin(slot, self.clock.now_ns, Phase::Ramp);
-        } else {
-            if open_loop {
-                // Its next request may be due much later: only established counts here.
-                self.free_place(slot);
-            } else {
-                connection.next_due_ns = self.clock.now_ns;
-            }
-            self.arm(slot);
+            return self.write(slot);
         }
+        if open_loop || self.slots.slot(slot).next_due_ns > self.clock.now_ns {
+            // Its next request may be due much later: only established counts here.
+            self.free_place(slot);
+        }
+        self.arm(slot);
         self.write(slot);
+    }
+
+    /// Puts the requests that the last connection left unanswered at the beginning of this one.
+    fn send_again(&mut self, slot: u32) {
+        let connection = self.slots.slot_mut(slot);
+        let (answered, begun) = (connection.answered, connection.begun);
+        let sent_before = answered + connection.sent_in_flight();
+        connection.written = answered;
+        connection.written_bytes = 0;
+        for sequence in answered..begun {
+            let entry = InFlight {
+                sent_ns: self.clock.now_ns,
+                ..self.slots.in_flight(slot, sequence)
+            };
+            self.slots.keep(slot, sequence, entry);
+            if sequence < sent_before {
+                self.tally.phases[entry.phase as usize].resent += 1;
+            }
+        }
     }
 
     /// Begins the requests of a slot that are due, and queues the first that is not.
@@ -86,7 +105,8 @@ impl Worker {
             );
             connection.next_due_ns = start_ns.saturating_add(next_ns);
             let free_ns = connection.free_ns;
-            if self.phase(due_ns) == Phase::Window {
+            let late_in_opening = self.plan.load.requests_per_conn == Some(1);
+            if self.phase(due_ns) == Phase::Window && !late_in_opening {
                 self.tally
                     .slip
                     .record(self.clock.now_ns.saturating_sub(due_ns.max(free_ns)));
@@ -219,9 +239,7 @@ impl Worker {
             self.complete(slot, true);
         }
         if self.proceed(slot) && self.slots.slot(slot).has_unsent() {
-            self.queues
-                .again
-                .push_back((slot, self.slots.slot(slot).generation));
+            self.come_again(slot);
         }
     }
 
@@ -266,15 +284,24 @@ impl Worker {
                 }
             }
         }
-        self.queues
-            .again
-            .push_back((slot, self.slots.slot(slot).generation));
+        self.slots.slot_mut(slot).unread = true;
+        self.come_again(slot);
         true
+    }
+
+    /// Gives a connection another turn, after those that wait for theirs.
+    fn come_again(&mut self, slot: u32) {
+        let connection = self.slots.slot_mut(slot);
+        if !std::mem::replace(&mut connection.comes_again, true) {
+            let generation = connection.generation;
+            self.queues.again.push_back((slot, generation));
+        }
     }
 
     /// Verifies what came in; returns whether the connection is still open.
     fn receive(&mut self, slot: u32, mut input: &[u8]) -> bool {
         self.note_first_byte(slot);
+        let mut last = false;
         while !input.is_empty() {
             let connection = self.slots.slot(slot);
             if connection.in_flight() == 0 {
@@ -291,7 +318,10 @@ impl Worker {
                     closes,
                 } => {
                     self.complete(slot, ok);
-                    self.slots.slot_mut(slot).retire |= closes;
+                    let connection = self.slots.slot_mut(slot);
+                    connection.has_answered = true;
+                    connection.retire |= closes;
+                    last |= closes;
                     input = &input[consumed..];
                 }
                 Received::Mismatch => {
@@ -304,19 +334,32 @@ impl Worker {
                 }
             }
         }
+        if last && self.slots.slot(slot).in_flight() > 0 {
+            // Behind an answer that closes the connection no other will come (RFC 9112 §9.6).
+            self.end_as_planned(slot);
+            return self.slots.slot(slot).fd.is_some();
+        }
         self.proceed(slot)
     }
 
     fn note_first_byte(&mut self, slot: u32) {
         let connection = self.slots.slot_mut(slot);
-        if !std::mem::replace(&mut connection.heard, true) {
-            let since_ns = connection.since_ns;
-            if self.counts_connects() {
-                self.tally
-                    .first_byte
-                    .record(self.clock.now_ns.saturating_sub(since_ns));
-            }
+        if std::mem::replace(&mut connection.heard, true) || !self.counts_connects() {
+            return;
         }
+        let connection = self.slots.slot(slot);
+        let since_ns = match connection.in_flight() {
+            0 => connection.since_ns,
+            _ => {
+                let first = self.slots.in_flight(slot, connection.answered);
+                match self.plan.schedule.is_some() && self.plan.load.requests_per_conn == Some(1) {
+                    true => first.due_ns,
+                    false => first.sent_ns,
+                }
+            }
+        };
+        let took_ns = self.clock.now_ns.saturating_sub(since_ns);
+        self.tally.first_byte.record(took_ns);
     }
 
     /// Counts and times the answer to the oldest request in flight.

@@ -15,6 +15,8 @@ mod open;
 mod pacer;
 pub mod plan;
 mod poller;
+mod reopen;
+mod settle;
 mod slots;
 mod state;
 
@@ -193,10 +195,14 @@ impl Worker {
             let Some((slot, generation)) = self.queues.again.pop_front() else {
                 break;
             };
-            if self.is_current(slot, generation) {
-                self.read(slot, true);
+            if !self.is_current(slot, generation) {
+                continue;
             }
-            if self.is_current(slot, generation) && self.slots.slot(slot).has_unsent() {
+            let connection = self.slots.slot_mut(slot);
+            connection.comes_again = false;
+            if std::mem::take(&mut connection.unread) {
+                self.read(slot, true);
+            } else if connection.has_unsent() {
                 self.write(slot);
             }
         }

@@ -1,6 +1,5 @@
 //! Opening connections: how many at a time, from where, and what can go wrong.
 
-use std::cmp::Reverse;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
@@ -11,6 +10,7 @@ use nix::sys::socket::{
     setsockopt, socket, sockopt,
 };
 
+use super::close::Lost;
 use super::connection::State;
 use super::{PASS, Worker};
 use crate::base::clock::NEVER;
@@ -22,20 +22,18 @@ use crate::tally::{count, errno_name};
 /// retry comes after 1 s (RFC 6298 §2; TCP_TIMEOUT_INIT in the kernel).
 const SYN_RETRY_NS: u64 = 900_000_000;
 
-/// The pause before a failed slot is tried again, doubled with every failure in a row.
-const PAUSE_NS: u64 = 10_000_000;
-
-const MAX_DOUBLINGS: u8 = 7;
-
 impl Worker {
     /// Opens slots that wait, as many as the places of `--connect-inflight` allow.
     pub(super) fn open_waiting(&mut self) -> bool {
-        self.take_retries();
+        self.take_scheduled();
         let mut opened = 0;
         while self.opening.places < self.share.inflight && opened < PASS && self.may_open() {
             let Some(slot) = self.opening.waiting.pop_front() else {
                 break;
             };
+            if !self.is_wanted(slot) {
+                continue;
+            }
             if let Some(pacer) = &mut self.opening.pacer {
                 pacer.advance();
             }
@@ -46,12 +44,8 @@ impl Worker {
     }
 
     fn may_open(&self) -> bool {
-        let paced = self
-            .opening
-            .pacer
-            .as_ref()
-            .is_none_or(|pacer| pacer.due_ns() <= self.clock.now_ns);
-        paced && self.clock.now_ns < self.clock.edges.window_end_ns
+        let pacer = self.opening.pacer.as_ref();
+        pacer.is_none_or(|pacer| pacer.due_ns() <= self.clock.now_ns)
     }
 
     /// When the pacer lets the next waiting slot be opened, if that is what it waits for.
@@ -67,16 +61,6 @@ impl Worker {
         }
     }
 
-    fn take_retries(&mut self) {
-        while let Some(Reverse((at_ns, slot))) = self.opening.retries.peek().copied() {
-            if at_ns > self.clock.now_ns {
-                break;
-            }
-            self.opening.retries.pop();
-            self.opening.waiting.push_back(slot);
-        }
-    }
-
     /// Slots that the descriptor limit leaves no descriptor for are counted as
     /// what they would have met, untried.
     pub(super) fn give_up_beyond_descriptors(&mut self) {
@@ -87,10 +71,11 @@ impl Worker {
     }
 
     fn open(&mut self, slot: u32) {
+        self.note_opening_slip(slot);
         let requests = self.plan.load.requests_per_conn;
         let now_ns = self.clock.now_ns;
         let connection = self.slots.slot_mut(slot);
-        connection.renew(now_ns, requests);
+        connection.renew(now_ns, requests.filter(|_| connection.active));
         connection.state = State::Connecting;
         connection.opening = true;
         self.opening.places += 1;
@@ -149,6 +134,21 @@ impl Worker {
         }
         self.connect_failed(slot, errno);
         false
+    }
+
+    /// Where a connection is opened for a request that is due, it is late with its connect(2); not again if that fails.
+    fn note_opening_slip(&mut self, slot: u32) {
+        let connection = self.slots.slot(slot);
+        let (due_ns, free_ns) = (connection.next_due_ns, connection.free_ns);
+        let first = self.clock.running && connection.failures == 0;
+        if self.plan.schedule.is_some()
+            && first
+            && self.opens_when_due(slot)
+            && self.phase(due_ns) == Phase::Window
+        {
+            let late_ns = self.clock.now_ns.saturating_sub(due_ns.max(free_ns));
+            self.tally.slip.record(late_ns);
+        }
     }
 
     fn established(&mut self, slot: u32) {
@@ -245,6 +245,10 @@ impl Worker {
         self.tally.fail(stage, phase, kind, || {
             format!("connection {number}: {}", words())
         });
+        // What this machine could not do does not decide over requests that wait to be sent again.
+        if stage != "local" {
+            self.lose(slot, &Lost::Failed(kind));
+        }
         let connection = self.slots.slot_mut(slot);
         if connection.state == State::Connecting {
             self.opening.connecting -= 1;
@@ -254,23 +258,6 @@ impl Worker {
         self.free_place(slot);
         self.settle(slot);
         self.retry_or_give_up(slot);
-    }
-
-    /// A long-lived connection that was never served is a result, not an
-    /// accident: it is not tried again. All others are, after a pause.
-    pub(super) fn retry_or_give_up(&mut self, slot: u32) {
-        let churns = self.plan.load.churns();
-        let connection = self.slots.slot_mut(slot);
-        if !churns && !connection.ever_served {
-            connection.state = State::Dead;
-            return;
-        }
-        connection.state = State::Free;
-        let pause_ns = PAUSE_NS << connection.failures.min(MAX_DOUBLINGS);
-        connection.failures = connection.failures.saturating_add(1);
-        self.opening
-            .retries
-            .push(Reverse((self.clock.now_ns + pause_ns, slot)));
     }
 }
 

@@ -52,8 +52,10 @@ pub(super) struct Opening {
     pub(super) waiting: VecDeque<u32>,
     /// Slots that closed during the ramp, to be opened when the load starts.
     pub(super) parked: Vec<u32>,
-    /// When slots are opened again after a failure.
+    /// When the pauses of slots end whose connections had answered nothing.
     pub(super) retries: Timetable,
+    /// When the requests are due for which slots are opened.
+    pub(super) scheduled: Timetable,
     /// Slots that hold a place of `--connect-inflight`.
     pub(super) places: u32,
     /// Slots whose connect(2) is under way.
@@ -73,6 +75,7 @@ impl Opening {
             waiting: (0..share.slots.min(share.descriptors)).collect(),
             parked: Vec::new(),
             retries: BinaryHeap::new(),
+            scheduled: BinaryHeap::new(),
             places: 0,
             connecting: 0,
             attempts: 0,

@@ -291,3 +291,13 @@ pub fn run(fixture: &Fixture, args: &[&str]) -> Outcome {
     );
     outcome
 }
+
+/// How many requests failed by this kind.
+pub fn failed(outcome: &Outcome, kind: &str) -> u64 {
+    outcome
+        .failures
+        .iter()
+        .filter(|f| f.kind == kind && f.stage == "request")
+        .map(|f| f.count)
+        .sum()
+}

@@ -3,6 +3,7 @@
 
 mod answers;
 mod common;
+mod ends;
 mod faults;
 mod fleet;
 mod kernel;

@@ -40,6 +40,12 @@ pub struct Connections {
     pub closed_by_us: u64,
     /// Established connections that the server closed.
     pub closed_by_peer: u64,
+    /// Of those: unasked, where neither the load nor an answer had said that it would.
+    #[serde(default)]
+    pub closed_unasked: u64,
+    /// Silent connections (`--idle`) that the server ended, with FIN or RST: each an error, for they were to be held.
+    #[serde(default)]
+    pub idle_lost: u64,
     /// Established connections that ended in an error (ECONNRESET and others).
     pub reset_later: u64,
     /// Connections open when the run ended.
@@ -84,6 +90,8 @@ impl Connections {
         self.pending += other.pending;
         self.closed_by_us += other.closed_by_us;
         self.closed_by_peer += other.closed_by_peer;
+        self.closed_unasked += other.closed_unasked;
+        self.idle_lost += other.idle_lost;
         self.reset_later += other.reset_later;
         self.open_at_end += other.open_at_end;
         self.unasked += other.unasked;

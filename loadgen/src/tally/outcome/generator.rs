@@ -23,6 +23,10 @@ pub struct Generator {
     pub stalled_s: f64,
     /// The longest of them, in nanoseconds.
     pub longest_stall_ns: u64,
+    /// Time inside the window that slots whose request was due waited before they were opened again, after a connection
+    /// that had answered nothing or could not be had (10 ms, doubled up to 1.28 s), in seconds; a sum over slots.
+    #[serde(default)]
+    pub backoff_s: f64,
     /// Largest resident set of the process, in KiB; a sum over processes.
     pub max_rss_kib: u64,
     /// CPUs the workers may use.
@@ -42,6 +46,7 @@ impl Generator {
         self.cpu_system_s += other.cpu_system_s;
         self.spin_s += other.spin_s;
         self.stalled_s += other.stalled_s;
+        self.backoff_s += other.backoff_s;
         self.longest_stall_ns = self.longest_stall_ns.max(other.longest_stall_ns);
         self.max_rss_kib += other.max_rss_kib;
         self.cpus += other.cpus;

@@ -114,6 +114,9 @@ impl Outcome {
 pub struct WholeRun {
     /// Requests sent.
     pub sent: u64,
+    /// How often one was sent again: a server that reads all that it is sent has received `sent + resent` requests.
+    #[serde(default)]
+    pub resent: u64,
     /// Requests answered and verified.
     pub completed: u64,
     /// Bytes that write(2) accepted.
@@ -126,6 +129,7 @@ impl WholeRun {
     /// Adds the totals of another process.
     pub fn merge(&mut self, other: &Self) {
         self.sent += other.sent;
+        self.resent += other.resent;
         self.completed += other.completed;
         self.bytes_sent += other.bytes_sent;
         self.bytes_received += other.bytes_received;

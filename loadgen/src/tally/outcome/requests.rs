@@ -17,6 +17,10 @@ pub struct Requests {
     pub sent: u64,
     /// Answered, every byte verified.
     pub completed: u64,
+    /// How often one was sent again, since its connection was closed without a byte of its answer after it had answered
+    /// others: on the next connection, and no failure (RFC 9112 §9.3.1).
+    #[serde(default)]
+    pub resent: u64,
     /// Never sent: due and still waiting when the drain ended.
     pub dropped: u64,
     /// Unanswered within `--request-timeout`.
@@ -53,6 +57,7 @@ impl Requests {
         self.offered += other.offered;
         self.sent += other.sent;
         self.completed += other.completed;
+        self.resent += other.resent;
         self.dropped += other.dropped;
         self.timed_out += other.timed_out;
         add_all(&mut self.failed, &other.failed);

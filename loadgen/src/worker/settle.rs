@@ -1,0 +1,129 @@
+//! The end of a run: what is still open, unanswered or unsent is counted.
+
+use super::Worker;
+use super::connection::State;
+use crate::base::clock::{NEVER, now_ns};
+use crate::load::Phase;
+use crate::load::schedule::Event;
+use crate::tally::Tally;
+use crate::tally::latency::least_equivalent;
+
+impl Worker {
+    /// The run is over: counts what is still open, unanswered or unsent.
+    pub(super) fn settle_accounts(&mut self) {
+        self.clock.now_ns = now_ns();
+        self.clock.edges = self.plan.control.edges();
+        if self.clock.next_interval_ns != NEVER {
+            self.end_interval(); // The window was cut short.
+        }
+        self.settle_pauses();
+        for slot in 0..self.share.slots {
+            self.settle_requests(slot);
+            self.settle_reconnects(slot);
+            let connection = self.slots.slot(slot);
+            match connection.state {
+                State::Connecting => {
+                    self.tally.connections.pending += 1;
+                    self.count_syn_retries(slot);
+                }
+                State::Open | State::Closing => {
+                    self.tally.connections.open_at_end += 1;
+                    self.shut(slot);
+                }
+                State::Free | State::Dead => {}
+            }
+            let connection = self.slots.slot(slot);
+            if connection.active || connection.completed_in_window > 0 {
+                self.tally
+                    .fairness
+                    .add(u64::from(connection.completed_in_window));
+            }
+        }
+        if self.plan.schedule.is_some() && self.plan.control.hurried() {
+            // What a broken-off run left uncounted is neither offered nor dropped.
+            for phase in &mut self.tally.phases {
+                phase.offered = phase.sent + phase.dropped;
+            }
+            self.tally.fail("request", Phase::Drain, "UNCOUNTED", || {
+                "the run was broken off before all requests that were due and never sent were counted".into()
+            });
+        }
+    }
+
+    fn settle_requests(&mut self, slot: u32) {
+        let connection = self.slots.slot(slot);
+        for sequence in connection.answered..connection.begun {
+            let entry = self.slots.in_flight(slot, sequence);
+            let phase = entry.phase;
+            self.tally.phases[phase as usize].unanswered_at_end += 1;
+            self.censor(phase, entry.due_ns, entry.sent_ns);
+        }
+        self.settle_schedule(slot);
+    }
+
+    /// Counts what the schedule asked for, from the schedule alone, and apart from
+    /// that what was never sent: so the law between them and the requests says something.
+    fn settle_schedule(&mut self, slot: u32) {
+        let connection = self.slots.slot(slot);
+        let Some(schedule) = self
+            .plan
+            .schedule
+            .filter(|_| self.clock.running && connection.active && !self.plan.control.hurried())
+        else {
+            return;
+        };
+        let (stream, next_due_ns) = (u64::from(connection.stream), connection.next_due_ns);
+        let index = connection.index;
+        let (edges, now_ns) = (self.clock.edges, self.clock.now_ns);
+        let start_ns = edges.warmup_start_ns;
+        let end_ns = edges.window_end_ns.min(now_ns);
+        let window_ns = edges.window_start_ns.min(end_ns);
+        let go_on = || !self.plan.control.hurried();
+        let instants = [window_ns, end_ns].map(|at_ns| at_ns.saturating_sub(start_ns));
+        let Some([warmup, all]) = schedule.counts_before(stream, instants, go_on) else {
+            return; // Nobody waits for the counts of a run that was broken off.
+        };
+        self.tally.phases[Phase::Warmup as usize].offered += warmup;
+        self.tally.phases[Phase::Window as usize].offered += all - warmup;
+        let next = Event {
+            index,
+            due_ns: next_due_ns.saturating_sub(start_ns),
+        };
+        let Tally {
+            phases, response, ..
+        } = &mut self.tally;
+        let group_end = |due_ns: u64| {
+            let at_ns = start_ns.saturating_add(due_ns);
+            if at_ns < window_ns {
+                return window_ns - start_ns;
+            }
+            // Those that have waited as long, to the histogram, as this one.
+            let least_ns = least_equivalent(now_ns - at_ns);
+            now_ns.saturating_sub(least_ns).saturating_sub(start_ns) + 1
+        };
+        schedule.for_each_group(
+            stream,
+            next,
+            end_ns.saturating_sub(start_ns),
+            group_end,
+            go_on,
+            |group| {
+                let [first_ns, last_ns] =
+                    [group.first_ns, group.last_ns].map(|ns| start_ns.saturating_add(ns));
+                let phase = if first_ns < window_ns {
+                    Phase::Warmup
+                } else {
+                    Phase::Window
+                };
+                phases[phase as usize].dropped += group.count;
+                if phase == Phase::Window {
+                    response.record_censored_group(
+                        group.count,
+                        now_ns - first_ns,
+                        now_ns - last_ns,
+                    );
+                }
+            },
+        );
+    }
+}
