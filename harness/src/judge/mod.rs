@@ -159,13 +159,13 @@ fn known(quantiles: &Quantiles, value_ns: Option<u64>) -> Option<u64> {
 }
 
 /// Everything asked for and not given: connections missing at the barrier or failed later, whichever is more, those
-/// given up because of answers to nothing, and requests without their answer.
+/// given up because of answers to nothing, silent ones that the server ended, and requests without their answer.
 fn errors(c: &Connections, r: &Requests) -> u64 {
     let missing = c.requested.saturating_sub(c.served_at_barrier);
     let failed = c.refused + c.timed_out + total(&c.connect_failed) + total(&c.local_failures);
     let unanswered =
         r.dropped + r.timed_out + total(&r.failed) + r.mismatched + r.unanswered_at_end;
-    missing.max(failed) + c.unasked + unanswered
+    missing.max(failed) + c.unasked + c.idle_lost + unanswered
 }
 
 fn server_figures(row: &mut Row, plan: &Plan, evidence: &Evidence) {
@@ -532,6 +532,7 @@ mod tests {
                 ..Requests::default()
             },
             whole_run: WholeRun {
+                resent: 0,
                 sent: 300_000,
                 completed: 300_000,
                 bytes_sent: 300_000 * 64,
@@ -686,6 +687,8 @@ mod tests {
         assert_eq!(text, "what failed: request EOF (closed by the server)");
         let unasked = judged("--model epoll", |e| outcome(e).connections.unasked = 4);
         assert_eq!(unasked.errors, Some(4));
+        let lost = judged("--model epoll", |e| outcome(e).connections.idle_lost = 20);
+        assert_eq!(lost.errors, Some(20));
     }
 
     #[test]
