@@ -128,7 +128,7 @@ fn backed_off(outcome: &Outcome) -> Option<Reason> {
          each that could not be had or had answered nothing: the server was asked for less than it may give",
         share * 100.0
     );
-    reason("W03", text)
+    reason(Code::W03, text)
 }
 
 /// The 99th percentile of the slip, or where there are too few samples for one the 90th, which lies below it.
