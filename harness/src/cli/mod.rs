@@ -24,12 +24,12 @@ use export::Export;
 use gate::GateFlags;
 use ipnet::IpNet;
 use loadgen::flags::{CpuList, LoadFlags, PayloadSize};
+use loadgen::load::Target;
 use loadgen::units::{parse_count, parse_duration};
 use rate::Rate;
 use servers::models;
 use start::{LoadWords, ServeFlags};
 use std::ffi::OsString;
-use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
 use threshold::Threshold;
@@ -131,8 +131,8 @@ pub struct RunFlags {
     #[arg(long, value_name = "CMD", help_heading = "What to compare")]
     pub server: Vec<String>,
     /// A server that is already running, HOST:PORT
-    #[arg(long, value_name = "ADDR", value_parser = parse_target, help_heading = "What to compare")]
-    pub target: Option<SocketAddr>,
+    #[arg(long, value_name = "ADDR", help_heading = "What to compare")]
+    pub target: Option<Target>,
     /// The running server's process, for its CPU time and memory
     #[arg(long, value_name = "PID", help_heading = "What to compare")]
     pub pid: Option<u32>,
@@ -321,16 +321,6 @@ pub enum Format {
     Csv,
     /// The table as Markdown.
     Md,
-}
-
-/// An address, or a name that is resolved once.
-fn parse_target(text: &str) -> Result<SocketAddr, String> {
-    let mut addresses = text
-        .to_socket_addrs()
-        .map_err(|e| format!("{e} (give HOST:PORT, such as 127.0.0.1:9000)"))?;
-    addresses
-        .next()
-        .ok_or_else(|| "the name has no address".into())
 }
 
 impl Cli {

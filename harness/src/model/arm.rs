@@ -39,6 +39,8 @@ pub enum Subject {
     Running {
         /// Where it listens.
         addr: SocketAddr,
+        /// What was typed, where that is not the address.
+        name: Option<String>,
         /// Its process, if its figures are wanted.
         pid: Option<u32>,
     },

@@ -256,14 +256,16 @@ fn arms(flags: &RunFlags) -> Result<Vec<Arm>, Failure> {
             variant: Some(visible(command)),
         });
     }
-    if let Some(addr) = flags.target {
+    if let Some(target) = &flags.target {
+        let addr = target.address(flags.load.connect_timeout);
         arms.push(Arm {
-            label: addr.to_string(),
+            label: target.to_string(),
             subject: Subject::Running {
                 addr,
+                name: target.name(addr),
                 pid: flags.pid,
             },
-            variant: None,
+            variant: target.name(addr).map(|_| addr.to_string()),
         });
     }
     match (
@@ -340,7 +342,10 @@ fn scenarios(
     // The port is not known before a server listens; any other than 0 passes the checks.
     let placeholder = flags
         .target
-        .map_or("127.0.0.1:1".into(), |addr| addr.to_string());
+        .as_ref()
+        .map_or("127.0.0.1:1".into(), |target| {
+            target.addresses()[0].to_string()
+        });
     let mut scenarios = Vec::new();
     for shape in shapes(flags) {
         let load = Load::new(&placeholder, &shape, &load_flags, &run)

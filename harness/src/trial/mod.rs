@@ -166,7 +166,7 @@ pub async fn run(
         Subject::Command { line, folder } => {
             Server::start(&command_spec(context, trial, line, folder)?).await
         }
-        Subject::Running { addr, pid } => Ok(Server::running(*addr, *pid)),
+        Subject::Running { addr, pid, .. } => Ok(Server::running(*addr, *pid)),
     };
     let mut server = match started {
         Ok(server) => server,
@@ -460,6 +460,10 @@ impl Generator {
     ) -> Result<Generator, Failure> {
         let mut load = trial.load.clone();
         load.target = server.addr;
+        load.target_name = match &trial.arm.subject {
+            Subject::Running { name, .. } => name.clone(),
+            _ => None,
+        };
         let mut args = load.to_args();
         args.extend(["--format", "json", "--quiet", "--phase-fd", "0"].map(String::from));
         let launch = Launch {

@@ -131,7 +131,7 @@ fn headline(outcome: &Outcome) -> String {
         "{} of {} connections served by {} in {}{missing}{part}{partial}",
         format_count(served),
         format_count(requested),
-        outcome.target,
+        outcome.load.target_in_words(),
         format_ns((outcome.ramp_s * 1e9) as u64)
     )
 }

@@ -60,7 +60,7 @@ fn deliver(report: &Report, output: &OutputFlags, link: Link) -> Result<(), Fail
         Some(interruption) => Err(Failure::Interrupted(interruption)),
         None if report.outcome.connections.served == 0 => Err(Failure::Run(format!(
             "no connection was served by {}",
-            report.outcome.target
+            report.outcome.load.target_in_words()
         ))),
         None => Ok(()),
     }

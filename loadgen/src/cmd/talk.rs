@@ -10,12 +10,15 @@ use ipnet::IpNet;
 use super::Failure;
 use crate::load::permitted_target;
 
+/// How long each of several addresses is given to accept the connection.
+const CONNECT: Duration = Duration::from_secs(3);
+
 /// How long a reply is waited for; a discard server sends none.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 pub(super) fn execute(target: &str, name: &str, allowed: &[IpNet]) -> Result<(), Failure> {
-    let target =
-        permitted_target(target, allowed).map_err(|error| Failure::Usage(error.to_string()))?;
+    let target = permitted_target(target, allowed, CONNECT)
+        .map_err(|error| Failure::Usage(error.to_string()))?;
     let encoding = encoding(name).map_err(Failure::Usage)?;
     match talk(target, encoding, io::stdin().lock(), io::stdout().lock()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {

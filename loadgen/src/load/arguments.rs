@@ -10,7 +10,13 @@ impl Load {
     #[must_use]
     pub fn to_args(&self) -> Vec<String> {
         let mut args = Args(Vec::new());
-        args.set("target", Some(self.target));
+        match &self.target_name {
+            Some(name) => {
+                args.set("target", Some(name));
+                args.set("connect-to", Some(self.target));
+            }
+            None => args.set("target", Some(self.target)),
+        }
         for network in &self.allow_target {
             args.set("allow-target", Some(network));
         }
@@ -23,6 +29,7 @@ impl Load {
     fn request_args(&self, args: &mut Args) {
         args.set("protocol", Some(name_of(self.protocol)));
         args.set("path", self.path.as_ref());
+        args.set("host", self.host.as_ref());
         args.set("conns", Some(self.conns));
         args.set("idle", Some(self.idle));
         args.set("payload", self.payload);

@@ -90,6 +90,10 @@ pub(super) fn check_combinations(shape: &ShapeFlags, flags: &LoadFlags) -> Resul
             "--path means something only with --protocol http",
         ),
         (
+            flags.host.is_some() && !http,
+            "--host means something only with --protocol http",
+        ),
+        (
             shape.payload.is_some() && http,
             "--payload means nothing with --protocol http: requests have no body",
         ),
@@ -124,7 +128,22 @@ pub(super) fn check_combinations(shape: &ShapeFlags, flags: &LoadFlags) -> Resul
     ];
     match conflicts.iter().find(|(broken, _)| *broken) {
         Some((_, text)) => Err(LoadError::Conflict((*text).into())),
-        None => check_path(flags.path.as_deref()),
+        None => {
+            check_path(flags.path.as_deref())?;
+            check_host(flags.host.as_deref())
+        }
+    }
+}
+
+/// A Host field may be anything that is one word: servers are to be tried with those that they do not know, too.
+fn check_host(host: Option<&str>) -> Result<(), LoadError> {
+    match host {
+        Some(host) if host.is_empty() || !host.bytes().all(|byte| byte.is_ascii_graphic()) => {
+            Err(LoadError::Range(format!(
+                "--host {host:?}: a host has at least one character, no spaces and no control characters"
+            )))
+        }
+        _ => Ok(()),
     }
 }
 

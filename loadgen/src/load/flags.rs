@@ -4,6 +4,7 @@
 //! by lists); [`LoadFlags`] are all others that make sense for any run;
 //! [`RunFlags`] say when and where the load runs. Raw text becomes meaning in [`crate::load::Load::new`], once.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Args;
@@ -55,6 +56,9 @@ pub struct LoadFlags {
     /// Request path for --protocol http; a redirect is an answer and not followed [default: /]
     #[arg(long, value_name = "PATH", help_heading = "Requests")]
     pub path: Option<String>,
+    /// Host field for --protocol http [default: what is typed as --target]
+    #[arg(long, value_name = "NAME", help_heading = "Requests")]
+    pub host: Option<String>,
     /// Spacing of requests under --rate [default: fixed]
     #[arg(long, value_enum, help_heading = "Requests")]
     pub arrival: Option<Arrival>,
@@ -111,6 +115,7 @@ impl Default for LoadFlags {
         Self {
             protocol: ProtocolName::Echo,
             path: None,
+            host: None,
             arrival: None,
             think: None,
             pipeline: 1,
@@ -167,6 +172,9 @@ pub struct RunFlags {
     /// Permit targets in this network; without it only loopback is
     #[arg(long, value_name = "CIDR", help_heading = "Time and place")]
     pub allow_target: Vec<IpNet>,
+    /// The address that the target came to: how a process of a fleet is spared a second resolution
+    #[arg(long, value_name = "IP:PORT", hide = true)]
+    pub connect_to: Option<SocketAddr>,
 }
 
 impl Default for RunFlags {
@@ -182,6 +190,7 @@ impl Default for RunFlags {
             segment: None,
             start_at: None,
             allow_target: Vec::new(),
+            connect_to: None,
         }
     }
 }

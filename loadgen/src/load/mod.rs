@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::units::as_ns;
 use check::{check_combinations, check_run, check_shape, check_sources};
 use flags::{LoadFlags, RunFlags, ShapeFlags};
-use target::{check_target, resolve};
+use target::{check_target, host_field, resolve};
 
 pub use check::LoadError;
 pub use phase::Phase;
@@ -29,7 +29,7 @@ pub use settings::{
     Arrival, Close, CpuList, MAX_SEGMENTS, PayloadSize, Poll, Processes, ProtocolName, Segment,
     Sources,
 };
-pub use target::permitted_target;
+pub use target::{Target, permitted_target};
 
 /// The most connections one load may ask for, active and idle together.
 pub const MAX_CONNECTIONS: u64 = 16_000_000;
@@ -46,8 +46,12 @@ pub const MAX_PIPELINE: u64 = 1024;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Load {
-    /// The server's address; a name was resolved once.
+    /// The server's address; a name was resolved once, and this is the first of its addresses that answered.
     pub target: SocketAddr,
+    /// What was typed as the target, where that was not the address.
+    pub target_name: Option<String>,
+    /// What HTTP requests say in their Host field, where it is not what was typed as the target.
+    pub host: Option<String>,
     /// Networks that may be loaded besides loopback.
     pub allow_target: Vec<IpNet>,
     /// What is spoken.
@@ -126,11 +130,12 @@ impl Load {
         check_shape(shape)?;
         check_combinations(shape, flags)?;
         check_run(shape, flags, run)?;
-        let target = resolve(target)?;
-        check_target(target.ip(), &run.allow_target)?;
+        let (target, target_name) = aim(target, flags, run)?;
         check_sources(&flags.sources, target.ip())?;
         Ok(Self {
             target,
+            target_name,
+            host: flags.host.clone(),
             allow_target: run.allow_target.clone(),
             protocol: flags.protocol,
             path: (flags.protocol == ProtocolName::Http)
@@ -164,6 +169,25 @@ impl Load {
             segment: run.segment.unwrap_or(Segment::WHOLE),
             start_at_unix_ns: run.start_at,
         })
+    }
+
+    /// The value of the Host field of HTTP requests.
+    #[must_use]
+    pub fn host_field(&self) -> String {
+        match (&self.host, &self.target_name) {
+            (Some(host), _) => host.clone(),
+            (None, Some(typed)) => host_field(typed),
+            (None, None) => host_field(&self.target.to_string()),
+        }
+    }
+
+    /// The target for people: what was typed, and the address that it came to.
+    #[must_use]
+    pub fn target_in_words(&self) -> String {
+        match &self.target_name {
+            Some(name) => format!("{name} ({})", self.target),
+            None => self.target.to_string(),
+        }
     }
 
     /// Active and idle connections together.
@@ -214,6 +238,24 @@ fn payload_of(protocol: ProtocolName, asked: Option<PayloadSize>) -> Option<Payl
         ProtocolName::Echo | ProtocolName::Discard => Some(asked.unwrap_or_default()),
         ProtocolName::Http | ProtocolName::Resp => asked,
     }
+}
+
+/// The address to be loaded, and what was typed where that is something else.
+fn aim(
+    typed: &str,
+    flags: &LoadFlags,
+    run: &RunFlags,
+) -> Result<(SocketAddr, Option<String>), LoadError> {
+    if let Some(address) = run.connect_to {
+        check_target(address.ip(), &run.allow_target)?;
+        return Ok((address, Some(typed.to_owned())));
+    }
+    let mut target = resolve(typed)?.permitted(&run.allow_target)?;
+    if let Some(is_ipv4) = flags.sources.is_ipv4() {
+        target = target.of_family(is_ipv4);
+    }
+    let address = target.address(flags.connect_timeout);
+    Ok((address, target.name(address)))
 }
 
 #[cfg(test)]
@@ -277,6 +319,8 @@ mod tests {
             (&["--rotate", "1s"], "needs --idle"),
             (&["--close", "server"], "needs --requests-per-conn"),
             (&["--path", "/x"], "--protocol http"),
+            (&["--host", "a.test"], "--protocol http"),
+            (&["--protocol", "http", "--host", "a b"], "no spaces"),
             (&["--protocol", "http", "--path", "x y"], "starts with /"),
             (&["--protocol", "http", "--payload", "5"], "no body"),
             (&["--sources", "nowhere"], "not auto"),
@@ -343,7 +387,40 @@ mod tests {
             );
         }
         assert!(matches!(with("127.0.0.1", &[]), Err(LoadError::Resolve(_))));
-        assert!(matches!(with("127.0.0.1:0", &[]), Err(LoadError::Range(_))));
+        assert!(matches!(
+            with("127.0.0.1:0", &[]),
+            Err(LoadError::Resolve(_))
+        ));
+    }
+
+    #[test]
+    fn a_name_survives_the_command_line_beside_the_address_it_came_to() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let name = format!("localhost:{}", listener.local_addr().expect("bound").port());
+        let line = ["loadgen", "--target", &name, "--protocol", "http"];
+        let load = load_of(&Line::try_parse_from(line).expect("parses")).expect("valid");
+        assert_eq!(load.target, listener.local_addr().expect("bound"));
+        assert_eq!(load.host_field(), name);
+        assert_eq!(load.target_in_words(), format!("{name} ({})", load.target));
+        // The name need not be resolved again, nor exist any more.
+        drop(listener);
+        let args = std::iter::once("loadgen".to_owned()).chain(load.to_args());
+        let again = load_of(&Line::try_parse_from(args).expect("parses")).expect("valid");
+        assert_eq!(again, load);
+        let other = [
+            "loadgen",
+            "--target",
+            "127.0.0.1:1",
+            "--protocol",
+            "http",
+            "--host",
+            "a.test",
+        ];
+        let other = load_of(&Line::try_parse_from(other).expect("parses")).expect("valid");
+        assert_eq!(
+            (other.host_field().as_str(), other.target_name),
+            ("a.test", None)
+        );
     }
 
     fn durations() -> impl Strategy<Value = Duration> {
@@ -379,6 +456,7 @@ mod tests {
             let arrival = if poisson { Arrival::Poisson } else { Arrival::Fixed };
             LoadFlags {
                 protocol: if http { ProtocolName::Http } else { ProtocolName::Resp },
+                host: http.then(|| "example.test".to_owned()),
                 path: http.then(|| "/a?b=c".to_owned()),
                 arrival: Some(arrival), think, pipeline, request_timeout, connect_rate,
                 connect_arrival: connect_rate.map(|_| arrival), connect_inflight, connect_timeout, ramp_timeout,
@@ -399,7 +477,7 @@ mod tests {
                 warmup, duration, seed: Some(seed), threads,
                 processes: processes.map_or(Processes::Auto, Processes::Count),
                 cpus: cpus.map(CpuList), poll: if spin { Poll::Spin } else { Poll::Sleep },
-                segment: Some(Segment { index: index % count, count }), start_at,
+                segment: Some(Segment { index: index % count, count }), start_at, connect_to: None,
                 allow_target: vec!["10.0.0.0/8".parse().expect("a network")],
             }
         }

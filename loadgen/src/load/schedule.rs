@@ -94,11 +94,11 @@ impl Schedule {
         if self.arrival == Arrival::Fixed {
             return Some([first_ns, second_ns].map(|end_ns| self.fixed_before(stream, end_ns)));
         }
-        let (mut first, mut second) = (0, 0);
+        let (mut first, mut second) = (0u64, 0u64);
         for due_ns in self.walk(stream).take_while(|due_ns| *due_ns < second_ns) {
             first += u64::from(due_ns < first_ns);
             second += 1;
-            if second % ASKED_EVERY == 0 && !go_on() {
+            if second.is_multiple_of(ASKED_EVERY) && !go_on() {
                 return None;
             }
         }
@@ -142,7 +142,7 @@ impl Schedule {
             index += count;
             due_ns = self.next(stream, index, due_ns);
             groups += 1;
-            if groups % ASKED_EVERY == 0 && !go_on() {
+            if groups.is_multiple_of(ASKED_EVERY) && !go_on() {
                 return;
             }
         }

@@ -124,6 +124,18 @@ pub enum Sources {
     Network(IpNet),
 }
 
+impl Sources {
+    /// Whether the addresses are of IPv4; unknown where the kernel chooses.
+    #[must_use]
+    pub fn is_ipv4(&self) -> Option<bool> {
+        match self {
+            Self::Auto => None,
+            Self::List(list) => list.first().map(IpAddr::is_ipv4),
+            Self::Network(network) => Some(network.network().is_ipv4()),
+        }
+    }
+}
+
 impl FromStr for Sources {
     type Err = String;
 

@@ -1,35 +1,148 @@
-//! The server to be loaded: resolved once, and only where it may be.
+//! The server to be loaded: what was typed, the addresses it stands for, and which of them answers.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::str::FromStr;
+use std::time::Duration;
 
 use ipnet::IpNet;
 
 use super::check::LoadError;
 
-/// Resolves a target once and checks that it may be loaded.
+/// A server as it was typed, resolved once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    typed: String,
+    addresses: Vec<SocketAddr>,
+}
+
+impl FromStr for Target {
+    type Err = String;
+
+    /// Reads HOST:PORT, `[IPv6]:PORT` or `[IPv6%INTERFACE]:PORT` and resolves it; the addresses stay in the order in
+    /// which the resolver gives them.
+    fn from_str(typed: &str) -> Result<Self, String> {
+        const HINT: &str = "give HOST:PORT, such as 127.0.0.1:9000 or [::1]:9000";
+        if typed.contains("://") {
+            return Err(format!("a URL is no server's address ({HINT})"));
+        }
+        let (host, port) = split(typed).ok_or_else(|| format!("no host and port ({HINT})"))?;
+        if host.contains(':') && !typed.starts_with('[') {
+            return Err(format!("an IPv6 address needs brackets ({HINT})"));
+        }
+        let port: u16 = port
+            .parse()
+            .map_err(|_| format!("{port:?} is no port ({HINT})"))?;
+        if port == 0 {
+            return Err("port 0 cannot be connected to".into());
+        }
+        let mut addresses: Vec<SocketAddr> = Vec::new();
+        for address in (host, port)
+            .to_socket_addrs()
+            .map_err(|error| format!("{error} ({HINT})"))?
+        {
+            // The resolver names an address once for each line of /etc/hosts.
+            if !addresses.contains(&address) {
+                addresses.push(address);
+            }
+        }
+        if addresses.is_empty() {
+            return Err("the name has no address".into());
+        }
+        Ok(Self {
+            typed: typed.to_owned(),
+            addresses,
+        })
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.typed)
+    }
+}
+
+impl Target {
+    /// All addresses it stands for, at least one.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// What was typed, unless that is the address itself.
+    #[must_use]
+    pub fn name(&self, address: SocketAddr) -> Option<String> {
+        (self.typed != address.to_string()).then(|| self.typed.clone())
+    }
+
+    /// The first address that accepts a connection, each tried once and in order; the only one untried; and where none
+    /// accepts the first, so that the load itself tells how it fails.
+    #[must_use]
+    pub fn address(&self, patience: Duration) -> SocketAddr {
+        let mut all = self.addresses.iter().copied();
+        let answers = |address: &SocketAddr| TcpStream::connect_timeout(address, patience).is_ok();
+        match self.addresses.as_slice() {
+            [only] => *only,
+            several => all.find(answers).unwrap_or(several[0]),
+        }
+    }
+
+    /// Itself with the addresses alone that may be loaded.
+    ///
+    /// # Errors
+    /// Why the first may not, where none may.
+    pub fn permitted(mut self, allowed: &[IpNet]) -> Result<Self, LoadError> {
+        let first = check_target(self.addresses[0].ip(), allowed);
+        self.addresses
+            .retain(|address| check_target(address.ip(), allowed).is_ok());
+        match self.addresses.is_empty() {
+            true => first.map(|()| self),
+            false => Ok(self),
+        }
+    }
+
+    /// Itself with the addresses of one family alone, if it has any of that family.
+    pub(super) fn of_family(mut self, is_ipv4: bool) -> Self {
+        if self.addresses.iter().any(|a| a.is_ipv4() == is_ipv4) {
+            self.addresses.retain(|a| a.is_ipv4() == is_ipv4);
+        }
+        self
+    }
+}
+
+/// The host, without brackets, and the port.
+fn split(typed: &str) -> Option<(&str, &str)> {
+    let parts = match typed.strip_prefix('[') {
+        Some(rest) => rest.split_once("]:")?,
+        None => typed.rsplit_once(':')?,
+    };
+    (!parts.0.is_empty()).then_some(parts)
+}
+
+/// The value of an HTTP Host field for what was typed: an address's interface is nobody else's business (RFC 6874 §4).
+pub(super) fn host_field(typed: &str) -> String {
+    match (typed.find('%'), typed.find(']')) {
+        (Some(zone), Some(end)) if zone < end => format!("{}{}", &typed[..zone], &typed[end..]),
+        _ => typed.to_owned(),
+    }
+}
+
+/// Resolves a target and picks the address that answers, among those that may be loaded.
 ///
 /// # Errors
 /// [`LoadError::Resolve`] or [`LoadError::Refused`].
-pub fn permitted_target(target: &str, allowed: &[IpNet]) -> Result<SocketAddr, LoadError> {
-    let address = resolve(target)?;
-    check_target(address.ip(), allowed)?;
-    Ok(address)
+pub fn permitted_target(
+    target: &str,
+    allowed: &[IpNet],
+    patience: Duration,
+) -> Result<SocketAddr, LoadError> {
+    Ok(resolve(target)?.permitted(allowed)?.address(patience))
 }
 
-pub(super) fn resolve(target: &str) -> Result<SocketAddr, LoadError> {
-    let address = target
-        .to_socket_addrs()
-        .map_err(|error| {
-            LoadError::Resolve(format!("--target {target}: {error} (give HOST:PORT)"))
-        })?
-        .next()
-        .ok_or_else(|| LoadError::Resolve(format!("--target {target}: the name has no address")))?;
-    if address.port() == 0 {
-        return Err(LoadError::Range(format!(
-            "--target {target}: port 0 cannot be connected to"
-        )));
-    }
-    Ok(address)
+pub(super) fn resolve(target: &str) -> Result<Target, LoadError> {
+    target
+        .parse()
+        .map_err(|error| LoadError::Resolve(format!("--target {target}: {error}")))
 }
 
 /// The broadcast address of 127.0.0.0/8.
@@ -51,4 +164,81 @@ pub(super) fn check_target(ip: IpAddr, allowed: &[IpNet]) -> Result<(), LoadErro
         "--target {ip} is not a loopback address; to load it add `--allow-target {ip}/{}`, if it is yours to load",
         if ip.is_ipv4() { 32 } else { 128 }
     )))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn literals_names_and_scopes_are_read_and_all_else_is_explained() {
+        let first = |typed: &str| typed.parse::<Target>().expect(typed).addresses()[0];
+        assert_eq!(first("127.0.0.1:80").to_string(), "127.0.0.1:80");
+        assert_eq!(first("[::1]:80").to_string(), "[::1]:80");
+        assert!(first("localhost:80").ip().is_loopback());
+        // Interface 1 is the loopback's.
+        assert_eq!(first("[fe80::1%1]:80").to_string(), "[fe80::1%1]:80");
+        for (typed, why) in [
+            ("127.0.0.1", "no host and port"),
+            (":80", "no host and port"),
+            ("[::1]", "no host and port"),
+            ("::1:80", "needs brackets"),
+            ("http://localhost:80/", "a URL"),
+            ("localhost:http", "\"http\" is no port"),
+            ("localhost:70000", "\"70000\" is no port"),
+            ("localhost:0", "port 0"),
+            ("no such name:80", "give HOST:PORT"),
+        ] {
+            let error = typed.parse::<Target>().expect_err(typed);
+            assert!(error.contains(why), "{typed}: {error}");
+        }
+    }
+
+    fn of(addresses: &[SocketAddr]) -> Target {
+        Target {
+            typed: "several.test:1".into(),
+            addresses: addresses.to_vec(),
+        }
+    }
+
+    #[test]
+    fn the_first_address_that_answers_is_taken() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let answers = listener.local_addr().expect("an address");
+        // Bound and not listening: whoever connects is refused.
+        let silent = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+        let silent = silent.expect("a socket");
+        let any: SocketAddr = "127.0.0.2:0".parse().expect("an address");
+        silent.bind(&any.into()).expect("bound");
+        let refuses = silent.local_addr().expect("bound").as_socket().expect("IP");
+        let patience = Duration::from_secs(5);
+        assert_eq!(of(&[refuses, answers]).address(patience), answers);
+        assert_eq!(of(&[answers, refuses]).address(patience), answers);
+        assert_eq!(of(&[refuses]).address(patience), refuses);
+        assert_eq!(of(&[refuses, refuses]).address(patience), refuses);
+    }
+
+    #[test]
+    fn only_addresses_that_may_be_loaded_are_tried() {
+        let (ours, foreign) = ("127.0.0.1:1", "192.0.2.1:1");
+        let both: Vec<SocketAddr> = [foreign, ours].map(|a| a.parse().expect("valid")).to_vec();
+        let permitted = of(&both).permitted(&[]).expect("one of them");
+        assert_eq!(permitted.addresses(), &both[1..]);
+        let allowed = ["192.0.2.0/24".parse().expect("a network")];
+        assert_eq!(
+            of(&both).permitted(&allowed).expect("both").addresses(),
+            both
+        );
+        let refused = of(&both[..1]).permitted(&[]);
+        assert!(matches!(refused, Err(LoadError::Refused(why)) if why.contains("192.0.2.1/32")));
+    }
+
+    #[test]
+    fn a_host_field_is_what_was_typed_without_an_interface() {
+        assert_eq!(host_field("localhost:80"), "localhost:80");
+        assert_eq!(host_field("[::1]:80"), "[::1]:80");
+        assert_eq!(host_field("[fe80::1%eth0]:80"), "[fe80::1]:80");
+    }
 }

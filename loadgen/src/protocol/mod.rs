@@ -118,7 +118,7 @@ impl Protocol {
     pub fn of(load: &Load) -> Self {
         let settings = Settings {
             name: load.protocol,
-            host: &load.target.to_string(),
+            host: &load.host_field(),
             path: load.path.as_deref(),
             payload: load.payload,
             seed: load.seed,

@@ -8,5 +8,6 @@ mod faults;
 mod fleet;
 mod kernel;
 mod loads;
+mod names;
 mod program;
 mod targets;

@@ -71,7 +71,7 @@ pub fn search(
             Ok(_) => {
                 return Err(io::Error::other(format!(
                     "no connection was served by {}",
-                    load.target
+                    load.target_in_words()
                 )));
             }
             Err(interrupted) => {
