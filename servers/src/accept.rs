@@ -355,6 +355,12 @@ impl Accepted {
         self
     }
 
+    /// Closes a connection at once, counted with its cause, because it cannot be
+    /// waited for.
+    pub fn shed_for(self, error: &io::Error) {
+        self.account.shed_for(error);
+    }
+
     /// close(2) of this process's copy of a connection that another process
     /// serves: for the peer, and for the ledger, it stays open.
     pub fn close_copy(mut self) {
@@ -418,6 +424,12 @@ impl Account {
         if let Some(trace) = &mut self.trace {
             trace.failed(call, error);
         }
+    }
+
+    /// Counts that the connection is shed, and why.
+    pub fn shed_for(&self, error: &io::Error) {
+        self.worker.slot.shed(1);
+        self.worker.slot.accept_failed(Shortage::of(error));
     }
 
     /// How long the connection may be idle.

@@ -63,11 +63,6 @@ impl Connection {
     /// send(2): waits until there was room for all of it.
     pub fn send(&mut self, reply: Reply<'_>) {
         self.then = reply.then;
-        // Bytes that never make a request are no sign of life: a client that
-        // sends one header byte a second would otherwise stay for ever.
-        if reply.requests > 0 && self.last_request.is_some() {
-            self.last_request = Some(Instant::now());
-        }
         let mut bytes = reply.bytes;
         while !bytes.is_empty() {
             match self.stream.write(bytes) {
@@ -82,6 +77,11 @@ impl Connection {
                     return;
                 }
             }
+        }
+        // Bytes that never make a request are no sign of life: a client that
+        // sends one header byte a second would otherwise stay for ever.
+        if reply.requests > 0 && self.last_request.is_some() {
+            self.last_request = Some(Instant::now());
         }
     }
 

@@ -81,8 +81,8 @@ pub struct Tally {
     /// Times the worker came back from waiting: from `epoll_wait` and its like,
     /// from a blocking read, or around the busy sweep.
     pub wakeups: u64,
-    /// Times accepting (or starting a process or thread) failed for want of a
-    /// resource, and the server backed off.
+    /// Times accepting (or starting a process or thread, or having a connection
+    /// watched) failed for want of a resource.
     pub accept_errors: u64,
     /// Which resource it was, in the order of [`Shortage::ALL`].
     pub by_shortage: [u64; Shortage::ALL.len()],
@@ -102,18 +102,21 @@ pub enum Shortage {
     Enobufs,
     /// A limit on processes and threads.
     Eagain,
+    /// As many descriptors are watched by epoll as may be.
+    Enospc,
     /// Anything else.
     Other,
 }
 
 impl Shortage {
     /// All there are.
-    pub const ALL: [Shortage; 6] = [
+    pub const ALL: [Shortage; 7] = [
         Shortage::Emfile,
         Shortage::Enfile,
         Shortage::Enomem,
         Shortage::Enobufs,
         Shortage::Eagain,
+        Shortage::Enospc,
         Shortage::Other,
     ];
 
@@ -125,6 +128,7 @@ impl Shortage {
             Some(libc::ENOMEM) => Shortage::Enomem,
             Some(libc::ENOBUFS) => Shortage::Enobufs,
             Some(libc::EAGAIN) => Shortage::Eagain,
+            Some(libc::ENOSPC) => Shortage::Enospc,
             _ => Shortage::Other,
         }
     }
@@ -137,6 +141,7 @@ impl Shortage {
             Shortage::Enomem => "memory",
             Shortage::Enobufs => "memory for socket buffers",
             Shortage::Eagain => "processes and threads (RLIMIT_NPROC, pids.max, kernel.pid_max)",
+            Shortage::Enospc => "fs.epoll.max_user_watches of the machine",
             Shortage::Other => "an error of accept, fork or thread start",
         }
     }
@@ -150,6 +155,7 @@ impl fmt::Display for Shortage {
             Shortage::Enomem => "ENOMEM",
             Shortage::Enobufs => "ENOBUFS",
             Shortage::Eagain => "EAGAIN",
+            Shortage::Enospc => "ENOSPC",
             Shortage::Other => "another error",
         })
     }

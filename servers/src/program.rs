@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
@@ -13,7 +14,7 @@ use nix::libc::c_int;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::accept::Policy;
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, Shortage};
 use crate::limits::Limits;
 use crate::listener::{Recipe, Unbound};
 use crate::models::{self, Model, Values, Variant};
@@ -213,6 +214,15 @@ impl Server {
     /// The worker of this number; the first in a model without workers.
     pub fn worker(&self, number: usize) -> Worker {
         Worker::new(self.ledger.slot(number), self.trace)
+    }
+
+    /// Counts and says that a worker's thread could not be started, if it could
+    /// not: the server runs with those it could get.
+    pub fn note_start(&self, started: io::Result<JoinHandle<()>>) {
+        if let Err(error) = started {
+            self.worker(0).slot.accept_failed(Shortage::of(&error));
+            let _ = writeln!(io::stderr(), "a worker is missing: {error}");
+        }
     }
 
     /// How many workers the model is to have; 1 where it has none.

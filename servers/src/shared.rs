@@ -48,24 +48,24 @@ impl SharedConnections {
         })
     }
 
-    /// Takes a connection in, then has `arm` make its events known, which another
-    /// thread may get. If either fails, this connection is closed.
+    /// Has `arm` make a connection's events known, which another thread may get as
+    /// soon as it is taken in. If that fails, it is shed.
     pub fn insert(
         &self,
         accepted: Accepted,
         deadlines: &mut Deadlines,
-        arm: impl FnOnce(&Connection) -> io::Result<()>,
+        arm: impl FnOnce(&Accepted) -> io::Result<()>,
     ) {
         let fd = accepted.as_raw_fd();
         let Some(mut place) = self.lock(fd) else {
-            return;
+            return accepted.shed_for(&nix::Error::EMFILE.into());
         };
+        if let Err(error) = arm(&accepted) {
+            return accepted.shed_for(&error);
+        }
         let connection = place.insert(Box::new(Connection::new(accepted)));
         if let Some(due) = connection.deadline() {
             deadlines.watch(fd, due);
-        }
-        if arm(connection).is_err() {
-            *place = None;
         }
     }
 

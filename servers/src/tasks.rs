@@ -62,7 +62,8 @@ impl Connection {
     /// is closed, if it cannot.
     pub fn register(accepted: Accepted) -> Option<Connection> {
         let Accepted { stream, account } = accepted;
-        let stream = Registered::new(stream).ok()?;
+        let stream = Registered::new(stream);
+        let stream = stream.inspect_err(|error| account.shed_for(error)).ok()?;
         Some(Connection {
             last_request: account.idle_timeout().map(|_| Instant::now()),
             stream,
@@ -125,13 +126,13 @@ impl Connection {
     /// send(2): waits until there was room for all of it.
     pub async fn send(&mut self, reply: Reply<'_>) {
         self.then = reply.then;
-        if reply.requests > 0 && self.last_request.is_some() {
-            self.last_request = Some(Instant::now());
-        }
         let sent = self.send_now(reply.bytes);
         if sent < reply.bytes.len() && !self.broken {
             // Boxed, so that a connection has no room for what is rare.
             Box::pin(self.send_rest(&reply.bytes[sent..])).await;
+        }
+        if reply.requests > 0 && self.last_request.is_some() {
+            self.last_request = Some(Instant::now());
         }
     }
 

@@ -512,6 +512,29 @@ fn select_outlives_its_keyboard() {
     server.assert_well();
 }
 
+/// What cannot be watched is shed, and says why.
+#[test]
+fn a_connection_that_cannot_be_watched_is_shed_for_its_cause() {
+    let Some(strace) = tool("strace") else { return };
+    for model in ["epoll", "epoll-et", "epoll-oneshot", "reuseport", "tokio"] {
+        let rule = "inject=epoll_ctl:error=ENOSPC:when=4..5";
+        let words = [strace, "-f", "-qq", "-o", "/dev/null", "-e", rule];
+        let mut spawn = spawn(model).under(&words);
+        if ["epoll-oneshot", "reuseport"].contains(&model) {
+            spawn = spawn.arg("--workers").arg(1);
+        }
+        let mut server = spawn.start();
+        let mut clients: Vec<TcpStream> = (0..8).map(|_| server.connect()).collect();
+        let served = clients.iter_mut().map(is_served).filter(|&served| served);
+        assert!(served.count() >= 5, "{model}");
+        let tally = server.tally();
+        assert!(tally.shed > 0, "{model}: {tally:?}");
+        assert_eq!(tally.main_shortage(), Some(Shortage::Enospc), "{model}");
+        drop(clients);
+        server.assert_well();
+    }
+}
+
 #[test]
 fn ended_children_are_reaped() {
     let mut server = spawn("process").start();

@@ -36,6 +36,9 @@ fn a_page_fits_on_a_page_and_says_what_it_is() {
             text.contains("--work-iters"),
             "{path} must say what a handler's cost means there"
         );
+        for call in [".socket(", ".bind", ".listen()", "accept", "recv", "send"] {
+            assert!(text.contains(call), "{path} does not show {call}");
+        }
         assert!(!text.contains("unsafe"), "{path}: unsafe belongs in sys");
     }
 }

@@ -56,8 +56,9 @@ fn serve(server: Server) -> io::Result<()> {
         }
         if someone_waits {
             while let Some(accepted) = listener.accept4_nonblock()? {
-                if epoll.epoll_ctl_add(&accepted, edge(Want::Read)).is_ok() {
-                    connections.insert(accepted);
+                match epoll.epoll_ctl_add(&accepted, edge(Want::Read)) {
+                    Ok(()) => connections.insert(accepted),
+                    Err(error) => accepted.shed_for(&error),
                 }
             }
         }

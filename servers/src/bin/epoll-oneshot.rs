@@ -41,9 +41,9 @@ fn serve(server: Server) -> io::Result<()> {
         .epoll_ctl_add(&*lock(&shared.listener), once(Want::Read))?;
     let server = Arc::new(server);
     for number in 1..server.workers() {
-        let (shared, server) = (Arc::clone(&shared), Arc::clone(&server));
-        let work = move || program::end("epoll-oneshot", shared.work(&server, number));
-        let _ = thread::Builder::new().spawn(work);
+        let (shared, own) = (Arc::clone(&shared), Arc::clone(&server));
+        let work = move || program::end("epoll-oneshot", shared.work(&own, number));
+        server.note_start(thread::Builder::new().spawn(work));
     }
     shared.work(&server, 0)
 }

@@ -43,8 +43,9 @@ fn serve(server: Server) -> io::Result<()> {
             let (fd, ready) = (event.data() as RawFd, Ready::from(event.events()));
             if fd == listener.as_raw_fd() {
                 while let Some(accepted) = listener.accept4_nonblock()? {
-                    if epoll.epoll_ctl_add(&accepted, Want::Read.into()).is_ok() {
-                        connections.insert(accepted);
+                    match epoll.epoll_ctl_add(&accepted, Want::Read.into()) {
+                        Ok(()) => connections.insert(accepted),
+                        Err(error) => accepted.shed_for(&error),
                     }
                 }
                 continue;

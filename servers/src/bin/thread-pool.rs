@@ -43,8 +43,9 @@ fn serve(server: Server) -> io::Result<()> {
         let started = thread::Builder::new()
             .stack_size(server.size("stack-size").unwrap_or(STACK_SIZE))
             .spawn(move || work(&waiting, worker, handler));
-        if let (Err(error), 0) = (started, number) {
-            return Err(error);
+        match (started, number) {
+            (Err(error), 0) => return Err(error),
+            (started, _) => server.note_start(started),
         }
     }
     loop {
