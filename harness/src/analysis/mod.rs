@@ -1,5 +1,6 @@
 //! What the rows say: pure functions of what the store holds.
 
+pub mod answer;
 pub mod decide;
 pub mod noise;
 pub mod stats;

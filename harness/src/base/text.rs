@@ -49,6 +49,23 @@ pub fn about(time: Duration) -> String {
     humantime::format_duration(Duration::from_secs(rounded_s)).to_string()
 }
 
+/// Lines of at most so many characters, broken between words; what goes on is indented as the first line is.
+pub fn wrapped(text: &str, width: usize) -> String {
+    let indent: String = text.chars().take_while(|c| *c == ' ').collect();
+    let (mut lines, mut line) = (String::new(), indent.clone());
+    for word in text.split(' ').filter(|word| !word.is_empty()) {
+        let is_empty = line.trim().is_empty();
+        if !is_empty && line.chars().count() + 1 + word.chars().count() > width {
+            lines.push_str(&(line + "\n"));
+            line = indent.clone();
+        } else if !is_empty {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    lines + &line + "\n"
+}
+
 /// Text as part of a file's name.
 pub fn file_name(text: &str) -> String {
     let allowed = |c: char| {

@@ -7,26 +7,39 @@ use crate::cli::Format;
 use crate::cli::export::Export;
 use crate::cli::threshold::Threshold;
 use crate::model::row::to_csv;
+use crate::render::export::md;
 use crate::render::export::{self, Source};
-use crate::render::table;
+use crate::render::screen::{self, Look};
+use std::io::IsTerminal;
 use std::path::Path;
 
 /// What stdout carries.
 pub fn text(
     source: &Source,
     folder: &Path,
-    complete: bool,
     format: Format,
+    verbose: bool,
 ) -> Result<String, Failure> {
-    Ok(match format {
-        Format::Table => table::for_people(source.rows, folder, complete),
-        Format::Md => table::markdown(source.rows),
-        Format::Json => source.run_json.to_string(),
-        Format::Csv => {
+    let look = Look {
+        colour: shows_colours(),
+        verbose,
+    };
+    Ok(match (format, source.answer) {
+        (Format::Table, Some(answer)) => screen::for_people(source.rows, answer, folder, look),
+        (Format::Table, None) | (Format::Md, _) => md::render(source.rows, source.answer),
+        (Format::Json, _) => source.run_json.to_string(),
+        (Format::Csv, _) => {
             let csv = to_csv(source.rows).map_err(|e| Failure::failed(e.to_string()))?;
             String::from_utf8_lossy(&csv).into_owned()
         }
     })
+}
+
+/// Whether stdout is a terminal whose user has not asked for no colours (https://no-color.org).
+fn shows_colours() -> bool {
+    let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    std::io::stdout().is_terminal() && !refused && !dumb
 }
 
 /// Writes the exports and says which thresholds were missed; returns whether any was.

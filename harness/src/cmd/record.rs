@@ -2,6 +2,7 @@
 //! them. A disk that is full costs files, never the result: that is printed all the same.
 
 use super::hand_over::{hand_over, text};
+use crate::analysis::answer::Answer;
 use crate::base::error::{Exit, Failure};
 use crate::base::terminal::{eprintln, say};
 use crate::cli::RunFlags;
@@ -33,6 +34,8 @@ pub struct Record {
     saved_environment: Vec<u8>,
     started: Instant,
     run: Run,
+    /// Made once, at the end.
+    answer: Answer,
     /// Files that could not be saved, a sentence each.
     faults: Vec<String>,
 }
@@ -48,6 +51,7 @@ impl Record {
             saved_environment: Vec::new(),
             started: Instant::now(),
             run: Run::default(),
+            answer: Answer::of(&[], false),
             faults: Vec::new(),
         };
         record.save_environment();
@@ -120,12 +124,8 @@ impl Record {
         let environment = &mut self.environment;
         if environment.trial_network.is_none() && !evidence.launched.sysctls.is_empty() {
             environment.trial_network = Some(evidence.launched.clone().into());
+            environment.memory_method = Some(evidence.memory_method.to_string());
         }
-        let method = |known: &mut Option<String>, of: Option<&str>| {
-            *known = known.take().or(of.map(str::to_string));
-        };
-        method(&mut environment.memory_method, evidence.memory_method);
-        method(&mut environment.cpu_method, evidence.cpu_method);
         if let Some(window) = evidence.window.as_ref().filter(|w| w.between_s > 0.0) {
             let share = window.harness_s / window.between_s;
             let highest = environment.harness_cpu_fraction.unwrap_or(0.0).max(share);
@@ -168,6 +168,7 @@ impl Record {
     pub fn finish(&mut self, complete: bool) {
         self.append(&Remark::End(End { complete }), "the end of the run");
         self.run.complete = complete;
+        self.answer = Answer::of(&self.run.rows, complete);
         self.environment.took_s = Some(self.started.elapsed().as_secs_f64());
         self.save_environment();
         self.run.environment = serde_json::to_value(&self.environment).unwrap_or_default();
@@ -177,7 +178,7 @@ impl Record {
             kept: &[ENVIRONMENT, TRIALS],
             which: Which::All,
         };
-        self.faults.extend(write(&target, &self.run));
+        self.faults.extend(write(&target, &self.run, &self.answer));
     }
 
     /// The exit code of a run that would have ended with this one: what could not be saved is said, and is a failure.
@@ -215,7 +216,8 @@ impl Record {
     pub fn export(&self, exports: &[Export]) -> Result<(), Failure> {
         let source = Source {
             rows: &self.run.rows,
-            run_json: &run_json(&self.run, self.folder.path())?,
+            run_json: &run_json(&self.run, &self.answer, self.folder.path())?,
+            answer: Some(&self.answer),
         };
         write_all(exports, &source).map(|_| ())
     }
@@ -224,10 +226,11 @@ impl Record {
     pub fn hand_over(&self, flags: &RunFlags) -> Result<bool, Failure> {
         let source = Source {
             rows: &self.run.rows,
-            run_json: &run_json(&self.run, self.folder.path())?,
+            run_json: &run_json(&self.run, &self.answer, self.folder.path())?,
+            answer: Some(&self.answer),
         };
-        let (folder, complete) = (self.folder.path(), self.run.complete);
-        say(&text(&source, folder, complete, flags.output.format)?)?;
+        let (folder, output) = (self.folder.path(), &flags.output);
+        say(&text(&source, folder, output.format, output.verbose)?)?;
         hand_over(&source, &flags.output.export, &flags.threshold)
     }
 }

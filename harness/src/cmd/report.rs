@@ -2,6 +2,7 @@
 //! there or are asked for.
 
 use super::hand_over::{hand_over, text};
+use crate::analysis::answer::Answer;
 use crate::base::error::{Exit, Failure};
 use crate::base::terminal::{eprintln, say};
 use crate::cli::ReportFlags;
@@ -20,12 +21,14 @@ pub fn report(flags: &ReportFlags) -> Result<u8, Failure> {
     for note in &run.notes {
         eprintln(&format!("note: {note}"));
     }
+    let answer = Answer::of(&run.rows, run.complete);
     let source = Source {
         rows: &run.rows,
-        run_json: &run_json(run, &flags.dir)?,
+        run_json: &run_json(run, &answer, &flags.dir)?,
+        answer: Some(&answer),
     };
-    say(&text(&source, &flags.dir, run.complete, flags.format)?)?;
-    let made = make_files(&saved, flags)?;
+    say(&text(&source, &flags.dir, flags.format, flags.verbose)?)?;
+    let made = make_files(&saved, &answer, flags)?;
     let missed = hand_over(&source, &flags.export, &flags.threshold)?;
     Ok(match (made, missed) {
         (false, _) => Exit::Failed.code(),
@@ -36,7 +39,7 @@ pub fn report(flags: &ReportFlags) -> Result<u8, Failure> {
 
 /// Makes the files that are wanted. What is only missing need not be made, as in a folder that is read-only; what was
 /// asked for must: then the answer is whether it was.
-fn make_files(saved: &SavedRun, flags: &ReportFlags) -> Result<bool, Failure> {
+fn make_files(saved: &SavedRun, answer: &Answer, flags: &ReportFlags) -> Result<bool, Failure> {
     let target = |folder: &Path, kept: &[&'static str], which| {
         let target = Target {
             folder: &RunFolder::open(folder),
@@ -44,7 +47,7 @@ fn make_files(saved: &SavedRun, flags: &ReportFlags) -> Result<bool, Failure> {
             kept,
             which,
         };
-        in_one_sentence(&write(&target, &saved.run))
+        in_one_sentence(&write(&target, &saved.run, answer))
     };
     let fault = match &flags.into {
         Some(folder) if folder.join(TRIALS).exists() => {
@@ -147,6 +150,7 @@ mod tests {
             write: false,
             into: None,
             format: Format::Csv,
+            verbose: false,
             export: Vec::new(),
             threshold: Vec::new(),
         }
@@ -397,14 +401,15 @@ mod tests {
                 }
                 Ok(saved) => {
                     prop_assert!(saved.run.rows.len() <= 5);
-                    let json = run_json(&saved.run, folder.path()).unwrap();
-                    let source = Source { rows: &saved.run.rows, run_json: &json };
+                    let answer = Answer::of(&saved.run.rows, saved.run.complete);
+                    let json = run_json(&saved.run, &answer, folder.path()).unwrap();
+                    let source = Source { rows: &saved.run.rows, run_json: &json, answer: Some(&answer) };
                     for format in [Format::Table, Format::Md, Format::Csv] {
-                        text(&source, folder.path(), saved.run.complete, format).unwrap();
+                        text(&source, folder.path(), format, false).unwrap();
                     }
                     if is_made {
                         let flags = ReportFlags { write: true, ..flags(&folder) };
-                        prop_assert_eq!(make_files(&saved, &flags), Ok(true));
+                        prop_assert_eq!(make_files(&saved, &answer, &flags), Ok(true));
                     }
                 }
             }

@@ -17,7 +17,7 @@ use syn::{
 const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
 
 /// The files whose types are written into outcomes and runs.
-const SOURCES: [&str; 14] = [
+const SOURCES: [&str; 15] = [
     "loadgen/src/tally/outcome/mod.rs",
     "loadgen/src/tally/outcome/connections.rs",
     "loadgen/src/tally/outcome/fairness.rs",
@@ -32,6 +32,7 @@ const SOURCES: [&str; 14] = [
     "harness/src/analysis/summary.rs",
     "harness/src/analysis/stats/mod.rs",
     "harness/src/analysis/stats/ranking.rs",
+    "harness/src/analysis/answer/mod.rs",
 ];
 
 /// Types that serde writes in a way of their own.
@@ -320,6 +321,7 @@ fn run_schema(types: &Types) -> String {
         "trials": array_of("Row"),
         "summary": array_of("SummaryEntry"),
         "ranking": array_of("Ranking"),
+        "answer": { "$ref": "#/$defs/Answer" },
     });
     let required: Vec<&String> = properties.as_object().unwrap().keys().collect();
     let root = json!({
@@ -334,7 +336,7 @@ fn run_schema(types: &Types) -> String {
 
 mod tests {
     use super::*;
-    use crate::analysis::stats::ranking::rankings;
+    use crate::analysis::answer::Answer;
     use crate::analysis::summary::summarise;
     use crate::model::rate::{Capacity, Found};
     use crate::model::row::{Bottleneck, Reason, Reasons, Row};
@@ -415,8 +417,6 @@ mod tests {
                 sysctls: BTreeMap::new(),
             }),
             memory_method: Some("cgroup".into()),
-            cpu_method: Some("clock".into()),
-            settings: [("timer HZ".to_string(), "250".to_string())].into(),
             sha256: BTreeMap::new(),
             harness_cpu_fraction: Some(0.01),
             generator_floor: None,
@@ -433,9 +433,11 @@ mod tests {
             estimated_s: 60.0,
             took_s: None,
         };
+        let answer = Answer::of(&rows, true);
         json!({
             "schema": SCHEMA, "run_dir": "results/x", "complete": true, "environment": environment,
-            "trials": rows, "summary": summarise(&rows), "ranking": rankings(&rows),
+            "trials": rows, "summary": summarise(&rows), "ranking": answer.rankings,
+            "answer": answer,
         })
     }
 

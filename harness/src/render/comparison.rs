@@ -1,41 +1,54 @@
-//! Which arm is best, in words: the rankings of [`crate::analysis::stats::ranking`] and the growth over idle connections.
+//! Every ranking in full, and the growth over idle connections.
 
+use crate::analysis::answer::words::{figure, percent, plural, standing};
 use crate::analysis::stats::growth::{Growth, over_idle};
-use crate::analysis::stats::ranking::{Difference, Place, Ranking, Standing, rankings};
-use crate::base::text::{percent, printable};
+use crate::analysis::stats::ranking::{Place, Ranking};
+use crate::base::text::printable;
 use crate::model::row::Row;
-use loadgen::units::{format_count, format_ns};
 
-/// Everything that comparing the rows has to say; empty when there is nothing to compare.
-pub fn for_people(rows: &[Row]) -> String {
-    let mut text: String = rankings(rows).iter().map(ranking).collect();
+/// All rankings, then what grows; empty when there is nothing to compare.
+pub fn for_people(rows: &[Row], rankings: &[Ranking]) -> String {
+    let text: String = rankings.iter().map(ranking).collect();
+    text + &growths(rows)
+}
+
+/// How response times grow with idle connections; empty where nothing does.
+pub fn growths(rows: &[Row]) -> String {
     let growths = over_idle(rows, |row| row.response_p99_ns);
-    if !growths.is_empty() {
-        text.push_str("\nResponse p99 by idle connections:\n");
-        text.extend(growths.iter().map(growth));
+    if growths.is_empty() {
+        return String::new();
+    }
+    let lines: String = growths.iter().map(growth).collect();
+    format!("\nResponse p99 by idle connections:\n{lines}")
+}
+
+/// What a ranking is of: `c50/echo64 by requests/s, 3 blocks; told from 12 % up`.
+pub fn title(ranking: &Ranking) -> String {
+    let mut text = format!(
+        "{} by {}, {}",
+        printable(&ranking.name),
+        ranking.title,
+        plural(ranking.blocks, "block")
+    );
+    if let Some(from) = ranking.tells_from {
+        let margin = percent(ranking.margin);
+        text.push_str(&format!(
+            "; told from {} up, equal within {margin}",
+            percent(from)
+        ));
     }
     text
 }
 
 fn ranking(ranking: &Ranking) -> String {
-    let (name, title, blocks) = (printable(&ranking.name), ranking.title, ranking.blocks);
-    let mut text = format!("\n{name} by {title}, {blocks} block{}", plural(blocks));
-    match (ranking.places.len(), too_short(ranking)) {
-        (0, _) => text.push_str(": no arm can be ranked\n"),
+    let mut text = format!("\n{}", title(ranking));
+    match ranking.places.as_slice() {
+        [] => text.push_str(": no arm can be ranked\n"),
         // The best of one is no finding.
-        (1, _) => text.push_str(&format!(
-            ": only {} can be ranked\n",
-            printable(&ranking.places[0].arm)
-        )),
-        (arms, Some(needed)) => text.push_str(&format!(
-            ": too few to rank {arms} arms; --repeat {needed} would do if they differ clearly\n"
-        )),
-        (_, None) => {
-            let percent = ranking.margin * 100.0;
-            text.push_str(&format!(
-                " (differences within {percent:.0} % count as none):\n"
-            ));
-            for place in &ranking.places {
+        [one] => text.push_str(&format!(": only {} can be ranked\n", printable(&one.arm))),
+        places => {
+            text.push_str(":\n");
+            for place in places {
                 text.push_str(&line(&place.arm, &standing(place, ranking)));
             }
         }
@@ -46,85 +59,20 @@ fn ranking(ranking: &Ranking) -> String {
     text
 }
 
-fn plural(n: usize) -> &'static str {
-    if n == 1 { "" } else { "s" }
-}
-
 fn line(arm: &str, words: &str) -> String {
     format!("  {:<16} {}\n", printable(arm), printable(words))
 }
 
-/// The fewest blocks that anything could be said with, when nothing can be said of any arm and none has an interval.
-fn too_short(ranking: &Ranking) -> Option<u64> {
-    let others = ranking
-        .places
-        .iter()
-        .filter(|place| place.difference.is_some());
-    let needs = others.map(|place| match (place.standing, place.difference) {
-        (Standing::NeedsBlocks(n), Some(Difference { interval: None, .. })) => {
-            Some(n.unwrap_or(u64::MAX))
-        }
-        _ => None,
-    });
-    needs.collect::<Option<Vec<u64>>>()?.into_iter().min()
-}
-
-/// What may be said of an arm: `worse by 33.0 % (31.2 to 35.1 %)`. The first is the best where every other was compared
-/// with it to an end; until then it only leads.
-pub fn standing(place: &Place, ranking: &Ranking) -> String {
-    let is_open = |p: &Place| matches!(p.standing, Standing::NeedsBlocks(_));
-    let first = match ranking.places.iter().any(is_open) {
-        true => "leads",
-        false => "best",
-    };
-    let Some(difference) = place.difference else {
-        return first.into();
-    };
-    let more_is_better = ranking.more_is_better;
-    let change = signed_change(&difference);
-    match place.standing {
-        Standing::Best => first.into(),
-        Standing::Tied => format!("tied with the best: {change}"),
-        Standing::Worse => format!("worse by {}", worse_by(&difference, more_is_better)),
-        Standing::NeedsBlocks(Some(n)) => format!("needs {n} blocks: {change}"),
-        Standing::NeedsBlocks(None) => format!("more blocks than could be run: {change}"),
-    }
-}
-
 /// The figure of a place: `123 456 (120 000 to 125 000)`.
 pub fn figure_in_words(ranking: &Ranking, place: &Place) -> String {
-    let words = |v: f64| match ranking.more_is_better {
-        true => format_count(v.round() as u64),
-        false => format_ns((v * 1e3).round() as u64),
-    };
-    let figure = &place.figure;
+    let words = |value: f64| figure(ranking.column, value);
+    let shown = &place.figure;
     format!(
         "{} ({} to {})",
-        words(figure.median),
-        words(figure.min),
-        words(figure.max)
+        words(shown.median),
+        words(shown.min),
+        words(shown.max)
     )
-}
-
-fn worse_by(difference: &Difference, more_is_better: bool) -> String {
-    let sign = if more_is_better { -100.0 } else { 100.0 };
-    let percent = difference.change * sign;
-    match difference.interval.map(|i| i.map(|v| v * sign)) {
-        Some(i) => format!("{percent:.1} % ({:.1} to {:.1} %)", i.low, i.high),
-        None => format!("{percent:.1} %"),
-    }
-}
-
-fn signed_change(difference: &Difference) -> String {
-    let change = percent(difference.change);
-    match difference.interval {
-        Some(i) => format!(
-            "{change} ({} to {})",
-            percent(i.low).trim_end_matches(" %"),
-            percent(i.high)
-        ),
-        None => format!("{change} (an interval needs 6 blocks)"),
-    }
 }
 
 fn growth(growth: &Growth) -> String {
@@ -143,6 +91,7 @@ fn growth(growth: &Growth) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::analysis::stats::ranking::rankings;
     use crate::model::row::{Status, Verdict};
 
     fn rows(blocks: u32) -> Vec<Row> {
@@ -168,22 +117,32 @@ mod tests {
         (1..=blocks).flat_map(block).collect()
     }
 
-    #[test]
-    fn the_best_and_the_rest_are_told() {
-        let text = for_people(&rows(8));
-        let expected =
-            "\nc50/echo64 by requests/s, 8 blocks (differences within 5 % count as none):
-  epoll            best
-  poll             worse by 49.6 % (49.3 to 49.8 %)
-  select[1m        apart: limited\n";
-        assert_eq!(text, expected);
+    fn told(rows: &[Row]) -> String {
+        for_people(rows, &rankings(rows))
     }
 
     #[test]
-    fn a_short_run_says_so_once() {
-        let text = for_people(&rows(3));
-        let expected = "\nc50/echo64 by requests/s, 3 blocks: too few to rank 2 arms; --repeat 6 would do if they differ \
-            clearly\n  select[1m        apart: limited\n";
+    fn the_best_and_the_rest_are_told() {
+        let text = told(&rows(8));
+        let lines: Vec<&str> = text.lines().skip(1).collect();
+        assert!(
+            lines[0].starts_with("c50/echo64 by requests/s, 8 blocks; told from "),
+            "{text}"
+        );
+        assert!(lines[0].ends_with(" % up, equal within 5.0 %:"), "{text}");
+        assert_eq!(lines[1], "  epoll            best");
+        assert!(
+            lines[2].starts_with("  poll             worse: 2.0 times less ("),
+            "{text}"
+        );
+        assert_eq!(lines[3], "  select[1m        apart: limited");
+    }
+
+    #[test]
+    fn one_block_is_an_order() {
+        let text = told(&rows(1));
+        let expected = "\nc50/echo64 by requests/s, 1 block:\n  epoll            ahead (1 block, provisional)\n  poll             \
+                        behind (provisional): 2.0 times less\n  select[1m        apart: limited\n";
         assert_eq!(text, expected);
     }
 
@@ -193,7 +152,7 @@ mod tests {
         for row in &mut rows {
             row.verdict = Verdict::Invalid;
         }
-        let text = for_people(&rows);
+        let text = told(&rows);
         assert!(
             text.starts_with("\nc50/echo64 by requests/s, 0 blocks: no arm can be ranked\n  "),
             "{text}"
@@ -204,7 +163,7 @@ mod tests {
     fn the_best_of_one_is_no_finding() {
         let mut rows = rows(8);
         rows.retain(|row| row.arm != "poll");
-        let text = for_people(&rows);
+        let text = told(&rows);
         assert!(
             text.starts_with(
                 "\nc50/echo64 by requests/s, 8 blocks: only epoll can be ranked\n  select"
@@ -217,7 +176,7 @@ mod tests {
     fn one_arm_is_not_compared() {
         let mut rows = rows(8);
         rows.retain(|row| row.arm == "epoll");
-        assert_eq!(for_people(&rows), "");
+        assert_eq!(told(&rows), "");
     }
 
     #[test]
@@ -228,7 +187,7 @@ mod tests {
             (row.idle, row.block, row.response_p99_ns) = (idle, block, Some(idle * 1000));
             rows.extend([row.clone(), row.clone(), row]);
         }
-        let text = for_people(&rows);
+        let text = told(&rows);
         assert!(
             text.contains("epoll            grows as idle^1.00 (1.00 to 1.00) at 50 active"),
             "{text}"

@@ -1,6 +1,5 @@
 //! Results for people and for other programs: tables, pages, charts, exports.
 
-pub mod answer;
 pub mod chart;
 pub mod comparison;
 pub mod export;
@@ -9,6 +8,7 @@ pub mod page;
 pub mod pull_request;
 pub mod report;
 pub mod run_json;
+pub mod screen;
 pub mod table;
 pub mod varied;
 pub mod write;

@@ -2,10 +2,11 @@
 //! the script, which only switches arms, scales and colours, and shows the figure under the pointer. Templates escape
 //! everything; the policy in its head allows this script and this style by their hashes and nothing from anywhere.
 
-use super::answer;
+use super::comparison::figure_in_words;
 use super::facts::{command, facts};
 use super::report::Made;
 use super::table::{self, caveats};
+use crate::analysis::answer::{Answer, words::standing};
 use crate::analysis::stats::ranking::Ranking;
 use crate::analysis::summary::{Cell, arms, cells};
 use crate::base::text::shown;
@@ -57,9 +58,8 @@ struct Page<'a> {
     style: &'static str,
     script: &'static str,
     title: String,
-    complete: bool,
     notes: &'a [String],
-    answer: [String; 3],
+    answer: &'a Answer,
     results: Table,
     rankings: Vec<RankingTable>,
     doubts: Table,
@@ -79,11 +79,10 @@ pub fn render(made: &Made) -> Result<String, String> {
         style: STYLE,
         script: SCRIPT,
         title: title(rows),
-        complete: made.report.complete,
         notes: &made.report.notes,
-        answer: answer::sentences(rows, &made.rankings),
+        answer: made.report.answer,
         results: results(rows),
-        rankings: made.rankings.iter().map(ranking).collect(),
+        rankings: made.report.answer.rankings.iter().map(ranking).collect(),
         doubts: doubts(rows),
         caveats: all_caveats(rows, environment),
         figures: made.charts.iter().map(figure).collect::<Result<_, _>>()?,
@@ -169,28 +168,15 @@ struct RankingTable {
 
 fn ranking(ranking: &Ranking) -> RankingTable {
     let placed = ranking.places.iter().map(|place| {
-        let words = super::comparison::standing(place, ranking);
-        vec![
-            shown(&place.arm),
-            super::comparison::figure_in_words(ranking, place),
-            words,
-        ]
+        let figure = figure_in_words(ranking, place);
+        vec![shown(&place.arm), figure, standing(place, ranking)]
     });
     let apart = ranking.apart.iter().map(|apart| {
-        vec![
-            shown(&apart.arm),
-            "n/a".into(),
-            format!("apart: {}", shown(&apart.why)),
-        ]
+        let why = format!("apart: {}", shown(&apart.why));
+        vec![shown(&apart.arm), "n/a".into(), why]
     });
     RankingTable {
-        title: format!(
-            "{} by {}, {} blocks; differences within {:.0} % count as none",
-            shown(&ranking.name),
-            ranking.title,
-            ranking.blocks,
-            ranking.margin * 100.0
-        ),
+        title: shown(&super::comparison::title(ranking)),
         table: Table {
             header: ["arm", ranking.title, "standing"].map(String::from).into(),
             lines: placed.chain(apart).collect(),
@@ -254,7 +240,6 @@ fn all_caveats(rows: &[Row], environment: &Value) -> Vec<String> {
 mod tests {
     use super::super::report::Report;
     use super::*;
-    use crate::analysis::stats::ranking::rankings;
     use crate::render::chart::{self, Evidence};
     use serde_json::json;
 
@@ -282,16 +267,16 @@ mod tests {
             floor: None,
         };
         let environment = json!({"cpus": 2, "command": ["tenk", arm], "kernel": "Linux <6>", "host_sysctls": {"a.b": "1"}});
+        let answer = Answer::of(&rows, complete);
         let report = Report {
             evidence,
             environment: &environment,
-            complete,
+            answer: &answer,
             notes: vec!["a note".into()],
         };
         let charts = chart::all(&evidence);
         let made = Made {
             report: &report,
-            rankings: rankings(&rows),
             charts: charts
                 .into_iter()
                 .map(|c| (c.clone(), c.svg().unwrap()))

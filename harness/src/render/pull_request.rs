@@ -1,8 +1,8 @@
 //! `report.md`: the run for a pull request, short enough for any place that takes Markdown.
 
+use super::comparison;
 use super::facts::{command, facts};
 use super::report::Made;
-use super::{answer, comparison};
 use crate::base::text::shown;
 use crate::render::export::md;
 
@@ -13,17 +13,12 @@ const MOST_BYTES: usize = 900 * 1024;
 pub fn render(made: &Made) -> String {
     let report = made.report;
     let mut text = String::from("# tenk: which server model\n\n");
-    for sentence in answer::sentences(made.rows(), &made.rankings) {
-        text.push_str(&format!("{}\n", md::escaped(&sentence)));
-    }
-    if !report.complete {
-        text.push_str("\nInterrupted: what follows is what there was.\n");
-    }
+    text.push_str(&md::answer(report.answer));
     for note in &report.notes {
         text.push_str(&format!("\n{}\n", md::escaped(note)));
     }
-    text.push_str(&format!("\n## Figures\n\n{}", md::render(made.rows())));
-    let compared = comparison::for_people(made.rows());
+    text.push_str(&format!("\n## Figures\n\n{}", md::figures(made.rows())));
+    let compared = comparison::for_people(made.rows(), &report.answer.rankings);
     if !compared.is_empty() {
         text.push_str(&format!("\n## Comparison\n\n{}", code_block(&compared)));
     }

@@ -1,7 +1,7 @@
 //! What a report is made from.
 
 use super::chart::{Chart, Evidence};
-use crate::analysis::stats::ranking::Ranking;
+use crate::analysis::answer::Answer;
 use crate::model::row::Row;
 use serde_json::Value;
 
@@ -11,8 +11,8 @@ pub struct Report<'a> {
     pub evidence: Evidence<'a>,
     /// The `environment` of `run.json`.
     pub environment: &'a Value,
-    /// Whether the run came to its end.
-    pub complete: bool,
+    /// What the run says.
+    pub answer: &'a Answer,
     /// What else the reader must know.
     pub notes: Vec<String>,
 }
@@ -21,8 +21,6 @@ pub struct Report<'a> {
 pub struct Made<'a> {
     /// The run.
     pub report: &'a Report<'a>,
-    /// Its rankings.
-    pub rankings: Vec<Ranking>,
     /// Its charts with their SVG.
     pub charts: Vec<(Chart, String)>,
 }

@@ -1,6 +1,7 @@
 //! `run.json`: a run as one document, with what is made of its rows. Its schema is `schemas/run.schema.json`.
 
-use crate::analysis::stats::ranking::{Ranking, rankings};
+use crate::analysis::answer::Answer;
+use crate::analysis::stats::ranking::Ranking;
 use crate::analysis::summary::{SummaryEntry, summarise};
 use crate::base::error::Failure;
 use crate::model::row::Row;
@@ -28,11 +29,13 @@ pub struct RunDocument<'a> {
     /// The medians of each arm under each workload.
     summary: Vec<SummaryEntry>,
     /// Who leads under each workload.
-    ranking: Vec<Ranking>,
+    ranking: &'a [Ranking],
+    /// What the run says.
+    answer: &'a Answer,
 }
 
 /// The text of `run.json` for a run in this folder.
-pub fn run_json(run: &Run, folder: &Path) -> Result<String, Failure> {
+pub fn run_json(run: &Run, answer: &Answer, folder: &Path) -> Result<String, Failure> {
     let document = RunDocument {
         schema: SCHEMA,
         run_dir: folder.display().to_string(),
@@ -40,7 +43,8 @@ pub fn run_json(run: &Run, folder: &Path) -> Result<String, Failure> {
         environment: &run.environment,
         trials: &run.rows,
         summary: summarise(&run.rows),
-        ranking: rankings(&run.rows),
+        ranking: &answer.rankings,
+        answer,
     };
     let text = serde_json::to_string_pretty(&document);
     text.map(|text| text + "\n")

@@ -1,16 +1,14 @@
-//! The table on stdout: its headline above, one line per cell, the reasons below.
+//! The table of all figures, for Markdown and the page: one line per cell, the reasons below.
 
-use super::comparison;
 use super::varied::{self, Varied};
 use crate::analysis::summary::{Cell, Figure, cells};
 use crate::base::text::printable;
 use crate::model::row::{Row, Status, Verdict, in_words};
 use crate::model::workload::Workload;
-use comfy_table::presets::{ASCII_MARKDOWN, NOTHING};
+use comfy_table::presets::ASCII_MARKDOWN;
 use comfy_table::{CellAlignment, Table, TableStyle};
 use loadgen::units::{format_bytes, format_count, format_ns};
 use std::collections::BTreeMap;
-use std::path::Path;
 
 /// The columns of the table.
 pub const COLUMNS: [&str; 13] = [
@@ -29,75 +27,11 @@ pub const COLUMNS: [&str; 13] = [
     "verdict",
 ];
 
-/// The whole result of a run for people.
-pub fn for_people(rows: &[Row], folder: &Path, complete: bool) -> String {
-    let cells = cells(rows);
-    let mut text = headline(&cells);
-    if !complete {
-        text.push_str("Interrupted: what follows is what there was.\n");
-    }
-    text.push('\n');
-    text.push_str(&table(&cells, NOTHING));
-    text.push('\n');
-    text.push_str(&notes(&cells, rows));
-    text.push_str(&comparison::for_people(rows));
-    text.push_str(&format!("\nResults: {}\n", folder.display()));
-    text
-}
-
 /// The table as Markdown, with its notes.
 pub fn markdown(rows: &[Row]) -> String {
     let cells = cells(rows);
     let table = table(&cells, ASCII_MARKDOWN);
-    format!("{}\n{table}\n{}", headline(&cells), notes(&cells, rows))
-}
-
-/// What was asked and what was served, before any figure.
-fn headline(cells: &[Cell]) -> String {
-    let mut text = String::new();
-    for cell in cells
-        .iter()
-        .filter(|cell| cell.workload.requests_per_conn.is_none())
-    {
-        let asked = cell.workload.conns + cell.workload.idle;
-        match cell.count(|row| row.conns_served) {
-            Some(served) if served.min < asked as f64 => text.push_str(&format!(
-                "{}: {} of {} connections served\n",
-                printable(cell.arm),
-                format_count(served.min as u64),
-                format_count(asked)
-            )),
-            _ => {}
-        }
-    }
-    for cell in cells {
-        for status in [Status::Crashed, Status::Hung, Status::Wrong] {
-            let times = cell.rows.iter().filter(|row| row.status == status).count();
-            if times > 0 {
-                text.push_str(&format!(
-                    "{} at {}: {status} in {times} of {} trials\n",
-                    printable(cell.arm),
-                    format_count(cell.workload.conns),
-                    cell.rows.len()
-                ));
-            }
-        }
-    }
-    let unserved = cells
-        .iter()
-        .filter(|cell| cell.rows.iter().any(|row| row.conns_served.is_none()));
-    let mut names: Vec<&str> = unserved.map(|cell| cell.arm).collect();
-    names.dedup();
-    for arm in &names {
-        text.push_str(&format!(
-            "{}: not every trial came to serving connections\n",
-            printable(arm)
-        ));
-    }
-    if text.is_empty() && !cells.is_empty() {
-        text.push_str("Every connection asked for was served.\n");
-    }
-    text
+    format!("{table}\n{}{}", notes(&cells), caveats(rows))
 }
 
 fn table(cells: &[Cell], style: TableStyle) -> String {
@@ -205,7 +139,7 @@ fn spread(figure: Figure) -> String {
 }
 
 /// A reason that several trials share is said once, with their number.
-fn notes(cells: &[Cell], rows: &[Row]) -> String {
+pub fn notes(cells: &[Cell]) -> String {
     let mut text = String::new();
     let told = told(cells);
     for cell in cells {
@@ -236,7 +170,7 @@ fn notes(cells: &[Cell], rows: &[Row]) -> String {
             text.push_str(&format!("{arm} at {at}: {words}{trials}\n"));
         }
     }
-    text + &caveats(rows)
+    text
 }
 
 /// What must be known to read the figures rightly.
@@ -281,28 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_is_told_in_one_screen() {
-        let text = for_people(
-            &[row(140_000.0), row(142_000.0)],
-            Path::new("results/x"),
-            true,
-        );
-        assert!(
-            text.starts_with("Every connection asked for was served."),
-            "{text}"
-        );
-        assert!(
-            text.contains("141 000") && text.contains("70.0 ms") && text.contains("n/a"),
-            "{text}"
-        );
-        assert!(
-            text.contains("a closed loop's") && text.ends_with("Results: results/x\n"),
-            "{text}"
-        );
-    }
-
-    #[test]
-    fn a_shortfall_comes_first_and_reasons_are_counted() {
+    fn reasons_are_counted_and_nothing_in_them_is_obeyed() {
         let mut limited = row(1.0);
         limited.conns_served = Some(1020);
         limited.status = Status::Limited;
@@ -310,21 +223,13 @@ mod tests {
             code: String::new(),
             text: "FD_SETSIZE at 1020 of 10000\x1b[31m".into(),
         }]);
-        let text = for_people(&[limited.clone(), limited], Path::new("r"), false);
-        assert!(
-            text.starts_with("epoll: 1 020 of 10 000 connections served\nInterrupted"),
-            "{text}"
-        );
+        let text = markdown(&[limited.clone(), limited]);
         assert!(
             text.contains("FD_SETSIZE at 1020 of 10000[31m (2 of 2 trials)"),
             "{text}"
         );
-        assert!(!text.contains('\x1b'));
-        let mut crashed = row(1.0);
-        crashed.status = Status::Crashed;
-        let text = for_people(&[row(1.0), crashed], Path::new("r"), true);
-        let first = text.lines().next().unwrap();
-        assert_eq!(first, "epoll at 10 000: crashed in 1 of 2 trials");
+        assert!(text.contains("70.0 ms") && text.contains("n/a"), "{text}");
+        assert!(text.contains("a closed loop's") && !text.contains('\x1b'));
     }
 
     #[test]
@@ -338,18 +243,10 @@ mod tests {
             }]),
             ..row(1.0)
         });
-        let text = for_people(&rows, Path::new("r"), true);
-        assert!(text.contains("conns  idle  served"), "{text}");
+        let text = markdown(&rows);
+        assert!(text.contains(" conns | idle | served "), "{text}");
         assert!(text.contains("epoll at 10 000, idle 100: W06"), "{text}");
         assert!(!text.contains("payload"), "{text}");
-    }
-
-    #[test]
-    fn an_arm_that_never_served_is_not_passed_over() {
-        let mut dead = row(1.0);
-        (dead.arm, dead.conns_served) = ("dead".into(), None);
-        let text = for_people(&[row(1.0), dead], Path::new("r"), true);
-        assert!(text.starts_with("dead: not every trial"), "{text}");
     }
 
     #[test]

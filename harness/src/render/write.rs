@@ -2,7 +2,7 @@
 //! file that cannot be written is said, and the others are made all the same.
 
 use super::{page, pull_request};
-use crate::analysis::stats::ranking::rankings;
+use crate::analysis::answer::Answer;
 use crate::base::text::file_name;
 use crate::model::histograms::unpacked;
 use crate::model::row::{csv_of, to_csv};
@@ -47,13 +47,13 @@ impl Target<'_> {
 }
 
 /// Makes the files; returns what could not be made, a sentence each.
-pub fn write(target: &Target, run: &Run) -> Vec<String> {
+pub fn write(target: &Target, run: &Run, answer: &Answer) -> Vec<String> {
     let mut files = Files {
         target,
         faults: Vec::new(),
     };
     files.make("run.json", || {
-        run_json(run, target.run_dir).map_err(|failure| failure.message)
+        run_json(run, answer, target.run_dir).map_err(|failure| failure.message)
     });
     files.csv("trials.csv", || to_csv(&run.rows));
     files.csv("timeline.csv", || csv_of(&timeline::COLUMNS, &run.timeline));
@@ -63,7 +63,7 @@ pub fn write(target: &Target, run: &Run) -> Vec<String> {
     }
     files.make("latency.hlog", || Ok(interval_log::text(run)));
     files.percentiles(run);
-    files.reports(run);
+    files.reports(run, answer);
     files.faults
 }
 
@@ -114,7 +114,7 @@ impl Files<'_> {
     }
 
     /// Charts, `report.html` and `report.md`.
-    fn reports(&mut self, run: &Run) {
+    fn reports(&mut self, run: &Run, answer: &Answer) {
         let floor = Floor::deserialize(&run.environment["generator_floor"]).ok();
         let report = Report {
             evidence: Evidence {
@@ -125,7 +125,7 @@ impl Files<'_> {
                 floor: floor.as_ref(),
             },
             environment: &run.environment,
-            complete: run.complete,
+            answer,
             notes: run.notes.clone(),
         };
         let mut charts = Vec::new();
@@ -140,7 +140,6 @@ impl Files<'_> {
         }
         let made = Made {
             report: &report,
-            rankings: rankings(&run.rows),
             charts,
         };
         self.make("report.html", || {

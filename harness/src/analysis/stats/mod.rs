@@ -4,14 +4,18 @@
 //! share its fate and would make any interval far too narrow.
 
 pub mod equivalence;
+mod gamma_functions;
 pub mod growth;
 pub mod holm;
+pub mod layout;
 pub mod loglog;
 pub mod order_statistic;
+pub mod pooled;
 pub mod power;
 pub mod rank_sum;
 pub mod ranking;
 pub mod signed_rank;
+mod variances;
 pub mod walsh;
 
 #[cfg(test)]

@@ -104,6 +104,7 @@ mod tests {
         let source = Source {
             rows: &rows,
             run_json: RUN_JSON,
+            answer: None,
         };
         let expected = "\
 Unit req/s better=higher
@@ -125,6 +126,7 @@ BenchmarkEcho/model==cmd|a%20b%1B[1m\",%0A<b>/conns=10000/payload=64-2 \t1\t8100
         let source = Source {
             rows: &rows()[..1],
             run_json: "no json",
+            answer: None,
         };
         let text = render(&source);
         assert!(

@@ -16,6 +16,7 @@ mod tests {
         let source = Source {
             rows: &[],
             run_json: RUN_JSON,
+            answer: None,
         };
         assert_eq!(render(&source), RUN_JSON);
     }

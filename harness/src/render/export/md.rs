@@ -1,10 +1,27 @@
-//! `--export md`: the table and its notes as Markdown, for a pull request or `$GITHUB_STEP_SUMMARY`.
+//! `--export md`: the answer, the table and its notes as Markdown, for a pull request or `$GITHUB_STEP_SUMMARY`.
 
+use crate::analysis::answer::Answer;
 use crate::base::text::visible;
 use crate::model::row::{Reasons, Row};
 use crate::render::table;
 
-pub fn render(rows: &[Row]) -> String {
+/// The answer, then all figures.
+pub fn render(rows: &[Row], answer: Option<&Answer>) -> String {
+    let told = answer.map(|answer| self::answer(answer) + "\n");
+    told.unwrap_or_default() + &figures(rows)
+}
+
+/// The answer's sentences, a paragraph for all workloads and one for each.
+pub fn answer(answer: &Answer) -> String {
+    answer
+        .text()
+        .lines()
+        .map(|line| escaped(line) + "\n")
+        .collect()
+}
+
+/// The table and its notes.
+pub fn figures(rows: &[Row]) -> String {
     let escaped: Vec<Row> = rows.iter().map(escaped_row).collect();
     table::markdown(&escaped)
 }
@@ -46,7 +63,7 @@ mod tests {
     #[test]
     fn a_label_cannot_leave_its_cell() {
         assert_eq!(escaped("a|b<i>`x`\n"), r"a\|b&lt;i>\`x\`\\u{a}");
-        let text = render(&rows());
+        let text = render(&rows(), None);
         assert!(text.contains(r"=cmd\|a b\\u{1b}\[1m"), "{text}");
         assert!(!text.contains("<b>"));
         let widths = text.lines().filter(|line| line.starts_with('|'));

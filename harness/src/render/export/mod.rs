@@ -10,6 +10,7 @@ mod gha;
 mod json;
 pub mod md;
 
+use crate::analysis::answer::Answer;
 use crate::analysis::stats::Interval;
 use crate::analysis::stats::order_statistic::median_interval;
 use crate::analysis::summary::{Cell, Figure};
@@ -29,6 +30,8 @@ pub struct Source<'a> {
     pub rows: &'a [Row],
     /// The text of `run.json`.
     pub run_json: &'a str,
+    /// What the run says; none where somebody else says it, as a gate does.
+    pub answer: Option<&'a Answer>,
 }
 
 impl Source<'_> {
@@ -47,7 +50,7 @@ fn files(format: ExportFormat, source: &Source, path: &Path) -> Result<Files, Fa
         ExportFormat::Gha => return gha::render(source.rows, path),
         ExportFormat::Json => json::render(source),
         ExportFormat::Csv => csv::render(source.rows)?,
-        ExportFormat::Md => md::render(source.rows),
+        ExportFormat::Md => md::render(source.rows, source.answer),
         ExportFormat::Bmf => bmf::render(source.rows)?,
         ExportFormat::Benchfmt => benchfmt::render(source),
     };
@@ -200,6 +203,7 @@ mod tests {
             let source = Source {
                 rows,
                 run_json: RUN_JSON,
+                answer: None,
             };
             let made = write_all(&exports, &source).unwrap();
             assert_eq!(made.len(), ExportFormat::ALL.len() + 1, "gha makes two");
@@ -219,6 +223,7 @@ mod tests {
         let source = Source {
             rows: &[],
             run_json: "",
+            answer: None,
         };
         let failure = write_all(&[export], &source).unwrap_err();
         assert!(
