@@ -278,6 +278,9 @@ fn connection_line(outcome: &Outcome) -> String {
     if c.per_s > 0.0 {
         parts.push(format!("{} served", format_rate(c.per_s)));
     }
+    if !c.sources_used.is_empty() {
+        parts.push(format!("from {}", c.sources_used.join(" and ")));
+    }
     format!("connections: {}", parts.join(", "))
 }
 

@@ -84,6 +84,7 @@ pub fn run(load: Load, link: &mut Link, listener: &mut dyn Listener) -> io::Resu
         threads: crew.progress.len() as u64,
         cpus: crew.cpus,
         connect_trouble: ConnectTrouble::now().since(before),
+        sources_used: crew.plan.sources.used(),
         syn_timeouts: SynTimeouts::in_force(),
     };
     let broken_laws = broken_laws(&facts.tally);

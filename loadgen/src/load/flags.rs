@@ -100,7 +100,7 @@ pub struct LoadFlags {
     /// Move the active set among the idle connections this often; absent: never
     #[arg(long, value_name = "TIME", value_parser = parse_duration, help_heading = "Connections")]
     pub rotate: Option<Duration>,
-    /// Source addresses: auto, IP,IP,… or CIDR; auto spreads over 127.0.0.0/8 when ports run short
+    /// Source addresses: auto, IP,IP,… or CIDR; auto is the kernel's choice, and 127.0.0.0/8 once its ports run short
     #[arg(
         long,
         value_name = "LIST",

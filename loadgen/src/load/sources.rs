@@ -5,17 +5,26 @@
 //! the range's start (commit 07f4c90062f8). A half that is nearly full is searched
 //! for long, so where one address is not enough, each is given half of a half.
 //! A port in TIME_WAIT is not free. Loopback has 16 million addresses.
+//!
+//! Servers tell clients apart by their address: one that lets 127.0.0.1 in refuses all others. So more than the
+//! kernel's choice are taken only where its ports cannot be enough for the connections asked for, or, once connections
+//! are being replaced, are seen to run short.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{
+    AtomicBool, AtomicU64,
+    Ordering::{AcqRel, Relaxed},
+};
 
 use nix::errno::Errno;
 use nix::sys::socket::{SockaddrStorage, bind, setsockopt, sockopt};
 
 use super::{Close, Load, ProtocolName, Sources};
+use crate::base::units::SECOND_NS;
 
-/// Addresses for connections that this side closes and replaces all the time: TIME_WAIT lasts a
+/// Addresses for connections that this side closes and replaces faster than their ports become free: TIME_WAIT lasts a
 /// minute, and at 40 000 connections a second each of these waits for 160 a second.
 const CHURN_ADDRESSES: u64 = 250;
 
@@ -23,69 +32,182 @@ const CHURN_ADDRESSES: u64 = 250;
 const MAX_ADDRESSES: usize = 65_536;
 
 /// The addresses that connections are bound to, in turn; none: the kernel's choice.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct SourcePool {
     addresses: Vec<IpAddr>,
+    /// What is taken beside the kernel's choice once its ports run short.
+    spare: Option<Spare>,
+}
+
+/// Addresses in reserve.
+#[derive(Debug)]
+struct Spare {
+    addresses: Vec<IpAddr>,
+    /// Connects within `hold_ns` from which on the ports count as running short.
+    limit: u64,
+    recent: Recent,
+    is_used: AtomicBool,
+}
+
+/// Counts what happened within a time, or up to twice that time.
+#[derive(Debug)]
+struct Recent {
+    hold_ns: u64,
+    epoch: AtomicU64,
+    now: AtomicU64,
+    before: AtomicU64,
+}
+
+impl Recent {
+    fn new(hold_ns: u64) -> Self {
+        Self {
+            hold_ns,
+            epoch: AtomicU64::new(0),
+            now: AtomicU64::new(0),
+            before: AtomicU64::new(0),
+        }
+    }
+
+    /// Counts one more; returns how many there were. Threads that change the epoch at the same time may lose a few.
+    fn count(&self, at_ns: u64) -> u64 {
+        let epoch = at_ns / self.hold_ns;
+        let known = self.epoch.load(Relaxed);
+        if epoch > known
+            && self
+                .epoch
+                .compare_exchange(known, epoch, AcqRel, Relaxed)
+                .is_ok()
+        {
+            let last = self.now.swap(0, Relaxed);
+            let is_next = epoch == known + 1;
+            self.before.store(if is_next { last } else { 0 }, Relaxed);
+        }
+        self.now.fetch_add(1, Relaxed) + 1 + self.before.load(Relaxed)
+    }
 }
 
 impl SourcePool {
     /// The pool a load needs on this machine.
     #[must_use]
     pub fn of(load: &Load) -> Self {
+        let ports = port_range();
         let addresses = match &load.sources {
             Sources::List(list) => list.clone(),
             Sources::Network(network) => network.hosts().take(MAX_ADDRESSES).collect(),
             // A Redis in its protected mode, which is its default, serves 127.0.0.1 alone.
-            Sources::Auto if load.protocol == ProtocolName::Resp => Vec::new(),
-            Sources::Auto => automatic(load.target, needed(load, port_range())),
+            Sources::Auto if load.protocol == ProtocolName::Resp => return Self::default(),
+            Sources::Auto => automatic(load.target, needed(load, ports)),
         };
-        Self { addresses }
+        let spare = addresses
+            .is_empty()
+            .then(|| Spare::of(load, ports))
+            .flatten();
+        Self { addresses, spare }
     }
 
-    /// How many addresses there are; 0: the kernel chooses.
+    /// How many addresses there are from the beginning; 0: the kernel chooses.
     #[must_use]
     pub fn len(&self) -> usize {
         self.addresses.len()
     }
 
-    /// Whether the kernel chooses.
+    /// Whether the kernel chooses, at the beginning.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.addresses.is_empty()
     }
 
-    /// Binds a socket to the address whose turn it is. The port is left to
-    /// connect(2) (IP_BIND_ADDRESS_NO_PORT, ip(7)), or it would be reserved
-    /// towards all servers instead of one.
+    /// Binds a socket to the address whose turn it is; with `replacing`, connections are being replaced, which uses up
+    /// ports. The port is left to connect(2) (IP_BIND_ADDRESS_NO_PORT, ip(7)), or it would be reserved towards all
+    /// servers instead of one.
     ///
     /// # Errors
-    /// The errno of bind(2), EADDRNOTAVAIL for an address that is not ours.
-    pub fn bind(&self, fd: &OwnedFd, turn: u64) -> Result<(), Errno> {
-        if self.addresses.is_empty() {
+    /// The errno of bind(2), EADDRNOTAVAIL for an address that is not ours, and that address.
+    pub fn bind(
+        &self,
+        fd: &OwnedFd,
+        turn: u64,
+        replacing: bool,
+        now_ns: u64,
+    ) -> Result<(), (Errno, IpAddr)> {
+        let Some(address) = self.address(turn, replacing, now_ns) else {
             return Ok(());
+        };
+        let socket = std::os::fd::AsRawFd::as_raw_fd(fd);
+        setsockopt(fd, sockopt::IpBindAddressNoPort, &true)
+            .and_then(|()| bind(socket, &SockaddrStorage::from(SocketAddr::new(address, 0))))
+            .map_err(|errno| (errno, address))
+    }
+
+    /// The address whose turn it is; `None`: the kernel's choice.
+    fn address(&self, turn: u64, replacing: bool, now_ns: u64) -> Option<IpAddr> {
+        let in_turn = |list: &[IpAddr]| list[(turn % list.len() as u64) as usize];
+        if !self.addresses.is_empty() {
+            return Some(in_turn(&self.addresses));
         }
-        let address = self.addresses[(turn % self.addresses.len() as u64) as usize];
-        setsockopt(fd, sockopt::IpBindAddressNoPort, &true)?;
-        bind(
-            std::os::fd::AsRawFd::as_raw_fd(fd),
-            &SockaddrStorage::from(SocketAddr::new(address, 0)),
-        )
+        let spare = self.spare.as_ref().filter(|_| replacing)?;
+        if !spare.is_used.load(Relaxed) {
+            if spare.recent.count(now_ns) < spare.limit {
+                return None;
+            }
+            spare.is_used.store(true, Relaxed);
+        }
+        Some(in_turn(&spare.addresses))
+    }
+
+    /// The kernel has no port left: takes more addresses from now on, if there are any that were not taken before.
+    pub fn widen(&self) -> bool {
+        let spare = self.spare.as_ref();
+        spare.is_some_and(|spare| !spare.is_used.swap(true, Relaxed))
+    }
+
+    /// Where connections came from, in words; empty if the kernel alone chose.
+    #[must_use]
+    pub fn used(&self) -> Vec<String> {
+        match &self.spare {
+            _ if !self.addresses.is_empty() => vec![in_words(&self.addresses)],
+            Some(spare) if spare.is_used.load(Relaxed) => {
+                vec!["the kernel's choice".into(), in_words(&spare.addresses)]
+            }
+            _ => Vec::new(),
+        }
     }
 }
 
-/// How many addresses a load needs, given how many ports each offers.
+impl Spare {
+    /// What a load may need whose connections are replaced.
+    fn of(load: &Load, ports: u64) -> Option<Self> {
+        // Only who closes first, and with FIN, keeps a port in TIME_WAIT.
+        if !load.churns() || load.close != Close::Client {
+            return None;
+        }
+        let addresses = automatic(load.target, CHURN_ADDRESSES);
+        let shares = u64::from(load.segment.count);
+        let left = (ports / 2).saturating_sub(load.population()) / shares;
+        (!addresses.is_empty()).then(|| Self {
+            addresses,
+            limit: left.max(1),
+            recent: Recent::new(time_wait_ns()),
+            is_used: AtomicBool::new(false),
+        })
+    }
+}
+
+fn in_words(addresses: &[IpAddr]) -> String {
+    match addresses {
+        [one] => one.to_string(),
+        [first, .., last] => format!("{} addresses from {first} to {last}", addresses.len()),
+        [] => String::new(),
+    }
+}
+
+/// How many addresses a load needs from the beginning, given how many ports each offers.
 fn needed(load: &Load, ports: u64) -> u64 {
     let (half, quarter) = ((ports / 2).max(1), (ports / 4).max(1));
-    let at_once = match load.population() {
+    match load.population() {
         // Every address but the kernel's own choice costs two more system calls a connection.
         few if few <= half => 1,
         many => many.div_ceil(quarter),
-    };
-    // Only who closes first, and with FIN, keeps a port in TIME_WAIT.
-    if load.churns() && load.close == Close::Client {
-        at_once.max(CHURN_ADDRESSES)
-    } else {
-        at_once
     }
 }
 
@@ -101,6 +223,21 @@ fn automatic(target: SocketAddr, count: u64) -> Vec<IpAddr> {
     (0..count.min(MAX_ADDRESSES as u64))
         .map(|i| IpAddr::V4(Ipv4Addr::from(base + i as u32)))
         .collect()
+}
+
+/// How long a port on loopback stays in TIME_WAIT before the kernel takes it again (`tcp_tw_reuse`, ip-sysctl.rst:
+/// it may where the other side's timestamps are kept, after `tcp_tw_reuse_delay`).
+fn time_wait_ns() -> u64 {
+    let setting = |name: &str| -> Option<u64> {
+        let path = format!("/proc/sys/net/ipv4/{name}");
+        fs::read_to_string(path).ok()?.trim().parse().ok()
+    };
+    let is_reused = matches!(setting("tcp_tw_reuse"), Some(1 | 2))
+        && setting("tcp_timestamps").is_some_and(|set| set != 0);
+    match is_reused {
+        true => setting("tcp_tw_reuse_delay").unwrap_or(1000).max(1) * 1_000_000,
+        false => 60 * SECOND_NS,
+    }
 }
 
 /// How many ports the kernel chooses from; the default range where it cannot be read.
@@ -131,14 +268,11 @@ mod tests {
     }
 
     #[test]
-    fn addresses_are_added_when_half_the_ports_are_used() {
+    fn addresses_are_added_from_the_beginning_when_half_the_ports_cannot_be_enough() {
         assert_eq!(needed(&load(14_116, None, "127.0.0.1:1"), 28_232), 1);
         assert_eq!(needed(&load(14_117, None, "127.0.0.1:1"), 28_232), 3);
         assert_eq!(needed(&load(1_000_000, None, "127.0.0.1:1"), 28_232), 142);
-        assert_eq!(
-            needed(&load(50, Some(1), "127.0.0.1:1"), 28_232),
-            CHURN_ADDRESSES
-        );
+        assert_eq!(needed(&load(50, Some(1), "127.0.0.1:1"), 28_232), 1);
     }
 
     #[test]
@@ -149,5 +283,57 @@ mod tests {
         assert_eq!(many.len(), 300);
         assert!(many.iter().all(IpAddr::is_loopback));
         assert_eq!(many[299], IpAddr::from([127, 0, 2, 44]));
+    }
+
+    /// A pool that takes more addresses from the `limit`-th replacement within a second on.
+    fn pool(limit: u64) -> SourcePool {
+        let mut spare = Spare::of(&load(5, Some(1), "127.0.0.1:1"), 28_232).expect("it churns");
+        (spare.limit, spare.recent) = (limit, Recent::new(SECOND_NS));
+        SourcePool {
+            addresses: Vec::new(),
+            spare: Some(spare),
+        }
+    }
+
+    #[test]
+    fn the_kernel_chooses_until_replacements_come_near_the_ports_and_never_otherwise() {
+        let fast = pool(100);
+        // The ramp uses up no ports twice.
+        assert!((0..1000).all(|turn| fast.address(turn, false, turn).is_none()));
+        assert!((0..99).all(|turn| fast.address(turn, true, turn).is_none()));
+        assert!(fast.used().is_empty());
+        let first = fast.address(99, true, 99).expect("ports run short");
+        assert_eq!(first, IpAddr::from([127, 0, 1, 100]));
+        assert_ne!(fast.address(100, true, 100), Some(first));
+        assert_eq!(
+            fast.used(),
+            [
+                "the kernel's choice",
+                "250 addresses from 127.0.1.1 to 127.0.1.250"
+            ]
+        );
+        // Forty a second, for an hour: never a hundred in two seconds.
+        let slow = pool(100);
+        let at_ns = |turn: u64| turn * SECOND_NS / 40;
+        assert!((0..40 * 3600).all(|turn| slow.address(turn, true, at_ns(turn)).is_none()));
+    }
+
+    #[test]
+    fn when_the_kernel_has_no_port_left_more_addresses_are_taken_once() {
+        let pool = pool(100);
+        assert!(pool.widen() && !pool.widen());
+        assert!(pool.address(1, true, 0).is_some());
+        assert!(!SourcePool::default().widen());
+        let reset = LoadFlags {
+            close: Close::Reset,
+            ..LoadFlags::default()
+        };
+        let load = Load::new(
+            "127.0.0.1:1",
+            &ShapeFlags::default(),
+            &reset,
+            &RunFlags::default(),
+        );
+        assert!(SourcePool::of(&load.expect("valid")).spare.is_none());
     }
 }

@@ -38,6 +38,8 @@ pub struct Facts<'a> {
     pub cpus: u64,
     /// What the kernel counted of trouble with connects meanwhile.
     pub connect_trouble: ConnectTrouble,
+    /// Where connections came from, if not from the kernel's choice alone.
+    pub sources_used: Vec<String>,
     /// When a SYN is sent again here.
     pub syn_timeouts: SynTimeouts,
 }
@@ -101,6 +103,7 @@ fn connections(facts: &Facts<'_>, window_s: f64) -> Connections {
         served_at_barrier: facts.served_at_barrier,
         listen_overflows: facts.connect_trouble.listen_overflows,
         syn_retransmits: facts.connect_trouble.syn_retransmits,
+        sources_used: facts.sources_used.clone(),
         syn_sent_again_after_s: facts
             .syn_timeouts
             .sent_again_after_s(Duration::from_nanos(facts.load.connect_timeout_ns)),

@@ -194,7 +194,12 @@ fn local_limits(outcome: &Outcome) -> Option<Reason> {
     let limits = outcome.connections.local_failures.iter();
     let limits: Vec<String> = limits
         .filter(|(name, _)| *name != PROCESS_LOST)
-        .map(|(name, count)| format!("{name} × {}", format_count(*count)))
+        .map(|(name, count)| {
+            let mut failures = outcome.failures.iter();
+            let first = failures.find(|f| f.stage == "local" && f.kind == *name);
+            let first = first.map_or_else(String::new, |f| format!(" ({})", f.first));
+            format!("{name} × {}{first}", format_count(*count))
+        })
         .collect();
     let met = (!limits.is_empty())
         .then(|| format!("this machine's limits were met: {}", limits.join(", ")));

@@ -10,6 +10,7 @@ mod clockwork;
 mod close;
 mod connection;
 pub mod control;
+mod dial;
 mod exchange;
 mod open;
 mod pacer;

@@ -1,17 +1,13 @@
 //! Opening connections: how many at a time, from where, and what can go wrong.
 
-use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::AsFd;
 
 use nix::errno::Errno;
-use nix::sys::epoll::{EpollEvent, EpollFlags};
-use nix::sys::socket::{
-    AddressFamily, SockFlag, SockProtocol, SockType, SockaddrStorage, connect, getsockopt,
-    setsockopt, socket, sockopt,
-};
+use nix::sys::socket::{getsockopt, sockopt};
 
 use super::close::Lost;
 use super::connection::State;
+use super::dial::{Call, DialError};
 use super::{PASS, Worker};
 use crate::base::clock::NEVER;
 use crate::base::sys::total_retransmits;
@@ -66,7 +62,7 @@ impl Worker {
     pub(super) fn give_up_beyond_descriptors(&mut self) {
         for slot in self.share.descriptors..self.share.slots {
             self.tally.connections.attempts += 1;
-            self.local_failure(slot, Errno::EMFILE);
+            self.local_failure(slot, Call::Socket.failed(Errno::EMFILE));
         }
     }
 
@@ -84,35 +80,11 @@ impl Worker {
         self.tally.connections.attempts += 1;
         let established = match self.dial(slot) {
             Ok(established) => established,
-            Err(errno) => return self.connect_failed(slot, errno),
+            Err(error) => return self.connect_failed(slot, error),
         };
         if established {
             self.established(slot);
         }
-    }
-
-    /// Makes the socket, starts the connect and registers it; true if it completed at once.
-    fn dial(&mut self, slot: u32) -> Result<bool, Errno> {
-        let target = self.plan.load.target;
-        let fd = new_socket(target)?;
-        self.plan
-            .sources
-            .bind(&fd, self.share.first + self.opening.attempts)?;
-        let result = connect(fd.as_raw_fd(), &SockaddrStorage::from(target));
-        let generation = self.slots.slot(slot).generation;
-        let token = (u64::from(generation) << 32) | u64::from(slot);
-        let flags = EpollFlags::EPOLLIN
-            | EpollFlags::EPOLLOUT
-            | EpollFlags::EPOLLRDHUP
-            | EpollFlags::EPOLLET;
-        let established = match result {
-            Ok(()) => true,
-            Err(Errno::EINPROGRESS) => false,
-            Err(errno) => return Err(errno),
-        };
-        self.poller.epoll.add(&fd, EpollEvent::new(flags, token))?;
-        self.slots.slot_mut(slot).fd = Some(fd);
-        Ok(established)
     }
 
     /// Takes note of how a connect ended; true if the connection stands. A socket with an error is reported as
@@ -132,7 +104,7 @@ impl Worker {
             self.established(slot);
             return self.slots.slot(slot).state == State::Open;
         }
-        self.connect_failed(slot, errno);
+        self.connect_failed(slot, Call::Connect.failed(errno));
         false
     }
 
@@ -215,29 +187,27 @@ impl Worker {
         });
     }
 
-    fn connect_failed(&mut self, slot: u32, errno: Errno) {
-        if is_local(errno) {
-            return self.local_failure(slot, errno);
+    fn connect_failed(&mut self, slot: u32, error: DialError) {
+        if error.is_local() {
+            return self.local_failure(slot, error);
         }
         let connections = &mut self.tally.connections;
-        match errno {
+        match error.errno {
             Errno::ECONNREFUSED => connections.refused += 1,
             Errno::ETIMEDOUT => connections.timed_out += 1,
             other => count(&mut connections.connect_failed, &errno_name(other)),
         }
-        self.fail_connect(slot, "connect", &errno_name(errno), || {
-            errno.desc().to_owned()
+        let target = self.plan.load.target;
+        self.fail_connect(slot, "connect", &errno_name(error.errno), || {
+            error.in_words(target)
         });
     }
 
-    fn local_failure(&mut self, slot: u32, errno: Errno) {
-        count(
-            &mut self.tally.connections.local_failures,
-            &errno_name(errno),
-        );
-        self.fail_connect(slot, "local", &errno_name(errno), || {
-            format!("{}: {}", errno.desc(), remedy(errno))
-        });
+    fn local_failure(&mut self, slot: u32, error: DialError) {
+        let kind = errno_name(error.errno);
+        count(&mut self.tally.connections.local_failures, &kind);
+        let target = self.plan.load.target;
+        self.fail_connect(slot, "local", &kind, || error.in_words(target));
     }
 
     fn fail_connect(&mut self, slot: u32, stage: &str, kind: &str, words: impl FnOnce() -> String) {
@@ -258,48 +228,5 @@ impl Worker {
         self.free_place(slot);
         self.settle(slot);
         self.retry_or_give_up(slot);
-    }
-}
-
-fn new_socket(target: SocketAddr) -> Result<OwnedFd, Errno> {
-    let family = if target.is_ipv4() {
-        AddressFamily::Inet
-    } else {
-        AddressFamily::Inet6
-    };
-    let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
-    let fd = socket(family, SockType::Stream, flags, SockProtocol::Tcp)?;
-    setsockopt(&fd, sockopt::TcpNoDelay, &true)?;
-    Ok(fd)
-}
-
-/// Whether an error says something of this machine instead of the server.
-fn is_local(errno: Errno) -> bool {
-    matches!(
-        errno,
-        Errno::EMFILE
-            | Errno::ENFILE
-            | Errno::EADDRNOTAVAIL
-            | Errno::EADDRINUSE
-            | Errno::ENOBUFS
-            | Errno::ENOMEM
-            | Errno::ENOSPC
-            | Errno::EAGAIN
-            | Errno::EACCES
-            | Errno::EPERM
-    )
-}
-
-/// What lifts a local limit.
-fn remedy(errno: Errno) -> &'static str {
-    match errno {
-        Errno::EMFILE => "raise the descriptor limit (ulimit -n) or use more --processes",
-        Errno::ENFILE => "raise the system's limit: sysctl fs.file-max",
-        Errno::EADDRNOTAVAIL | Errno::EADDRINUSE | Errno::EAGAIN => {
-            "widen the ports (sysctl net.ipv4.ip_local_port_range) or give more --sources"
-        }
-        Errno::ENOBUFS | Errno::ENOMEM => "raise the memory of sockets: sysctl net.ipv4.tcp_mem",
-        Errno::ENOSPC => "raise the number of epoll watches: sysctl fs.epoll.max_user_watches",
-        _ => "the kernel or a firewall on this machine forbids it",
     }
 }

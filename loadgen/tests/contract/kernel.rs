@@ -1,5 +1,6 @@
 //! What this machine does to a load, and what is said of it.
 
+use std::io::{Read, Write};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -110,4 +111,74 @@ fn an_interrupt_is_heard_while_requests_are_counted_that_were_never_sent() {
     );
     let outcome: Outcome = serde_json::from_str(&text).expect("an outcome");
     assert!(!outcome.complete);
+}
+
+/// A server that lets one client address in, as `allow 127.0.0.1; deny all` does, and echoes.
+fn choosy() -> std::net::SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let is_allowed = stream
+                .peer_addr()
+                .is_ok_and(|peer| peer.ip() == address.ip());
+            if !is_allowed {
+                continue;
+            }
+            std::thread::spawn(move || {
+                let mut message = [0; 64];
+                while stream.read_exact(&mut message).is_ok() && stream.write_all(&message).is_ok()
+                {
+                }
+            });
+        }
+    });
+    address
+}
+
+#[test]
+fn connections_that_are_replaced_come_from_the_kernels_choice() {
+    let args = [
+        "--conns",
+        "4",
+        "--requests-per-conn",
+        "1",
+        "--connect-rate",
+        "500",
+    ];
+    let (outcome, _) = outcome_of(&mut loadgen(choosy(), &args));
+    assert!(
+        outcome.connections.closed_by_us > 100,
+        "{:?}",
+        outcome.connections
+    );
+    assert!(outcome.failures.is_empty(), "{:?}", outcome.failures);
+    assert!(outcome.connections.sources_used.is_empty());
+    let (spread, _) = outcome_of(&mut loadgen(
+        choosy(),
+        &["--sources", "127.0.0.1,127.0.0.9", "--conns", "2"],
+    ));
+    assert_eq!(
+        spread.connections.sources_used,
+        ["2 addresses from 127.0.0.1 to 127.0.0.9"]
+    );
+    assert!(
+        !spread.failures.is_empty(),
+        "the second address is not let in"
+    );
+}
+
+#[test]
+fn a_source_that_is_not_ours_is_named_with_what_to_do() {
+    // 192.0.2.0/24 is nobody's (RFC 5737).
+    let (outcome, _) = outcome_of(&mut loadgen(
+        choosy(),
+        &["--sources", "192.0.2.1", "--duration", "100ms"],
+    ));
+    let reason = outcome.reasons.iter().find(|reason| reason.code == "W05");
+    let text = &reason.expect("W05").text;
+    assert!(
+        text.contains("192.0.2.1 is no address of this machine"),
+        "{text}"
+    );
 }

@@ -63,6 +63,9 @@ pub struct Connections {
     /// Rise of the host's TCPSynRetrans during the run: SYNs of all programs, and SYN-ACKs, sent again; absent if
     /// unreadable, and in older outcomes.
     pub syn_retransmits: Option<u64>,
+    /// Where connections came from, in words, if not from the kernel's choice alone. Empty in older outcomes.
+    #[serde(default)]
+    pub sources_used: Vec<String>,
     /// How long after the first a SYN is sent again under the settings in force, in seconds, each time until
     /// `--connect-timeout`: where connect times gather when a listen queue is full. Empty in older outcomes.
     #[serde(default)]
@@ -101,6 +104,11 @@ impl Connections {
         self.retransmits += other.retransmits;
         self.listen_overflows = self.listen_overflows.max(other.listen_overflows);
         self.syn_retransmits = self.syn_retransmits.max(other.syn_retransmits);
+        for source in &other.sources_used {
+            if !self.sources_used.contains(source) {
+                self.sources_used.push(source.clone());
+            }
+        }
         if self.syn_sent_again_after_s.is_empty() {
             self.syn_sent_again_after_s
                 .clone_from(&other.syn_sent_again_after_s);
