@@ -432,7 +432,9 @@ fn ledgers(row: &Row, evidence: &Evidence, outcome: &Outcome) -> Option<Reason> 
             format!("{established} connections were established, the server knows of {accounted}"),
         ));
     }
-    let settled = row.errors == Some(0) && row.conns_reset == Some(0) && tally.shed == 0;
+    // What was sent again had been sent in vain before: whether the server read it then, nobody knows.
+    let once = outcome.whole_run.resent == 0;
+    let settled = once && row.errors == Some(0) && row.conns_reset == Some(0) && tally.shed == 0;
     let echoes = matches!(row.protocol.as_str(), "echo" | "discard");
     if !settled || !echoes || !outcome.complete {
         return None;

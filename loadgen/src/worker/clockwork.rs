@@ -300,11 +300,8 @@ impl Worker {
         let old = self.slots.slot_mut(from);
         old.active = false;
         let (stream, index) = (old.stream, old.index);
-        let next_due_ns = if self.plan.schedule.is_some() {
-            old.next_due_ns
-        } else {
-            self.clock.now_ns
-        };
+        // In a closed loop it is the pause after the last answer that moves on with the load.
+        let next_due_ns = old.next_due_ns;
         let new = self.slots.slot_mut(to);
         new.active = true;
         (new.stream, new.index, new.next_due_ns) = (stream, index, next_due_ns);

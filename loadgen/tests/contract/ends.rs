@@ -217,7 +217,13 @@ fn a_pause_to_think_outlives_its_connection() {
     });
     let load = ["--conns", "4", "--think", "100ms"];
     let short = [load.as_slice(), &["--requests-per-conn", "1"]].concat();
-    for (server, args) in [(&closing, load.as_slice()), (&keeping, &short)] {
+    let moving = [load.as_slice(), &["--idle", "6", "--rotate", "20ms"]].concat();
+    let cases = [
+        (&closing, load.as_slice()),
+        (&keeping, &short),
+        (&keeping, &moving),
+    ];
+    for (server, args) in cases {
         let outcome = server.run(args);
         let completed = outcome.requests.completed;
         // Four connections for 600 ms, and each may begin with one.
