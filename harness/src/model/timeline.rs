@@ -57,12 +57,12 @@ pub const COLUMNS: [&str; 10] = [
     "response_max_ns",
 ];
 
-/// The seconds of a window.
+/// The seconds of a window; of those that were joined, since there were too many, the mean of each.
 pub fn of(outcome: &Outcome) -> Vec<WindowSecond> {
     let line = |second: &Second| WindowSecond {
         second: second.second,
-        requests_completed: second.completed,
-        errors: second.errors,
+        requests_completed: second.completed / second.length_s.max(1),
+        errors: second.errors.div_ceil(second.length_s.max(1)),
         response_p50_ns: second.response_p50_ns,
         response_p99_ns: second.response_p99_ns,
         response_max_ns: second.response_max_ns,

@@ -132,7 +132,7 @@ pub fn hlog(outcome: &Outcome, tag: &str) -> io::Result<Vec<u8>> {
         let left_ns = ((outcome.window_s * 1e9) as u64).saturating_sub(gone_ns);
         Ok(Interval {
             start: start + Duration::from_nanos(gone_ns),
-            length: Duration::from_nanos(left_ns.min(SECOND_NS)),
+            length: Duration::from_nanos(left_ns.min(second.length_s * SECOND_NS)),
             tag,
             histogram: blob::decode(&second.histogram).map_err(io::Error::other)?,
         })

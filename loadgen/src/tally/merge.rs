@@ -9,6 +9,7 @@ use super::latency::Latency;
 use super::merge_failure;
 use super::outcome::{Latencies, Outcome, Quantiles, SCHEMA, Second};
 use super::series::{latency_of, second_of};
+use super::stretch::Kept;
 use super::verdict;
 use crate::base::units::format_ns;
 use crate::load::{Load, Processes, Segment};
@@ -229,24 +230,39 @@ fn merge_latency(
     Ok(total)
 }
 
-/// One second of all outcomes at a time: however many there are, few histograms are in memory.
+/// One second of all outcomes at a time: however many there are, few histograms are in memory. Where one has joined its
+/// seconds, all others' are joined as far.
 fn merge_series(outcomes: &[Outcome]) -> Result<Vec<Second>, String> {
+    let all = || outcomes.iter().flat_map(|outcome| &outcome.series);
+    let longest_s = all().map(|second| second.length_s).max().unwrap_or(1);
+    let width = longest_s.max(1).next_power_of_two();
     let mut seconds: BTreeMap<u64, Vec<(Segment, &Second)>> = BTreeMap::new();
     for outcome in outcomes {
         for second in &outcome.series {
-            let pieces = seconds.entry(second.second).or_default();
+            let pieces = seconds.entry(second.second / width).or_default();
             pieces.push((outcome.load.segment, second));
         }
     }
-    let merge_one = |(number, pieces): (&u64, &Vec<(Segment, &Second)>)| {
-        let (mut latency, mut errors) = (Latency::default(), 0);
-        for (segment, second) in pieces {
-            let piece = latency_of(second)
-                .map_err(|error| format!("segment {segment}, second {number}: {error}"))?;
-            latency.merge(&piece);
-            errors += second.errors;
-        }
-        Ok(second_of(*number, &latency, errors))
-    };
-    seconds.iter().map(merge_one).collect()
+    let mut kept = Kept::default();
+    for pieces in seconds.values() {
+        kept.push(merge_pieces(pieces)?);
+    }
+    Ok(kept.into_seconds())
+}
+
+fn merge_pieces(pieces: &[(Segment, &Second)]) -> Result<Second, String> {
+    let (mut latency, mut errors) = (Latency::default(), 0);
+    let (mut first, mut end) = (u64::MAX, 0);
+    for (segment, second) in pieces {
+        let piece = latency_of(second)
+            .map_err(|error| format!("segment {segment}, second {}: {error}", second.second))?;
+        latency.merge(&piece);
+        errors += second.errors;
+        first = first.min(second.second);
+        end = end.max(second.second.saturating_add(second.length_s));
+    }
+    Ok(Second {
+        length_s: end - first,
+        ..second_of(first, &latency, errors)
+    })
 }

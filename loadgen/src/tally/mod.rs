@@ -10,6 +10,7 @@ pub mod latency;
 pub mod merge;
 pub mod outcome;
 pub mod series;
+pub mod stretch;
 pub mod verdict;
 
 use std::collections::BTreeMap;

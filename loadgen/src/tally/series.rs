@@ -8,6 +8,7 @@ use std::sync::mpsc::Receiver;
 use super::blob;
 use super::latency::Latency;
 use super::outcome::{Second, quantile};
+use super::stretch::Kept;
 
 /// One second's responses of one worker.
 #[derive(Debug)]
@@ -27,7 +28,9 @@ pub struct Series {
     workers: usize,
     partial: BTreeMap<u64, (Latency, u64, usize)>,
     total: Latency,
-    seconds: Vec<Second>,
+    /// The seconds that were completed by the last look.
+    fresh: Vec<Second>,
+    kept: Kept,
 }
 
 impl Series {
@@ -39,17 +42,18 @@ impl Series {
             workers,
             partial: BTreeMap::new(),
             total: Latency::default(),
-            seconds: Vec::new(),
+            fresh: Vec::new(),
+            kept: Kept::default(),
         }
     }
 
     /// Takes in what has come; returns the seconds that became complete.
     pub fn collect(&mut self) -> &[Second] {
-        let known = self.seconds.len();
+        self.fresh.clear();
         while let Ok(interval) = self.intervals.try_recv() {
             self.take(interval);
         }
-        &self.seconds[known..]
+        &self.fresh
     }
 
     /// The sum of everything, and the seconds, once all workers have returned.
@@ -60,7 +64,7 @@ impl Series {
         }
         (
             std::mem::take(&mut self.total),
-            std::mem::take(&mut self.seconds),
+            std::mem::take(&mut self.kept).into_seconds(),
         )
     }
 
@@ -88,7 +92,9 @@ impl Series {
 
     fn complete(&mut self, second: u64, latency: &Latency, errors: u64) {
         self.total.merge(latency);
-        self.seconds.push(second_of(second, latency, errors));
+        let second = second_of(second, latency, errors);
+        self.kept.push(second.clone());
+        self.fresh.push(second);
     }
 }
 
@@ -112,6 +118,7 @@ pub fn second_of(second: u64, latency: &Latency, errors: u64) -> Second {
     let largest = (!histogram.is_empty()).then(|| histogram.max());
     Second {
         second,
+        length_s: 1,
         completed: histogram.len().saturating_sub(latency.censored),
         censored: latency.censored,
         censored_from_ns: latency.censored_from,

@@ -185,12 +185,15 @@ pub struct Failure {
     pub first: String,
 }
 
-/// One second of the window.
+/// One second of the window, or, of a window so long that its seconds would fill a file, several that were joined.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Second {
-    /// Which second, from 0.
+    /// Which second, from 0; of joined ones the first.
     pub second: u64,
+    /// How many seconds it is; 1 unless some were joined.
+    #[serde(default = "one")]
+    pub length_s: u64,
     /// Requests completed in it.
     pub completed: u64,
     /// Requests given up in it, which stand in the histogram at the time they had waited.
@@ -207,6 +210,11 @@ pub struct Second {
     pub response_max_ns: Option<u64>,
     /// Base64 of their uncompressed V2 histogram.
     pub histogram: String,
+}
+
+/// The length of a second of an older outcome.
+fn one() -> u64 {
+    1
 }
 
 /// This machine against a null server of its own: nothing measured here can be
