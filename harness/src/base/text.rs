@@ -2,31 +2,12 @@
 
 use std::time::Duration;
 
+pub use loadgen::base::text::visible;
+pub use loadgen::base::text::visible as shown;
+
 /// Text from a command line or another program, without anything that a terminal would obey.
 pub fn printable(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).collect()
-}
-
-/// Text with every control character written out (`\u{1b}`), so that no reader of the file obeys it.
-pub fn visible(text: &str) -> String {
-    let written_out = |c: char| match c.is_control() {
-        true => c.escape_unicode().to_string(),
-        false => c.to_string(),
-    };
-    text.chars().map(written_out).collect()
-}
-
-/// Text from a command line or a server, with everything written out that a reader would obey instead of showing.
-pub fn shown(text: &str) -> String {
-    let obeyed = |c: char| {
-        let bidirectional = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        c.is_control() || bidirectional
-    };
-    let written_out = |c: char| match obeyed(c) {
-        true => c.escape_unicode().to_string(),
-        false => c.to_string(),
-    };
-    text.chars().map(written_out).collect()
 }
 
 /// A relative change with its sign: `+9.8 %`.

@@ -19,7 +19,7 @@ use nix::sys::socket::{
 };
 
 use crate::contest::{Score, Setup};
-use loadgen::limits::pin;
+use loadgen::base::limits::pin;
 
 const MESSAGE: [u8; 64] = [b'x'; 64];
 const WARM_UP: Duration = Duration::from_millis(500);
@@ -85,7 +85,7 @@ pub const MEMBER: &str = "bare-member";
 pub fn connect_fleet(setup: &Setup, conns: usize) -> Result<Score, String> {
     let said = |error: std::io::Error| format!("bare fleet: {error}");
     let server = setup.start_many_processes()?;
-    let processes = conns.div_ceil(loadgen::limits::connections_possible(1) as usize);
+    let processes = conns.div_ceil(loadgen::base::limits::connections_possible(1) as usize);
     let start = Instant::now();
     let mut members = Vec::new();
     for number in 0..processes {
@@ -128,7 +128,7 @@ pub fn be_member(args: &[String]) -> Result<(), String> {
     let count = |text: &String| text.parse::<usize>().map_err(|e| e.to_string());
     let address: SocketAddr = address.parse().map_err(|e| format!("{address}: {e}"))?;
     let (number, processes, conns) = (count(number)?, count(processes)?, count(conns)?);
-    let _ = loadgen::limits::connections_possible(1);
+    let _ = loadgen::base::limits::connections_possible(1);
     let said = |errno: Errno| format!("bare loop: {errno}");
     let mut client = Client::new(address).map_err(said)?;
     client.spread = true;
@@ -202,7 +202,7 @@ fn on_client_cpu(
 ) -> Result<Score, String> {
     let server = setup.start_server()?;
     // The limit of descriptors is raised for this whole process on the way.
-    let _ = loadgen::limits::connections_possible(1);
+    let _ = loadgen::base::limits::connections_possible(1);
     let (address, window, cpu) = (server.address(), setup.window, setup.client_cpu);
     let result = thread::scope(|scope| {
         let client = scope.spawn(move || {

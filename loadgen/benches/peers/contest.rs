@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use loadgen::limits::{own_cpus, pin};
-use loadgen::null_server::NullServer;
+use loadgen::base::limits::{own_cpus, pin};
+use loadgen::base::null_server::NullServer;
 
 /// What one contestant reached in one round.
 #[derive(Clone, Copy, Debug, Default)]

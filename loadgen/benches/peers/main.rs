@@ -10,7 +10,7 @@ mod contest;
 mod tools;
 
 use contest::{Contest, Setup};
-use loadgen::outcome::Quantiles;
+use loadgen::tally::outcome::Quantiles;
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();

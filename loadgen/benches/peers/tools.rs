@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::time::Duration;
 
-use loadgen::outcome::{Outcome, Quantiles};
+use loadgen::tally::outcome::{Outcome, Quantiles};
 
 use crate::contest::{Score, Setup};
 

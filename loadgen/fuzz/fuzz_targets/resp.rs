@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use loadgen::flags::PayloadSize;
+use loadgen::load::PayloadSize;
 use loadgen::protocol::echo::Payload;
 use loadgen::protocol::resp::Resp;
 use loadgen::protocol::{Framing, Received, RequestId};

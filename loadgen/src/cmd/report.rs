@@ -267,7 +267,7 @@ fn connection_line(outcome: &Outcome) -> String {
         ("of them unasked", c.closed_unasked),
         ("silent ones ended by the server", c.idle_lost),
         ("reset later", c.reset_later),
-        ("closed for what nobody had asked for", c.unasked),
+        ("closed for answers to no request", c.unasked),
         ("not replaced in time", c.reconnects_missed),
     ];
     parts.extend(

@@ -58,33 +58,33 @@ pub trait Listener {
 /// When threads or descriptors cannot be had, or a worker panicked.
 pub fn run(load: Load, link: &mut Link, listener: &mut dyn Listener) -> io::Result<Report> {
     let before = ConnectTrouble::now();
-    let mut crew = Crew::hire(load, listener)?;
-    let interruption = crew.go_through_phases(link, listener).err();
-    crew.finish();
+    let mut workers = Workers::new(load, listener)?;
+    let interruption = workers.go_through_phases(link, listener).err();
+    workers.finish();
     let interruption = match interruption {
         Some(interruption) => {
-            crew.await_workers_for(LAST_COUNTS);
+            workers.await_workers_for(LAST_COUNTS);
             Some(interruption)
         }
-        None => crew.await_workers(link).err(),
+        None => workers.await_workers(link).err(),
     };
-    let (tally, seconds) = crew.dismiss()?;
+    let (tally, seconds) = workers.join()?;
     // A supervisor that is told of the end has seen every connection closed.
     let interruption = interruption.or_else(|| link.announce("done").err());
     let facts = Facts {
-        load: &crew.plan.load,
+        load: &workers.plan.load,
         tally,
         seconds,
         complete: interruption.is_none(),
         supervised: link.is_supervised(),
-        ramp_ns: crew.ramp_ns,
-        served_at_barrier: crew.served_at_barrier,
-        window_start_unix_ns: crew.window_start_unix_ns,
-        window_ns: crew.window_ns(),
-        threads: crew.progress.len() as u64,
-        cpus: crew.cpus,
+        ramp_ns: workers.ramp_ns,
+        served_at_barrier: workers.served_at_barrier,
+        window_start_unix_ns: workers.window_start_unix_ns,
+        window_ns: workers.window_ns(),
+        threads: workers.progress.len() as u64,
+        cpus: workers.cpus,
         connect_trouble: ConnectTrouble::now().since(before),
-        sources_used: crew.plan.sources.used(),
+        sources_used: workers.plan.sources.used(),
         syn_timeouts: SynTimeouts::in_force(),
     };
     let broken_laws = broken_laws(&facts.tally);
@@ -106,7 +106,7 @@ fn stall_ns(load: &Load) -> u64 {
 const LAST_COUNTS: Duration = Duration::from_millis(500);
 
 /// The workers and what this thread knows of them.
-struct Crew {
+struct Workers {
     plan: Arc<Plan>,
     progress: Vec<Arc<Progress>>,
     workers: Vec<Worker>,
@@ -119,9 +119,9 @@ struct Crew {
     window_start_unix_ns: Option<u64>,
 }
 
-impl Crew {
-    /// Makes the workers; nothing is sent before [`Crew::start`].
-    fn hire(load: Load, listener: &mut dyn Listener) -> io::Result<Self> {
+impl Workers {
+    /// Makes the workers; nothing is sent before [`Workers::ramp`].
+    fn new(load: Load, listener: &mut dyn Listener) -> io::Result<Self> {
         let pins = worker_cpus(&load);
         let shares = shares(&load, &pins, listener);
         let cpus: BTreeSet<_> = pins.iter().flatten().collect();
@@ -280,7 +280,7 @@ impl Crew {
     }
 
     /// Adds up what the workers counted; one that has not come to its end goes without what it did not count.
-    fn dismiss(&mut self) -> io::Result<(Tally, Vec<Second>)> {
+    fn join(&mut self) -> io::Result<(Tally, Vec<Second>)> {
         self.plan.control.hurry();
         let mut total = Tally::default();
         for handle in self.handles.drain(..) {

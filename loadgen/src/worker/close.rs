@@ -149,7 +149,7 @@ impl Worker {
     /// An answer to nothing; whatever comes after it could not be told from an answer to the next request.
     pub(super) fn unasked_answer(&mut self, slot: u32, input: &[u8]) {
         self.note_failure(slot, "connection", "UNASKED", || {
-            format!("received \"{}\" that nobody had asked for", words_of(input))
+            format!("received \"{}\", an answer to no request", words_of(input))
         });
         self.tally.connections.unasked += 1;
         self.tally.connections.closed_by_us += 1;

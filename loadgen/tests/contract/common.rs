@@ -1,4 +1,4 @@
-//! A server with known behaviour and books of its own, and loadgen run against it.
+//! A server with known behaviour and counts of its own, and loadgen run against it.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use loadgen::outcome::Outcome;
+use loadgen::tally::outcome::Outcome;
 use socket2::SockRef;
 
 /// Bytes of every message.
@@ -45,7 +45,7 @@ pub enum Behaviour {
 
 /// What the fixture counted.
 #[derive(Debug, Default)]
-pub struct Books {
+pub struct Counts {
     pub accepted: AtomicU64,
     pub messages: AtomicU64,
     pub answered: AtomicU64,
@@ -55,7 +55,7 @@ pub struct Books {
     pub held_ns: Mutex<Vec<u64>>,
 }
 
-impl Books {
+impl Counts {
     pub fn get(counter: &AtomicU64) -> u64 {
         counter.load(SeqCst)
     }
@@ -64,7 +64,7 @@ impl Books {
 /// The fixture; it ends, with its threads, when dropped.
 pub struct Fixture {
     pub address: SocketAddr,
-    pub books: Arc<Books>,
+    pub counts: Arc<Counts>,
     stop: Arc<AtomicBool>,
     threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
     acceptor: Option<JoinHandle<()>>,
@@ -75,15 +75,18 @@ impl Fixture {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         listener.set_nonblocking(true).expect("nonblocking");
         let address = listener.local_addr().expect("an address");
-        let (books, stop) = (Arc::new(Books::default()), Arc::new(AtomicBool::new(false)));
+        let (counts, stop) = (
+            Arc::new(Counts::default()),
+            Arc::new(AtomicBool::new(false)),
+        );
         let threads = Arc::new(Mutex::new(Vec::new()));
         let acceptor = {
-            let (books, stop, threads) = (books.clone(), stop.clone(), threads.clone());
-            std::thread::spawn(move || accept(&listener, behaviour, &books, &stop, &threads))
+            let (counts, stop, threads) = (counts.clone(), stop.clone(), threads.clone());
+            std::thread::spawn(move || accept(&listener, behaviour, &counts, &stop, &threads))
         };
         Self {
             address,
-            books,
+            counts,
             stop,
             threads,
             acceptor: Some(acceptor),
@@ -106,7 +109,7 @@ impl Drop for Fixture {
 fn accept(
     listener: &TcpListener,
     behaviour: Behaviour,
-    books: &Arc<Books>,
+    counts: &Arc<Counts>,
     stop: &Arc<AtomicBool>,
     threads: &Mutex<Vec<JoinHandle<()>>>,
 ) {
@@ -116,9 +119,9 @@ fn accept(
             std::thread::sleep(Duration::from_millis(1));
             continue;
         };
-        books.accepted.fetch_add(1, SeqCst);
-        let (books, stop, last) = (books.clone(), stop.clone(), last.clone());
-        let body = move || serve(stream, behaviour, &books, &stop, &last);
+        counts.accepted.fetch_add(1, SeqCst);
+        let (counts, stop, last) = (counts.clone(), stop.clone(), last.clone());
+        let body = move || serve(stream, behaviour, &counts, &stop, &last);
         threads
             .lock()
             .expect("threads")
@@ -129,7 +132,7 @@ fn accept(
 fn serve(
     mut stream: TcpStream,
     behaviour: Behaviour,
-    books: &Books,
+    counts: &Counts,
     stop: &AtomicBool,
     last: &Mutex<[u8; MESSAGE]>,
 ) {
@@ -143,7 +146,7 @@ fn serve(
         match stream.read(&mut message[filled..]) {
             Ok(0) => return,
             Ok(length) => {
-                books.bytes_in.fetch_add(length as u64, SeqCst);
+                counts.bytes_in.fetch_add(length as u64, SeqCst);
                 filled += length;
             }
             Err(error)
@@ -159,7 +162,7 @@ fn serve(
         if filled == MESSAGE {
             filled = 0;
             served += 1;
-            if !answer(&mut stream, behaviour, &message, served, books, last) {
+            if !answer(&mut stream, behaviour, &message, served, counts, last) {
                 return;
             }
         }
@@ -172,21 +175,22 @@ fn answer(
     behaviour: Behaviour,
     message: &[u8; MESSAGE],
     served: u64,
-    books: &Books,
+    counts: &Counts,
     last: &Mutex<[u8; MESSAGE]>,
 ) -> bool {
-    let n = books.messages.fetch_add(1, SeqCst) + 1;
+    let n = counts.messages.fetch_add(1, SeqCst) + 1;
     let fault = |every: u64| {
         let due = n.is_multiple_of(every);
-        books.faults.fetch_add(u64::from(due), SeqCst);
+        counts.faults.fetch_add(u64::from(due), SeqCst);
         due
     };
     let mut reply = message.to_vec();
     match behaviour {
         Behaviour::Discard | Behaviour::Silent => return true,
-        Behaviour::Delay(pause) => hold(pause, books),
+        Behaviour::Delay(pause) => hold(pause, counts),
         Behaviour::Stall { period, stall } => {
-            let into = Duration::from_nanos(loadgen::sys::now_ns() % period.as_nanos() as u64);
+            let into =
+                Duration::from_nanos(loadgen::base::clock::now_ns() % period.as_nanos() as u64);
             std::thread::sleep(stall.saturating_sub(into));
         }
         Behaviour::WrongEvery(every) if fault(every) => reply[MESSAGE / 2] ^= 1,
@@ -205,19 +209,19 @@ fn answer(
         _ => {}
     }
     let written = stream.write_all(&reply).is_ok();
-    books.answered.fetch_add(1, SeqCst);
+    counts.answered.fetch_add(1, SeqCst);
     let done = matches!(behaviour, Behaviour::CloseAfter(count) if served == count);
     written && !done
 }
 
-fn hold(pause: Duration, books: &Books) {
-    let start = loadgen::sys::now_ns();
+fn hold(pause: Duration, counts: &Counts) {
+    let start = loadgen::base::clock::now_ns();
     std::thread::sleep(pause);
-    books
+    counts
         .held_ns
         .lock()
         .expect("held")
-        .push(loadgen::sys::now_ns() - start);
+        .push(loadgen::base::clock::now_ns() - start);
 }
 
 /// A child that does not outlive its test.

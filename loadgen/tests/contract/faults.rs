@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use crate::common::{Behaviour, Books, Fixture, MESSAGE, failed, loadgen, outcome_of, run};
+use crate::common::{Behaviour, Counts, Fixture, MESSAGE, failed, loadgen, outcome_of, run};
 use loadgen::tally::outcome::Verdict;
 
 #[test]
@@ -16,7 +16,7 @@ fn a_healthy_server_is_reported_to_the_byte() {
         ),
         (7, 7)
     );
-    assert_eq!(Books::get(&fixture.books.accepted), 7);
+    assert_eq!(Counts::get(&fixture.counts.accepted), 7);
     assert!(
         outcome.requests.completed > 0 && outcome.failures.is_empty(),
         "{:?}",
@@ -24,7 +24,7 @@ fn a_healthy_server_is_reported_to_the_byte() {
     );
     let whole = &outcome.whole_run;
     assert_eq!(whole.sent, whole.completed);
-    assert_eq!(whole.bytes_sent, Books::get(&fixture.books.bytes_in));
+    assert_eq!(whole.bytes_sent, Counts::get(&fixture.counts.bytes_in));
     assert_eq!(whole.bytes_received, whole.bytes_sent);
     assert_eq!(whole.sent * MESSAGE as u64, whole.bytes_sent);
     assert_eq!(outcome.fairness.connections, 7);
@@ -82,7 +82,7 @@ fn the_server_may_close_first() {
 fn wrong_bytes_are_counted_to_the_unit() {
     let fixture = Fixture::start(Behaviour::WrongEvery(50));
     let outcome = run(&fixture, &["--conns", "5"]);
-    let wrong = Books::get(&fixture.books.faults);
+    let wrong = Counts::get(&fixture.counts.faults);
     assert!(wrong > 0);
     assert_eq!(failed(&outcome, "MISMATCH"), wrong);
     assert_eq!(outcome.whole_run.sent - outcome.whole_run.completed, wrong);
@@ -104,7 +104,7 @@ fn swapped_clients_are_caught() {
 fn resets_are_counted_to_the_unit() {
     let fixture = Fixture::start(Behaviour::ResetEvery(50));
     let outcome = run(&fixture, &["--conns", "5"]);
-    let resets = Books::get(&fixture.books.faults);
+    let resets = Counts::get(&fixture.counts.faults);
     assert!(resets > 0);
     assert_eq!(
         failed(&outcome, "ECONNRESET"),
@@ -119,7 +119,7 @@ fn resets_are_counted_to_the_unit() {
 fn early_closes_are_counted_to_the_unit() {
     let fixture = Fixture::start(Behaviour::CloseEvery(50));
     let outcome = run(&fixture, &["--conns", "5"]);
-    let closes = Books::get(&fixture.books.faults);
+    let closes = Counts::get(&fixture.counts.faults);
     assert!(closes > 0);
     // A connection that had answered others leaves its request to the next; one that had not, has failed it.
     let lost = failed(&outcome, "EOF");
@@ -154,7 +154,7 @@ fn silence_times_out_and_is_not_forgotten() {
         );
         assert_eq!(
             outcome.connections.established,
-            Books::get(&fixture.books.accepted)
+            Counts::get(&fixture.counts.accepted)
         );
         assert!(failed(&outcome, "TIMEOUT") >= 3, "{:?}", outcome.failures);
         assert_eq!(outcome.whole_run.completed, 0);
@@ -236,7 +236,7 @@ fn what_is_discarded_is_measured_in_bytes() {
 
 #[test]
 fn large_messages_are_verified_while_both_sides_are_full() {
-    let server = loadgen::null_server::NullServer::start(None).expect("a server");
+    let server = loadgen::base::null_server::NullServer::start(None).expect("a server");
     // The null server drops clients whose answers do not fit the socket's buffer.
     let args = [
         "--conns",

@@ -8,9 +8,9 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::common::{Behaviour, Books, Fixture, Guard, loadgen, run};
-use loadgen::outcome::{Outcome, Verdict};
+use crate::common::{Behaviour, Counts, Fixture, Guard, loadgen, run};
 use loadgen::tally::outcome::PROCESS_LOST;
+use loadgen::tally::outcome::{Outcome, Verdict};
 
 #[test]
 fn several_processes_are_one_run() {
@@ -21,7 +21,7 @@ fn several_processes_are_one_run() {
     );
     assert_eq!(outcome.connections.requested, 11);
     assert_eq!(outcome.connections.served_at_barrier, 11);
-    assert_eq!(Books::get(&fixture.books.accepted), 11);
+    assert_eq!(Counts::get(&fixture.counts.accepted), 11);
     assert_eq!(
         (outcome.generator.processes, outcome.generator.threads),
         (3, 3)
@@ -29,7 +29,7 @@ fn several_processes_are_one_run() {
     assert_eq!(outcome.fairness.connections, 7);
     assert_eq!(
         outcome.whole_run.bytes_sent,
-        Books::get(&fixture.books.bytes_in)
+        Counts::get(&fixture.counts.bytes_in)
     );
     assert_eq!(
         outcome.latency_ns.response.count,
@@ -52,7 +52,7 @@ fn an_interrupted_fleet_reports_and_leaves_nobody() {
             .spawn()
             .expect("starts"),
     );
-    while Books::get(&fixture.books.messages) < 500 {
+    while Counts::get(&fixture.counts.messages) < 500 {
         std::thread::sleep(Duration::from_millis(5));
     }
     nix::sys::signal::kill(
@@ -75,7 +75,7 @@ fn fleet_under_load(fixture: &Fixture) -> Guard {
     );
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = Guard(command.spawn().expect("starts"));
-    while Books::get(&fixture.books.messages) < 2000 {
+    while Counts::get(&fixture.counts.messages) < 2000 {
         std::thread::sleep(Duration::from_millis(5));
     }
     child

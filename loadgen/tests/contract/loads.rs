@@ -5,10 +5,10 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use loadgen::blob;
-use loadgen::outcome::Outcome;
+use loadgen::tally::blob;
+use loadgen::tally::outcome::Outcome;
 
-use crate::common::{Behaviour, Books, Fixture, Guard, loadgen, run};
+use crate::common::{Behaviour, Counts, Fixture, Guard, loadgen, run};
 
 fn responses(outcome: &Outcome) -> Histogram<u64> {
     blob::decode(&outcome.histograms["response"]).expect("our own histogram")
@@ -41,7 +41,7 @@ fn a_constant_delay_is_measured() {
     let common = ["--conns", "20", "--duration", "1s"];
     let (outcome, busy) = with_control(|| run(&fixture, &common), &common);
     let p50 = outcome.latency_ns.response.p50.expect("enough samples") as f64;
-    let mut held = fixture.books.held_ns.lock().expect("held").clone();
+    let mut held = fixture.counts.held_ns.lock().expect("held").clone();
     held.sort_unstable();
     // A sleep takes longer than asked for; the fixture knows by how much.
     let delay = held[held.len() / 2] as f64;
@@ -278,7 +278,7 @@ fn a_pipeline_keeps_its_depth() {
     let outcome = run(&fixture, &["--conns", "3", "--pipeline", "4"]);
     assert_eq!(
         outcome.whole_run.bytes_sent,
-        Books::get(&fixture.books.bytes_in)
+        Counts::get(&fixture.counts.bytes_in)
     );
     // Four deep, a request waits for three others: close to 8 ms, far from 2.
     assert!(
@@ -343,7 +343,7 @@ fn a_generator_that_did_not_run_says_so() {
             .spawn()
             .expect("starts"),
     );
-    while Books::get(&fixture.books.messages) < 150 {
+    while Counts::get(&fixture.counts.messages) < 150 {
         std::thread::sleep(Duration::from_millis(2));
     }
     let signal = |signal| {

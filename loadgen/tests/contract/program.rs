@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::common::{Behaviour, Fixture, Guard, loadgen, outcome_of, run};
-use loadgen::outcome::Outcome;
+use loadgen::tally::outcome::Outcome;
 
 fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_loadgen"));
@@ -90,11 +90,11 @@ fn an_interrupt_saves_what_there_is() {
         command.arg("--hlog").arg(&hlog);
         let mut child = Guard(command.stdout(Stdio::piped()).spawn().expect("starts"));
         let before = fixture
-            .books
+            .counts
             .messages
             .load(std::sync::atomic::Ordering::SeqCst);
         while fixture
-            .books
+            .counts
             .messages
             .load(std::sync::atomic::Ordering::SeqCst)
             < before + 100
@@ -193,7 +193,7 @@ fn phases_are_announced_and_awaited() {
         if phase == "ramp" {
             assert_eq!(
                 fixture
-                    .books
+                    .counts
                     .accepted
                     .load(std::sync::atomic::Ordering::SeqCst),
                 0,
@@ -345,7 +345,7 @@ fn the_table_says_first_what_was_served() {
 
 #[test]
 fn talk_holds_the_tutorials_conversation() {
-    let server = loadgen::null_server::NullServer::start(None).expect("a server");
+    let server = loadgen::base::null_server::NullServer::start(None).expect("a server");
     let target = server.address().to_string();
     let mut command = program();
     command
@@ -581,7 +581,8 @@ fn a_search_ends_below_what_the_server_can_do() {
         "{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    let found: loadgen::search::Found = serde_json::from_slice(&output.stdout).expect("a result");
+    let found: loadgen::cmd::search::Found =
+        serde_json::from_slice(&output.stdout).expect("a result");
     let broken = found.broken_per_s.expect("it cannot do everything");
     assert!(
         found.held_per_s.is_none_or(|held| held < broken),

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use loadgen::outcome::Outcome;
+use loadgen::tally::outcome::Outcome;
 
 use crate::common::{Guard, loadgen, outcome_of};
 

@@ -50,7 +50,7 @@ pub struct Connections {
     pub reset_later: u64,
     /// Connections open when the run ended.
     pub open_at_end: u64,
-    /// Of those closed by this side: because the server had sent what nobody had asked for.
+    /// Of those closed by this side: because the server had sent an answer to no request.
     pub unasked: u64,
     /// How often `--reconnect-rate` asked for a connection to be replaced.
     pub reconnects_due: u64,

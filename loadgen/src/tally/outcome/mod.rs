@@ -53,7 +53,7 @@ pub struct Outcome {
     pub connections: Connections,
     /// Requests due in the window.
     pub requests: Requests,
-    /// Requests and bytes of the whole run, for balancing against a server's own books.
+    /// Requests and bytes of the whole run, for comparison with what a server counted.
     pub whole_run: WholeRun,
     /// Latencies of the window.
     pub latency_ns: Latencies,
