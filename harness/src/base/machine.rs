@@ -1,18 +1,7 @@
 //! Facts about the machine that this process runs on.
 
+use super::error::Failure;
 use loadgen::flags::CpuList;
-use nix::sched::{CpuSet, sched_getaffinity};
-use nix::unistd::Pid;
-use std::fs;
-use std::path::Path;
-
-/// The sysctls that decide how many connections fit, copied from the host into a private namespace.
-pub const NETWORK_SYSCTLS: [&str; 4] = [
-    "net/core/somaxconn",
-    "net/ipv4/ip_local_port_range",
-    "net/ipv4/tcp_tw_reuse",
-    "net/ipv4/tcp_max_syn_backlog",
-];
 
 /// CPUs online, whatever this process is pinned to.
 pub fn machine_cpus() -> f64 {
@@ -24,13 +13,12 @@ pub fn machine_cpus() -> f64 {
 }
 
 /// The CPUs this process may use.
-pub fn available_cpus() -> Vec<usize> {
-    match sched_getaffinity(Pid::from_raw(0)) {
-        Ok(set) => (0..CpuSet::count())
-            .filter(|&cpu| set.is_set(cpu).unwrap_or(false))
-            .collect(),
-        Err(_) => vec![0],
-    }
+pub fn available_cpus() -> Result<Vec<usize>, Failure> {
+    loadgen::sys::affinity().map_err(|e| {
+        Failure::failed(format!(
+            "cannot find out which CPUs this process may use: {e}"
+        ))
+    })
 }
 
 /// A list of CPUs for rows and people: `0`, `0-1,3`.
@@ -39,13 +27,35 @@ pub fn cpu_list(cpus: &[usize]) -> String {
     list.to_string()
 }
 
-/// The values of [`NETWORK_SYSCTLS`] in force for the calling process; unreadable ones are left out.
-pub fn read_sysctls() -> Vec<(String, String)> {
-    NETWORK_SYSCTLS
-        .iter()
-        .filter_map(|key| {
-            let value = fs::read_to_string(Path::new("/proc/sys").join(key)).ok()?;
-            Some((key.to_string(), value.trim().replace('\t', " ")))
-        })
-        .collect()
+/// Whether this process is that one or descends from it.
+pub fn descends_from(pid: u32) -> bool {
+    let parent = |pid: &u32| {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("PPid:"))?;
+        line.trim().parse().ok().filter(|&parent| parent != 0)
+    };
+    // Ids that are given to new processes meanwhile could make a ring.
+    const MOST: usize = 1 << 22;
+    std::iter::successors(Some(std::process::id()), parent)
+        .take(MOST)
+        .any(|own| own == pid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ancestors_are_known() {
+        assert!(
+            descends_from(std::process::id()) && descends_from(std::os::unix::process::parent_id())
+        );
+        assert!(!descends_from(u32::MAX));
+    }
+
+    #[test]
+    fn this_process_may_use_a_cpu() {
+        assert!(!available_cpus().unwrap().is_empty());
+        assert!(machine_cpus() >= 1.0);
+    }
 }

@@ -2,9 +2,12 @@
 
 pub mod child;
 pub mod column_unit;
+pub mod control_group;
 pub mod error;
+pub mod limits;
 pub mod machine;
 pub mod progress;
+pub mod settings;
 pub mod shell;
 pub(crate) mod sys;
 pub mod terminal;

@@ -1,6 +1,6 @@
 //! The command line of `tenk gate`.
 
-use crate::cli::{OutputFlags, PlaceFlags};
+use crate::cli::{OutputFlags, PlaceFlags, ServerFlags};
 use crate::model::metrics::Gated;
 use crate::model::service::Service;
 use clap::{Args, ValueEnum};
@@ -65,6 +65,10 @@ pub struct GateFlags {
     /// What the models do with bytes; sets the protocol [default: echo]
     #[arg(long, value_enum, help_heading = "Load")]
     pub service: Option<Service>,
+
+    /// How servers are started and waited for.
+    #[command(flatten)]
+    pub servers: ServerFlags,
 
     /// All other settings of the load.
     #[command(flatten)]

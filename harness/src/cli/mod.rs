@@ -130,6 +130,9 @@ pub struct RunFlags {
     /// Any server program beside them, started for every trial; {addr} {host} {port} {dir} are filled in
     #[arg(long, value_name = "CMD", help_heading = "What to compare")]
     pub server: Vec<String>,
+    /// What rows call a --server, in their order; absent: after its program
+    #[arg(long, value_name = "LABEL", help_heading = "What to compare")]
+    pub name: Vec<String>,
     /// A server that is already running, HOST:PORT
     #[arg(long, value_name = "ADDR", help_heading = "What to compare")]
     pub target: Option<Target>,
@@ -192,6 +195,10 @@ pub struct RunFlags {
     #[arg(long, value_name = "NUMBER", help_heading = "Trials")]
     pub seed: Option<u64>,
 
+    /// How servers are started and waited for.
+    #[command(flatten)]
+    pub servers: ServerFlags,
+
     /// Where trials run.
     #[command(flatten)]
     pub place: PlaceFlags,
@@ -207,6 +214,30 @@ pub struct RunFlags {
     /// does not; may be repeated
     #[arg(long, value_name = "COLUMN<VALUE", help_heading = "Output")]
     pub threshold: Vec<Threshold>,
+}
+
+/// How servers are started and waited for.
+#[derive(Args, Debug, Clone)]
+pub struct ServerFlags {
+    /// How long a server may take from its start until it answers; a --target that is not up yet is waited for as long
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration, help_heading = "Servers")]
+    pub start_timeout: Duration,
+    /// How long a server may take, once the load has gone, to answer once more and to close what its clients left
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration, help_heading = "Servers")]
+    pub settle_timeout: Duration,
+    /// A variable for server programs that are no models, which have your environment; {port} and the others are
+    /// filled in; may be repeated
+    #[arg(long, value_name = "NAME=VALUE", value_parser = parse_variable, help_heading = "Servers")]
+    pub env: Vec<(String, String)>,
+}
+
+fn parse_variable(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() && !text.contains('\0') => {
+            Ok((name.into(), value.into()))
+        }
+        _ => Err("give NAME=VALUE, such as PORT={port}".into()),
+    }
 }
 
 /// Where trials run.

@@ -6,6 +6,7 @@ mod dry_run;
 pub mod gate;
 mod hand_over;
 mod list;
+mod preflight;
 mod rate;
 mod record;
 mod report;
@@ -34,7 +35,7 @@ pub fn main() -> ExitCode {
 fn obey(cli: &Cli) -> Result<u8, Failure> {
     match &cli.command {
         Some(Command::List { long }) => terminal::say(&list::list(*long)).map(|()| 0),
-        Some(Command::Doctor(flags)) => doctor::doctor(flags),
+        Some(Command::Doctor(flags)) => supervise(doctor::doctor(flags)),
         Some(Command::Completions { shell }) => cli::completions(*shell),
         Some(Command::Compare(flags)) => compare::compare(flags),
         Some(Command::Report(flags)) => report::report(flags),
@@ -48,15 +49,7 @@ fn obey(cli: &Cli) -> Result<u8, Failure> {
 }
 
 fn launch(spec: &str) -> Result<u8, Failure> {
-    trial::launch::main(spec)
-        .map(|()| 0)
-        .map_err(|e| match e.kind() == trial::probe::WRONG {
-            true => Failure {
-                exit: trial::probe::WRONG_ANSWER,
-                message: e.to_string(),
-            },
-            false => Failure::failed(e.to_string()),
-        })
+    trial::launch::main(spec).map(|()| 0)
 }
 
 /// Children are killed when the *thread* that started them ends (PR_SET_PDEATHSIG), so the runtime is the main thread.

@@ -124,8 +124,12 @@ impl Record {
         let environment = &mut self.environment;
         if environment.trial_network.is_none() && !evidence.launched.sysctls.is_empty() {
             environment.trial_network = Some(evidence.launched.clone().into());
-            environment.memory_method = Some(evidence.memory_method.to_string());
         }
+        let method = |known: &mut Option<String>, of: Option<&str>| {
+            *known = known.take().or(of.map(str::to_string));
+        };
+        method(&mut environment.memory_method, evidence.memory_method);
+        method(&mut environment.cpu_method, evidence.cpu_method);
         if let Some(window) = evidence.window.as_ref().filter(|w| w.between_s > 0.0) {
             let share = window.harness_s / window.between_s;
             let highest = environment.harness_cpu_fraction.unwrap_or(0.0).max(share);

@@ -6,23 +6,19 @@ use crate::base::progress::Progress;
 use crate::base::terminal::{Signals, eprintln, say};
 use crate::cli::RunFlags;
 use crate::cmd::dry_run;
+use crate::cmd::preflight::preflight;
 use crate::cmd::rate;
 use crate::cmd::record::Record;
-use crate::model::arm::Arm;
-use crate::model::network::Network;
-use crate::model::row::{Reason, Reasons, Row, Status, Verdict, is_disturbed};
+use crate::model::row::{Reason, Row, Status, Verdict, is_disturbed};
 use crate::plan::estimate::{self, Remaining};
 use crate::plan::{Plan, TrialPlan};
 use crate::store::folder::{RunFolder, cannot_save};
 use crate::trial::binaries::Binaries;
-use crate::trial::environment::{Environment, nofile_hard};
-use crate::trial::launch::{Action, Launch, pin};
-use crate::trial::{self, Context, cgroup};
-use loadgen::base::units::format_count;
+use crate::trial::environment::Environment;
+use crate::trial::launch::pin;
+use crate::trial::{self, Context, namespace};
 use loadgen::tally::code::Code;
-use servers::models::{Cost, Model};
 use std::collections::BTreeSet;
-use std::io;
 use std::path::Path;
 use std::time::{Instant, SystemTime};
 
@@ -112,8 +108,11 @@ impl From<Ended> for Result<u8, Failure> {
 
 /// Everything that must be had before the first trial: the network, the programs, and what their work loop takes.
 async fn prepare(plan: &mut Plan, quiet: bool) -> Result<(Binaries, Option<f64>), Failure> {
-    cgroup::sweep_leftovers(trial::PREFIX);
-    require_network(plan).await?;
+    trial::sweep_leftovers();
+    let note = namespace::settle(plan).await?;
+    note.filter(|_| !quiet)
+        .iter()
+        .for_each(|note| eprintln(note));
     let mut names: Vec<&str> = plan.models().map(|model| model.name).collect();
     names.push("loadgen");
     let binaries = Binaries::prepare(&names, quiet).await?;
@@ -123,38 +122,6 @@ async fn prepare(plan: &mut Plan, quiet: bool) -> Result<(Binaries, Option<f64>)
         rate::set_common(plan, &binaries, work, share, &|_| Ok(()), quiet).await?;
     }
     Ok((binaries, work_ns_per_iteration))
-}
-
-/// With `--netns require`, finds out before anything is built whether the kernel allows it.
-async fn require_network(plan: &Plan) -> Result<(), Failure> {
-    if !matches!(plan.network, Network::Private { required: true, .. }) {
-        return Ok(());
-    }
-    let failed = |e: io::Error| Failure::failed(format!("cannot start this program again: {e}"));
-    let launch = Launch {
-        parent: std::process::id() as i32,
-        network: plan.network.clone(),
-        cpus: Vec::new(),
-        groups: Vec::new(),
-        announce: false,
-        action: Action::Exec {
-            program: std::env::current_exe().map_err(failed)?,
-            args: vec!["--version".into()],
-        },
-    };
-    let output = trial::server::command(&launch)
-        .map_err(failed)?
-        .output()
-        .await
-        .map_err(failed)?;
-    if output.status.success() {
-        return Ok(());
-    }
-    Err(Failure::preflight(format!(
-        "--netns require: {} (run as root, or allow user namespaces with `sysctl kernel.unprivileged_userns_clone=1`, \
-         or use --netns auto)",
-        String::from_utf8_lossy(&output.stderr).trim()
-    )))
 }
 
 /// Runs every trial, and once more the blocks that something else disturbed, or as many as there is time for before a
@@ -255,54 +222,6 @@ async fn run_these(
     Ok(None)
 }
 
-/// Shortages that parts of the run will meet, said before it starts.
-fn preflight(plan: &Plan) -> Vec<String> {
-    let most = |needed: &dyn Fn(&Arm, u64) -> u64| {
-        let cells = plan.cells();
-        let needs = cells.map(|(arm, s)| needed(arm, s.load.population()));
-        needs.max().unwrap_or(0)
-    };
-    let mut notes = Vec::new();
-    let descriptors = most(&|arm, population| descriptors_needed(plan, arm, population));
-    if let Some(limit) = nofile_hard().filter(|&limit| descriptors + 64 > limit) {
-        notes.push(format!(
-            "note: {} connections in one server process asked for; one process may open {} descriptors (`ulimit -Hn`), \
-             so it will be limited",
-            format_count(descriptors),
-            format_count(limit)
-        ));
-    }
-    let pids = |path| -> Option<u64> { std::fs::read_to_string(path).ok()?.trim().parse().ok() };
-    let tasks = most(&tasks_needed);
-    if let Some(limit) = pids("/proc/sys/kernel/pid_max").filter(|&limit| tasks > limit * 9 / 10) {
-        notes.push(format!(
-            "note: {} connections asked for; this machine may run {} tasks (`sysctl kernel.pid_max`), so models with \
-             one per connection will be limited",
-            format_count(tasks),
-            format_count(limit)
-        ));
-    }
-    notes
-}
-
-/// Connections that one process of this arm's server holds at the same time; of another's program or server
-/// nothing is known, and it is taken for one process.
-fn descriptors_needed(plan: &Plan, arm: &Arm, population: u64) -> u64 {
-    let Some(model) = arm.subject.model() else {
-        return population;
-    };
-    // A loop for each CPU unless the number is given, as the model itself decides.
-    model.connections_per_process(population, estimate::workers(plan, arm))
-}
-
-/// Processes or threads that exist because of connections.
-fn tasks_needed(arm: &Arm, population: u64) -> u64 {
-    match arm.subject.model().map(Model::cost) {
-        Some(Cost::Process | Cost::Thread) => population,
-        _ => 0,
-    }
-}
-
 /// What the statuses of all trials make of the run.
 fn exit_code(plan: &Plan, rows: &[Row]) -> u8 {
     if plan.arms.len() == 1 && rows.iter().all(|row| row.status == Status::Skipped) {
@@ -314,7 +233,7 @@ fn exit_code(plan: &Plan, rows: &[Row]) -> u8 {
         .collect();
     let failed = ran
         .iter()
-        .any(|row| row.status.is_failure() || has_broken_law(&row.reasons));
+        .any(|row| row.status.is_failure() || has_broken_law(row));
     let nothing_believable =
         !ran.is_empty() && ran.iter().all(|row| row.verdict == Verdict::Invalid);
     if failed || nothing_believable {
@@ -324,10 +243,12 @@ fn exit_code(plan: &Plan, rows: &[Row]) -> u8 {
     }
 }
 
-fn has_broken_law(reasons: &Reasons) -> bool {
-    let broken = [Code::W09, Code::W10];
-    let is_broken = |reason: &Reason| broken.iter().any(|code| reason.is(*code));
-    reasons.0.iter().any(is_broken)
+/// Where another program was asked for, that a third one answered is said, and nothing of ours is broken.
+fn has_broken_law(row: &Row) -> bool {
+    let is_broken = |reason: &Reason| {
+        reason.is(Code::W09) || (reason.is(Code::W10) && row.verdict == Verdict::Invalid)
+    };
+    row.reasons.0.iter().any(is_broken)
 }
 
 /// The time to the second and a random part: runs started together get folders of their own.
@@ -344,6 +265,7 @@ fn run_id() -> String {
 mod tests {
     use super::*;
     use crate::cli::Cli;
+    use crate::model::row::Reasons;
     use clap::Parser;
 
     #[test]
@@ -365,31 +287,5 @@ mod tests {
         // Trials 5, 10, 11 and 16 of two arms are in blocks 3, 5, 6 and 8.
         assert_eq!(disturbed_blocks(&trials, &rows), [3, 5]);
         assert_eq!(disturbed_blocks(&trials[..4], &rows[..6]), [3]);
-    }
-
-    #[test]
-    fn only_what_one_process_holds_needs_its_descriptors() {
-        let needed = |words: &str| {
-            let words = format!("tenk --conns 10k --server-cpus 0 {words}");
-            let plan = Plan::new(&Cli::try_parse_from(words.split(' ')).unwrap().run).unwrap();
-            let arm = &plan.arms[0];
-            (
-                descriptors_needed(&plan, arm, 10_000),
-                tasks_needed(arm, 10_000),
-            )
-        };
-        for (words, expected) in [
-            ("--model epoll", (10_000, 0)),
-            ("--model thread", (10_000, 10_000)),
-            ("--model process", (1, 10_000)),
-            ("--model prefork", (1, 0)),
-            ("--model thread-pool", (64, 0)),
-            ("--model reuseport", (10_000, 0)),
-            ("--model reuseport --workers 3", (3334, 0)),
-            ("--model reuseport:workers=4 --workers 3", (2500, 0)),
-            ("--server x", (10_000, 0)),
-        ] {
-            assert_eq!(needed(words), expected, "{words}");
-        }
     }
 }

@@ -1,10 +1,11 @@
 //! What will be run: the flags made sense of, once. After this nobody asks what the user typed.
 
 pub mod estimate;
+pub mod placeholders;
 
 use crate::base::error::Failure;
-use crate::base::machine::read_sysctls;
-use crate::base::machine::{available_cpus, cpu_list};
+use crate::base::machine::{available_cpus, cpu_list, descends_from};
+use crate::base::settings::network_sysctls;
 use crate::base::text::visible;
 use crate::cli::rate::Rate;
 use crate::cli::{Netns, RunFlags};
@@ -75,6 +76,14 @@ pub struct Plan {
     pub disturbed: Limits,
     /// The network of other server programs: the host's, unless a private one is required.
     pub command_network: Network,
+    /// Why models have no private network although one was wanted; found out before the first trial.
+    pub network_fallback: Option<String>,
+    /// How long a server may take until it answers.
+    pub start_timeout: Duration,
+    /// How long it may take, once the load has gone, to answer once more and to close what its clients left.
+    pub settle_timeout: Duration,
+    /// Variables of other server programs, beside the user's own.
+    pub variables: Vec<(String, String)>,
 }
 
 /// One trial of a plan.
@@ -101,7 +110,7 @@ impl Plan {
         let (server_cpus, client_cpus) = split_cpus(flags)?;
         let private = |required| Network::Private {
             required,
-            sysctls: read_sysctls(),
+            sysctls: network_sysctls(),
         };
         let (network, command_network) = match flags.place.netns {
             Netns::Off => (Network::Host, Network::Host),
@@ -138,6 +147,12 @@ impl Plan {
                 "--workers: from 1 to {MOST_WORKERS}"
             )));
         }
+        if flags.workers.is_some() && !arms.iter().any(|arm| arm.subject.takes("workers")) {
+            return Err(Failure::usage(format!(
+                "--workers: none of {} has workers (`tenk list --long` says which models do)",
+                labels(&arms)
+            )));
+        }
         if flags.rate.contains(&Rate::Auto) && flags.rate.len() > 1 {
             return Err(Failure::usage(
                 "--rate auto stands alone: it is found out for every workload",
@@ -159,6 +174,10 @@ impl Plan {
             rates: Vec::new(),
             disturbed: Limits::default(),
             command_network,
+            network_fallback: None,
+            start_timeout: flags.servers.start_timeout,
+            settle_timeout: flags.servers.settle_timeout,
+            variables: flags.servers.env.clone(),
         };
         match plan.trial_count() {
             0 => Err(Failure::usage("--repeat 0: from 1 up")),
@@ -239,15 +258,28 @@ impl Plan {
     }
 }
 
+fn labels(arms: &[Arm]) -> String {
+    let labels: Vec<&str> = arms.iter().map(|arm| arm.label.as_str()).collect();
+    labels.join(", ")
+}
+
 /// The models, then the commands, then the running server.
 fn arms(flags: &RunFlags) -> Result<Vec<Arm>, Failure> {
     let mut arms = match flags.model.is_empty() {
         true => Vec::new(),
         false => parse_arms(&flags.model.join(","))?,
     };
-    for command in &flags.server {
+    if flags.name.len() > flags.server.len() {
+        return Err(Failure::usage(
+            "--name is what a --server is called: give no more of them than servers",
+        ));
+    }
+    for (at, command) in flags.server.iter().enumerate() {
+        placeholders::check(command, &flags.servers.env)?;
+        let name = flags.name.get(at).cloned();
+        let name = name.unwrap_or_else(|| placeholders::program_name(command));
         arms.push(Arm {
-            label: unused_label(&visible(program_name(command)), &arms),
+            label: unused_label(&visible(&name), &arms),
             subject: Subject::Command {
                 line: command.clone(),
                 folder: std::env::current_dir().unwrap_or_default(),
@@ -268,32 +300,35 @@ fn arms(flags: &RunFlags) -> Result<Vec<Arm>, Failure> {
             variant: target.name(addr).map(|_| addr.to_string()),
         });
     }
-    match (
-        arms.is_empty(),
-        flags.pid.is_some() && flags.target.is_none(),
-    ) {
-        (true, _) => Err(Failure::usage(
+    check_pid(flags)?;
+    match arms.is_empty() {
+        true => Err(Failure::usage(
             "nothing to measure: give --model NAME (`tenk list` names them), --server CMD, --target ADDR, or a \
              --scenario that does",
         )),
-        (false, _) if flags.pid.is_some_and(|pid| !is_there(pid)) => {
-            Err(Failure::usage("--pid: there is no such process"))
-        }
-        (_, true) => Err(Failure::usage(
-            "--pid is the process of a --target: give that too",
-        )),
-        _ => Ok(arms),
+        false => Ok(arms),
     }
 }
 
-fn is_there(pid: u32) -> bool {
-    std::path::Path::new(&format!("/proc/{pid}")).exists()
-}
-
-/// The first word of a command without its folders.
-fn program_name(command: &str) -> &str {
-    let program = command.split_whitespace().next().unwrap_or("command");
-    program.rsplit('/').next().unwrap_or(program)
+fn check_pid(flags: &RunFlags) -> Result<(), Failure> {
+    let Some(pid) = flags.pid else {
+        return Ok(());
+    };
+    if flags.target.is_none() {
+        return Err(Failure::usage(
+            "--pid is the process of a --target: give that too",
+        ));
+    }
+    if !std::path::Path::new(&format!("/proc/{pid}")).exists() {
+        return Err(Failure::usage("--pid: there is no such process"));
+    }
+    if descends_from(pid) {
+        return Err(Failure::usage(format!(
+            "--pid {pid}: this program descends from that process, and would be counted as a part of the server; give \
+             the process that listens (`ss -ltnp` names it)"
+        )));
+    }
+    Ok(())
 }
 
 /// The name, or the name with a number where an arm has it already.
@@ -408,9 +443,23 @@ fn optional<T>(list: impl Iterator<Item = T>) -> Vec<Option<T>> {
     items
 }
 
+/// A CPU named twice would count as two.
+fn each_once(flag: &str, cpus: Vec<usize>) -> Result<Vec<usize>, Failure> {
+    let twice = cpus
+        .iter()
+        .enumerate()
+        .find(|(at, cpu)| cpus[..*at].contains(cpu));
+    match twice {
+        Some((_, cpu)) => Err(Failure::usage(format!(
+            "--{flag}: CPU {cpu} is named twice"
+        ))),
+        None => Ok(cpus),
+    }
+}
+
 /// The CPUs this process may use, halved: the first half serves, the rest generates load.
 fn split_cpus(flags: &RunFlags) -> Result<(Vec<usize>, Vec<usize>), Failure> {
-    let available = available_cpus();
+    let available = available_cpus()?;
     let half = (available.len() / 2).max(1);
     let first = available[..half.min(available.len())].to_vec();
     let rest = match available.len() {
@@ -426,7 +475,7 @@ fn split_cpus(flags: &RunFlags) -> Result<(Vec<usize>, Vec<usize>), Failure> {
                     "--{flag} {cpu}: this process may use CPUs {}",
                     cpu_list(&available)
                 ))),
-                None => Ok(cpus),
+                None => each_once(flag, cpus),
             }
         }
     };
@@ -499,10 +548,10 @@ mod tests {
         let labels: Vec<&str> = plan.arms.iter().map(|a| a.label.as_str()).collect();
         assert_eq!(labels, ["epoll", "nc", "nc#2", "127.0.0.1:6379"]);
         assert!(matches!(plan.command_network, Network::Host));
-        flags.server = vec!["/bin/\u{1b}[31mred\n".into()];
+        flags.server = vec!["/bin/\u{1b}[31mred\n{port}".into()];
         let arm = Plan::new(flags).unwrap().arms[1].clone();
         assert!(!arm.label.contains('\u{1b}') && arm.label.contains("[31mred"));
-        assert_eq!(arm.variant.unwrap(), "/bin/\\u{1b}[31mred\\u{a}");
+        assert_eq!(arm.variant.unwrap(), "/bin/\\u{1b}[31mred\\u{a}{port}");
         flags.target = Some("192.0.2.1:80".parse().unwrap());
         assert!(
             Plan::new(flags)
@@ -536,7 +585,12 @@ mod tests {
             "--service http --protocol discard",
             "--target 127.0.0.1:1 --pid 4194305",
             "--target 127.0.0.1:1 --work 50us",
-            "--server x --block 1ms",
+            "--server {port} --block 1ms",
+            "--server x",
+            "--server-cpus 0,0",
+            "--workers 5",
+            "--name x",
+            "--target 127.0.0.1:1 --pid 1",
         ] {
             assert_eq!(
                 plan(&format!("--model epoll {words}")).unwrap_err().exit,

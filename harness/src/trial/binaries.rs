@@ -1,8 +1,10 @@
 //! The programs under measurement: built in release by the cargo that started the harness, or found beside the
 //! harness when it is installed, then copied into a private folder so that nothing can change them during a run.
 
+use super::identity;
 use crate::base::child::{clean_command, output};
 use crate::base::error::Failure;
+use nix::sys::statvfs::{FsFlags, statvfs};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -27,7 +29,7 @@ impl Binaries {
     pub async fn prepare(names: &[&str], quiet: bool) -> Result<Binaries, Failure> {
         let found = locate(names, quiet).await?;
         let folder = tempfile::Builder::new()
-            .prefix(&format!("tenk-{}-", std::process::id()))
+            .prefix(&identity::own_prefix())
             .tempdir()
             .map_err(|e| Failure::failed(format!("cannot make a temporary folder: {e}")))?;
         let mut binaries = Binaries {
@@ -37,7 +39,35 @@ impl Binaries {
         for &name in names {
             binaries.add(name, found.get(name).ok_or_else(|| missing(name))?)?;
         }
+        binaries.try_one(names).await?;
         Ok(binaries)
+    }
+
+    /// Whether programs can be started from here at all: better said once than by every trial.
+    async fn try_one(&self, names: &[&str]) -> Result<(), Failure> {
+        let Some(name) = names.first() else {
+            return Ok(());
+        };
+        let mut command = Command::new(self.path(name));
+        command
+            .arg("--version")
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
+        let Err(error) = command.output().await else {
+            return Ok(());
+        };
+        let folder = self.folder.path();
+        let is_noexec =
+            statvfs(folder).is_ok_and(|found| found.flags().contains(FsFlags::ST_NOEXEC));
+        let why = match is_noexec {
+            true => "its file system is mounted noexec".to_string(),
+            false => error.to_string(),
+        };
+        Err(Failure::preflight(format!(
+            "no program can be started from {}: {why}; set TMPDIR to a folder from which programs may be started, such as \
+             `TMPDIR=$HOME/tmp`",
+            folder.parent().unwrap_or(folder).display()
+        )))
     }
 
     /// Copies one more program, under a name that may lie in a sub-folder.

@@ -1,6 +1,10 @@
 //! A control group around one server and all its children: exact CPU time, memory including the kernel's, and
 //! a way to end everything at once. Works with cgroup v2, v1, and the mixture of both; every part may be missing.
 
+use super::identity;
+use crate::base::control_group;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -38,10 +42,8 @@ pub struct Group {
 impl Group {
     /// Makes a group of this name under the calling process's own, in every hierarchy that allows it.
     pub fn create(name: &str) -> Group {
-        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-        let memberships = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
         let make = |controller: &str| {
-            let path = own_directory(&mounts, &memberships, controller)?.join(name);
+            let path = control_group::own(controller)?.join(name);
             fs::create_dir(&path).ok()?;
             Some(path)
         };
@@ -103,10 +105,21 @@ impl Group {
         v2.and_then(read).or_else(|| v1.and_then(read))
     }
 
-    /// Sends SIGKILL to every process in the group, however it detached itself (`cgroup.kill`, Linux 5.14).
+    /// How often the kernel ended a process of the group because memory was short, at whatever level.
+    pub fn killed_for_memory(&self) -> u64 {
+        let read = |directory: &Option<PathBuf>, file| {
+            let text = fs::read_to_string(directory.as_ref()?.join(file)).ok()?;
+            field(&text, "oom_kill")
+        };
+        let v2 = read(&self.unified, "memory.events");
+        v2.or_else(|| read(&self.memory, "memory.oom_control"))
+            .unwrap_or(0)
+    }
+
+    /// Sends SIGKILL to every process in the group, however it detached itself.
     pub fn kill(&self) {
-        if let Some(directory) = &self.unified {
-            let _ = fs::write(directory.join("cgroup.kill"), "1");
+        for directory in self.directories() {
+            end_all(directory);
         }
     }
 
@@ -133,57 +146,36 @@ impl Drop for Group {
     }
 }
 
-/// Removes groups left behind by harnesses that were killed: those whose name carries a dead process id.
-pub fn sweep_leftovers(prefix: &str) {
-    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let memberships = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    for controller in ["", "cpuacct", "memory"] {
-        let Some(directory) = own_directory(&mounts, &memberships, controller) else {
-            continue;
-        };
+/// Removes the groups that killed harnesses left behind, and ends what still runs in them.
+pub fn sweep_leftovers() {
+    for directory in ["", "cpuacct", "memory"]
+        .into_iter()
+        .filter_map(control_group::own)
+    {
         for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-            let name = entry.file_name();
-            let owner = name.to_str().and_then(|name| {
-                let pid = name.strip_prefix(prefix)?.split('-').next()?;
-                pid.parse::<u32>().ok()
-            });
-            if owner.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
-                let _ = fs::write(entry.path().join("cgroup.kill"), "1");
+            if identity::is_abandoned(&entry.file_name()) {
+                end_all(&entry.path());
                 let _ = fs::remove_dir(entry.path());
             }
         }
     }
 }
 
-/// The text of a file in the calling process's own group, such as its limit; none where there is no such file.
-pub fn own_limit(controller: &str, file: &str) -> Option<String> {
-    let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
-    let memberships = fs::read_to_string("/proc/self/cgroup").ok()?;
-    let directory = own_directory(&mounts, &memberships, controller)?;
-    fs::read_to_string(directory.join(file)).ok()
-}
-
-/// Where the calling process's own group is in the file system; the empty controller means cgroup v2.
-/// mountinfo: proc_pid_mountinfo(5); memberships: cgroups(7), `id:controllers:path`.
-fn own_directory(mounts: &str, memberships: &str, controller: &str) -> Option<PathBuf> {
-    let root = mounts.lines().find_map(|line| {
-        let (mount, filesystem) = line.split_once(" - ")?;
-        let mut kind = filesystem.split(' ');
-        let matches = match kind.next()? {
-            "cgroup2" => controller.is_empty(),
-            "cgroup" => {
-                !controller.is_empty() && kind.next_back()?.split(',').any(|o| o == controller)
-            }
-            _ => false,
-        };
-        matches.then(|| mount.split(' ').nth(4)).flatten()
-    })?;
-    let path = memberships.lines().find_map(|line| {
-        let mut parts = line.splitn(3, ':').skip(1);
-        let listed = parts.next()?.split(',').any(|c| c == controller);
-        listed.then(|| parts.next()).flatten()
-    })?;
-    Some(Path::new(root).join(path.trim_start_matches('/')))
+/// SIGKILL to every process of a group, also where there is no `cgroup.kill` (before Linux 5.14, and in cgroup v1).
+fn end_all(group: &Path) {
+    let is_done =
+        || fs::read_to_string(group.join("cgroup.procs")).is_ok_and(|list| list.is_empty());
+    let _ = fs::write(group.join("cgroup.kill"), "1");
+    for _ in 0..100 {
+        let list = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+        for pid in list.lines().filter_map(|pid| pid.parse().ok()) {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+        if is_done() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 fn field(text: &str, key: &str) -> Option<u64> {
@@ -197,23 +189,6 @@ fn field(text: &str, key: &str) -> Option<u64> {
 mod tests {
     use super::*;
 
-    const MOUNTS: &str = "\
-30 29 0:27 / /sys/fs/cgroup/cpuacct rw,relatime - cgroup cgroup rw,cpuacct
-31 29 0:28 / /sys/fs/cgroup/memory rw,relatime shared:9 - cgroup cgroup rw,memory
-35 29 0:32 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw
-";
-    const MEMBERSHIPS: &str = "4:memory:/jobs/7\n2:cpuacct:/\n0::/\n";
-
-    #[test]
-    fn own_directories_are_found_in_a_mixed_hierarchy() {
-        let find = |controller| own_directory(MOUNTS, MEMBERSHIPS, controller);
-        assert_eq!(find(""), Some("/sys/fs/cgroup/unified".into()));
-        assert_eq!(find("memory"), Some("/sys/fs/cgroup/memory/jobs/7".into()));
-        assert_eq!(find("cpuacct"), Some("/sys/fs/cgroup/cpuacct".into()));
-        assert_eq!(find("pids"), None);
-        assert_eq!(own_directory("", "", ""), None);
-    }
-
     #[test]
     fn fields_are_read_by_whole_names() {
         let text = "usage_usec 12\nuser_usec 7\n";
@@ -223,7 +198,7 @@ mod tests {
 
     #[test]
     fn a_group_counts_its_process_or_says_that_it_cannot() {
-        let group = Group::create(&format!("tenk-{}-test", std::process::id()));
+        let group = Group::create(&format!("{}test", identity::own_prefix()));
         let joined = group.procs_files();
         assert_eq!(
             group.cpu().is_some(),

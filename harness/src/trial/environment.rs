@@ -1,14 +1,14 @@
 //! Where a run was made: what decides whether its figures can be compared with another's.
 
+use crate::base::limits;
 use crate::base::machine::cpu_list;
-use crate::base::machine::read_sysctls;
+use crate::base::settings::{self, network_sysctls};
 use crate::model::rate::Found;
 use crate::plan::Plan;
 use crate::plan::estimate;
 use crate::trial::binaries::Binaries;
-use crate::trial::launch::Launched;
+use crate::trial::evidence::Launched;
 use loadgen::outcome::Floor;
-use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::utsname::uname;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -31,7 +31,7 @@ pub struct Environment {
     pub cpus: usize,
     /// Memory, KiB.
     pub memory_kib: Option<u64>,
-    /// Hard limit of open descriptors.
+    /// Open descriptors that one process of a server gets.
     pub nofile_hard: Option<u64>,
     /// CPUs of the server.
     pub server_cpus: String,
@@ -45,6 +45,11 @@ pub struct Environment {
     pub trial_network: Option<TrialNetwork>,
     /// `cgroup` (kernel memory included) or `pss`.
     pub memory_method: Option<String>,
+    /// `cgroup`, or `clock`: the clocks of the server's processes and of those that were waited for.
+    pub cpu_method: Option<String>,
+    /// What else of this machine figures depend on: its clock, its governor, its mitigations, the limits of control
+    /// groups at every level.
+    pub settings: BTreeMap<String, String>,
     /// SHA-256 of the measured programs.
     pub sha256: BTreeMap<String, String>,
     /// The harness's own CPU time inside the windows, as a share of one CPU.
@@ -103,13 +108,15 @@ impl Environment {
             cpus: crate::base::machine::machine_cpus() as usize,
             memory_kib: value_of("/proc/meminfo", "MemTotal")
                 .and_then(|v| v.split(' ').next()?.parse().ok()),
-            nofile_hard: nofile_hard(),
+            nofile_hard: limits::descriptors(),
             server_cpus: cpu_list(&plan.server_cpus),
             client_cpus: cpu_list(&plan.client_cpus),
             seed: plan.seed,
-            host_sysctls: read_sysctls().into_iter().collect(),
+            host_sysctls: network_sysctls().into_iter().collect(),
             trial_network: None,
             memory_method: None,
+            cpu_method: None,
+            settings: settings::machine(),
             sha256: binaries.sha256.clone(),
             harness_cpu_fraction: None,
             generator_floor: plan.is_on_loopback().then(loadgen::floor::kept).flatten(),
@@ -120,13 +127,6 @@ impl Environment {
             took_s: None,
         }
     }
-}
-
-/// How many descriptors one process may open at most.
-pub fn nofile_hard() -> Option<u64> {
-    getrlimit(Resource::RLIMIT_NOFILE)
-        .ok()
-        .map(|(_, hard)| hard)
 }
 
 /// The value of the first `key : value` line of a /proc file.
@@ -150,6 +150,5 @@ mod tests {
                 .ends_with(" kB")
         );
         assert_eq!(value_of("/proc/meminfo", "NoSuchKey"), None);
-        assert!(nofile_hard().unwrap() > 0);
     }
 }

@@ -1,28 +1,29 @@
 //! The step between the harness and a process it measures: the harness starts *itself* with the hidden
 //! sub-command `launch`, which enters the network namespace, the control groups and the CPUs, and then
-//! becomes the server, the generator or the probe.
+//! becomes the generator or the probe, or starts the server and watches over it.
 //!
 //! A process of its own may allocate and read files, which code between fork and exec may not, and being
 //! single-threaded it may create a user namespace, so that the same recipe serves root and everyone else.
 
-use super::probe;
-use crate::base::machine::read_sysctls;
+use super::probe::Question;
+use super::supervise::{self, Report, Service, Started};
+use crate::base::error::Failure;
+use crate::base::settings::network_sysctls;
 use crate::base::sys;
 use crate::model::network::Network;
-use loadgen::flags::ProtocolName;
 use nix::errno::Errno;
-use nix::sched::{CloneFlags, CpuSet, sched_setaffinity, setns, unshare};
+use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use nix::unistd::{Gid, Pid, Uid, getppid};
 use serde::{Deserialize, Serialize};
 use std::fs;
-use std::io::{self, Write};
-use std::net::SocketAddr;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 /// Everything the launched process needs to know, passed as one JSON argument.
 #[derive(Debug, Serialize, Deserialize)]
@@ -35,8 +36,6 @@ pub struct Launch {
     pub cpus: Vec<usize>,
     /// `cgroup.procs` files to join.
     pub groups: Vec<PathBuf>,
-    /// Say on the first line of output which network it is ([`Launched`]).
-    pub announce: bool,
     /// What to become.
     pub action: Action,
 }
@@ -45,6 +44,8 @@ pub struct Launch {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
+    /// Nothing: whether everything before it can be done is all that is asked.
+    Nothing,
     /// Another program.
     Exec {
         /// Its path.
@@ -52,58 +53,70 @@ pub enum Action {
         /// Its arguments.
         args: Vec<String>,
     },
+    /// The process that starts a server and watches over it; standard input is the socket to the harness.
+    Serve(Service),
     /// One verified exchange, then the end.
-    Probe {
-        /// The server.
-        addr: SocketAddr,
-        /// What the server speaks.
-        protocol: ProtocolName,
-        /// What HTTP asks for.
-        path: Option<String>,
-        /// How long it may take.
-        timeout_ms: u64,
-    },
+    Probe(Question),
 }
 
-/// What the launcher says on its first line of output about a network it made.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Launched {
-    /// Whether the namespace is private.
-    pub private_network: bool,
-    /// Why it is not, when it was asked for.
-    pub fallback: Option<String>,
-    /// The sysctls in force: (path below /proc/sys, value).
-    pub sysctls: Vec<(String, String)>,
+/// The exit code of a launch that did not get as far as what it was for.
+pub const NOT_STARTED: u8 = 6;
+
+/// Runs the hidden sub-command: never returns on success of `Exec`.
+pub fn main(spec: &str) -> Result<(), Failure> {
+    let not_started = |e: io::Error| Failure {
+        exit: NOT_STARTED,
+        message: e.to_string(),
+    };
+    let launch: Launch = serde_json::from_str(spec)
+        .map_err(io::Error::other)
+        .map_err(not_started)?;
+    if let Action::Serve(service) = &launch.action {
+        // Not tied to the harness by a signal, which would end this process before it has ended the server's.
+        let control = io::stdin().as_fd().try_clone_to_owned();
+        let control = UnixStream::from(control.map_err(not_started)?);
+        return serve(&launch, service, control).map_err(not_started);
+    }
+    prepare(&launch).map_err(not_started)?;
+    match launch.action {
+        Action::Nothing | Action::Serve(_) => Ok(()),
+        Action::Exec { program, args } => {
+            let error = Command::new(&program).args(args).exec();
+            let what = format!("start {}", program.display());
+            Err(not_started(context(&what, error)))
+        }
+        Action::Probe(question) => question.ask(),
+    }
 }
 
-/// Runs the hidden sub-command: never returns on success, unless the action was the probe.
-pub fn main(spec: &str) -> io::Result<()> {
-    let launch: Launch = serde_json::from_str(spec).map_err(io::Error::other)?;
+fn prepare(launch: &Launch) -> io::Result<()> {
     die_with(Pid::from_raw(launch.parent))?;
     for group in &launch.groups {
         fs::write(group, "0").map_err(|e| context(&format!("join {}", group.display()), e))?;
     }
     pin(&launch.cpus)?;
-    let launched = enter(&launch.network)?;
-    if launch.announce {
-        report(launched)?;
-    }
-    match launch.action {
-        Action::Exec { program, args } => {
-            let error = Command::new(&program).args(args).exec();
-            Err(context(&format!("start {}", program.display()), error))
+    enter(&launch.network).map(|_| ())
+}
+
+/// Prepares everything that the server inherits, and stays with it.
+fn serve(launch: &Launch, service: &Service, mut control: UnixStream) -> io::Result<()> {
+    let join = |group: &PathBuf| {
+        let joined = fs::write(group, "0");
+        joined.err().map(|e| format!("{}: {e}", group.display()))
+    };
+    let not_joined = launch.groups.iter().filter_map(join).collect();
+    let prepared = pin(&launch.cpus).and_then(|()| enter(&launch.network));
+    match prepared {
+        Ok(private_network) => {
+            let started = Started {
+                not_joined,
+                private_network,
+                sysctls: network_sysctls(),
+                pid: 0,
+            };
+            supervise::supervise(service, started, control)
         }
-        Action::Probe {
-            addr,
-            protocol,
-            path,
-            timeout_ms,
-        } => probe::exchange(
-            addr,
-            protocol,
-            path.as_deref(),
-            Duration::from_millis(timeout_ms),
-        ),
+        Err(e) => supervise::say(&mut control, &Report::NotStarted(e.to_string())),
     }
 }
 
@@ -118,40 +131,22 @@ fn die_with(parent: Pid) -> io::Result<()> {
 
 /// Lets the calling thread, and what it starts, run on these CPUs only; none named: no change.
 pub fn pin(cpus: &[usize]) -> io::Result<()> {
-    if cpus.is_empty() {
-        return Ok(());
+    match cpus.is_empty() {
+        true => Ok(()),
+        false => loadgen::sys::set_affinity(cpus)
+            .map_err(|e| context(&format!("run on CPUs {cpus:?}"), e)),
     }
-    let mut set = CpuSet::new();
-    for &cpu in cpus {
-        set.set(cpu)?;
-    }
-    sched_setaffinity(Pid::from_raw(0), &set)
-        .map_err(|e| context(&format!("run on CPUs {cpus:?}"), e.into()))
 }
 
-fn enter(network: &Network) -> io::Result<Launched> {
+/// Whether the network is a private one now. An error leaves the process in no state to go on.
+fn enter(network: &Network) -> io::Result<bool> {
     match network {
-        Network::Host => Ok(Launched::default()),
-        Network::Of { pid } => join(*pid).map(|()| Launched::default()),
-        Network::Private { required, sysctls } => match make_private(sysctls) {
-            Ok(()) => Ok(Launched {
-                private_network: true,
-                ..Launched::default()
-            }),
-            Err(e) if *required => Err(context("make a private network namespace", e)),
-            Err(e) => Ok(Launched {
-                fallback: Some(e.to_string()),
-                ..Launched::default()
-            }),
-        },
+        Network::Host => Ok(false),
+        Network::Of { pid } => join(*pid).map(|()| false),
+        Network::Private { sysctls, .. } => make_private(sysctls)
+            .map(|()| true)
+            .map_err(|e| context("make a private network namespace", e)),
     }
-}
-
-fn report(mut launched: Launched) -> io::Result<()> {
-    launched.sysctls = read_sysctls();
-    let mut out = io::stdout().lock();
-    writeln!(out, "{}", serde_json::to_string(&launched)?)?;
-    out.flush()
 }
 
 fn make_private(sysctls: &[(String, String)]) -> io::Result<()> {
@@ -159,7 +154,7 @@ fn make_private(sysctls: &[(String, String)]) -> io::Result<()> {
         Err(Errno::EPERM) => unshare_as_user()?,
         other => other?,
     }
-    sys::bring_loopback_up()?;
+    sys::bring_loopback_up().map_err(|e| context("bring its loopback up", e))?;
     for (key, value) in sysctls {
         // Some of these are read-only in a namespace owned by a user; what is in force is reported anyway.
         let _ = fs::write(Path::new("/proc/sys").join(key), value);
@@ -172,9 +167,12 @@ fn make_private(sysctls: &[(String, String)]) -> io::Result<()> {
 fn unshare_as_user() -> io::Result<()> {
     let (uid, gid) = (Uid::effective(), Gid::effective());
     unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET)?;
-    fs::write("/proc/self/setgroups", "deny")?;
-    fs::write("/proc/self/uid_map", format!("{uid} {uid} 1"))?;
-    fs::write("/proc/self/gid_map", format!("{gid} {gid} 1"))
+    let map = |file: &str, text: &str| {
+        fs::write(file, text).map_err(|e| context(&format!("write {file}"), e))
+    };
+    map("/proc/self/setgroups", "deny")?;
+    map("/proc/self/uid_map", &format!("{uid} {uid} 1"))?;
+    map("/proc/self/gid_map", &format!("{gid} {gid} 1"))
 }
 
 fn join(pid: u32) -> io::Result<()> {
@@ -202,13 +200,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_host_values_are_read() {
-        let sysctls = read_sysctls();
-        let somaxconn = sysctls.iter().find(|(key, _)| key == "net/core/somaxconn");
-        assert!(somaxconn.unwrap().1.parse::<u32>().unwrap() > 0);
-    }
-
-    #[test]
     fn a_launch_survives_its_own_json() {
         let launch = Launch {
             parent: 7,
@@ -218,7 +209,6 @@ mod tests {
             },
             cpus: vec![0],
             groups: vec![],
-            announce: true,
             action: Action::Exec {
                 program: "/bin/true".into(),
                 args: vec!["a b".into()],

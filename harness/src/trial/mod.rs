@@ -3,108 +3,46 @@
 //!
 //! What comes out is [`Evidence`]: plain values, judged afterwards by [`crate::judge`].
 
+mod arguments;
 pub mod binaries;
 pub mod cgroup;
+pub mod cpu;
 pub mod environment;
+pub mod evidence;
+mod exchange;
+mod generator;
+pub mod identity;
 pub mod launch;
-pub mod phases;
+pub mod namespace;
+mod output;
+pub mod owner;
+mod phases;
 pub mod probe;
 pub mod procfs;
 pub mod ran;
 pub mod server;
 pub mod strangers;
+mod supervise;
+mod window;
 
 use crate::base::error::Failure;
-use crate::base::shell;
 use crate::model::arm::Subject;
 use crate::model::network::Network;
 use crate::plan::{Plan, TrialPlan};
 use binaries::Binaries;
-use cgroup::CpuTime;
-use launch::{Action, Launch, Launched};
-use loadgen::flags::Close;
-use loadgen::outcome::Outcome;
-use nix::sys::resource::{UsageWho, getrusage};
-use nix::sys::time::TimeValLike;
-use phases::Phases;
-use procfs::{MachineCpu, MachineTime, NetCounters, NetFiles};
-use ran::Ran;
-use server::{Ready, Server, ServerSpec, StartError, Tail};
-use servers::ledger::{Profile, Reader, Tally};
-use std::collections::HashMap;
+pub use evidence::{Evidence, Launched};
+use exchange::{first_exchange, probe};
+use generator::Generator;
+use launch::{Action, Launch};
+use loadgen::load::Load;
+use owner::Owner;
+use probe::Question;
+use procfs::NetFiles;
+use server::{Server, StartError, Surroundings};
+use servers::ledger::{Profile, Reader};
 use std::path::Path;
-use std::process::Stdio;
 use std::time::{Duration, Instant};
-use tokio::io::AsyncReadExt;
-use tokio::process::Child;
 use tokio::time::{sleep, timeout};
-
-/// The prefix of everything a harness leaves in a shared place, followed by its process id.
-pub const PREFIX: &str = "tenk-";
-/// How long one exchange with a ready server may take.
-const PROBE_LIMIT: Duration = Duration::from_secs(10);
-/// How long the server may go on counting after its last client has gone.
-const SETTLE_LIMIT: Duration = Duration::from_secs(10);
-/// What the generator may need beyond its own deadlines, for its drain and its merging.
-const GENERATOR_SLACK: Duration = Duration::from_secs(30);
-
-/// Everything seen in one trial.
-#[derive(Debug, Default)]
-pub struct Evidence {
-    /// Why there was no server, if there was none.
-    pub start_error: Option<StartError>,
-    /// How the server ended, if it ended by itself.
-    pub server_ended: Option<String>,
-    /// Whether the server still made an exchange after the load had gone.
-    pub answers_afterwards: bool,
-    /// Exchanges of our own that reached the server.
-    pub probes: u64,
-    /// What the generator said.
-    pub outcome: Option<Outcome>,
-    /// Why it said nothing.
-    pub generator_error: Option<String>,
-    /// Whether one of our own exchanges was answered, and wrongly.
-    pub wrong_answer: bool,
-    /// The network the trial ran in.
-    pub launched: Launched,
-    /// The readings around the window.
-    pub window: Option<Window>,
-    /// Trouble counted by the kernel during the trial.
-    pub net: Option<NetCounters>,
-    /// The server's ledger once it had settled.
-    pub ledger: Option<Tally>,
-    /// The same by worker.
-    pub workers: Vec<Tally>,
-    /// Connections still in the accept queue then.
-    pub queued: u64,
-    /// How the memory was measured.
-    pub memory_method: &'static str,
-    /// The programs of a command, as the kernel names them.
-    pub ran: Vec<Ran>,
-}
-
-/// What was read at the edges of the window.
-#[derive(Debug, Clone, Default)]
-pub struct Window {
-    /// CPU time of the server's family.
-    pub server_cpu: CpuTime,
-    /// From the first reading to the last, s. Longer than the window by the handshake.
-    pub between_s: f64,
-    /// Memory of the family at the end less the ready server's, KiB.
-    pub memory_kib: u64,
-    /// Threads at the end.
-    pub threads: u64,
-    /// Processes at the end.
-    pub processes: u64,
-    /// Context switches, where the same tasks lived through the whole window.
-    pub ctx_switches: Option<u64>,
-    /// Turns of the server's loop, by its ledger.
-    pub wakeups: Option<u64>,
-    /// CPU time of the whole machine.
-    pub machine: Option<MachineTime>,
-    /// CPU time of the harness itself, s.
-    pub harness_s: f64,
-}
 
 /// What all trials of a run share.
 #[derive(Debug)]
@@ -131,14 +69,14 @@ pub async fn calibrate_work(plan: &Plan, binaries: &Binaries) -> Result<Option<f
         network: Network::Host,
         cpus: plan.server_cpus.clone(),
         groups: Vec::new(),
-        announce: false,
         action: Action::Exec {
             program: binaries.path(model.name),
             args: vec!["--calibrate".into()],
         },
     };
     let failed = |why: String| Failure::failed(format!("cannot calibrate --work: {why}"));
-    let mut command = server::command(&launch).map_err(|e| failed(e.to_string()))?;
+    let mut command =
+        server::command(&launch, &Surroundings::Bare).map_err(|e| failed(e.to_string()))?;
     let output = command.output().await.map_err(|e| failed(e.to_string()))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let ns = text.lines().find_map(|line| {
@@ -147,6 +85,12 @@ pub async fn calibrate_work(plan: &Plan, binaries: &Binaries) -> Result<Option<f
     });
     ns.map(Some)
         .ok_or_else(|| failed(format!("the server said {text:?}")))
+}
+
+/// Ends and removes what harnesses that were killed have left: their servers, control groups and folders.
+pub fn sweep_leftovers() {
+    cgroup::sweep_leftovers();
+    identity::sweep_folders(&std::env::temp_dir());
 }
 
 /// Runs one trial. Errors end the run: they are not about the server but about the harness's own means.
@@ -160,16 +104,17 @@ pub async fn run(
     progress("start");
     let started = match &trial.arm.subject {
         Subject::Model { program, flags, .. } => {
-            let args = model_args(context, trial, flags, &ledger_file);
-            Server::start(&model_spec(context, trial, program, args)).await
+            let args = arguments::of_model(context, trial, flags, &ledger_file);
+            Server::start(&arguments::model(context, trial, program, args)).await
         }
         Subject::Command { line, folder } => {
-            Server::start(&command_spec(context, trial, line, folder)?).await
+            Server::start(&arguments::command(context, trial, line, folder)?).await
         }
         Subject::Running { addr, pid, .. } => Ok(Server::running(*addr, *pid)),
     };
     let mut server = match started {
         Ok(server) => server,
+        Err(StartError::NotStarted(why)) => return Err(not_ours(trial, &why)),
         Err(error) => {
             return Ok(Evidence {
                 start_error: Some(error),
@@ -183,78 +128,34 @@ pub async fn run(
     };
     let evidence = measure(context, trial, &mut server, ledger.as_ref(), progress).await;
     progress("clean up");
+    let addr = server.addr;
     server.stop().await;
-    evidence
-}
-
-fn group_name(trial: &TrialPlan) -> String {
-    format!("{PREFIX}{}-{}", std::process::id(), trial.trial)
-}
-
-fn model_spec(context: &Context, trial: &TrialPlan, name: &str, args: Vec<String>) -> ServerSpec {
-    ServerSpec {
-        program: context.binaries.path(name),
-        args,
-        folder: None,
-        ready: Ready::Line,
-        network: context.plan.network.clone(),
-        cpus: context.plan.server_cpus.clone(),
-        group_name: group_name(trial),
-    }
-}
-
-fn model_args(context: &Context, trial: &TrialPlan, own: &[String], ledger: &Path) -> Vec<String> {
-    let plan = context.plan;
-    let mut args: Vec<String> = ["--listen", "127.0.0.1:0", "--service", plan.service.name()]
-        .map(String::from)
-        .into();
-    args.extend(["--ledger".into(), ledger.display().to_string()]);
-    args.extend(own.iter().cloned());
-    let own_workers = own.iter().any(|flag| flag == "--workers");
-    if let Some(workers) = plan.workers
-        && trial.arm.subject.takes("workers")
-        && !own_workers
-    {
-        args.extend(["--workers".into(), workers.to_string()]);
-    }
-    if let (Some(work), Some(ns)) = (trial.cost.work, context.work_ns_per_iteration) {
-        let iterations = (work.as_nanos() as f64 / ns).round() as u64;
-        args.extend(["--work-iters".into(), iterations.to_string()]);
-    }
-    if let Some(block) = trial.cost.block {
-        args.extend(["--block".into(), format!("{}ns", block.as_nanos())]);
-    }
-    if trial.load.close == Close::Server
-        && let (Some(requests), Some(payload)) = (trial.load.requests_per_conn, trial.load.payload)
-    {
-        let bytes = requests.saturating_mul(u64::from(payload.max));
-        args.extend(["--close-after-bytes".into(), bytes.to_string()]);
-    }
-    args
-}
-
-/// Any other program gets a port that was free a moment ago: it cannot tell us one of its own choice.
-fn command_spec(
-    context: &Context,
-    trial: &TrialPlan,
-    line: &str,
-    folder: &Path,
-) -> Result<ServerSpec, Failure> {
-    let free = || std::net::TcpListener::bind("127.0.0.1:0")?.local_addr();
-    let addr = free().map_err(|e| Failure::failed(format!("no port is free: {e}")))?;
-    let command = shell::with_folder(line)
-        .replace("{addr}", &addr.to_string())
-        .replace("{host}", &addr.ip().to_string())
-        .replace("{port}", &addr.port().to_string());
-    Ok(ServerSpec {
-        program: "/bin/sh".into(),
-        args: vec!["-c".into(), command],
-        folder: Some(folder.into()),
-        ready: Ready::Answers(addr),
-        network: context.plan.command_network.clone(),
-        cpus: context.plan.server_cpus.clone(),
-        group_name: group_name(trial),
+    evidence.map(|mut evidence| {
+        if matches!(trial.arm.subject, Subject::Command { .. })
+            && !evidence.launched.private_network
+        {
+            evidence.left_behind = still_there(addr);
+        }
+        evidence
     })
+}
+
+/// What this program cannot do is no figure of a server's.
+fn not_ours(trial: &TrialPlan, why: &str) -> Failure {
+    Failure::failed(format!(
+        "cannot measure {}: {why}",
+        crate::base::text::printable(&trial.arm.label)
+    ))
+}
+
+/// Who answers where a server was that has been ended.
+fn still_there(addr: std::net::SocketAddr) -> Option<Owner> {
+    match owner::of(addr, std::process::id(), &[]) {
+        Owner::Other(pid, name) => Some(Owner::Other(pid, name)),
+        _ => std::net::TcpStream::connect_timeout(&addr, Duration::from_millis(100))
+            .is_ok()
+            .then_some(Owner::Unseen),
+    }
 }
 
 fn open_ledger(path: &Path) -> Result<Reader, Failure> {
@@ -276,50 +177,49 @@ async fn measure(
     progress: &dyn Fn(&str),
 ) -> Result<Evidence, Failure> {
     let mut evidence = Evidence {
-        launched: server.launched.clone(),
-        memory_method: server.memory_method(),
+        launched: Launched {
+            private_network: server.started.private_network,
+            fallback: context.plan.network_fallback.clone(),
+            sysctls: server.started.sysctls.clone(),
+        },
+        addr: Some(server.addr),
         ..Evidence::default()
     };
-    if let Err(why) = first_exchange(context, trial, server).await {
-        evidence.server_ended = server.ended();
-        evidence.wrong_answer = why.answered;
+    if let Err(why) = first_exchange(context, trial, server).await? {
+        evidence.server_ended = server.ended().await;
+        evidence.wrong_answer = why.is_wrong || why.is_refusal;
         evidence.generator_error = Some(format!("the first exchange failed: {}", why.words));
         return Ok(evidence);
     }
+    evidence.server_ended = server.ended().await;
+    if evidence.server_ended.is_some() {
+        return Ok(evidence);
+    }
+    evidence.owner = owner(trial, server);
     if let Subject::Command { .. } = trial.arm.subject {
         evidence.ran = ran::of(&server.pids(), server.addr.port());
     }
-    // A server of unknown process listens in our own network.
-    let pid = if server.pid == 0 {
-        std::process::id()
-    } else {
-        server.pid
-    };
-    let mut net = NetFiles::open(pid).ok();
+    let mut net = NetFiles::open(server.network_pid()).ok();
     let net_before = net.as_mut().and_then(NetFiles::read);
-    let ready_memory_kib = server.memory_kib(&server.pids());
+    let pids = server.pids();
+    let ready_memory_kib = server.memory_kib(&pids);
+    if !pids.is_empty() {
+        evidence.memory_method = Some(server.memory_method());
+        evidence.cpu_method = Some(server.cpu(&pids).method().name());
+    }
 
     let mut generator = Generator::start(context, trial, server)?;
-    let limit = generator_limit(trial);
     let conversation = generator.converse(server, ledger, ready_memory_kib, progress);
-    evidence.window = timeout(limit, conversation).await.unwrap_or_default();
-    match generator.finish().await {
+    evidence.window = timeout(generator::limit(trial), conversation)
+        .await
+        .unwrap_or_default();
+    match generator.finish().await? {
         Ok(outcome) => evidence.outcome = Some(outcome),
         Err(why) => evidence.generator_error = Some(why),
     }
-
-    evidence.probes = 1;
-    evidence.server_ended = server.ended();
-    if evidence.server_ended.is_none() {
-        let answer = probe(context, trial, server).await;
-        evidence.answers_afterwards = answer.is_ok();
-        evidence.wrong_answer = answer.is_err_and(|why| why.answered);
-        evidence.probes += 1;
-        // A server may also die of the last connections' end.
-        evidence.server_ended = server.ended();
-    }
+    look_afterwards(context, trial, server, &mut evidence).await?;
     if let Some(ledger) = ledger {
-        settle(&mut evidence, server, ledger).await;
+        settle(context.plan.settle_timeout, &mut evidence, server, ledger).await;
     }
     if let (Some(before), Some(after)) = (net_before, net.as_mut().and_then(NetFiles::read)) {
         evidence.net = Some(after.since(before));
@@ -327,17 +227,54 @@ async fn measure(
     Ok(evidence)
 }
 
+/// One exchange more, now that the load has gone, and whether it is still the same server that answers.
+async fn look_afterwards(
+    context: &Context<'_>,
+    trial: &TrialPlan,
+    server: &mut Server,
+    evidence: &mut Evidence,
+) -> Result<(), Failure> {
+    evidence.probes = 1;
+    let question = Question::of(&load_for(trial, server), context.plan.settle_timeout);
+    evidence.probe_bytes = question.bytes();
+    evidence.server_ended = server.ended().await;
+    if evidence.server_ended.is_none() {
+        let answer = probe(context, trial, server, context.plan.settle_timeout).await?;
+        // A server that says no is there, and says so.
+        evidence.answers_afterwards = answer.as_ref().map_or_else(|why| why.is_refusal, |()| true);
+        evidence.wrong_answer = answer.is_err_and(|why| why.is_wrong);
+        evidence.probes += 1;
+        evidence.probe_bytes *= 2;
+        if evidence.owner == Owner::Family {
+            evidence.owner = owner(trial, server);
+        }
+        // A server may also die of the last connections' end.
+        evidence.server_ended = server.ended().await;
+    }
+    Ok(())
+}
+
+/// Whose the socket is. A model's ledger says it better; of a server whose process nobody named nothing is claimed.
+fn owner(trial: &TrialPlan, server: &Server) -> Owner {
+    let pids = server.pids();
+    match trial.arm.subject {
+        Subject::Model { .. } => Owner::NotAsked,
+        _ if pids.is_empty() => Owner::NotAsked,
+        _ => owner::of(server.addr, server.network_pid(), &pids),
+    }
+}
+
 /// Waits until the ledger accounts for every connection, or until it is clear that it will not.
-async fn settle(evidence: &mut Evidence, server: &Server, ledger: &Reader) {
+async fn settle(patience: Duration, evidence: &mut Evidence, server: &Server, ledger: &Reader) {
     let opened = evidence
         .outcome
         .as_ref()
         .map_or(0, |o| o.connections.established)
         + evidence.probes;
-    let deadline = Instant::now() + SETTLE_LIMIT;
+    let deadline = Instant::now() + patience;
     loop {
         let tally = ledger.total();
-        let queued = procfs::accept_queue(server.pid, server.addr).unwrap_or(0);
+        let queued = procfs::accept_queue(server.network_pid(), server.addr).unwrap_or(0);
         evidence.ledger = Some(tally);
         evidence.queued = queued;
         let balanced = tally.accepted + queued == opened && tally.closed + queued == opened;
@@ -349,286 +286,22 @@ async fn settle(evidence: &mut Evidence, server: &Server, ledger: &Reader) {
     }
 }
 
-/// The exchange that shows a server to be ready. One of ours has said so; any other is asked until it answers.
-async fn first_exchange(
-    context: &Context<'_>,
-    trial: &TrialPlan,
-    server: &mut Server,
-) -> Result<(), ProbeFailure> {
-    let deadline = Instant::now() + PROBE_LIMIT;
-    loop {
-        let answer = probe(context, trial, server).await;
-        let is_command = matches!(trial.arm.subject, Subject::Command { .. });
-        if answer.is_ok() || !is_command || server.ended().is_some() || Instant::now() > deadline {
-            return answer;
-        }
-        sleep(Duration::from_millis(20)).await;
-    }
-}
-
-/// What a probe says on stderr, without what every error begins with.
-fn in_words(stderr: &[u8]) -> String {
-    let text = String::from_utf8_lossy(stderr);
-    text.trim().trim_start_matches("error: ").to_string()
-}
-
-/// Why a probe failed.
-struct ProbeFailure {
-    words: String,
-    /// Whether there was an answer, a wrong one.
-    answered: bool,
-}
-
-/// One verified exchange from inside the server's network.
-async fn probe(
-    context: &Context<'_>,
-    trial: &TrialPlan,
-    server: &Server,
-) -> Result<(), ProbeFailure> {
-    let launch = Launch {
-        parent: std::process::id() as i32,
-        network: network_of(server),
-        cpus: context.plan.client_cpus.clone(),
-        groups: Vec::new(),
-        announce: false,
-        action: Action::Probe {
-            addr: server.addr,
-            protocol: trial.load.protocol,
-            path: trial.load.path.clone(),
-            timeout_ms: PROBE_LIMIT.as_millis() as u64,
-        },
+/// The trial's load, now that its server listens.
+fn load_for(trial: &TrialPlan, server: &Server) -> Load {
+    let mut load = trial.load.clone();
+    load.target = server.addr;
+    load.target_name = match &trial.arm.subject {
+        Subject::Running { name, .. } => name.clone(),
+        _ => None,
     };
-    let not_started = |e: std::io::Error| ProbeFailure {
-        words: format!("cannot start the probe: {e}"),
-        answered: false,
-    };
-    let mut command = server::command(&launch).map_err(not_started)?;
-    let output = command.output().await.map_err(not_started)?;
-    match output.status.code() {
-        Some(0) => Ok(()),
-        code => Err(ProbeFailure {
-            words: in_words(&output.stderr),
-            answered: code == Some(probe::WRONG_ANSWER.into()),
-        }),
-    }
+    load
 }
 
 fn network_of(server: &Server) -> Network {
-    match server.launched.private_network {
-        true => Network::Of { pid: server.pid },
+    match server.started.private_network {
+        true => Network::Of {
+            pid: server.network_pid(),
+        },
         false => Network::Host,
-    }
-}
-
-/// The sum of the generator's own deadlines, and some more.
-fn generator_limit(trial: &TrialPlan) -> Duration {
-    let load = &trial.load;
-    let own = [
-        load.ramp_limit_ns(),
-        load.connect_timeout_ns,
-        load.warmup_ns,
-        load.duration_ns,
-        load.response_limit_ns().saturating_mul(2),
-    ];
-    let own = own.iter().fold(0u64, |sum, ns| sum.saturating_add(*ns));
-    Duration::from_nanos(own).saturating_add(GENERATOR_SLACK)
-}
-
-/// A running load generator.
-struct Generator {
-    child: Child,
-    phases: Phases,
-    stderr: Tail,
-    stdout: tokio::task::JoinHandle<Vec<u8>>,
-}
-
-/// What is read when the window begins.
-struct Opening {
-    at: Instant,
-    cpu: CpuTime,
-    ctx_switches: HashMap<String, u64>,
-    wakeups: Option<u64>,
-    machine: Option<MachineCpu>,
-    harness_s: f64,
-}
-
-impl Generator {
-    fn start(
-        context: &Context<'_>,
-        trial: &TrialPlan,
-        server: &Server,
-    ) -> Result<Generator, Failure> {
-        let mut load = trial.load.clone();
-        load.target = server.addr;
-        load.target_name = match &trial.arm.subject {
-            Subject::Running { name, .. } => name.clone(),
-            _ => None,
-        };
-        let mut args = load.to_args();
-        args.extend(["--format", "json", "--quiet", "--phase-fd", "0"].map(String::from));
-        let launch = Launch {
-            parent: std::process::id() as i32,
-            network: network_of(server),
-            cpus: context.plan.client_cpus.clone(),
-            groups: Vec::new(),
-            announce: false,
-            action: Action::Exec {
-                program: context.binaries.path("loadgen"),
-                args,
-            },
-        };
-        let start = || -> std::io::Result<Generator> {
-            let (phases, theirs) = Phases::pair()?;
-            let mut child = server::command(&launch)?
-                .stdin(Stdio::from(theirs))
-                .stdout(Stdio::piped())
-                .stderr(Stdio::piped())
-                .spawn()?;
-            let stderr = Tail::default();
-            stderr.follow(child.stderr.take());
-            let mut stdout = child.stdout.take();
-            let stdout = tokio::spawn(async move {
-                let mut text = Vec::new();
-                if let Some(stdout) = &mut stdout {
-                    let _ = stdout.read_to_end(&mut text).await;
-                }
-                text
-            });
-            Ok(Generator {
-                child,
-                phases,
-                stderr,
-                stdout,
-            })
-        };
-        start().map_err(|e| Failure::failed(format!("cannot start the load generator: {e}")))
-    }
-
-    /// Answers the phase changes and reads both edges of the window; `None` when it never had both.
-    async fn converse(
-        &mut self,
-        server: &Server,
-        ledger: Option<&Reader>,
-        ready_memory_kib: u64,
-        progress: &dyn Fn(&str),
-    ) -> Option<Window> {
-        let mut opening = None;
-        let mut window = None;
-        while let Some(phase) = self.phases.next().await {
-            progress(&phase);
-            match phase.as_str() {
-                "window" => opening = Some(open_window(server, ledger)),
-                "drain" => {
-                    let opening = opening.take()?;
-                    window = Some(close_window(&opening, server, ledger, ready_memory_kib));
-                }
-                _ => {}
-            }
-            self.phases.go().await.ok()?;
-        }
-        window
-    }
-
-    /// Waits for the generator's end and reads what it said.
-    async fn finish(mut self) -> Result<Outcome, String> {
-        // The socket is closed by now, or the conversation took too long: then it must go.
-        if timeout(GENERATOR_SLACK, self.child.wait()).await.is_err() {
-            let _ = self.child.kill().await;
-        }
-        let status = self.child.wait().await.map_err(|e| e.to_string())?;
-        let text = self.stdout.await.map_err(|e| e.to_string())?;
-        serde_json::from_slice(&text).map_err(|e| match self.stderr.text() {
-            words if words.is_empty() => format!("{}: {e}", server::describe(status)),
-            words => format!("{}: {words}", server::describe(status)),
-        })
-    }
-}
-
-fn open_window(server: &Server, ledger: Option<&Reader>) -> Opening {
-    let pids = server.pids();
-    let ctx_switches = procfs::context_switches(&pids);
-    // Of a walk over many processes the middle is taken; a counter is read in an instant.
-    let before = Instant::now();
-    let cpu = server.cpu(&pids);
-    Opening {
-        at: before + before.elapsed() / 2,
-        cpu,
-        ctx_switches,
-        wakeups: ledger.map(|ledger| ledger.total().wakeups),
-        machine: MachineCpu::read(&own(&pids)),
-        harness_s: own_cpu_s(),
-    }
-}
-
-fn close_window(
-    opening: &Opening,
-    server: &Server,
-    ledger: Option<&Reader>,
-    ready_memory_kib: u64,
-) -> Window {
-    let between_s = opening.at.elapsed().as_secs_f64();
-    let harness_s = own_cpu_s() - opening.harness_s;
-    let pids = server.pids();
-    let machine = MachineCpu::read(&own(&pids))
-        .zip(opening.machine)
-        .map(|(now, then)| now.since(then));
-    let wakeups = ledger
-        .zip(opening.wakeups)
-        .map(|(ledger, then)| ledger.total().wakeups - then);
-    Window {
-        server_cpu: server.cpu(&pids).since(opening.cpu),
-        between_s,
-        memory_kib: server.memory_kib(&pids).saturating_sub(ready_memory_kib),
-        threads: pids
-            .iter()
-            .filter_map(|&pid| procfs::Stat::read(pid))
-            .map(|stat| stat.threads)
-            .sum(),
-        processes: pids.len() as u64,
-        ctx_switches: difference(&opening.ctx_switches, &procfs::context_switches(&pids)),
-        wakeups,
-        machine,
-        harness_s,
-    }
-}
-
-/// This process, from which all that belongs to the trial descends, but for a server that ran before.
-fn own(server: &[u32]) -> Vec<u32> {
-    [&[std::process::id()], server].concat()
-}
-
-/// The switches between two readings, if both saw the same tasks.
-fn difference(before: &HashMap<String, u64>, after: &HashMap<String, u64>) -> Option<u64> {
-    let same = before.len() == after.len() && before.keys().all(|task| after.contains_key(task));
-    let total = |tasks: &HashMap<String, u64>| tasks.values().sum::<u64>();
-    same.then(|| total(after).saturating_sub(total(before)))
-}
-
-fn own_cpu_s() -> f64 {
-    let Ok(usage) = getrusage(UsageWho::RUSAGE_SELF) else {
-        return 0.0;
-    };
-    (usage.user_time().num_microseconds() + usage.system_time().num_microseconds()) as f64 / 1e6
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn switches_are_compared_only_between_the_same_tasks() {
-        let tasks = |list: &[(&str, u64)]| list.iter().map(|(t, n)| (t.to_string(), *n)).collect();
-        let before: HashMap<String, u64> = tasks(&[("1", 10), ("2", 20)]);
-        assert_eq!(
-            difference(&before, &tasks(&[("1", 15), ("2", 21)])),
-            Some(6)
-        );
-        assert_eq!(difference(&before, &tasks(&[("1", 15)])), None);
-        assert_eq!(difference(&before, &tasks(&[("1", 15), ("3", 21)])), None);
-    }
-
-    #[test]
-    fn this_process_has_used_cpu_time() {
-        assert!(own_cpu_s() > 0.0);
     }
 }

@@ -1,166 +1,167 @@
-//! One verified exchange with a server, to know that it serves before and after the measuring.
+//! One verified exchange with a server, to know that it serves before and after the measuring: the load's own request,
+//! read by the load's own framing.
 
-use loadgen::flags::ProtocolName;
-use std::io::{self, Read, Write};
+use crate::base::error::{Exit, Failure};
+use loadgen::flags::{PayloadSize, ProtocolName};
+use loadgen::load::Load;
+use loadgen::protocol::probe::{ProbeError, probe, request_bytes};
+use loadgen::protocol::{Protocol, Settings};
+use serde::{Deserialize, Serialize};
+use std::io;
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
-
-/// Bytes that a probe sends to an echo or discard server.
-pub const PROBE_BYTES: &[u8] = b"tenk probe: one exchange, every byte compared\n";
+use std::time::{Duration, Instant};
 
 /// The exit code of a probe that was answered, and not rightly.
 pub const WRONG_ANSWER: u8 = 5;
+/// The exit code of one that was answered with a no.
+pub const REFUSED: u8 = 7;
 
-/// The kind of error of an answer that is not the right one.
-pub const WRONG: io::ErrorKind = io::ErrorKind::InvalidData;
-
-fn wrong(what: &str) -> io::Error {
-    io::Error::new(WRONG, format!("wrong answer: {what} ({IS_IT})"))
+/// What is asked, and of whom.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Question {
+    /// The server.
+    pub addr: SocketAddr,
+    host: String,
+    protocol: ProtocolName,
+    path: Option<String>,
+    payload: Option<PayloadSize>,
+    seed: u64,
+    timeout_ms: u64,
 }
 
-/// What explains most probes that fail.
-const IS_IT: &str = "is this the server's --protocol?";
-
-const PING: &[u8] = b"*1\r\n$4\r\nPING\r\n";
-
-/// Connects, makes one exchange and compares it; `path` is what HTTP asks for. Errors: anything but the right answer
-/// within `timeout` per step, [`WRONG`] if there was one.
-pub fn exchange(
-    addr: SocketAddr,
-    protocol: ProtocolName,
-    path: Option<&str>,
-    timeout: Duration,
-) -> io::Result<()> {
-    speak(addr, protocol, path, timeout).map_err(|error| {
-        let words = match error.kind() {
-            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
-                format!("no answer within {timeout:?} ({IS_IT})")
-            }
-            io::ErrorKind::ConnectionRefused => format!("nothing listens on {addr}"),
-            io::ErrorKind::UnexpectedEof => format!("closed without a whole answer ({IS_IT})"),
-            _ => return error,
-        };
-        io::Error::new(error.kind(), words)
-    })
-}
-
-fn speak(
-    addr: SocketAddr,
-    protocol: ProtocolName,
-    path: Option<&str>,
-    timeout: Duration,
-) -> io::Result<()> {
-    let mut stream = TcpStream::connect_timeout(&addr, timeout)?;
-    stream.set_read_timeout(Some(timeout))?;
-    stream.set_write_timeout(Some(timeout))?;
-    match protocol {
-        ProtocolName::Echo => {
-            stream.write_all(PROBE_BYTES)?;
-            let mut reply = vec![0; PROBE_BYTES.len()];
-            stream.read_exact(&mut reply)?;
-            if reply != PROBE_BYTES {
-                return Err(wrong("other bytes came back than were sent"));
-            }
-        }
-        // A discard server's only sign of life is that it closes after we do.
-        ProtocolName::Discard => {
-            stream.write_all(PROBE_BYTES)?;
-            stream.shutdown(std::net::Shutdown::Write)?;
-            if stream.read(&mut [0; 1])? != 0 {
-                return Err(wrong("a discard server answered"));
-            }
-        }
-        ProtocolName::Resp => {
-            stream.write_all(PING)?;
-            let mut reply = [0; 64];
-            let n = stream.read(&mut reply)?;
-            if !reply[..n].starts_with(b"+PONG") {
-                return Err(wrong("the reply is none to PING"));
-            }
-        }
-        ProtocolName::Http => {
-            let path = path.unwrap_or("/");
-            let head = format!("GET {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n");
-            stream.write_all(head.as_bytes())?;
-            let mut reply = Vec::new();
-            stream.take(1 << 20).read_to_end(&mut reply)?;
-            if reply.is_empty() {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            let status = reply.strip_prefix(b"HTTP/1.").and_then(|rest| rest.get(2));
-            let line = reply.split(|byte| *byte == b'\r').next();
-            let line = loadgen::protocol::words_of(line.unwrap_or_default());
-            match status {
-                Some(b'2' | b'3') => {}
-                Some(_) => {
-                    let words =
-                        format!("GET {path} was answered \"{line}\" (is this the right --path?)");
-                    return Err(io::Error::new(WRONG, words));
-                }
-                None => return Err(wrong(&format!("\"{line}\" is no HTTP/1.1"))),
-            }
+impl Question {
+    /// What this load is going to ask.
+    pub fn of(load: &Load, patience: Duration) -> Question {
+        Question {
+            addr: load.target,
+            host: load.host_field(),
+            protocol: load.protocol,
+            path: load.path.clone(),
+            payload: load.payload,
+            seed: load.seed,
+            timeout_ms: patience.as_millis() as u64,
         }
     }
-    Ok(())
+
+    fn protocol(&self) -> Protocol {
+        Protocol::new(&Settings {
+            name: self.protocol,
+            host: &self.host,
+            path: self.path.as_deref(),
+            payload: self.payload,
+            seed: self.seed,
+        })
+    }
+
+    /// How many bytes the server is sent.
+    pub fn bytes(&self) -> u64 {
+        request_bytes(&self.protocol())
+    }
+
+    /// Connects, makes one exchange and verifies it. The error's exit code says whether there was an answer.
+    pub fn ask(&self) -> Result<(), Failure> {
+        let patience = Duration::from_millis(self.timeout_ms.max(1));
+        let deadline = Instant::now() + patience;
+        let connected = TcpStream::connect_timeout(&self.addr, patience);
+        let answer = connected
+            .map_err(ProbeError::from)
+            .and_then(|mut stream| probe(&mut stream, &self.protocol(), deadline));
+        answer.map(|_| ()).map_err(|why| self.failure(&why))
+    }
+
+    fn failure(&self, why: &ProbeError) -> Failure {
+        const IS_IT: &str = "is this the server's --protocol?";
+        let path = self.path.as_deref().unwrap_or("/");
+        let (exit, message) = match why {
+            ProbeError::Io(e) if e.kind() == io::ErrorKind::ConnectionRefused => (
+                Exit::Failed.code(),
+                format!("nothing listens on {}", self.addr),
+            ),
+            ProbeError::Io(e) => (Exit::Failed.code(), e.to_string()),
+            ProbeError::TimedOut(_) | ProbeError::Closed(_) => {
+                (Exit::Failed.code(), format!("{why} ({IS_IT})"))
+            }
+            ProbeError::Refused(words) if self.protocol == ProtocolName::Http => (
+                REFUSED,
+                format!("GET {path} was answered \"{words}\" (is this the right --path?)"),
+            ),
+            ProbeError::Refused(_) => (REFUSED, why.to_string()),
+            ProbeError::Wrong(_) => (WRONG_ANSWER, format!("wrong answer: {why} ({IS_IT})")),
+        };
+        Failure { exit, message }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::{Read, Write};
     use std::net::TcpListener;
 
-    fn serve_once(reply: &'static [u8]) -> SocketAddr {
+    fn question(addr: SocketAddr, protocol: ProtocolName, patience: Duration) -> Question {
+        Question {
+            addr,
+            host: addr.to_string(),
+            protocol,
+            path: Some("/a".into()),
+            payload: None,
+            seed: 1,
+            timeout_ms: patience.as_millis() as u64,
+        }
+    }
+
+    /// What a server that answers in these pieces, and keeps the connection, is taken for.
+    fn asked(protocol: ProtocolName, pieces: &'static [&'static [u8]]) -> Result<(), Failure> {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
         std::thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
-            let mut request = [0; 256];
-            let _ = stream.read(&mut request);
-            let _ = stream.write_all(reply);
+            let _ = stream.read(&mut [0; 256]);
+            for piece in pieces {
+                let _ = stream.write_all(piece);
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            let _ = stream.read(&mut [0; 256]);
         });
-        addr
+        question(addr, protocol, Duration::from_secs(20)).ask()
     }
 
     #[test]
-    fn the_right_bytes_pass_and_wrong_ones_do_not() {
-        let ask = |reply, protocol| {
-            exchange(
-                serve_once(reply),
-                protocol,
-                Some("/a"),
-                Duration::from_secs(5),
-            )
-        };
-        assert!(ask(PROBE_BYTES, ProtocolName::Echo).is_ok());
-        assert!(ask(b"HTTP/1.1 200 OK\r\n\r\n", ProtocolName::Http).is_ok());
-        assert!(ask(b"HTTP/1.0 304 Not Modified\r\n\r\n", ProtocolName::Http).is_ok());
-        let bad: [(&[u8], _); 4] = [
-            (
-                b"tenk probe: one exchange, every byte compareD\n",
-                ProtocolName::Echo,
-            ),
-            (b"HTTP/1.1 404 No\r\n\r\n", ProtocolName::Http),
-            (b"-ERR no\r\n", ProtocolName::Http),
-            (b"-ERR no\r\n", ProtocolName::Resp),
+    fn a_server_is_asked_as_the_load_will_ask_it() {
+        let http = |pieces| asked(ProtocolName::Http, pieces);
+        let kept_open: &[&[u8]] = &[b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"];
+        assert_eq!(http(kept_open), Ok(()));
+        let hints: &[&[u8]] = &[
+            b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nContent-Le",
+            b"ngth: 2\r\n\r\nhi",
         ];
-        for (reply, protocol) in bad {
-            let error = ask(reply, protocol).unwrap_err();
-            assert_eq!(error.kind(), WRONG, "{error}");
-        }
-        let error = ask(b"HTTP/1.1 404 No\r\n\r\n", ProtocolName::Http).unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .contains("GET /a was answered \"HTTP/1.1 404 No\"")
-        );
+        assert_eq!(http(hints), Ok(()));
+        let refused = http(&[b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n"]).unwrap_err();
+        assert_eq!(refused.exit, REFUSED);
+        assert!(refused.message.contains("GET /a was answered") && refused.message.contains("404"));
     }
 
     #[test]
-    fn silence_is_an_error() {
+    fn a_servers_own_words_are_given() {
+        let words: &[&[u8]] = &[b"-NOAUTH Authentication required.\r\n"];
+        let refused = asked(ProtocolName::Resp, words).unwrap_err();
+        assert!(
+            refused.message.contains("NOAUTH Authentication required"),
+            "{refused}"
+        );
+        let wrong = asked(ProtocolName::Http, words).unwrap_err();
+        assert_eq!(wrong.exit, WRONG_ANSWER, "{wrong}");
+    }
+
+    #[test]
+    fn silence_is_no_answer() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
-        let limit = Duration::from_millis(50);
-        let error = exchange(addr, ProtocolName::Echo, None, limit).unwrap_err();
-        assert_ne!(error.kind(), WRONG);
+        let silence = question(addr, ProtocolName::Echo, Duration::from_millis(50)).ask();
+        assert_eq!(silence.unwrap_err().exit, Exit::Failed.code());
+        drop(listener);
+        let nobody = question(addr, ProtocolName::Echo, Duration::from_millis(50)).ask();
+        assert!(nobody.unwrap_err().message.contains("nothing listens"));
     }
 }

@@ -2,7 +2,9 @@
 
 use super::cgroup::CpuTime;
 use super::strangers;
-use nix::unistd::{SysconfVar, sysconf};
+use nix::libc;
+use nix::time::ClockId;
+use nix::unistd::{Pid, SysconfVar, sysconf};
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -18,13 +20,6 @@ pub fn ticks_per_second() -> f64 {
     }
 }
 
-/// The processes of one process group, in no order; those ending meanwhile are left out.
-pub fn members_of_group(pgid: i32) -> Vec<u32> {
-    processes()
-        .filter(|&pid| Stat::read(pid).is_some_and(|stat| stat.pgrp == pgid))
-        .collect()
-}
-
 /// The ids of all processes that can be seen.
 pub fn processes() -> impl Iterator<Item = u32> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
@@ -35,20 +30,56 @@ pub fn processes() -> impl Iterator<Item = u32> {
 pub fn descendants(pid: u32) -> Vec<u32> {
     let mut family = vec![pid];
     let mut next = 0;
+    let mut of_all = None;
     while let Some(parent) = family.get(next).copied() {
-        // One file per task lists the children it has started (proc_tid_children(5)).
-        let lists =
-            tasks(parent).filter_map(|task| fs::read_to_string(format!("{task}/children")).ok());
-        let lists: Vec<String> = lists.collect();
-        family.extend(
-            lists
-                .iter()
-                .flat_map(|list| list.split_whitespace())
-                .filter_map(|pid| pid.parse::<u32>().ok()),
-        );
+        match children(parent) {
+            Some(children) => family.extend(children),
+            // A kernel without these files: everybody is asked for their parent, once.
+            None => family.extend(
+                of_all
+                    .get_or_insert_with(by_parent)
+                    .remove(&parent)
+                    .unwrap_or_default(),
+            ),
+        }
         next += 1;
     }
     family.retain(|&pid| Stat::read(pid).is_some());
+    family
+}
+
+/// One file per task lists the children it has started (proc_tid_children(5), CONFIG_PROC_CHILDREN).
+fn children(pid: u32) -> Option<Vec<u32>> {
+    let mut children = Vec::new();
+    for task in tasks(pid) {
+        match fs::read_to_string(format!("{task}/children")) {
+            Ok(list) => children.extend(
+                list.split_whitespace()
+                    .filter_map(|pid| pid.parse::<u32>().ok()),
+            ),
+            // The task has ended, unless it has other files.
+            Err(_) if fs::metadata(format!("{task}/stat")).is_ok() => return None,
+            Err(_) => {}
+        }
+    }
+    Some(children)
+}
+
+fn by_parent() -> HashMap<u32, Vec<u32>> {
+    let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
+    for pid in processes() {
+        if let Some(stat) = Stat::read(pid) {
+            children.entry(stat.ppid).or_default().push(pid);
+        }
+    }
+    children
+}
+
+/// The same without another process and all that it started: the harness may descend from what it looks at.
+pub fn descendants_but(pid: u32, other: u32) -> Vec<u32> {
+    let others = descendants(other);
+    let mut family = descendants(pid);
+    family.retain(|pid| !others.contains(pid));
     family
 }
 
@@ -67,6 +98,8 @@ pub struct Stat {
     pub cstime: u64,
     /// Threads in the process.
     pub threads: u64,
+    /// When it started, in ticks since the machine did: with its id, what no other process has.
+    pub start_ticks: u64,
     utime: u64,
     stime: u64,
     flags: u64,
@@ -93,6 +126,7 @@ impl Stat {
             cutime: number(16)?,
             cstime: number(17)?,
             threads: number(20)?,
+            start_ticks: number(22)?,
         })
     }
 
@@ -108,29 +142,51 @@ impl Stat {
     }
 }
 
-/// CPU time of living processes and of the children they have waited for.
+/// CPU time of living processes, of the threads that they had, and of the children they have waited for.
 ///
-/// /proc/PID/task/*/schedstat counts the living in nanoseconds, where utime and stime would lose up to 10 ms
-/// in every process; the dead are only known in ticks.
+/// A process's own clock counts the threads that have ended, and in nanoseconds, where utime and stime would lose up to
+/// 10 ms in every process; of children that have ended only what their parents waited for is known, in ticks.
 pub fn cpu_of(pids: &[u32]) -> CpuTime {
     let ticks = ticks_per_second();
     let mut sum = CpuTime::default();
     for &pid in pids {
-        let Some(stat) = Stat::read(pid) else {
+        let (Some(stat), Some(own_s)) = (Stat::read(pid), clock_of(pid)) else {
             continue;
         };
-        let alive_s: f64 = tasks(pid)
-            .filter_map(|task| {
-                let text = fs::read_to_string(format!("{task}/schedstat")).ok()?;
-                text.split(' ').next()?.parse::<f64>().ok()
-            })
-            .sum::<f64>()
-            / 1e9;
-        sum.total_s += alive_s + (stat.cutime + stat.cstime) as f64 / ticks;
+        sum.total_s += own_s + (stat.cutime + stat.cstime) as f64 / ticks;
         sum.user_s += (stat.utime + stat.cutime) as f64 / ticks;
         sum.system_s += (stat.stime + stat.cstime) as f64 / ticks;
     }
     sum
+}
+
+/// What a process itself has used, s (clock_getcpuclockid(3)); `None` once it is gone.
+pub fn clock_of(pid: u32) -> Option<f64> {
+    let clock = ClockId::pid_cpu_clock_id(Pid::from_raw(pid as i32)).ok()?;
+    let time = clock.now().ok()?;
+    Some(time.tv_sec() as f64 + time.tv_nsec() as f64 / 1e9)
+}
+
+/// CPU time of the children that a process has waited for, s.
+pub fn waited_for_s(pid: u32) -> f64 {
+    let stat = Stat::read(pid);
+    stat.map_or(0, |stat| stat.cutime + stat.cstime) as f64 / ticks_per_second()
+}
+
+/// Whether a process lets its children go unseen: one that ignores SIGCHLD never learns what they used (wait(2)).
+pub fn forgets_children(pid: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    ignored.is_some_and(|mask| mask & (1 << (libc::SIGCHLD - 1)) != 0)
+}
+
+/// The name of a process, as people know it; `?` once it is gone.
+pub fn name_of(pid: u32) -> String {
+    let name = fs::read_to_string(format!("/proc/{pid}/comm"));
+    name.map_or("?".into(), |name| {
+        name.trim_end().replace(char::is_control, "?")
+    })
 }
 
 /// Context switches, voluntary and not, of every thread alive, by thread id.
@@ -193,6 +249,8 @@ pub struct MachineCpu {
 /// What the machine's CPUs did between two readings, in seconds over all CPUs.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct MachineTime {
+    /// CPUs that there were.
+    pub cpus: f64,
     /// The time between the readings times the number of CPUs.
     pub all_s: f64,
     /// Time spent on anything but idling, waiting for disks, and being stolen.
@@ -223,6 +281,7 @@ impl MachineCpu {
         let all_s = (self.at - then.at).as_secs_f64() * self.cpus;
         let steal_s = self.steal_s - then.steal_s;
         MachineTime {
+            cpus: self.cpus,
             all_s,
             busy_s: (all_s - (self.idle_s - then.idle_s) - steal_s).max(0.0),
             // A kernel thread that ended took its time with it.
@@ -282,6 +341,8 @@ pub struct NetCounters {
     pub listen_drops: u64,
     /// Tcp RetransSegs.
     pub retransmits: u64,
+    /// Of those, TcpExt TCPSynRetrans: SYNs and their answers.
+    pub syn_retransmits: u64,
 }
 
 impl NetCounters {
@@ -291,6 +352,7 @@ impl NetCounters {
             listen_overflows: self.listen_overflows - earlier.listen_overflows,
             listen_drops: self.listen_drops - earlier.listen_drops,
             retransmits: self.retransmits - earlier.retransmits,
+            syn_retransmits: self.syn_retransmits - earlier.syn_retransmits,
         }
     }
 }
@@ -312,6 +374,7 @@ impl NetFiles {
             listen_overflows: counter(&netstat, "TcpExt:", "ListenOverflows")?,
             listen_drops: counter(&netstat, "TcpExt:", "ListenDrops")?,
             retransmits: counter(&snmp, "Tcp:", "RetransSegs")?,
+            syn_retransmits: counter(&netstat, "TcpExt:", "TCPSynRetrans").unwrap_or(0),
         })
     }
 }
@@ -359,7 +422,7 @@ mod tests {
 
     #[test]
     fn a_command_name_with_parentheses_does_not_shift_the_fields() {
-        let line = "42 (a) b (c) S 1 77 42 0 -1 0 1 2 3 4 11 12 13 14 20 0 5 0 9";
+        let line = "42 (a) b (c) S 1 77 42 0 -1 0 1 2 3 4 11 12 13 14 20 0 5 0 9 1";
         let stat = Stat::parse(line).unwrap();
         assert_eq!(
             (stat.state, stat.ppid, stat.pgrp, stat.threads),
@@ -377,8 +440,6 @@ mod tests {
     #[test]
     fn this_process_is_found_and_has_used_time() {
         let pid = std::process::id();
-        let pgrp = Stat::read(pid).unwrap().pgrp;
-        assert!(members_of_group(pgrp).contains(&pid));
         assert_eq!(descendants(pid).first(), Some(&pid));
         assert!(descendants(u32::MAX).is_empty());
         assert!(cpu_of(&[pid]).total_s > 0.0);

@@ -1,30 +1,34 @@
 //! A server under measurement: started, watched, measured with all its children, and ended with all of them.
 
-use super::cgroup::{CpuTime, Group};
-use super::launch::{Action, Launch, Launched};
+use super::cgroup::Group;
+use super::cpu::Reading;
+use super::launch::{Action, Launch};
+use super::output::{Tail, widen};
 use super::procfs;
+use super::supervise::{End, Report, Service, Started};
 use crate::base::shell::FOLDER;
 use crate::model::network::Network;
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines};
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::net::UnixStream;
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
 
-/// How long a server may take from its start to its ready line.
-const READY_LIMIT: Duration = Duration::from_secs(10);
-/// How long the kernel may take to end a killed family.
-const REAP_LIMIT: Duration = Duration::from_secs(10);
-/// How much of a server's last words is kept.
-const STDERR_TAIL_BYTES: usize = 2048;
-/// The exit code of a model that cannot run on this host (DESIGN §2).
+/// How long a foreign server has to end by itself after SIGTERM: what it has started elsewhere, only it can end.
+const GRACE: Duration = Duration::from_secs(2);
+/// How long the kernel may take to end a killed family, beyond that.
+const REAP_LIMIT: Duration = Duration::from_secs(12);
+/// How long word of an end may take from the process that waits for it.
+const WORD_LIMIT: Duration = Duration::from_secs(1);
+/// The exit code of a model that cannot run on this host.
 const NOT_AVAILABLE: i32 = 4;
 
 /// Why a server did not get as far as its ready line.
@@ -36,6 +40,8 @@ pub enum StartError {
     Ended(String),
     /// It is running and never said that it was ready.
     Silent(String),
+    /// It was not started, for a reason that is not its own.
+    NotStarted(String),
 }
 
 /// How to start a server.
@@ -47,14 +53,28 @@ pub struct ServerSpec {
     pub args: Vec<String>,
     /// The folder it runs in, if not this program's; its command finds it in [`FOLDER`].
     pub folder: Option<PathBuf>,
+    /// Whose environment it gets.
+    pub surroundings: Surroundings,
     /// How it says that it is ready.
     pub ready: Ready,
+    /// How long it may take to be ready.
+    pub start_timeout: Duration,
     /// The network to make for it.
     pub network: Network,
     /// The CPUs it may use.
     pub cpus: Vec<usize>,
     /// The name of its control group.
     pub group_name: String,
+}
+
+/// The environment variables that a process is started with.
+#[derive(Debug, Clone, Default)]
+pub enum Surroundings {
+    /// None but PATH: what is compared is alike everywhere.
+    #[default]
+    Bare,
+    /// The user's, and these.
+    Users(Vec<(String, String)>),
 }
 
 /// How a server says that it is ready.
@@ -69,67 +89,75 @@ pub enum Ready {
 /// A running server. Dropping it ends it and every process that it started, unless it was running before us.
 #[derive(Debug)]
 pub struct Server {
-    child: Option<Child>,
+    supervisor: Option<Supervisor>,
     group: Group,
-    words: Tail,
-    /// Its process id, which is also its process group's if it is our child; 0 if it is not known.
+    output: Tail,
+    /// A model never leaves its control group; of anything else nothing is known.
+    may_wander: bool,
+    /// Its process id; 0 if it is not known.
     pub pid: u32,
     /// Where it listens.
     pub addr: SocketAddr,
-    /// The network it got.
-    pub launched: Launched,
+    /// Where it was started.
+    pub started: Started,
+}
+
+/// The process that started it, see [`super::supervise`].
+#[derive(Debug)]
+struct Supervisor {
+    child: Child,
+    pid: u32,
+    /// What it says; closing it ends the family.
+    reports: Option<Lines<BufReader<UnixStream>>>,
+    end: Option<End>,
 }
 
 impl Server {
     /// Starts the server and waits for its ready line, if it is to give one.
     pub async fn start(spec: &ServerSpec) -> Result<Server, StartError> {
+        let not_started = |e: io::Error| StartError::NotStarted(e.to_string());
         let group = Group::create(&spec.group_name);
-        let launch = Launch {
-            parent: std::process::id() as i32,
-            network: spec.network.clone(),
-            cpus: spec.cpus.clone(),
-            groups: group.procs_files(),
-            announce: true,
-            action: Action::Exec {
-                program: spec.program.clone(),
-                args: spec.args.clone(),
-            },
+        let (mut child, reports) = spawn(spec, &group).map_err(not_started)?;
+        let mut output = Tail::default();
+        widen(child.stdout.as_ref());
+        widen(child.stderr.as_ref());
+        output.follow(child.stderr.take());
+        let mut lines = child
+            .stdout
+            .take()
+            .map(|stdout| BufReader::new(stdout).lines());
+        let pid = child.id().unwrap_or_default();
+        let supervisor = Supervisor {
+            child,
+            pid,
+            reports: Some(reports),
+            end: None,
         };
-        let mut child = command(&launch)
-            .and_then(|mut c| {
-                if let Some(folder) = &spec.folder {
-                    c.current_dir(folder).env(FOLDER, folder);
-                }
-                c.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()
-            })
-            .map_err(|e| StartError::Ended(e.to_string()))?;
-        let words = Tail::default();
-        words.follow(child.stderr.take());
-        let stdout = child.stdout.take();
         // From here on the guard ends the family, whatever happens.
         let mut server = Server {
-            pid: child.id().unwrap_or_default(),
-            child: Some(child),
+            supervisor: Some(supervisor),
             group,
-            words,
+            output,
+            may_wander: spec.ready != Ready::Line,
+            pid: 0,
             addr: SocketAddr::from(([127, 0, 0, 1], 0)),
-            launched: Launched::default(),
+            started: Started::default(),
         };
-        let mut lines = stdout.map(|stdout| BufReader::new(stdout).lines());
-        match timeout(
-            READY_LIMIT,
-            server.read_greetings(lines.as_mut(), spec.ready),
-        )
-        .await
-        {
+        server.await_start().await?;
+        let greeting = timeout(
+            spec.start_timeout,
+            server.read_greeting(lines.as_mut(), spec.ready),
+        );
+        match greeting.await {
             Err(_) => Err(StartError::Silent(format!(
-                "no ready line within {} s",
-                READY_LIMIT.as_secs()
+                "no ready line within {} (--start-timeout)",
+                humantime::format_duration(spec.start_timeout)
             ))),
             Ok(None) => Err(server.why_it_ended().await),
-            Ok(Some(())) => {
+            Ok(Some(addr)) => {
+                server.addr = addr;
                 // Read on: a server that prints to a full or a closed pipe would fail for a reason of our making.
-                server.words.follow(lines.map(Lines::into_inner));
+                server.output.follow(lines.map(Lines::into_inner));
                 Ok(server)
             }
         }
@@ -138,74 +166,135 @@ impl Server {
     /// A server that somebody else started.
     pub fn running(addr: SocketAddr, pid: Option<u32>) -> Server {
         Server {
-            child: None,
+            supervisor: None,
             group: Group::default(),
-            words: Tail::default(),
+            output: Tail::default(),
+            may_wander: true,
             pid: pid.unwrap_or(0),
             addr,
-            launched: Launched::default(),
+            started: Started::default(),
         }
     }
 
-    /// The launcher's line about the network, then the server's `listening ADDR`; `None` when either is missing.
-    async fn read_greetings(
+    /// Waits until the supervisor has started the program.
+    async fn await_start(&mut self) -> Result<(), StartError> {
+        let supervisor = self.supervisor.as_mut();
+        let report = match supervisor {
+            Some(supervisor) => supervisor.next().await,
+            None => None,
+        };
+        match report {
+            Some(Report::Started(started)) => {
+                if !started.not_joined.is_empty() {
+                    // Half a group counts half the server.
+                    self.group = Group::default();
+                }
+                self.pid = started.pid;
+                self.started = started;
+                Ok(())
+            }
+            Some(Report::NotStarted(why)) => Err(StartError::NotStarted(why)),
+            Some(Report::Ended(_)) | None => {
+                self.output.finish().await;
+                let words = self.output.text();
+                Err(StartError::NotStarted(
+                    words.trim_start_matches("error: ").to_string(),
+                ))
+            }
+        }
+    }
+
+    /// Where it listens: the server's `listening ADDR`, or where it was told to; `None` when the line is another.
+    async fn read_greeting(
         &mut self,
         lines: Option<&mut Lines<BufReader<ChildStdout>>>,
         ready: Ready,
-    ) -> Option<()> {
-        let lines = lines?;
-        let launched = lines.next_line().await.ok()??;
-        self.launched = serde_json::from_str(&launched).ok()?;
-        self.addr = match ready {
-            Ready::Answers(addr) => addr,
+    ) -> Option<SocketAddr> {
+        match ready {
+            Ready::Answers(addr) => Some(addr),
             Ready::Line => {
-                let line = lines.next_line().await.ok()??;
-                line.strip_prefix("listening ")?.trim().parse().ok()?
+                let line = lines?.next_line().await.ok()??;
+                line.strip_prefix("listening ")?.trim().parse().ok()
             }
-        };
-        Some(())
+        }
     }
 
     async fn why_it_ended(&mut self) -> StartError {
-        let status = match &mut self.child {
-            Some(child) => timeout(REAP_LIMIT, child.wait())
-                .await
-                .ok()
-                .and_then(Result::ok),
+        let end = match &mut self.supervisor {
+            Some(supervisor) => supervisor.word_of_end(WORD_LIMIT).await,
             None => None,
         };
-        // The pipe's last bytes may still be on their way to the task that reads them.
-        tokio::time::sleep(Duration::from_millis(20)).await;
-        let words = self.words.text();
-        match status {
-            Some(status) if status.code() == Some(NOT_AVAILABLE) => StartError::Unavailable(words),
-            Some(status) => StartError::Ended(format!("{}: {words}", describe(status))),
+        self.output.finish().await;
+        let words = self.output.text();
+        match end {
+            Some(end) if end.code == Some(NOT_AVAILABLE) => StartError::Unavailable(words),
+            Some(end) => StartError::Ended(format!("{}: {words}", in_words(&end))),
             None => StartError::Silent(format!(
                 "printed something other than its ready line; {words}"
             )),
         }
     }
 
+    /// A process that lives in the server's network for as long as the server is not ended by us.
+    pub fn network_pid(&self) -> u32 {
+        match &self.supervisor {
+            Some(supervisor) => supervisor.pid,
+            None if self.pid == 0 => std::process::id(),
+            None => self.pid,
+        }
+    }
+
     /// The processes of the family; none if nothing is known of them.
     pub fn pids(&self) -> Vec<u32> {
-        match (&self.child, self.pid) {
-            (None, 0) => Vec::new(),
-            (None, pid) => procfs::descendants(pid),
-            (Some(_), pid) => {
-                let in_group = self.group.pids();
-                in_group.unwrap_or_else(|| procfs::members_of_group(pid as i32))
+        let Some(supervisor) = &self.supervisor else {
+            return match self.pid {
+                0 => Vec::new(),
+                pid => procfs::descendants_but(pid, std::process::id()),
+            };
+        };
+        let grouped = self.group.pids();
+        let mut pids = match (grouped, self.may_wander) {
+            (Some(grouped), false) => grouped,
+            (grouped, _) => {
+                let mut all = procfs::descendants(supervisor.pid);
+                all.extend(grouped.unwrap_or_default());
+                all.sort_unstable();
+                all.dedup();
+                all
+            }
+        };
+        pids.retain(|&pid| pid != supervisor.pid);
+        pids
+    }
+
+    /// CPU time used so far by the family.
+    pub fn cpu(&self, pids: &[u32]) -> Reading {
+        match self.group.cpu() {
+            Some(time) if self.all_are_grouped(pids) => Reading::of_group(time),
+            _ => {
+                let supervisor = self.supervisor.as_ref().map(|supervisor| supervisor.pid);
+                let all: Vec<u32> = pids.iter().copied().chain(supervisor).collect();
+                Reading::of_processes(&all)
             }
         }
     }
 
-    /// CPU time used so far by the family.
-    pub fn cpu(&self, pids: &[u32]) -> CpuTime {
-        self.group.cpu().unwrap_or_else(|| procfs::cpu_of(pids))
+    fn all_are_grouped(&self, pids: &[u32]) -> bool {
+        if !self.may_wander {
+            return true;
+        }
+        let grouped = self.group.pids().unwrap_or_default();
+        let is_grouped = |pid: &u32| grouped.contains(pid) || procfs::Stat::read(*pid).is_none();
+        pids.iter().all(is_grouped)
     }
 
     /// Memory of the family, KiB: the control group's, kernel memory included, else the sum of PSS.
     pub fn memory_kib(&self, pids: &[u32]) -> u64 {
-        match self.group.memory_bytes() {
+        match self
+            .group
+            .memory_bytes()
+            .filter(|_| self.all_are_grouped(pids))
+        {
             Some(bytes) => bytes / 1024,
             None => procfs::pss_kib(pids),
         }
@@ -213,70 +302,190 @@ impl Server {
 
     /// How [`Server::memory_kib`] is measured: `cgroup` or `pss`.
     pub fn memory_method(&self) -> &'static str {
-        match self.group.memory_bytes() {
+        match self
+            .group
+            .memory_bytes()
+            .filter(|_| self.all_are_grouped(&self.pids()))
+        {
             Some(_) => "cgroup",
             None => "pss",
         }
     }
 
-    /// Whether the server's own process is still there; if not, how it ended and its last words.
-    pub fn ended(&mut self) -> Option<String> {
-        match self.child.as_mut()?.try_wait() {
-            Ok(None) => None,
-            Ok(Some(status)) => Some(format!("{} {}", describe(status), self.words.text())),
-            Err(e) => Some(format!("cannot be waited for: {e}")),
+    /// How often the kernel ended a process of the family because memory was short.
+    pub fn killed_for_memory(&self) -> u64 {
+        self.group.killed_for_memory()
+    }
+
+    /// Bytes that it has printed.
+    pub fn printed_bytes(&self) -> u64 {
+        self.output.bytes()
+    }
+
+    /// Whether the server's own process is still there; if not, how it ended, what it left, and its last words.
+    pub async fn ended(&mut self) -> Option<String> {
+        let pid = self.pid;
+        let supervisor = self.supervisor.as_mut()?;
+        if supervisor.end.is_none() {
+            let is_alive = procfs::Stat::read(pid).is_some_and(|stat| stat.state != 'Z');
+            let patience = if is_alive { Duration::ZERO } else { WORD_LIMIT };
+            supervisor.word_of_end(patience).await;
+            if supervisor.end.is_none() && is_alive {
+                return None;
+            }
         }
+        let end = supervisor.end.clone();
+        self.output.finish().await;
+        let how = end.map_or("for an unknown reason".into(), |end| in_words(&end));
+        let killed = match self.killed_for_memory() {
+            0 => "",
+            _ => " (the kernel ended it because memory was short)",
+        };
+        Some(
+            format!("{how}{killed} {}", self.output.text())
+                .trim_end()
+                .to_string(),
+        )
     }
 
     /// Ends the family without blocking the runtime; `Drop` does what is left.
     pub async fn stop(mut self) {
-        if let Some(mut child) = self.child.take() {
-            self.kill();
-            let _ = timeout(REAP_LIMIT, child.wait()).await;
-            self.child = Some(child);
+        if let Some(supervisor) = &mut self.supervisor {
+            supervisor.reports = None;
+            let _ = timeout(GRACE + REAP_LIMIT, supervisor.child.wait()).await;
         }
     }
+}
 
-    fn kill(&self) {
-        self.group.kill();
-        let _ = killpg(Pid::from_raw(self.pid as i32), Signal::SIGKILL);
+impl Supervisor {
+    async fn next(&mut self) -> Option<Report> {
+        let line = self.reports.as_mut()?.next_line().await.ok()??;
+        serde_json::from_str(&line).ok()
+    }
+
+    /// How the server's own process ended, once that is known.
+    async fn word_of_end(&mut self, patience: Duration) -> Option<End> {
+        if self.end.is_none()
+            && let Ok(Some(Report::Ended(end))) = timeout(patience, self.next()).await
+        {
+            self.end = Some(end);
+        }
+        self.end.clone()
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        if self.child.is_some() && self.pid != 0 {
-            self.kill();
-            reap_group(self.pid as i32);
+        let Some(supervisor) = &mut self.supervisor else {
+            return;
+        };
+        supervisor.reports = None;
+        let own = Pid::from_raw(supervisor.pid as i32);
+        if !reaped(own, GRACE + REAP_LIMIT) {
+            // It does not answer any more: what it should have ended is now our own.
+            self.group.kill();
+            for pid in [supervisor.pid, self.pid]
+                .into_iter()
+                .filter(|&pid| pid != 0)
+            {
+                let _ = killpg(Pid::from_raw(pid as i32), Signal::SIGKILL);
+                let _ = kill(Pid::from_raw(pid as i32), Signal::SIGKILL);
+            }
+            reaped(own, REAP_LIMIT);
         }
     }
 }
 
-/// Waits for every process of the group: its own child, and the orphans that the kernel gives to the harness,
-/// which is their subreaper (PR_SET_CHILD_SUBREAPER).
-fn reap_group(pgid: i32) {
-    let deadline = Instant::now() + REAP_LIMIT;
+/// Waits for one of our children, which tokio may have waited for already; false when it takes too long.
+fn reaped(pid: Pid, patience: Duration) -> bool {
+    let deadline = Instant::now() + patience;
     while Instant::now() < deadline {
-        match waitpid(Pid::from_raw(-pgid), Some(WaitPidFlag::WNOHANG)) {
+        match waitpid(pid, Some(WaitPidFlag::WNOHANG)) {
             Ok(WaitStatus::StillAlive) => std::thread::sleep(Duration::from_millis(2)),
             Ok(_) => {}
-            Err(_) => return,
+            Err(_) => return true,
         }
     }
+    false
 }
 
-/// The harness's own program as a launcher: a clean environment, a process group of its own, killed when dropped.
-pub fn command(launch: &Launch) -> io::Result<Command> {
-    let mut command = Command::new(std::env::current_exe()?);
+/// The supervisor, and what it says.
+fn spawn(spec: &ServerSpec, group: &Group) -> io::Result<(Child, Lines<BufReader<UnixStream>>)> {
+    let grace = match spec.ready {
+        Ready::Line => Duration::ZERO,
+        Ready::Answers(_) => GRACE,
+    };
+    let launch = Launch {
+        parent: std::process::id() as i32,
+        network: spec.network.clone(),
+        cpus: spec.cpus.clone(),
+        groups: group.procs_files(),
+        action: Action::Serve(Service {
+            program: spec.program.clone(),
+            args: spec.args.clone(),
+            grace_ms: grace.as_millis() as u64,
+        }),
+    };
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
+    ours.set_nonblocking(true)?;
+    let mut launcher = command(&launch, &spec.surroundings)?;
+    if let Some(folder) = &spec.folder {
+        launcher.current_dir(folder).env(FOLDER, folder);
+    }
+    let child = launcher
+        .stdin(Stdio::from(OwnedFd::from(theirs)))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        // Its end is told to it by the socket, so that it can end the rest.
+        .kill_on_drop(false)
+        .spawn()?;
+    Ok((child, BufReader::new(UnixStream::from_std(ours)?).lines()))
+}
+
+/// The harness's own program as a launcher: a process group of its own, killed when dropped.
+pub fn command(launch: &Launch, surroundings: &Surroundings) -> io::Result<Command> {
+    let mut command = Command::new(own_program()?);
     command
         .arg("launch")
         .arg(serde_json::to_string(launch)?)
-        .env_clear()
-        .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
         .stdin(Stdio::null())
         .process_group(0)
         .kill_on_drop(true);
+    match surroundings {
+        Surroundings::Bare => {
+            command.env_clear();
+            command.envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
+        }
+        Surroundings::Users(more) => {
+            command.envs(more.iter().cloned());
+        }
+    }
     Ok(command)
+}
+
+/// This very program, also where its file was replaced or removed since it started (a build during a run).
+pub fn own_program() -> io::Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    Ok(match own.exists() {
+        true => own,
+        false => Path::new("/proc/self/exe").into(),
+    })
+}
+
+/// How a server's own process ended, and what became of the rest.
+fn in_words(end: &End) -> String {
+    let how = match (end.code, end.signal) {
+        (Some(code), _) => format!("exit code {code}"),
+        (_, Some(number)) => signal_in_words(number),
+        _ => "an unknown end".into(),
+    };
+    match end.left.first() {
+        Some((pid, name)) if end.code == Some(0) => format!(
+            "{how}, and process {pid} ({name}) went on in the background: start the server in the foreground, as with \
+             `--daemonize no` (redis), `daemon off;` (nginx) or without `&`"
+        ),
+        _ => how,
+    }
 }
 
 /// "exit code 1" or "signal 9 (SIGKILL)".
@@ -284,46 +493,15 @@ pub fn describe(status: ExitStatus) -> String {
     use std::os::unix::process::ExitStatusExt;
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("exit code {code}"),
-        (_, Some(number)) => match Signal::try_from(number) {
-            Ok(signal) => format!("signal {number} ({signal})"),
-            Err(_) => format!("signal {number}"),
-        },
+        (_, Some(number)) => signal_in_words(number),
         _ => "an unknown end".into(),
     }
 }
 
-/// The last bytes of one or several streams, collected in the background.
-#[derive(Debug, Clone, Default)]
-pub struct Tail(Arc<Mutex<Vec<u8>>>);
-
-impl Tail {
-    /// Reads the stream to its end in the background.
-    pub fn follow(&self, stream: Option<impl AsyncReadExt + Unpin + Send + 'static>) {
-        let kept = self.clone();
-        if let Some(mut stream) = stream {
-            tokio::spawn(async move {
-                let mut chunk = [0; 1024];
-                while let Ok(n @ 1..) = stream.read(&mut chunk).await {
-                    kept.push(&chunk[..n]);
-                }
-            });
-        }
-    }
-
-    fn push(&self, bytes: &[u8]) {
-        if let Ok(mut kept) = self.0.lock() {
-            kept.extend_from_slice(bytes);
-            let excess = kept.len().saturating_sub(STDERR_TAIL_BYTES);
-            kept.drain(..excess);
-        }
-    }
-
-    /// What was kept, as one line of printable text.
-    pub fn text(&self) -> String {
-        let bytes = self.0.lock().map(|kept| kept.clone()).unwrap_or_default();
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        let words: Vec<&str> = text.split(|c: char| c.is_control()).collect();
-        words.join(" ").trim().to_string()
+fn signal_in_words(number: i32) -> String {
+    match Signal::try_from(number) {
+        Ok(signal) => format!("signal {number} ({signal})"),
+        Err(_) => format!("signal {number}"),
     }
 }
 
@@ -336,15 +514,17 @@ mod tests {
     fn ends_are_described_in_words() {
         assert_eq!(describe(ExitStatus::from_raw(3 << 8)), "exit code 3");
         assert_eq!(describe(ExitStatus::from_raw(9)), "signal 9 (SIGKILL)");
-    }
-
-    #[test]
-    fn a_tail_keeps_the_end_and_no_control_characters() {
-        let tail = Tail::default();
-        tail.push(&[b'x'; 4000]);
-        tail.push(b"\x1b[31mthe end\n");
-        let text = tail.text();
-        assert!(text.ends_with("[31mthe end"), "{text}");
-        assert!(text.len() <= STDERR_TAIL_BYTES && !text.contains('\x1b'));
+        let background = End {
+            code: Some(0),
+            signal: None,
+            left: vec![(7, "redis-server".into())],
+        };
+        assert!(in_words(&background).contains("7 (redis-server) went on in the background"));
+        let killed = End {
+            code: None,
+            signal: Some(9),
+            left: vec![(7, "worker".into())],
+        };
+        assert_eq!(in_words(&killed), "signal 9 (SIGKILL)");
     }
 }

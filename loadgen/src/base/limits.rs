@@ -30,19 +30,12 @@ fn raise_nofile() -> u64 {
 /// The CPUs this process may run on, in ascending order.
 #[must_use]
 pub fn own_cpus() -> Vec<usize> {
-    let Ok(set) = nix::sched::sched_getaffinity(nix::unistd::Pid::from_raw(0)) else {
-        return Vec::new();
-    };
-    (0..nix::sched::CpuSet::count())
-        .filter(|cpu| set.is_set(*cpu).unwrap_or(false))
-        .collect()
+    super::sys::affinity().unwrap_or_default()
 }
 
 /// Restricts this thread to some CPUs; false where it is not allowed to run there.
 pub fn pin(cpus: &[usize]) -> bool {
-    let mut set = nix::sched::CpuSet::new();
-    cpus.iter().all(|cpu| set.set(*cpu).is_ok())
-        && nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(0), &set).is_ok()
+    super::sys::set_affinity(cpus).is_ok()
 }
 
 /// CPUs of the machine, whether this process may use them or not; 1 if unknown.

@@ -8,6 +8,63 @@ use std::process::Command;
 
 use nix::libc;
 
+/// The most CPUs a mask is grown for: Linux can be built for 8 192.
+const MOST_CPUS: usize = 1 << 16;
+
+/// The CPUs the calling thread may run on, in ascending order. The C library's mask ends at 1 024, and a kernel built
+/// for more refuses it (EINVAL, `sched_getaffinity(2)`), so the mask grows until the kernel takes it.
+///
+/// # Errors
+/// The errno of `sched_getaffinity(2)`.
+pub fn affinity() -> io::Result<Vec<usize>> {
+    let mut words = CPU_WORDS;
+    loop {
+        let mut mask = vec![0u64; words];
+        // SAFETY: the mask is writable and as long as is said, and 0 is the calling thread.
+        let result = unsafe { libc::sched_getaffinity(0, words * 8, mask.as_mut_ptr().cast()) };
+        if result >= 0 {
+            return Ok(cpus_in(&mask));
+        }
+        match io::Error::last_os_error() {
+            e if e.raw_os_error() == Some(libc::EINVAL) && words * 64 < MOST_CPUS => words *= 2,
+            e => return Err(e),
+        }
+    }
+}
+
+/// Restricts the calling thread, and what it starts, to these CPUs.
+///
+/// # Errors
+/// EINVAL if there are none of them here, or the errno of `sched_setaffinity(2)`.
+pub fn set_affinity(cpus: &[usize]) -> io::Result<()> {
+    let mask = mask_of(cpus).ok_or_else(|| io::Error::from_raw_os_error(libc::EINVAL))?;
+    // SAFETY: the mask is readable and as long as is said, and 0 is the calling thread.
+    match unsafe { libc::sched_setaffinity(0, mask.len() * 8, mask.as_ptr().cast()) } {
+        0.. => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Words of the C library's own mask.
+const CPU_WORDS: usize = 16;
+
+fn cpus_in(mask: &[u64]) -> Vec<usize> {
+    let is_set = |cpu: &usize| mask[cpu / 64] >> (cpu % 64) & 1 == 1;
+    (0..mask.len() * 64).filter(is_set).collect()
+}
+
+fn mask_of(cpus: &[usize]) -> Option<Vec<u64>> {
+    let most = *cpus.iter().max()?;
+    let mut mask = vec![0u64; (most / 64 + 1).max(CPU_WORDS)];
+    if most >= MOST_CPUS {
+        return None;
+    }
+    for cpu in cpus {
+        mask[cpu / 64] |= 1 << (cpu % 64);
+    }
+    Some(mask)
+}
+
 /// Segments retransmitted on a connection so far, its SYNs included
 /// (`tcpi_total_retrans`, tcp(7)).
 ///
@@ -96,4 +153,32 @@ pub fn inherit_and_die_with_parent(command: &mut Command, fd: OwnedFd, number: R
     };
     // SAFETY: `prepare` makes only async-signal-safe system calls and allocates nothing.
     unsafe { command.pre_exec(prepare) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mask_holds_more_cpus_than_the_c_librarys() {
+        let cpus = [0, 63, 64, 1023, 1024, 4095];
+        let mask = mask_of(&cpus).unwrap();
+        assert_eq!((mask.len(), cpus_in(&mask)), (64, cpus.to_vec()));
+        assert_eq!(mask_of(&[1]).map(|mask| mask.len()), Some(CPU_WORDS));
+        assert_eq!((mask_of(&[]), mask_of(&[MOST_CPUS])), (None, None));
+    }
+
+    #[test]
+    fn this_thread_runs_where_it_was_put() {
+        let before = affinity().unwrap();
+        let last = *before.last().unwrap();
+        set_affinity(&[last]).unwrap();
+        assert_eq!(affinity().unwrap(), [last]);
+        set_affinity(&before).unwrap();
+        assert_eq!(affinity().unwrap(), before);
+        assert!(
+            set_affinity(&[MOST_CPUS - 1]).is_err(),
+            "there is no such CPU"
+        );
+    }
 }

@@ -99,6 +99,12 @@ pub fn probe(
     result
 }
 
+/// Bytes that a probe sends.
+#[must_use]
+pub fn request_bytes(protocol: &Protocol) -> u64 {
+    u64::from(protocol.request_len(ID))
+}
+
 /// How much of an answer is kept for words about it.
 const KEPT: usize = 80;
 

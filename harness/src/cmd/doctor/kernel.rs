@@ -1,14 +1,15 @@
 //! What the kernel offers for measuring, and io_uring for the model of that name.
 
 use super::{Check, Level, read};
-use crate::trial::{PREFIX, cgroup::Group};
+use crate::trial::cgroup::Group;
+use crate::trial::identity;
 use io_uring::IoUring;
 use servers::models;
 use std::io;
 
 /// Control groups and io_uring, each tried out.
 pub fn checks() -> Vec<Check> {
-    let group = Group::create(&format!("{PREFIX}{}-doctor", std::process::id()));
+    let group = Group::create(&format!("{}doctor", identity::own_prefix()));
     let probe = IoUring::new(8).map(drop);
     vec![
         cgroups(group.cpu().is_some(), group.memory_bytes().is_some()),

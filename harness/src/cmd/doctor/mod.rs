@@ -122,7 +122,7 @@ fn at_least(
 }
 
 /// Looks at everything, prints it, and returns the exit code: 3 when something fails.
-pub fn doctor(flags: &DoctorFlags) -> Result<u8, Failure> {
+pub async fn doctor(flags: &DoctorFlags) -> Result<u8, Failure> {
     if flags.conns == Some(0) || flags.workers == Some(0) {
         return Err(Failure::usage("--conns and --workers: at least 1"));
     }
@@ -130,7 +130,7 @@ pub fn doctor(flags: &DoctorFlags) -> Result<u8, Failure> {
         conns,
         processes: flags.workers.unwrap_or(1),
     });
-    let checks = examine(needs);
+    let checks = examine(needs).await;
     say(&match flags.format {
         DoctorFormat::Table => for_people(&checks, flags.conns),
         DoctorFormat::Json => json(&checks, flags.conns)?,
@@ -147,11 +147,11 @@ struct Needs {
     processes: u64,
 }
 
-fn examine(needs: Option<Needs>) -> Vec<Check> {
+async fn examine(needs: Option<Needs>) -> Vec<Check> {
     // Read first: the noise probe is load, too.
     let pressure = processor::pressure(read("/proc/pressure/cpu").as_deref());
     let mut checks = limits::checks(needs);
-    checks.extend(network::checks(needs.map(|needs| needs.conns)));
+    checks.extend(network::checks(needs.map(|needs| needs.conns)).await);
     checks.extend(kernel::checks());
     checks.extend(processor::checks());
     checks.push(pressure);

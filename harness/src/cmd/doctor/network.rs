@@ -1,10 +1,10 @@
 //! Queues, ports and namespaces.
 
 use super::{Check, Level, at_least, number, read};
+use crate::base::settings::network_sysctls;
 use crate::model::network::Network;
-use crate::trial::launch::{Action, Launch, Launched};
+use crate::trial::namespace;
 use loadgen::units::format_count;
-use std::process::{Command, Stdio};
 
 /// The backlog that servers ask for unless told otherwise; somaxconn caps it silently (listen(2)).
 const BACKLOG: u64 = 4096;
@@ -12,11 +12,15 @@ const BACKLOG: u64 = 4096;
 const CONNECT_INFLIGHT: u64 = 256;
 
 /// All that decides how fast and from where connections come.
-pub fn checks(conns: Option<u64>) -> Vec<Check> {
+pub async fn checks(conns: Option<u64>) -> Vec<Check> {
     let sysctl = |name: &str| read(&format!("/proc/sys/net/{name}"));
     let range = sysctl("ipv4/ip_local_port_range");
     let ports = range.as_deref().and_then(port_count);
-    let namespace = probe_namespace();
+    let namespace = namespace::attempt(&Network::Private {
+        required: false,
+        sysctls: network_sysctls(),
+    })
+    .await;
     vec![
         at_least(
             "somaxconn",
@@ -136,41 +140,11 @@ fn namespaces(probe: Result<(), String>) -> Check {
             "network namespaces",
             Level::Warn,
             why,
-            "trials will share the host's ports and counters; run as root, or `sysctl -w \
-             kernel.unprivileged_userns_clone=1`, or `--security-opt seccomp=unconfined` for a container",
+            format!(
+                "trials will share this machine's ports and counters; {}",
+                namespace::remedy()
+            ),
         ),
-    }
-}
-
-/// Starts the launcher that every trial starts, in a namespace of its own that ends with it.
-fn probe_namespace() -> Result<(), String> {
-    let program = std::env::current_exe().map_err(|e| e.to_string())?;
-    let launch = Launch {
-        parent: std::process::id() as i32,
-        network: Network::Private {
-            required: false,
-            sysctls: Vec::new(),
-        },
-        cpus: Vec::new(),
-        groups: Vec::new(),
-        announce: true,
-        action: Action::Exec {
-            program: program.clone(),
-            args: vec!["--version".into()],
-        },
-    };
-    let spec = serde_json::to_string(&launch).map_err(|e| e.to_string())?;
-    let output = Command::new(program)
-        .args(["launch", &spec])
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|e| e.to_string())?;
-    let said = String::from_utf8_lossy(&output.stdout);
-    let first = said.lines().next().unwrap_or_default();
-    match serde_json::from_str::<Launched>(first) {
-        Ok(launched) if launched.private_network => Ok(()),
-        Ok(launched) => Err(launched.fallback.unwrap_or_else(|| "refused".into())),
-        Err(_) => Err(String::from_utf8_lossy(&output.stderr).trim().to_string()),
     }
 }
 

@@ -1,8 +1,8 @@
 //! CPUs: how many, how fast, whose, and by which clock.
 
 use super::{Check, Level, read};
-use crate::trial::cgroup;
-use std::fs;
+use crate::base::limits;
+use crate::base::settings::governors;
 use std::thread::available_parallelism;
 
 /// Two loops of a server and two workers of the generator: the fewest that show whether a model scales.
@@ -13,14 +13,8 @@ const PRESSURE_PERCENT: f64 = 10.0;
 /// All that can be read; what must be measured is in `noise`.
 pub fn checks() -> Vec<Check> {
     let allowed = available_parallelism().ok().map(|n| n.get());
-    let v2 = cgroup::own_limit("", "cpu.max").and_then(|text| quota_v2(&text));
-    let v1 = || {
-        let quota = cgroup::own_limit("cpu", "cpu.cfs_quota_us")?;
-        let period = cgroup::own_limit("cpu", "cpu.cfs_period_us")?;
-        quota_v2(&format!("{} {}", quota.trim(), period.trim()))
-    };
     vec![
-        cpus(allowed, v2.or_else(v1)),
+        cpus(allowed, limits::cpu_quota()),
         governor(&governors()),
         clock_source(
             read("/sys/devices/system/clocksource/clocksource0/current_clocksource").as_deref(),
@@ -28,22 +22,14 @@ pub fn checks() -> Vec<Check> {
     ]
 }
 
-/// `max 100000` or `150000 100000`: time per period (cgroup v2, cpu.max); v1 writes -1 for no limit.
-fn quota_v2(text: &str) -> Option<f64> {
-    let mut words = text.split_whitespace();
-    let quota: f64 = words.next()?.parse().ok()?;
-    let period: f64 = words.next()?.parse().ok()?;
-    (quota > 0.0 && period > 0.0).then(|| quota / period)
-}
-
-fn cpus(allowed: Option<usize>, quota: Option<f64>) -> Check {
+fn cpus(allowed: Option<usize>, quota: Option<(String, f64)>) -> Check {
     let Some(allowed) = allowed else {
         return Check::unknown("CPUs", "cannot be read");
     };
-    let (usable, found) = match quota.filter(|quota| *quota < allowed as f64) {
-        Some(quota) => (
+    let (usable, found) = match quota.filter(|(_, quota)| *quota < allowed as f64) {
+        Some((what, quota)) => (
             quota,
-            format!("{allowed}, but a control group allows the time of {quota:.1}"),
+            format!("{allowed}, but {what} allows the time of {quota:.1}"),
         ),
         None => (allowed as f64, allowed.to_string()),
     };
@@ -64,16 +50,6 @@ fn cpus(allowed: Option<usize>, quota: Option<f64>) -> Check {
         ),
     };
     check.needing(format!("{CPUS:.0}"))
-}
-
-/// The governors of all CPUs that have one.
-fn governors() -> Vec<String> {
-    let entries = fs::read_dir("/sys/devices/system/cpu")
-        .into_iter()
-        .flatten()
-        .flatten();
-    let files = entries.map(|entry| entry.path().join("cpufreq/scaling_governor"));
-    files.filter_map(|file| read(file.to_str()?)).collect()
 }
 
 fn governor(governors: &[String]) -> Check {
@@ -149,16 +125,12 @@ mod tests {
 
     #[test]
     fn a_quota_is_less_than_the_cpus_it_is_spread_over() {
-        assert_eq!(quota_v2("150000 100000\n"), Some(1.5));
-        for none in ["max 100000", "-1 100000", "", "100000", "1 0"] {
-            assert_eq!(quota_v2(none), None, "{none}");
-        }
         assert_eq!(cpus(Some(8), None).level, Level::Pass);
         assert_eq!(cpus(Some(2), None).level, Level::Warn);
-        let capped = cpus(Some(8), Some(1.5));
+        let capped = cpus(Some(8), Some(("cpu.max of /jobs".into(), 1.5)));
         assert_eq!(
             capped.found,
-            "8, but a control group allows the time of 1.5"
+            "8, but cpu.max of /jobs allows the time of 1.5"
         );
         assert!(capped.remedy.unwrap().contains("share one CPU"));
         assert_eq!(cpus(None, None).level, Level::Unknown);

@@ -16,6 +16,7 @@ use crate::model::row::{Row, Status, in_words};
 use crate::plan::TrialPlan;
 use crate::trial::ran::Ran;
 use crate::trial::{self, Context};
+use loadgen::tally::code::Code;
 use std::time::Instant;
 
 /// What ends the blocks before the budget does.
@@ -136,9 +137,10 @@ impl Blocks<'_> {
     }
 }
 
-/// Refuses a trial whose server failed: then there is nothing to compare.
+/// Refuses a trial whose server failed, or was not the one that answered: then there is nothing to compare.
 pub fn check(row: &Row, sides: &[Side; 2]) -> Result<(), Failure> {
-    if !row.status.is_failure() && row.status != Status::Skipped {
+    let is_others = row.reasons.0.iter().any(|reason| reason.is(Code::W10));
+    if !row.status.is_failure() && row.status != Status::Skipped && !is_others {
         return Ok(());
     }
     let of = sides

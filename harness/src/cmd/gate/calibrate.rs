@@ -32,7 +32,7 @@ pub async fn calibrate(flags: &CalibrateFlags) -> Result<u8, Failure> {
     }
     let gate = as_gate(flags)?;
     let mut sides = [BASE, HEAD].map(|name| Side::of_command(name, &flags.model));
-    let cpus = available_cpus();
+    let cpus = available_cpus()?;
     let mut plan = plan(&gate, &sides)?;
     plan.disturbed = Limits::NONE;
     let mut signals = Signals::listen()?;

@@ -32,7 +32,7 @@ use crate::plan::estimate;
 use crate::trial::binaries::Binaries;
 use crate::trial::environment::Environment;
 use crate::trial::launch::pin;
-use crate::trial::{self, Context, cgroup};
+use crate::trial::{self, Context, namespace};
 use blocks::{Blocks, Until};
 use checkout::Held;
 use clap::Parser;
@@ -224,6 +224,7 @@ fn plan(flags: &GateFlags, sides: &[Side; 2]) -> Result<Plan, Failure> {
         duration: flags.duration,
         seed: flags.seed,
         place: flags.place.clone(),
+        servers: flags.servers.clone(),
         ..defaults.run
     };
     let mut plan = Plan::new(&run)?;
@@ -271,7 +272,11 @@ async fn prepare(
     plan: &mut Plan,
     sides: &mut [Side; 2],
 ) -> Result<Prepared, Failure> {
-    cgroup::sweep_leftovers(trial::PREFIX);
+    trial::sweep_leftovers();
+    let note = namespace::settle(plan).await?;
+    note.filter(|_| !flags.output.quiet)
+        .iter()
+        .for_each(|note| eprintln(note));
     let mut names: Vec<&str> = plan.models().map(|model| model.name).collect();
     names.dedup();
     // A calibration compares this program's own servers with themselves, wherever they come from.

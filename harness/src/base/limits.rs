@@ -1,0 +1,246 @@
+//! What may be had here at most, at every level: the kernel's, this user's, and that of each control group around this
+//! process. The one place that knows; whoever needs one asks which is the tightest.
+
+use super::control_group::{self, Level};
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
+use nix::unistd::geteuid;
+use std::fs;
+
+/// How many descriptors a server may open at most: servers with a table of all possible ones would not start where the
+/// hard limit is 2^30, as some container runtimes set it.
+pub const MOST_DESCRIPTORS: u64 = 1 << 20;
+
+/// One limit, and how much of it is used already.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Limit {
+    /// Where it is set, as people find it: `pids.max of /jobs/7`.
+    pub what: String,
+    /// At most so many.
+    pub most: u64,
+    /// Of those, used now.
+    pub used: u64,
+}
+
+impl Limit {
+    /// How many more there may be.
+    pub fn room(&self) -> u64 {
+        self.most.saturating_sub(self.used)
+    }
+}
+
+/// The limit that leaves the least room.
+pub fn tightest(limits: Vec<Limit>) -> Option<Limit> {
+    limits.into_iter().min_by_key(Limit::room)
+}
+
+/// Descriptors that a server gets which this program starts: its soft limit is raised to the hard one.
+pub fn descriptors() -> Option<u64> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
+    Some(hard.min(MOST_DESCRIPTORS).max(soft))
+}
+
+/// Descriptors that a process which runs already may have: its soft limit.
+pub fn descriptors_of(pid: u32) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/limits")).ok()?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files"))?;
+    match line.split_whitespace().next()? {
+        "unlimited" => Some(u64::MAX),
+        soft => soft.parse().ok(),
+    }
+}
+
+/// All that limits processes and threads together.
+pub fn tasks() -> Vec<Limit> {
+    let running = tasks_running(&read("/proc/loadavg"));
+    let sysctl = |name: &str| {
+        let path = format!("/proc/sys/{}", name.replace('.', "/"));
+        let most = read(&path).trim().parse().ok()?;
+        Some(Limit {
+            what: format!("sysctl {name}"),
+            most,
+            used: running,
+        })
+    };
+    let kernel = ["kernel.pid_max", "kernel.threads-max"]
+        .into_iter()
+        .filter_map(sysctl);
+    kernel
+        .chain(of_groups(["", "pids"], "pids.max", "pids.current"))
+        .chain(of_user())
+        .collect()
+}
+
+/// Memory in bytes: what the machine has left, and what each control group may use.
+pub fn memory() -> Vec<Limit> {
+    let kib = |key: &str| {
+        let meminfo = read("/proc/meminfo");
+        let line = meminfo.lines().find_map(|line| line.strip_prefix(key))?;
+        line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()
+    };
+    let machine = kib("MemTotal:")
+        .zip(kib("MemAvailable:"))
+        .map(|(total, available)| Limit {
+            what: "this machine's memory".into(),
+            most: total * 1024,
+            used: total.saturating_sub(available) * 1024,
+        });
+    let v2 = of_groups([""], "memory.max", "memory.current");
+    let v1 = of_groups(["memory"], "memory.limit_in_bytes", "memory.usage_in_bytes");
+    // Version 1 writes "none" as the largest multiple of a page.
+    let is_limit = |limit: &Limit| limit.most < 1 << 62;
+    machine
+        .into_iter()
+        .chain(v2)
+        .chain(v1)
+        .filter(is_limit)
+        .collect()
+}
+
+/// CPU time that control groups allow, in CPUs: the tightest, and where it is set.
+pub fn cpu_quota() -> Option<(String, f64)> {
+    let v2 = control_group::levels("").into_iter().filter_map(|level| {
+        let quota = quota(&level.read("cpu.max")?)?;
+        Some((format!("cpu.max of {}", level.name), quota))
+    });
+    let v1 = control_group::levels("cpu")
+        .into_iter()
+        .filter_map(|level| {
+            let text = format!(
+                "{} {}",
+                level.read("cpu.cfs_quota_us")?,
+                level.read("cpu.cfs_period_us")?
+            );
+            Some((format!("cpu.cfs_quota_us of {}", level.name), quota(&text)?))
+        });
+    v2.chain(v1).min_by(|a, b| a.1.total_cmp(&b.1))
+}
+
+/// `max 100000` or `150000 100000`: time per period (cgroup v2, cpu.max); v1 writes -1 for no limit.
+fn quota(text: &str) -> Option<f64> {
+    let mut words = text.split_whitespace();
+    let quota: f64 = words.next()?.parse().ok()?;
+    let period: f64 = words.next()?.parse().ok()?;
+    (quota > 0.0 && period > 0.0).then(|| quota / period)
+}
+
+fn of_groups<const N: usize>(controllers: [&str; N], most: &str, used: &str) -> Vec<Limit> {
+    let levels = controllers.into_iter().flat_map(control_group::levels);
+    levels
+        .filter_map(|level| of_level(&level, most, used))
+        .collect()
+}
+
+/// `max` is no limit.
+fn of_level(level: &Level, most: &str, used: &str) -> Option<Limit> {
+    let number = |file: &str| level.read(file)?.parse::<u64>().ok();
+    Some(Limit {
+        what: format!("{most} of {}", level.name),
+        most: number(most)?,
+        used: number(used).unwrap_or(0),
+    })
+}
+
+/// RLIMIT_NPROC counts all tasks of a user, and is not for root (setrlimit(2)).
+fn of_user() -> Option<Limit> {
+    let (soft, _) = getrlimit(Resource::RLIMIT_NPROC).ok()?;
+    if soft == RLIM_INFINITY || geteuid().is_root() {
+        return None;
+    }
+    Some(Limit {
+        what: "`ulimit -u` of this user".into(),
+        most: soft,
+        used: tasks_of(geteuid().as_raw()),
+    })
+}
+
+fn tasks_of(user: u32) -> u64 {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let threads = entries.filter_map(|entry| {
+        let status = fs::read_to_string(entry.path().join("status")).ok()?;
+        let field = |key: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(key))?;
+            line.split_whitespace().next()?.parse::<u64>().ok()
+        };
+        (field("Uid:")? == u64::from(user))
+            .then(|| field("Threads:"))
+            .flatten()
+    });
+    threads.sum()
+}
+
+/// The fourth field of /proc/loadavg, `running/all` tasks (proc_loadavg(5)).
+fn tasks_running(loadavg: &str) -> u64 {
+    let all = loadavg
+        .split_whitespace()
+        .nth(3)
+        .and_then(|field| field.split_once('/'));
+    all.and_then(|(_, all)| all.parse().ok()).unwrap_or(0)
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(path).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limit(what: &str, most: u64, used: u64) -> Limit {
+        Limit {
+            what: what.into(),
+            most,
+            used,
+        }
+    }
+
+    #[test]
+    fn the_tightest_is_the_one_with_the_least_room() {
+        let limits = vec![limit("a", 1000, 0), limit("b", 500, 450), limit("c", 60, 0)];
+        assert_eq!(tightest(limits).unwrap().what, "b");
+        assert_eq!(limit("over", 5, 9).room(), 0);
+        assert_eq!(tightest(Vec::new()), None);
+    }
+
+    #[test]
+    fn a_level_without_a_limit_limits_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let level = Level {
+            name: "/jobs".into(),
+            path: folder.path().into(),
+        };
+        let of = |most: &str| {
+            fs::write(folder.path().join("pids.max"), most).unwrap();
+            fs::write(folder.path().join("pids.current"), "30\n").unwrap();
+            of_level(&level, "pids.max", "pids.current")
+        };
+        assert_eq!(of("100\n"), Some(limit("pids.max of /jobs", 100, 30)));
+        assert_eq!(of("max\n"), None);
+        assert_eq!(of_level(&level, "none.max", "none.current"), None);
+    }
+
+    #[test]
+    fn a_quota_is_time_per_period() {
+        assert_eq!(quota("150000 100000\n"), Some(1.5));
+        for none in ["max 100000", "-1 100000", "", "100000", "1 0"] {
+            assert_eq!(quota(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn this_machine_has_limits() {
+        assert!(
+            tasks()
+                .iter()
+                .any(|limit| limit.what == "sysctl kernel.pid_max")
+        );
+        assert!(tightest(memory()).unwrap().room() > 0);
+        let own = std::process::id();
+        let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        assert_eq!(descriptors_of(own), Some(soft));
+        assert!(descriptors().unwrap() >= soft);
+        assert!(tasks_of(geteuid().as_raw()) > 0);
+        assert_eq!(tasks_running("0.29 1.80 0.66 2/116 12345"), 116);
+    }
+}

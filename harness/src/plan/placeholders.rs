@@ -1,0 +1,194 @@
+//! What stands in braces in the command of a server, and the name that a command is known by.
+
+use crate::base::error::{Failure, did_you_mean};
+use std::net::SocketAddr;
+
+/// What is filled in.
+const KNOWN: [&str; 4] = ["addr", "host", "port", "dir"];
+
+/// A piece of a command.
+enum Piece<'a> {
+    Text(&'a str),
+    Placeholder(&'a str),
+    /// `{{word}}`, for a command that needs `{word}` itself.
+    Literal(&'a str),
+}
+
+/// The text with the address that the server is to listen at, and the current folder, filled in.
+pub fn filled_in(text: &str, addr: SocketAddr, folder: &str) -> String {
+    let of = |piece: Piece| match piece {
+        Piece::Text(text) => text.to_string(),
+        Piece::Literal(word) => format!("{{{word}}}"),
+        Piece::Placeholder("addr") => addr.to_string(),
+        Piece::Placeholder("host") => addr.ip().to_string(),
+        Piece::Placeholder("port") => addr.port().to_string(),
+        Piece::Placeholder("dir") => folder.to_string(),
+        Piece::Placeholder(other) => format!("{{{other}}}"),
+    };
+    pieces(text).into_iter().map(of).collect()
+}
+
+/// Refuses a command that cannot be meant: an empty one, one with a placeholder that there is none of, and one that is
+/// not told where to listen, neither by itself nor by its variables.
+pub fn check(command: &str, variables: &[(String, String)]) -> Result<(), Failure> {
+    if command.trim().is_empty() {
+        return Err(Failure::usage("--server: the command is empty"));
+    }
+    let texts =
+        || std::iter::once(command).chain(variables.iter().map(|(_, value)| value.as_str()));
+    let placeholders = || {
+        texts().flat_map(pieces).filter_map(|piece| match piece {
+            Piece::Placeholder(word) => Some(word),
+            _ => None,
+        })
+    };
+    if let Some(word) = placeholders().find(|word| !KNOWN.contains(word)) {
+        return Err(Failure::usage(format!(
+            "--server: {{{word}}} is none of {{addr}}, {{host}}, {{port}} and {{dir}}{}; a command that needs it as it \
+             is says {{{{{word}}}}}",
+            did_you_mean(word, KNOWN)
+        )));
+    }
+    if !placeholders().any(|word| matches!(word, "addr" | "port")) {
+        return Err(Failure::usage(
+            "--server: the command names neither {addr} nor {port}: every trial has another port, and the server must be \
+             told (--env PORT={port} tells it by a variable; --target measures one that runs already)",
+        ));
+    }
+    Ok(())
+}
+
+/// Words in single braces, but for those of a shell (`${HOME}`).
+fn pieces(text: &str) -> Vec<Piece<'_>> {
+    let mut pieces = Vec::new();
+    let (mut start, mut at) = (0, 0);
+    while let Some(open) = text[at..].find('{').map(|open| at + open) {
+        let doubled = text[open..].starts_with("{{");
+        let inner = open + 1 + usize::from(doubled);
+        let length = text[inner..]
+            .find(|c: char| !c.is_ascii_lowercase())
+            .unwrap_or(0);
+        let close = if doubled { "}}" } else { "}" };
+        let is_shells = text[..open].ends_with('$');
+        if length == 0 || is_shells || !text[inner + length..].starts_with(close) {
+            at = inner;
+            continue;
+        }
+        let word = &text[inner..inner + length];
+        pieces.push(Piece::Text(&text[start..open]));
+        pieces.push(if doubled {
+            Piece::Literal(word)
+        } else {
+            Piece::Placeholder(word)
+        });
+        start = inner + length + close.len();
+        at = start;
+    }
+    pieces.push(Piece::Text(&text[start..]));
+    pieces
+}
+
+/// Words before a program's name that are not it.
+const WRAPPERS: [&str; 9] = [
+    "exec", "env", "nohup", "command", "time", "setsid", "sudo", "chrt", "stdbuf",
+];
+
+/// The program that a command starts, without its folders: after what is assigned, wrapped around it, or done before.
+pub fn program_name(command: &str) -> String {
+    let words = words(command);
+    let commands = words.split(|word| matches!(word.as_str(), ";" | "&"));
+    let last = commands.filter(|words| !words.is_empty()).next_back();
+    let first_of_pipe = last.unwrap_or_default().split(|word| word == "|").next();
+    let is_name = |word: &&String| {
+        let is_assignment = word.split_once('=').is_some_and(|(name, _)| {
+            !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+        });
+        let is_bracket = matches!(word.as_str(), "(" | ")" | "{" | "}");
+        !is_assignment
+            && !is_bracket
+            && !WRAPPERS.contains(&word.as_str())
+            && !word.starts_with(['-', '<', '>'])
+    };
+    let program = first_of_pipe.unwrap_or_default().iter().find(is_name);
+    let name = program.and_then(|program| program.rsplit('/').find(|part| !part.is_empty()));
+    name.unwrap_or("command").to_string()
+}
+
+/// The words of a command, and what divides commands, as a shell would read the simple ones.
+fn words(command: &str) -> Vec<String> {
+    let (mut words, mut word, mut quote) = (Vec::new(), String::new(), None);
+    let mut end = |word: &mut String| {
+        if !word.is_empty() {
+            words.push(std::mem::take(word));
+        }
+    };
+    for c in command.chars() {
+        match quote {
+            Some(open) if c == open => quote = None,
+            None if c == '\'' || c == '"' => quote = Some(c),
+            None if c.is_whitespace() => end(&mut word),
+            None if ";&|()".contains(c) => {
+                end(&mut word);
+                end(&mut c.to_string());
+            }
+            _ => word.push(c),
+        }
+    }
+    end(&mut word);
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn placeholders_are_filled_in_and_everything_else_stays() {
+        let addr = "127.0.0.1:80".parse().unwrap();
+        let filled = |text| filled_in(text, addr, "/src");
+        assert_eq!(
+            filled("{dir}/x -p {port} {addr}{host}"),
+            "/src/x -p 80 127.0.0.1:80127.0.0.1"
+        );
+        for same in ["${HOME} {a,b} { x; } {} {1} {", "awk '{ print }'"] {
+            assert_eq!(filled(same), same);
+        }
+        assert_eq!(filled("awk '{{print}}'"), "awk '{print}'");
+        assert_eq!(filled("€{port}€{"), "€80€{");
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused_with_what_to_write() {
+        let refused = |command| check(command, &[]).unwrap_err().message;
+        assert!(refused("").contains("empty"));
+        assert!(refused(" \n").contains("empty"));
+        let misspelt = refused("x {prot}");
+        assert!(
+            misspelt.contains("did you mean `port`") && misspelt.contains("{{prot}}"),
+            "{misspelt}"
+        );
+        assert!(refused("./server --port 80").contains("neither {addr} nor {port}"));
+        assert!(check("x {port} | awk '{{print}}'", &[]).is_ok());
+        assert!(check("x", &[("PORT".into(), "{port}".into())]).is_ok());
+        assert!(check("x {port}", &[("A".into(), "{adr}".into())]).is_err());
+    }
+
+    #[test]
+    fn a_command_is_called_after_the_program_that_it_starts() {
+        for (command, name) in [
+            ("/usr/bin/nc -l {addr}", "nc"),
+            ("FOO=1 exec ./x --port {port}", "x"),
+            ("env A=1 B= ./x", "x"),
+            ("cd {dir} && exec ./server {port}", "server"),
+            ("(setsid ./y {port} &) ; sleep 1", "sleep"),
+            ("sleep 12; exec nginx -g 'daemon off;'", "nginx"),
+            ("./a {port} | ./b", "a"),
+            ("nohup -- ./z", "z"),
+            ("'./my server' {port}", "my server"),
+            ("", "command"),
+            ("A=1", "command"),
+        ] {
+            assert_eq!(program_name(command), name, "{command}");
+        }
+    }
+}

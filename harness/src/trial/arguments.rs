@@ -1,0 +1,91 @@
+//! What a server is told: a model's flags, or a command with its placeholders filled in.
+
+use super::server::{Ready, ServerSpec, Surroundings};
+use super::{Context, identity};
+use crate::base::error::Failure;
+use crate::base::shell;
+use crate::plan::TrialPlan;
+use crate::plan::placeholders;
+use loadgen::flags::Close;
+use std::path::Path;
+
+fn group_name(trial: &TrialPlan) -> String {
+    format!("{}{}", identity::own_prefix(), trial.trial)
+}
+
+/// How to start a model's program.
+pub fn model(context: &Context, trial: &TrialPlan, name: &str, args: Vec<String>) -> ServerSpec {
+    ServerSpec {
+        program: context.binaries.path(name),
+        args,
+        folder: None,
+        surroundings: Surroundings::Bare,
+        ready: Ready::Line,
+        start_timeout: context.plan.start_timeout,
+        network: context.plan.network.clone(),
+        cpus: context.plan.server_cpus.clone(),
+        group_name: group_name(trial),
+    }
+}
+
+/// The flags of a model's program.
+pub fn of_model(
+    context: &Context,
+    trial: &TrialPlan,
+    own: &[String],
+    ledger: &Path,
+) -> Vec<String> {
+    let plan = context.plan;
+    let mut args: Vec<String> = ["--listen", "127.0.0.1:0", "--service", plan.service.name()]
+        .map(String::from)
+        .into();
+    args.extend(["--ledger".into(), ledger.display().to_string()]);
+    args.extend(own.iter().cloned());
+    let own_workers = own.iter().any(|flag| flag == "--workers");
+    if let Some(workers) = plan.workers
+        && trial.arm.subject.takes("workers")
+        && !own_workers
+    {
+        args.extend(["--workers".into(), workers.to_string()]);
+    }
+    if let (Some(work), Some(ns)) = (trial.cost.work, context.work_ns_per_iteration) {
+        let iterations = (work.as_nanos() as f64 / ns).round() as u64;
+        args.extend(["--work-iters".into(), iterations.to_string()]);
+    }
+    if let Some(block) = trial.cost.block {
+        args.extend(["--block".into(), format!("{}ns", block.as_nanos())]);
+    }
+    if trial.load.close == Close::Server
+        && let (Some(requests), Some(payload)) = (trial.load.requests_per_conn, trial.load.payload)
+    {
+        let bytes = requests.saturating_mul(u64::from(payload.max));
+        args.extend(["--close-after-bytes".into(), bytes.to_string()]);
+    }
+    args
+}
+
+/// Any other program gets a port that was free a moment ago: it cannot tell us one of its own choice.
+pub fn command(
+    context: &Context,
+    trial: &TrialPlan,
+    line: &str,
+    folder: &Path,
+) -> Result<ServerSpec, Failure> {
+    let free = || std::net::TcpListener::bind("127.0.0.1:0")?.local_addr();
+    let addr = free().map_err(|e| Failure::failed(format!("no port is free: {e}")))?;
+    let shown = folder.display().to_string();
+    let filled_in = |text: &str| placeholders::filled_in(text, addr, &shown);
+    let variables = context.plan.variables.iter();
+    let variables = variables.map(|(name, value)| (name.clone(), filled_in(value)));
+    Ok(ServerSpec {
+        program: "/bin/sh".into(),
+        args: vec!["-c".into(), filled_in(&shell::with_folder(line))],
+        folder: Some(folder.into()),
+        surroundings: Surroundings::Users(variables.collect()),
+        ready: Ready::Answers(addr),
+        start_timeout: context.plan.start_timeout,
+        network: context.plan.command_network.clone(),
+        cpus: context.plan.server_cpus.clone(),
+        group_name: group_name(trial),
+    })
+}

@@ -1,0 +1,115 @@
+//! What was seen in a trial: plain values, judged afterwards by [`crate::judge`].
+
+use super::cgroup::CpuTime;
+use super::owner::Owner;
+use super::procfs::{MachineTime, NetCounters};
+use super::ran::Ran;
+use super::server::StartError;
+use loadgen::outcome::Outcome;
+use servers::ledger::Tally;
+use std::net::SocketAddr;
+
+/// The network that a trial ran in.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Launched {
+    /// Whether the namespace is private.
+    pub private_network: bool,
+    /// Why it is not, when it was asked for.
+    pub fallback: Option<String>,
+    /// The sysctls in force: (path below /proc/sys, value).
+    pub sysctls: Vec<(String, String)>,
+}
+
+/// Everything seen in one trial.
+#[derive(Debug, Default)]
+pub struct Evidence {
+    /// Why there was no server, if there was none.
+    pub start_error: Option<StartError>,
+    /// How the server ended, if it ended by itself.
+    pub server_ended: Option<String>,
+    /// Whether the server still made an exchange after the load had gone.
+    pub answers_afterwards: bool,
+    /// Exchanges of our own that reached the server.
+    pub probes: u64,
+    /// What the generator said.
+    pub outcome: Option<Outcome>,
+    /// Why it said nothing.
+    pub generator_error: Option<String>,
+    /// Whether one of our own exchanges was answered, and wrongly.
+    pub wrong_answer: bool,
+    /// The network the trial ran in.
+    pub launched: Launched,
+    /// The readings around the window.
+    pub window: Option<Window>,
+    /// Trouble counted by the kernel during the trial.
+    pub net: Option<NetCounters>,
+    /// The server's ledger once it had settled.
+    pub ledger: Option<Tally>,
+    /// The same by worker.
+    pub workers: Vec<Tally>,
+    /// Connections still in the accept queue then.
+    pub queued: u64,
+    /// How the memory was measured: `cgroup` or `pss`; none where nothing is known of the server's processes.
+    pub memory_method: Option<&'static str>,
+    /// How the CPU time was: `cgroup` or `clock`.
+    pub cpu_method: Option<&'static str>,
+    /// The programs of a command, as the kernel names them.
+    pub ran: Vec<Ran>,
+    /// Whose socket it is that answers.
+    pub owner: Owner,
+    /// Where that is.
+    pub addr: Option<SocketAddr>,
+    /// What still listens there although everything that was started has been ended.
+    pub left_behind: Option<Owner>,
+    /// Bytes of our own exchanges that an echo or discard server received.
+    pub probe_bytes: u64,
+}
+
+impl Evidence {
+    /// Whether the processes that were read are those that served, as far as is known.
+    pub fn is_of_the_server(&self) -> bool {
+        matches!(self.owner, Owner::Family | Owner::NotAsked)
+    }
+}
+
+/// What was read at the edges of the window.
+#[derive(Debug, Clone)]
+pub struct Window {
+    /// CPU time of the server's family; or why it is not known.
+    pub server_cpu: Result<CpuTime, String>,
+    /// From the first reading to the last, s. Longer than the window by the handshake.
+    pub between_s: f64,
+    /// Memory of the family at the end less the ready server's, KiB.
+    pub memory_kib: u64,
+    /// Threads at the end.
+    pub threads: u64,
+    /// Processes at the end.
+    pub processes: u64,
+    /// Context switches, where the same tasks lived through the whole window.
+    pub ctx_switches: Option<u64>,
+    /// Turns of the server's loop, by its ledger.
+    pub wakeups: Option<u64>,
+    /// CPU time of the whole machine.
+    pub machine: Option<MachineTime>,
+    /// CPU time of the harness itself, s.
+    pub harness_s: f64,
+    /// What the server printed meanwhile, bytes: the harness reads it.
+    pub printed_bytes: u64,
+}
+
+impl Default for Window {
+    fn default() -> Window {
+        Window {
+            server_cpu: Ok(CpuTime::default()),
+            between_s: 0.0,
+            memory_kib: 0,
+            threads: 0,
+            processes: 0,
+            ctx_switches: None,
+            wakeups: None,
+            machine: None,
+            harness_s: 0.0,
+            printed_bytes: 0,
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! The load generator of one trial: started beside the server, spoken with at its phase changes, listened to at the end.
+
+use super::evidence::Window;
+use super::launch::{self, Action, Launch};
+use super::output::Tail;
+use super::phases::Phases;
+use super::server::{self, Server, Surroundings};
+use super::window;
+use super::{Context, load_for, network_of};
+use crate::base::error::Failure;
+use crate::plan::TrialPlan;
+use loadgen::outcome::Outcome;
+use servers::ledger::Reader;
+use std::process::Stdio;
+use std::time::Duration;
+use tokio::io::AsyncReadExt;
+use tokio::process::Child;
+use tokio::time::timeout;
+
+/// What the generator may need beyond its own deadlines, for its drain and its merging.
+const SLACK: Duration = Duration::from_secs(30);
+
+/// The sum of the generator's own deadlines, and some more.
+pub fn limit(trial: &TrialPlan) -> Duration {
+    let load = &trial.load;
+    let own = [
+        load.ramp_limit_ns(),
+        load.connect_timeout_ns,
+        load.warmup_ns,
+        load.duration_ns,
+        load.response_limit_ns().saturating_mul(2),
+    ];
+    let own = own.iter().fold(0u64, |sum, ns| sum.saturating_add(*ns));
+    Duration::from_nanos(own).saturating_add(SLACK)
+}
+
+/// A running load generator.
+#[derive(Debug)]
+pub struct Generator {
+    child: Child,
+    phases: Phases,
+    stderr: Tail,
+    stdout: tokio::task::JoinHandle<Vec<u8>>,
+}
+
+impl Generator {
+    /// Starts it, in the server's network.
+    pub fn start(
+        context: &Context<'_>,
+        trial: &TrialPlan,
+        server: &Server,
+    ) -> Result<Generator, Failure> {
+        let mut args = load_for(trial, server).to_args();
+        args.extend(["--format", "json", "--quiet", "--phase-fd", "0"].map(String::from));
+        let launch = Launch {
+            parent: std::process::id() as i32,
+            network: network_of(server),
+            cpus: context.plan.client_cpus.clone(),
+            groups: Vec::new(),
+            action: Action::Exec {
+                program: context.binaries.path("loadgen"),
+                args,
+            },
+        };
+        let start = || -> std::io::Result<Generator> {
+            let (phases, theirs) = Phases::pair()?;
+            let mut child = server::command(&launch, &Surroundings::Bare)?
+                .stdin(Stdio::from(theirs))
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()?;
+            let mut stderr = Tail::default();
+            stderr.follow(child.stderr.take());
+            let mut stdout = child.stdout.take();
+            let stdout = tokio::spawn(async move {
+                let mut text = Vec::new();
+                if let Some(stdout) = &mut stdout {
+                    let _ = stdout.read_to_end(&mut text).await;
+                }
+                text
+            });
+            Ok(Generator {
+                child,
+                phases,
+                stderr,
+                stdout,
+            })
+        };
+        start().map_err(|e| Failure::failed(format!("cannot start the load generator: {e}")))
+    }
+
+    /// Answers the phase changes and reads both edges of the window; `None` when it never had both.
+    pub async fn converse(
+        &mut self,
+        server: &Server,
+        ledger: Option<&Reader>,
+        ready_memory_kib: u64,
+        progress: &dyn Fn(&str),
+    ) -> Option<Window> {
+        let mut opening = None;
+        let mut window = None;
+        while let Some(phase) = self.phases.next().await {
+            progress(&phase);
+            match phase.as_str() {
+                "window" => opening = Some(window::open(server, ledger)),
+                "drain" => {
+                    let opening = opening.take()?;
+                    window = Some(window::close(&opening, server, ledger, ready_memory_kib));
+                }
+                _ => {}
+            }
+            self.phases.go().await.ok()?;
+        }
+        window
+    }
+
+    /// Waits for the generator's end and reads what it said. The outer error is our own: it was never started.
+    pub async fn finish(mut self) -> Result<Result<Outcome, String>, Failure> {
+        // The socket is closed by now, or the conversation took too long: then it must go.
+        if timeout(SLACK, self.child.wait()).await.is_err() {
+            let _ = self.child.kill().await;
+        }
+        let lost = |e: &dyn std::fmt::Display| Failure::failed(format!("the load generator: {e}"));
+        let status = self.child.wait().await.map_err(|e| lost(&e))?;
+        let text = self.stdout.await.map_err(|e| lost(&e))?;
+        self.stderr.finish().await;
+        let words = self.stderr.text();
+        if status.code() == Some(launch::NOT_STARTED.into()) {
+            let words = words.trim_start_matches("error: ");
+            return Err(Failure::failed(format!(
+                "cannot start the load generator: {words}"
+            )));
+        }
+        Ok(serde_json::from_slice(&text).map_err(|e| match words {
+            words if words.is_empty() => format!("{}: {e}", server::describe(status)),
+            words => format!("{}: {words}", server::describe(status)),
+        }))
+    }
+}

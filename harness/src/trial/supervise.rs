@@ -1,0 +1,234 @@
+//! The process between the harness and a server: it starts the server, adopts whatever the server leaves behind, says
+//! how it ended, and ends all of it when the harness asks for that or is gone.
+//!
+//! It is the subreaper of everything below it (PR_SET_CHILD_SUBREAPER), so that no process of a server can leave the
+//! family by going to the background, and what is waited for adds up in its own count of its children's CPU time. It
+//! learns of the harness's end by the end of their socket, which even SIGKILL brings about.
+
+use super::procfs;
+use crate::base::limits::descriptors;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::prctl;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::{SigSet, Signal, kill, killpg};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long the kernel may take to end what was killed.
+const REAP_LIMIT: Duration = Duration::from_secs(10);
+/// How often a family that ends is looked at.
+const STEP: Duration = Duration::from_millis(5);
+/// How likely the kernel is to end a server, of all processes, when memory is short (proc_pid_oom_score_adj(5)).
+const FIRST_TO_GO: &str = "1000";
+
+/// What the supervisor says, a line of JSON each.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Report {
+    /// The server was started.
+    Started(Started),
+    /// It could not be, for a reason that is not the server's.
+    NotStarted(String),
+    /// The server's own process ended.
+    Ended(End),
+}
+
+/// A server that was started, and where.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Started {
+    /// The server's own process.
+    pub pid: u32,
+    /// Control groups that could not be joined, and why.
+    pub not_joined: Vec<String>,
+    /// Whether its network namespace is private.
+    pub private_network: bool,
+    /// The sysctls in force: (path below /proc/sys, value).
+    pub sysctls: Vec<(String, String)>,
+}
+
+/// How a server's own process ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct End {
+    /// Its exit code.
+    pub code: Option<i32>,
+    /// Or the signal that ended it.
+    pub signal: Option<i32>,
+    /// Processes that it left behind: id and name.
+    pub left: Vec<(u32, String)>,
+}
+
+/// What to start, and how much time it gets to end by itself.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Service {
+    /// The program.
+    pub program: std::path::PathBuf,
+    /// Its arguments.
+    pub args: Vec<String>,
+    /// How long after SIGTERM the rest is killed, ms; 0: at once, without SIGTERM.
+    pub grace_ms: u64,
+}
+
+/// Starts the server and stays until the harness closes its end of `control`. `started` is completed and said.
+pub fn supervise(service: &Service, started: Started, mut control: UnixStream) -> io::Result<()> {
+    prctl::set_child_subreaper(true)?;
+    let mut children = SigSet::empty();
+    children.add(Signal::SIGCHLD);
+    children.thread_block()?;
+    let signals = SignalFd::with_flags(&children, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
+    let pid = match start(service) {
+        Ok(pid) => pid,
+        Err(why) => return say(&mut control, &Report::NotStarted(why)),
+    };
+    let report = Report::Started(Started {
+        pid: pid.as_raw() as u32,
+        ..started
+    });
+    // A harness that is gone is noticed below.
+    let _ = say(&mut control, &report);
+    let watched = watch(pid, &mut control, &signals);
+    end(pid, Duration::from_millis(service.grace_ms));
+    watched
+}
+
+/// Says something to the harness.
+pub fn say(control: &mut UnixStream, report: &Report) -> io::Result<()> {
+    writeln!(control, "{}", serde_json::to_string(report)?)
+}
+
+/// The server, in a process group of its own, with every descriptor that it may have, and the first to go when memory
+/// is short; why not, in a sentence.
+fn start(service: &Service) -> Result<Pid, String> {
+    raise_descriptors();
+    const SCORE: &str = "/proc/self/oom_score_adj";
+    let own = fs::read_to_string(SCORE).unwrap_or_default();
+    // Not being allowed to is no reason not to measure.
+    let _ = fs::write(SCORE, FIRST_TO_GO);
+    let child = Command::new(&service.program)
+        .args(&service.args)
+        .stdin(Stdio::null())
+        .process_group(0)
+        .spawn();
+    let _ = fs::write(SCORE, own.trim());
+    match child {
+        Ok(child) => Ok(Pid::from_raw(child.id() as i32)),
+        Err(e) => Err(format!("cannot start {}: {e}", service.program.display())),
+    }
+}
+
+/// RLIMIT_NOFILE: every distribution's soft limit is 1024, far below its hard one.
+fn raise_descriptors() {
+    if let (Ok((_, hard)), Some(most)) = (getrlimit(Resource::RLIMIT_NOFILE), descriptors()) {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, most, hard);
+    }
+}
+
+/// Waits for whatever ends, and says so of the server's own process, until the harness has nothing more to say.
+fn watch(pid: Pid, control: &mut UnixStream, signals: &SignalFd) -> io::Result<()> {
+    loop {
+        let mut ready = [
+            PollFd::new(control.as_fd(), PollFlags::POLLIN),
+            PollFd::new(signals.as_fd(), PollFlags::POLLIN),
+        ];
+        match poll(&mut ready, PollTimeout::NONE) {
+            Err(Errno::EINTR) => continue,
+            other => other?,
+        };
+        let heard = |at: usize| ready[at].revents().is_some_and(|events| !events.is_empty());
+        let (from_harness, from_children) = (heard(0), heard(1));
+        if from_children {
+            while let Ok(Some(_)) = signals.read_signal() {}
+            if let Some(end) = reap(pid) {
+                let _ = say(control, &Report::Ended(end));
+            }
+        }
+        // Whatever comes, it is the end of the socket: the harness says nothing.
+        if from_harness && matches!(control.read(&mut [0; 64]), Ok(0) | Err(_)) {
+            return Ok(());
+        }
+    }
+}
+
+/// Waits for all that has ended; how the server's own process did, if it was among them.
+fn reap(server: Pid) -> Option<End> {
+    let mut end = None;
+    loop {
+        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::Exited(pid, code)) if pid == server => {
+                end = Some(End {
+                    code: Some(code),
+                    ..End::default()
+                });
+            }
+            Ok(WaitStatus::Signaled(pid, signal, _)) if pid == server => {
+                end = Some(End {
+                    signal: Some(signal as i32),
+                    ..End::default()
+                });
+            }
+            Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => break,
+            Err(Errno::EINTR) | Ok(_) => {}
+            Err(_) => break,
+        }
+    }
+    end.map(|end| End {
+        left: left_behind(),
+        ..end
+    })
+}
+
+fn left_behind() -> Vec<(u32, String)> {
+    let pids = below(std::process::id());
+    pids.into_iter()
+        .map(|pid| (pid, procfs::name_of(pid)))
+        .collect()
+}
+
+fn below(own: u32) -> Vec<u32> {
+    let family = procfs::descendants(own);
+    let living = |pid: &u32| procfs::Stat::read(*pid).is_some_and(|stat| stat.state != 'Z');
+    family
+        .into_iter()
+        .filter(|&pid| pid != own)
+        .filter(living)
+        .collect()
+}
+
+/// Asks the server's group to end, waits as long as it was given, and kills what is left, however it detached itself.
+fn end(server: Pid, grace: Duration) {
+    if !grace.is_zero() {
+        let _ = killpg(server, Signal::SIGTERM);
+        let deadline = Instant::now() + grace;
+        while is_there(server) && Instant::now() < deadline {
+            let _ = reap(server);
+            std::thread::sleep(STEP);
+        }
+    }
+    let deadline = Instant::now() + REAP_LIMIT;
+    while Instant::now() < deadline {
+        let _ = killpg(server, Signal::SIGKILL);
+        for pid in below(std::process::id()) {
+            let _ = kill(Pid::from_raw(pid as i32), Signal::SIGKILL);
+        }
+        let _ = reap(server);
+        if waitpid(None, Some(WaitPidFlag::WNOHANG)) == Err(Errno::ECHILD) {
+            return;
+        }
+        std::thread::sleep(STEP);
+    }
+}
+
+fn is_there(pid: Pid) -> bool {
+    Path::new(&format!("/proc/{pid}")).exists()
+}
