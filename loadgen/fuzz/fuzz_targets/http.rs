@@ -13,8 +13,15 @@ fuzz_target!(|input: (u8, &[u8])| {
     let mut framing = Framing::default();
     for piece in bytes.chunks(usize::from(size).max(1)) {
         match http.receive(&mut framing, piece) {
-            Received::Done { consumed, .. } => assert!(consumed <= piece.len()),
-            Received::Garbage => return,
+            Received::Done { consumed, ok, .. } => {
+                assert!(consumed <= piece.len());
+                // An answer that says no has a status line, and what was refused broke a rule.
+                assert!(ok || framing.take_words().starts_with("HTTP/"));
+            }
+            Received::Garbage => {
+                assert!(!framing.take_words().is_empty());
+                return;
+            }
             Received::More | Received::Mismatch => {}
         }
         assert!(framing.held.capacity() <= 64 * 1024);

@@ -13,7 +13,7 @@ pub(super) struct Fault<'a> {
 
 /// What is wrong with a head that the parser refused.
 pub(super) fn fault_of(head: &[u8], error: Error) -> Fault<'_> {
-    let mut lines = lines(head);
+    let mut lines = lines(without_empty_lines(head));
     let status_line = lines.next().unwrap_or_default();
     let of_status = |rule| Fault {
         rule,
@@ -53,6 +53,12 @@ fn fault_of_field(line: &[u8]) -> Option<Fault<'_>> {
         }
     };
     Some(Fault { rule, bytes: line })
+}
+
+/// The head without the empty lines before it, which the parser skips (RFC 9112 §2.2).
+pub(super) fn without_empty_lines(head: &[u8]) -> &[u8] {
+    let is_end = |byte: &&u8| matches!(byte, b'\r' | b'\n');
+    &head[head.iter().take_while(is_end).count()..]
 }
 
 /// The line that the byte at `at` belongs to, without its end.

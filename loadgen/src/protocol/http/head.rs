@@ -4,7 +4,7 @@ use std::mem::MaybeUninit;
 
 use httparse::{Header, ParserConfig};
 
-use super::fault::{Fault, fault_of, line_at};
+use super::fault::{Fault, fault_of, line_at, without_empty_lines};
 use super::{Framing, MAX_HEAD, MAX_HEADERS, Place, Stage, Step, broken};
 use crate::base::text::SHOWN;
 
@@ -70,7 +70,7 @@ fn parse_head(framing: &mut Framing, bytes: &[u8]) -> Option<Step> {
     };
     framing.http = stage;
     if !stage.ok() {
-        let line = line_at(bytes, 0);
+        let line = line_at(without_empty_lines(bytes), 0);
         let kept = &line[..line.len().min(SHOWN)];
         framing.held = kept.to_vec();
         framing.http.kept = kept.len() as u8;

@@ -283,6 +283,14 @@ mod tests {
     }
 
     #[test]
+    fn empty_lines_before_an_answer_are_no_part_of_its_words() {
+        let refusal = b"\r\n\r\nHTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n";
+        assert_eq!(words(refusal, refusal.len()).1, "HTTP/1.1 500 Oops");
+        let wrong = b"\r\nHTTP/1.1 200 OK\r\nno colon\r\n\r\n";
+        assert!(words(wrong, wrong.len()).1.ends_with("\"no colon\""));
+    }
+
+    #[test]
     fn a_broken_rule_is_named_with_the_bytes_that_broke_it() {
         let head = |lines: &str| format!("HTTP/1.1 200 OK\r\n{lines}\r\n\r\n").into_bytes();
         let many = (0..300)
@@ -428,8 +436,16 @@ mod tests {
             let mut framing = Framing::default();
             let cut = at.index(input.len() + 1);
             for piece in [&input[..cut], &input[cut..]] {
-                if let Received::Done { consumed, .. } = http().receive(&mut framing, piece) {
-                    prop_assert!(consumed <= piece.len());
+                match http().receive(&mut framing, piece) {
+                    Received::Done { consumed, ok, .. } => {
+                        prop_assert!(consumed <= piece.len());
+                        prop_assert!(ok || framing.take_words().starts_with("HTTP/"));
+                    }
+                    Received::Garbage => {
+                        prop_assert!(!framing.take_words().is_empty());
+                        break;
+                    }
+                    Received::More | Received::Mismatch => {}
                 }
             }
         }
