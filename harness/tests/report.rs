@@ -9,7 +9,6 @@ use serde_json::json;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
-use std::time::Instant;
 
 /// A label that would be obeyed by a careless page.
 const HOSTILE: &str = "epoll:x=</script><img src=x onerror=document.title='owned'>\u{1b}[31m";
@@ -387,12 +386,7 @@ fn two_thousand_rows_make_a_report() {
     let folder = tempfile::tempdir().unwrap();
     let rows = saved_run::write(folder.path(), &MODELS, &MANY_WORKLOADS, 13);
     assert!(rows > 2000);
-    let started = Instant::now();
     made(folder.path());
-    let took = started.elapsed();
-    println!("{rows} rows: {:.2} s", took.as_secs_f64());
-    // The figure is the bench's; this is a debug build on a machine that may be busy.
-    assert!(took.as_secs() < 120, "{took:?}");
     assert!(fs::metadata(folder.path().join("report.md")).unwrap().len() < 900 * 1024);
 }
 

@@ -1,11 +1,12 @@
 //! Rows grouped into cells (one arm under one workload), and their medians over trials.
 
 use crate::model::row::{Row, Status, Verdict};
-use crate::model::workload::Workload;
+use crate::model::workload::{Workload, workload_name};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// A figure over the trials of a cell: the median, and the range it was taken from.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, JsonSchema)]
 pub struct Figure {
     /// Median over trials.
     pub median: f64,
@@ -134,15 +135,43 @@ pub fn arms(rows: &[Row]) -> Vec<&str> {
 }
 
 /// One entry of `summary` in `run.json`.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct SummaryEntry {
+    /// Label of the arm.
     arm: String,
+    /// The workload in one word, as in reports: no two entries of an arm have the same.
+    workload: String,
+    /// What the server did with bytes.
+    service: String,
+    /// What the generator spoke.
+    protocol: String,
+    /// Active connections.
     conns: u64,
+    /// Idle connections.
+    idle: u64,
+    /// Bytes per request.
     payload_bytes: u64,
+    /// Requests after which a connection was replaced; none: long-lived.
     requests_per_conn: Option<u64>,
+    /// Offered requests per second; none: closed loop.
+    rate_per_s: Option<f64>,
+    /// `closed`, `fixed` or `poisson`.
+    arrival: String,
+    /// Pause between a reply and the next request, ns.
+    think_ns: u64,
+    /// Requests in flight on one connection.
+    pipeline: u64,
+    /// CPU work per request asked of the server, ns.
+    work_ns: Option<u64>,
+    /// Blocking call per request asked of the server, ns.
+    block_ns: Option<u64>,
+    /// Trials of this cell.
     trials: usize,
+    /// What the server did; where the trials differ, the first that is not `ok`.
     status: Status,
+    /// The worst verdict among the trials.
     verdict: Verdict,
+    /// As the columns of the same name, over the trials: those that may be believed, and for counts all.
     conns_served: Option<Figure>,
     conns_per_s: Option<Figure>,
     requests_per_s: Option<Figure>,
@@ -155,14 +184,28 @@ pub struct SummaryEntry {
 
 /// The summary of a run: a median and a range per cell.
 pub fn summarise(rows: &[Row]) -> Vec<SummaryEntry> {
-    let as_float = |column: Option<u64>| column.map(|n| n as f64);
-    cells(rows)
-        .iter()
-        .map(|cell| SummaryEntry {
+    cells(rows).iter().map(SummaryEntry::of).collect()
+}
+
+impl SummaryEntry {
+    fn of(cell: &Cell) -> SummaryEntry {
+        let as_float = |column: Option<u64>| column.map(|n| n as f64);
+        let row = cell.rows[0];
+        SummaryEntry {
             arm: cell.arm.to_string(),
-            conns: cell.workload.conns,
-            payload_bytes: cell.workload.payload_bytes,
-            requests_per_conn: cell.workload.requests_per_conn,
+            workload: workload_name(row),
+            service: row.service.clone(),
+            protocol: row.protocol.clone(),
+            conns: row.conns,
+            idle: row.idle,
+            payload_bytes: row.payload_bytes,
+            requests_per_conn: row.requests_per_conn,
+            rate_per_s: row.rate_per_s,
+            arrival: row.arrival.clone(),
+            think_ns: row.think_ns,
+            pipeline: row.pipeline,
+            work_ns: row.work_ns,
+            block_ns: row.block_ns,
             trials: cell.rows.len(),
             status: cell.status().0,
             verdict: cell.verdict(),
@@ -174,8 +217,8 @@ pub fn summarise(rows: &[Row]) -> Vec<SummaryEntry> {
             response_p99_ns: cell.figure(|r| as_float(r.response_p99_ns)),
             server_cpu_us_per_request: cell.figure(|r| r.server_cpu_us_per_request),
             server_memory_per_conn_bytes: cell.figure(|r| r.server_memory_per_conn_bytes),
-        })
-        .collect()
+        }
+    }
 }
 
 #[cfg(test)]
@@ -228,5 +271,23 @@ mod tests {
         let cell = &cells(&rows)[0];
         assert_eq!(cell.figure(|r| r.requests_per_s).unwrap().max, 1.0);
         assert_eq!(cell.count(|r| r.conns_served).unwrap().median, 7.0);
+    }
+
+    #[test]
+    fn no_two_entries_of_an_arm_look_the_same() {
+        let with_idle = |idle| Row {
+            idle,
+            ..row("epoll", 50, 1.0)
+        };
+        let entries = summarise(&[0, 100, 1000].map(with_idle));
+        let json = serde_json::to_value(entries).unwrap();
+        let told: Vec<_> = json
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|entry| (entry["idle"].as_u64(), entry["workload"].as_str()))
+            .collect();
+        assert_eq!(told[1], (Some(100), Some("c50/0/idle100")));
+        assert_eq!(told.len(), 3);
     }
 }

@@ -1,52 +1,27 @@
-//! The JSON Schemas under `schemas/`: made from the types in the sources, their comments included, and checked
-//! against what those types really write.
+//! The JSON Schemas under `schemas/` and the table of columns in `results/README.md`: made of the types that are
+//! written, their comments included, and checked against what those types really write.
 //!
 //! After a change to a row, an outcome or what is in `run.json`:
 //! `TENK_WRITE_SCHEMAS=1 cargo test -p harness schemas` writes them anew.
 
+use crate::model::row::{COLUMNS, Row};
+use crate::render::run_json::RunDocument;
+use crate::store::line::{Remark, TrialLine};
 use crate::store::older::SCHEMA;
-use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
+use loadgen::outcome::Outcome;
+use schemars::JsonSchema;
+use schemars::generate::SchemaSettings;
+use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
-use syn::punctuated::Punctuated;
-use syn::{
-    Attribute, Expr, Field, Fields, GenericArgument, Item, Lit, Meta, PathArguments, Token, Type,
-};
 
-const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
-
-/// The files whose types are written into outcomes and runs.
-const SOURCES: [&str; 15] = [
-    "loadgen/src/tally/outcome/mod.rs",
-    "loadgen/src/tally/outcome/connections.rs",
-    "loadgen/src/tally/outcome/fairness.rs",
-    "loadgen/src/tally/outcome/generator.rs",
-    "loadgen/src/tally/outcome/quantiles.rs",
-    "loadgen/src/tally/outcome/requests.rs",
-    "loadgen/src/load/mod.rs",
-    "loadgen/src/load/settings.rs",
-    "harness/src/model/rate.rs",
-    "harness/src/model/row.rs",
-    "harness/src/trial/environment.rs",
-    "harness/src/analysis/summary.rs",
-    "harness/src/analysis/stats/mod.rs",
-    "harness/src/analysis/stats/ranking.rs",
-    "harness/src/analysis/answer/mod.rs",
-];
-
-/// Types that serde writes in a way of their own.
-const BY_HAND: [(&str, &str); 5] = [
-    ("Reasons", "string"),
-    ("SocketAddr", "string"),
-    ("IpAddr", "string"),
-    ("IpNet", "string"),
-    ("str", "string"),
-];
-
-fn workspace() -> PathBuf {
-    let harness = Path::new(env!("CARGO_MANIFEST_DIR"));
-    harness.parent().unwrap().to_path_buf()
+/// A line of `trials.jsonl`.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "it is only described")]
+enum Line {
+    Trial(Box<TrialLine>),
+    Remark(Remark),
 }
 
 fn schema_file(name: &str) -> PathBuf {
@@ -55,283 +30,55 @@ fn schema_file(name: &str) -> PathBuf {
         .join(name)
 }
 
-/// The types in the sources, by name.
-struct Types {
-    items: BTreeMap<String, Item>,
-}
-
-impl Types {
-    fn read() -> Types {
-        let mut items = BTreeMap::new();
-        for source in SOURCES {
-            let text = fs::read_to_string(workspace().join(source)).unwrap();
-            for item in syn::parse_file(&text).unwrap().items {
-                if let Some(name) = name_of(&item) {
-                    items.entry(name).or_insert(item);
-                }
-            }
-        }
-        Types { items }
-    }
-
-    fn schema(&self, name: &str) -> Value {
-        let item = self.items.get(name);
-        schema_of(item.unwrap_or_else(|| panic!("no type {name} in SOURCES")))
-    }
-
-    /// The schema of a document: its own part, with everything that it refers to.
-    fn document(&self, id: &str, title: &str, mut root: Value) -> String {
-        let mut definitions = BTreeMap::new();
-        self.gather(&root, &mut definitions);
-        let root = root.as_object_mut().unwrap();
-        root.insert("$schema".into(), DIALECT.into());
-        root.insert("$id".into(), id.into());
-        root.insert("title".into(), title.into());
-        root.insert("$defs".into(), json!(definitions));
-        serde_json::to_string_pretty(root).unwrap() + "\n"
-    }
-
-    fn gather(&self, schema: &Value, definitions: &mut BTreeMap<String, Value>) {
-        match schema {
-            Value::Object(object) => {
-                let name = object
-                    .get("$ref")
-                    .and_then(Value::as_str)
-                    .and_then(|r| r.strip_prefix("#/$defs/"));
-                if let Some(name) = name.filter(|name| !definitions.contains_key(*name)) {
-                    let definition = self.schema(name);
-                    definitions.insert(name.to_string(), definition.clone());
-                    self.gather(&definition, definitions);
-                }
-                object
-                    .values()
-                    .for_each(|value| self.gather(value, definitions));
-            }
-            Value::Array(values) => values
-                .iter()
-                .for_each(|value| self.gather(value, definitions)),
-            _ => {}
-        }
-    }
-}
-
-fn name_of(item: &Item) -> Option<String> {
-    match item {
-        Item::Struct(item) if is_serialised(&item.attrs) => Some(item.ident.to_string()),
-        Item::Enum(item) if is_serialised(&item.attrs) => Some(item.ident.to_string()),
-        Item::Macro(item) if item.mac.path.is_ident("row") => Some("Row".into()),
-        _ => None,
-    }
-}
-
-fn is_serialised(attributes: &[Attribute]) -> bool {
-    let derives = attributes
-        .iter()
-        .filter(|attribute| attribute.path().is_ident("derive"));
-    let parser = Punctuated::<syn::Path, Token![,]>::parse_terminated;
-    derives
-        .filter_map(|attribute| attribute.parse_args_with(parser).ok())
-        .any(|traits| traits.iter().any(|name| name.is_ident("Serialize")))
-}
-
-fn schema_of(item: &Item) -> Value {
-    match item {
-        Item::Struct(item) => match &item.fields {
-            Fields::Unnamed(fields) => type_schema(&fields.unnamed[0].ty),
-            fields => object(&item.attrs, fields.iter()),
-        },
-        Item::Enum(item) => {
-            let rename = serde_value(&item.attrs, "rename_all").unwrap_or_default();
-            let variants = item.variants.iter().map(|v| variant(v, &rename));
-            let mut schema = json!({ "oneOf": variants.collect::<Vec<_>>() });
-            describe(&mut schema, &item.attrs);
-            schema
-        }
-        Item::Macro(item) => {
-            let parser = |input: syn::parse::ParseStream| {
-                Punctuated::<Field, Token![,]>::parse_terminated_with(input, Field::parse_named)
-            };
-            let fields = item.mac.parse_body_with(parser).unwrap();
-            let mut schema = object(&[], fields.iter());
-            schema["description"] = "One trial; a figure that was not measured is null.".into();
-            schema
-        }
-        _ => panic!("neither a struct nor an enum"),
-    }
-}
-
-fn variant(variant: &syn::Variant, rename: &str) -> Value {
-    let name = renamed(&variant.ident.to_string(), rename);
-    let mut schema = match variant.fields.iter().next() {
-        None => json!({ "const": name }),
-        Some(field) => tagged(&name, type_schema(&field.ty)),
-    };
-    describe(&mut schema, &variant.attrs);
+/// The schema of what is written of this type.
+fn schema_of<T: JsonSchema>(id: &str, title: &str) -> Value {
+    let generator = SchemaSettings::draft2020_12()
+        .for_serialize()
+        .into_generator();
+    let mut schema = generator.into_root_schema_for::<T>().to_value();
+    schema["$id"] = id.into();
+    schema["title"] = title.into();
     schema
 }
 
-fn tagged(name: &str, content: Value) -> Value {
-    let mut properties = Map::new();
-    properties.insert(name.into(), content);
-    json!({ "type": "object", "properties": properties, "required": [name], "additionalProperties": false })
-}
-
-fn object<'a>(attributes: &[Attribute], fields: impl Iterator<Item = &'a Field>) -> Value {
-    let mut properties = Map::new();
-    for field in fields.filter(|field| !serde_has(&field.attrs, "skip")) {
-        let mut schema = type_schema(&field.ty);
-        describe(&mut schema, &field.attrs);
-        properties.insert(field.ident.as_ref().unwrap().to_string(), schema);
-    }
-    let required: Vec<String> = properties.keys().cloned().collect();
-    let mut schema = json!({
-        "type": "object",
-        "properties": properties,
-        "required": required,
-        "additionalProperties": false,
-    });
-    describe(&mut schema, attributes);
+fn outcome_schema() -> Value {
+    let mut schema = schema_of::<Outcome>("tenk:outcome/1", "What a run of loadgen returns");
+    schema["properties"]["schema"]["const"] = loadgen::outcome::SCHEMA.into();
     schema
 }
 
-fn type_schema(ty: &Type) -> Value {
-    let path = match ty {
-        Type::Reference(reference) => return type_schema(&reference.elem),
-        Type::Array(array) => {
-            let length = length(&array.len);
-            let items = type_schema(&array.elem);
-            return json!({ "type": "array", "items": items, "minItems": length, "maxItems": length });
-        }
-        Type::Path(path) => path.path.segments.last().unwrap(),
-        _ => panic!("a type that no schema was thought of for"),
+fn run_schema() -> Value {
+    let title = "A run of tenk: run.json and --format json";
+    let mut schema = schema_of::<RunDocument>("tenk:run/1", title);
+    schema["properties"]["schema"]["const"] = SCHEMA.into();
+    // A run that was killed early, or made by an older version, does not know all of it.
+    if let Some(environment) = schema["$defs"]["Environment"].as_object_mut() {
+        environment.remove("required");
+    }
+    schema
+}
+
+fn lines_schema() -> Value {
+    schema_of::<Line>("tenk:trials/1", "A line of trials.jsonl")
+}
+
+/// The columns of a row with what they mean, as a table.
+fn columns_table() -> String {
+    let row = schema_of::<Row>("", "");
+    let line = |column: &&str| {
+        let meaning = row["properties"][*column]["description"].as_str();
+        let meaning = meaning.unwrap_or_default().replace('\n', " ");
+        format!("| `{column}` | {meaning} |\n")
     };
-    let argument = |n: usize| match &path.arguments {
-        PathArguments::AngleBracketed(list) => match list.args.iter().nth(n) {
-            Some(GenericArgument::Type(ty)) => type_schema(ty),
-            _ => panic!("{} without its argument", path.ident),
-        },
-        _ => panic!("{} without arguments", path.ident),
-    };
-    let name = path.ident.to_string();
-    match name.as_str() {
-        "bool" => json!({ "type": "boolean" }),
-        "String" => json!({ "type": "string" }),
-        "f32" | "f64" => json!({ "type": "number" }),
-        "u8" | "u16" | "u32" | "u64" | "usize" => json!({ "type": "integer", "minimum": 0 }),
-        "Option" => json!({ "anyOf": [argument(0), { "type": "null" }] }),
-        "Vec" => json!({ "type": "array", "items": argument(0) }),
-        "BTreeMap" => json!({ "type": "object", "additionalProperties": argument(1) }),
-        _ => match BY_HAND.iter().find(|(known, _)| *known == name) {
-            Some((_, kind)) => json!({ "type": kind }),
-            None => json!({ "$ref": format!("#/$defs/{name}") }),
-        },
-    }
+    COLUMNS.iter().map(line).collect()
 }
 
-fn length(expression: &Expr) -> usize {
-    match expression {
-        Expr::Lit(literal) => match &literal.lit {
-            Lit::Int(number) => number.base10_parse().unwrap(),
-            _ => panic!("a length that is no number"),
-        },
-        _ => panic!("a length that is no literal"),
-    }
-}
-
-/// The documentation comment, as the schema's description.
-fn describe(schema: &mut Value, attributes: &[Attribute]) {
-    let lines: Vec<String> = attributes
-        .iter()
-        .filter_map(|attribute| match &attribute.meta {
-            Meta::NameValue(doc) if doc.path.is_ident("doc") => match &doc.value {
-                Expr::Lit(literal) => match &literal.lit {
-                    Lit::Str(text) => Some(text.value().trim().to_string()),
-                    _ => None,
-                },
-                _ => None,
-            },
-            _ => None,
-        })
-        .collect();
-    if !lines.is_empty() {
-        schema["description"] = lines.join(" ").trim().into();
-    }
-}
-
-/// The value of `#[serde(key = "value")]`.
-fn serde_value(attributes: &[Attribute], key: &str) -> Option<String> {
-    let mut found = None;
-    for attribute in attributes.iter().filter(|a| a.path().is_ident("serde")) {
-        let _ = attribute.parse_nested_meta(|meta| {
-            if meta.path.is_ident(key) {
-                found = Some(meta.value()?.parse::<syn::LitStr>()?.value());
-            }
-            Ok(())
-        });
-    }
-    found
-}
-
-fn serde_has(attributes: &[Attribute], word: &str) -> bool {
-    let mut found = false;
-    for attribute in attributes.iter().filter(|a| a.path().is_ident("serde")) {
-        let _ = attribute.parse_nested_meta(|meta| {
-            found |= meta.path.is_ident(word);
-            Ok(())
-        });
-    }
-    found
-}
-
-fn renamed(variant: &str, rule: &str) -> String {
-    let snake_case = || {
-        let mut name = String::new();
-        for (i, c) in variant.char_indices() {
-            if i > 0 && c.is_uppercase() {
-                name.push('_');
-            }
-            name.extend(c.to_lowercase());
-        }
-        name
-    };
-    match rule {
-        "lowercase" => variant.to_lowercase(),
-        "snake_case" => snake_case(),
-        "" => variant.to_string(),
-        _ => panic!("rename_all = {rule:?}"),
-    }
-}
-
-fn array_of(name: &str) -> Value {
-    json!({ "type": "array", "items": { "$ref": format!("#/$defs/{name}") } })
-}
-
-fn outcome_schema(types: &Types) -> String {
-    let mut root = types.schema("Outcome");
-    root["properties"]["schema"] = json!({ "const": loadgen::outcome::SCHEMA });
-    types.document("tenk:outcome/1", "What a run of loadgen returns", root)
-}
-
-fn run_schema(types: &Types) -> String {
-    let properties = json!({
-        "schema": { "const": SCHEMA },
-        "run_dir": { "type": "string", "description": "The run's folder." },
-        "complete": { "type": "boolean", "description": "False when the run was interrupted, or is still going." },
-        "environment": { "$ref": "#/$defs/Environment" },
-        "trials": array_of("Row"),
-        "summary": array_of("SummaryEntry"),
-        "ranking": array_of("Ranking"),
-        "answer": { "$ref": "#/$defs/Answer" },
-    });
-    let required: Vec<&String> = properties.as_object().unwrap().keys().collect();
-    let root = json!({
-        "type": "object", "properties": properties, "required": required, "additionalProperties": false,
-    });
-    types.document(
-        "tenk:run/1",
-        "A run of tenk: run.json and --format json",
-        root,
-    )
+/// `results/README.md` with the table of columns that the sources have.
+fn results_readme(text: &str) -> String {
+    let begin = "| column | meaning |\n|---|---|\n";
+    let (before, rest) = text.split_once(begin).expect("the table of columns");
+    let after = rest.find("\n\n").map_or("", |end| &rest[end + 1..]);
+    format!("{before}{begin}{}{after}", columns_table())
 }
 
 mod tests {
@@ -340,14 +87,16 @@ mod tests {
     use crate::analysis::summary::summarise;
     use crate::model::rate::{Capacity, Found};
     use crate::model::row::{Bottleneck, Reason, Reasons, Row};
+    use crate::store::line::{End, SetAside};
     use crate::trial::environment::{Environment, TrialNetwork};
     use loadgen::control::Sum;
     use loadgen::flags::{LoadFlags, RunFlags, ShapeFlags};
     use loadgen::link::Link;
     use loadgen::load::Load;
     use loadgen::null_server::NullServer;
-    use loadgen::outcome::{Outcome, Second};
+    use loadgen::outcome::Second;
     use loadgen::run::Listener;
+    use std::collections::BTreeMap;
     use std::time::Duration;
 
     fn committed(name: &str) -> Value {
@@ -362,21 +111,36 @@ mod tests {
         }
     }
 
+    /// What a file must hold; with TENK_WRITE_SCHEMAS it is made so.
+    fn check(file: &Path, text: &str) {
+        if std::env::var_os("TENK_WRITE_SCHEMAS").is_some() {
+            fs::write(file, text).unwrap();
+        }
+        let committed = fs::read_to_string(file).unwrap_or_default();
+        assert!(
+            committed == text,
+            "{} is out of date; `TENK_WRITE_SCHEMAS=1 cargo test -p harness schemas` writes it",
+            file.display()
+        );
+    }
+
+    #[test]
+    fn the_results_readme_explains_every_column() {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../results/README.md");
+        let text = fs::read_to_string(&file).unwrap();
+        check(&file, &results_readme(&text));
+        assert!(text.contains("| `jain` | Jain's fairness index"));
+    }
+
     #[test]
     fn the_committed_schemas_are_those_of_the_sources() {
-        let types = Types::read();
-        for (name, text) in [
-            ("run.schema.json", run_schema(&types)),
-            ("outcome.schema.json", outcome_schema(&types)),
+        for (name, schema) in [
+            ("run.schema.json", run_schema()),
+            ("outcome.schema.json", outcome_schema()),
+            ("trials.schema.json", lines_schema()),
         ] {
-            if std::env::var_os("TENK_WRITE_SCHEMAS").is_some() {
-                fs::write(schema_file(name), &text).unwrap();
-            }
-            let committed = fs::read_to_string(schema_file(name)).unwrap_or_default();
-            assert!(
-                committed == text,
-                "schemas/{name} is out of date; `TENK_WRITE_SCHEMAS=1 cargo test -p harness schemas` writes it"
-            );
+            let text = serde_json::to_string_pretty(&schema).unwrap() + "\n";
+            check(&schema_file(name), &text);
         }
     }
 
@@ -463,15 +227,49 @@ mod tests {
             *spoilt.pointer_mut(pointer).unwrap() = value;
             assert!(is_valid(&schema, &spoilt).is_err(), "{pointer}");
         }
-        let mut extended = run.clone();
-        extended["trials"][0]["jane"] = json!(1);
-        assert!(is_valid(&schema, &extended).is_err());
-        let mut shortened = run;
-        shortened["trials"][0]
-            .as_object_mut()
-            .unwrap()
-            .remove("jain");
+        let mut shortened = run.clone();
+        let row = shortened["trials"][0].as_object_mut().unwrap();
+        row.remove("jain");
         assert!(is_valid(&schema, &shortened).is_err());
+        // Columns of newer versions are kept, and an older version's environment is less.
+        let mut other = run;
+        other["trials"][0]["colour"] = json!("red");
+        other["environment"] = json!({ "seed": 1 });
+        other["complete"] = json!(false);
+        assert_eq!(is_valid(&schema, &other), Ok(()));
+    }
+
+    #[test]
+    fn every_line_that_is_written_is_valid() {
+        let schema = committed("trials.schema.json");
+        let outcome = sample_outcome();
+        let worker = servers::ledger::Tally::default();
+        let row = Row {
+            requests_per_s: Some(1.5),
+            ..Row::blank()
+        };
+        let line = TrialLine::of(row, Some(&outcome), &[worker, worker]).unwrap();
+        assert!(!line.histograms.is_empty() && line.workers.len() == 2);
+        let line = serde_json::to_value(line).unwrap();
+        assert_eq!(is_valid(&schema, &line), Ok(()));
+        for remark in [
+            Remark::SetAside(SetAside { block: 3 }),
+            Remark::End(End { complete: true }),
+        ] {
+            let remark = serde_json::to_value(remark).unwrap();
+            assert_eq!(is_valid(&schema, &remark), Ok(()));
+        }
+        for (pointer, value) in [
+            ("/row", json!(1)),
+            ("/row/conns", json!(-1)),
+            ("/window/length_s", json!("long")),
+            ("/histograms/response", json!(7)),
+            ("/workers/0/accepted", json!(null)),
+        ] {
+            let mut spoilt = line.clone();
+            *spoilt.pointer_mut(pointer).unwrap() = value;
+            assert!(is_valid(&schema, &spoilt).is_err(), "{pointer}");
+        }
     }
 
     /// A tenth of a second against a null server: what loadgen really returns.

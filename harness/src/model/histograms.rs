@@ -7,6 +7,7 @@ use flate2::read::ZlibDecoder;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Serializer, V2DeflateSerializer};
 use loadgen::blob;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -53,11 +54,11 @@ pub fn unpacked(payload: &str) -> Result<Histogram<u64>, String> {
     reader
         .read_to_end(&mut bytes)
         .map_err(|e| format!("damaged histogram: {e}"))?;
-    blob::decode(&STANDARD.encode(bytes))
+    blob::decode_bytes(&bytes)
 }
 
 /// When a window was.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Window {
     /// Its start, ns since the Unix epoch.
     pub start_unix_ns: u64,

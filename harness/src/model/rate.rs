@@ -1,9 +1,10 @@
 //! Rates that were found out.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// What one arm could do.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Capacity {
     /// The arm.
     pub arm: String,
@@ -12,7 +13,7 @@ pub struct Capacity {
 }
 
 /// A rate that was found.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Found {
     /// The workload in words, without a rate.
     pub workload: String,

@@ -3,6 +3,7 @@
 
 use loadgen::tally::code::Code;
 pub use loadgen::tally::outcome::{Reason, Verdict};
+use schemars::JsonSchema;
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
@@ -12,7 +13,7 @@ use std::str::FromStr;
 use std::sync::LazyLock;
 
 /// What the server did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     /// Served everything that was asked.
@@ -40,7 +41,7 @@ impl Status {
 }
 
 /// Whose CPUs were used up (at least 90 %) during the window.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Bottleneck {
     /// The server's only.
@@ -65,8 +66,9 @@ macro_rules! display_as_serialised {
 display_as_serialised!(Status Bottleneck);
 
 /// All reasons of a row; one cell of text, the reasons divided by ` | `. One without a code explains the status.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(into = "String", from = "String")]
+#[schemars(with = "String")]
 pub struct Reasons(pub Vec<Reason>);
 
 impl From<Reasons> for String {
@@ -114,7 +116,7 @@ macro_rules! row {
         /// One trial. A figure that was not measured is `None`: `null` in JSON, an empty cell in CSV.
         ///
         /// A column added later is an `Option`: then a run that was saved before has none of it, and is still read.
-        #[derive(Debug, Clone, PartialEq, Deserialize)]
+        #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
         pub struct Row {
             $($(#[doc = $doc])* pub $name: $kind,)*
             /// Columns of a newer version, or of somebody's own: kept as they are.
@@ -395,17 +397,6 @@ mod tests {
     fn an_empty_file_still_has_its_header() {
         let text = String::from_utf8(to_csv(&[]).unwrap()).unwrap();
         assert!(text.starts_with("run_id,block,trial,seed,arm,model,variant,"));
-    }
-
-    #[test]
-    fn the_results_readme_explains_every_column_in_order() {
-        let readme = include_str!("../../../results/README.md");
-        let names = readme
-            .lines()
-            .filter_map(|line| line.strip_prefix("| `")?.split_once("` |"));
-        let names: Vec<&str> = names.map(|(name, _)| name).collect();
-        let columns = names.iter().skip_while(|name| **name != COLUMNS[0]);
-        assert_eq!(columns.copied().collect::<Vec<_>>(), COLUMNS);
     }
 
     #[test]

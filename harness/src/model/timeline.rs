@@ -2,10 +2,11 @@
 
 use crate::model::row::Row;
 use loadgen::outcome::{Outcome, Second};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// One second of a window.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct WindowSecond {
     /// Second of the window, from 0.
     pub second: u64,

@@ -1,11 +1,12 @@
 //! What each worker of a server did: what `workers.csv` holds.
 
 use crate::model::row::Row;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use servers::ledger::Tally;
 
 /// One worker of a server, by the server's own ledger; probes are in it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Worker {
     /// Worker, from 0.
     pub worker: usize,

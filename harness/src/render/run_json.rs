@@ -6,6 +6,8 @@ use crate::analysis::summary::{SummaryEntry, summarise};
 use crate::base::error::Failure;
 use crate::model::row::Row;
 use crate::store::run::Run;
+use crate::trial::environment::Environment;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 use std::path::Path;
@@ -14,7 +16,7 @@ use std::path::Path;
 pub use crate::store::older::SCHEMA;
 
 /// What `run.json` holds.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct RunDocument<'a> {
     /// The version of this document.
     schema: &'static str,
@@ -23,6 +25,7 @@ pub struct RunDocument<'a> {
     /// False when the run was interrupted, or is still going on.
     complete: bool,
     /// Where the run was made.
+    #[schemars(with = "Environment")]
     environment: &'a Value,
     /// The trials that count.
     trials: &'a [Row],

@@ -7,12 +7,13 @@ use crate::model::timeline::{self, WindowSecond};
 use crate::model::workers::{self, Worker};
 use loadgen::blob;
 use loadgen::outcome::Outcome;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use servers::ledger::Tally;
 use std::collections::BTreeMap;
 
 /// One trial.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct TrialLine {
     /// The row, as in `trials.csv`.
     pub row: Row,
@@ -30,7 +31,7 @@ pub struct TrialLine {
 }
 
 /// A line that is no trial.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Remark {
     /// Trials before it are out of the result.
@@ -40,14 +41,14 @@ pub enum Remark {
 }
 
 /// A block that something else disturbed (W07), and that is run again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SetAside {
     /// The block.
     pub block: u32,
 }
 
 /// The end of a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct End {
     /// False when the run was interrupted.
     pub complete: bool,

@@ -7,7 +7,7 @@ use super::journal::{TRIALS, is_being_written};
 use super::run::Run;
 use super::{lines, older};
 use crate::model::row::{COLUMNS, is_column};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::fs::{self, File};
@@ -101,7 +101,7 @@ fn read_lines(folder: &Path, trials: File) -> Result<SavedRun, LoadError> {
 fn environment(folder: &Path) -> Result<(Value, Option<String>), Fault> {
     let Some(bytes) = contents(&folder.join(ENVIRONMENT))? else {
         let note = format!("{ENVIRONMENT} is not there: where the run was made is not known");
-        return Ok((Value::Null, Some(note)));
+        return Ok((Value::Object(Map::new()), Some(note)));
     };
     let mut environment: Value = serde_json::from_slice(&bytes).map_err(|e| at(&e))?;
     let Some(fields) = environment.as_object_mut() else {

@@ -10,12 +10,13 @@ use crate::trial::binaries::Binaries;
 use crate::trial::evidence::Launched;
 use loadgen::outcome::Floor;
 use nix::sys::utsname::uname;
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fs;
 
 /// The machine, its settings, and the programs that were measured.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Environment {
     /// Version of this program.
     pub version: &'static str,
@@ -69,7 +70,7 @@ pub struct Environment {
 }
 
 /// The network that the trials ran in.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct TrialNetwork {
     /// Whether each trial had a private namespace.
     pub private: bool,

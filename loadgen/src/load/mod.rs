@@ -16,6 +16,7 @@ mod target;
 use std::net::SocketAddr;
 
 use ipnet::IpNet;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::base::units::as_ns;
@@ -43,7 +44,7 @@ pub const MAX_PIPELINE: u64 = 1024;
 
 /// Every setting in force. Built by [`Load::new`], which checks it; one read
 /// from a file is a record of what was done.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Load {
     /// The server's address; a name was resolved once, and this is the first of its addresses that answered.
@@ -53,6 +54,7 @@ pub struct Load {
     /// What HTTP requests say in their Host field, where it is not what was typed as the target.
     pub host: Option<String>,
     /// Networks that may be loaded besides loopback.
+    #[schemars(with = "Vec<String>")]
     pub allow_target: Vec<IpNet>,
     /// What is spoken.
     pub protocol: ProtocolName,

@@ -6,12 +6,15 @@ use std::str::FromStr;
 
 use clap::ValueEnum;
 use ipnet::IpNet;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::base::units::parse_count;
 
 /// What is spoken over a connection.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum, JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum ProtocolName {
     /// The server returns every byte (RFC 862).
@@ -26,7 +29,9 @@ pub enum ProtocolName {
 }
 
 /// How events are spaced in time.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum, JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Arrival {
     /// Equal gaps.
@@ -37,7 +42,9 @@ pub enum Arrival {
 }
 
 /// Which side ends a connection, and how.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum, JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Close {
     /// This side closes first, with FIN, and keeps the TIME_WAIT.
@@ -50,7 +57,9 @@ pub enum Close {
 }
 
 /// How a worker waits for events.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum, JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Poll {
     /// Spin where a wake-up would show in the latencies, sleep elsewhere.
@@ -63,7 +72,7 @@ pub enum Poll {
 }
 
 /// Bytes per request, one size or a uniform range.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PayloadSize {
     /// The smallest, in bytes, at least 1.
     pub min: u32,
@@ -112,7 +121,7 @@ impl fmt::Display for PayloadSize {
 }
 
 /// Where connections come from.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Sources {
     /// The kernel's choice, or 127.0.0.0/8 for a loopback target when ports would run short.
@@ -121,7 +130,7 @@ pub enum Sources {
     /// These addresses in turn.
     List(Vec<IpAddr>),
     /// The host addresses of a network in turn.
-    Network(IpNet),
+    Network(#[schemars(with = "String")] IpNet),
 }
 
 impl Sources {
@@ -169,7 +178,7 @@ impl fmt::Display for Sources {
 }
 
 /// How many processes share the load.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Processes {
     /// One, or as many as the descriptor limit makes necessary.
@@ -203,7 +212,7 @@ impl fmt::Display for Processes {
 }
 
 /// CPU numbers, in the order in which threads are pinned to them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CpuList(pub Vec<u32>);
 
 impl FromStr for CpuList {
@@ -233,7 +242,7 @@ impl fmt::Display for CpuList {
 }
 
 /// One share of a load: connection `c` belongs to segment `c mod count`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Segment {
     /// Which share, from 0.
     pub index: u32,

@@ -49,9 +49,17 @@ pub fn decode(text: &str) -> Result<Histogram<u64>, String> {
     let bytes = STANDARD
         .decode(text)
         .map_err(|error| format!("not base64: {error}"))?;
-    check_header(&bytes)?;
+    decode_bytes(&bytes)
+}
+
+/// The same without the base64.
+///
+/// # Errors
+/// A sentence that says what is wrong with the bytes.
+pub fn decode_bytes(bytes: &[u8]) -> Result<Histogram<u64>, String> {
+    check_header(bytes)?;
     let histogram: Histogram<u64> = Deserializer::new()
-        .deserialize(&mut bytes.as_slice())
+        .deserialize(&mut &bytes[..])
         .map_err(|error| format!("damaged histogram: {error}"))?;
     let largest = histogram
         .iter_recorded()

@@ -10,13 +10,14 @@ use crate::analysis::summary::{Cell, arms, cells};
 use crate::model::row::Row;
 use crate::model::workload::workload_name;
 use loadgen::units::{format_count, format_ns, format_rate};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// The two sides of a gate, whose question is another one: it has an answer of its own.
 const GATE: [&str; 2] = ["base", "head"];
 
 /// What a run says.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Answer {
     /// Whether the run came to its end.
     pub complete: bool,
@@ -32,7 +33,7 @@ pub struct Answer {
 }
 
 /// What a run says of one workload.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct WorkloadAnswer {
     /// The workload in one word, as in `bmf` and `gha` exports.
     pub name: String,
@@ -45,7 +46,7 @@ pub struct WorkloadAnswer {
 }
 
 /// Who leads by one criterion.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Leaders {
     /// The column ranked by.
     pub column: &'static str,

@@ -21,6 +21,7 @@ pub mod walsh;
 #[cfg(test)]
 mod simulation;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// Error rate of every test and of every family of tests; intervals cover `1 - ALPHA`.
@@ -30,7 +31,7 @@ pub const ALPHA: f64 = 0.05;
 pub const POWER: f64 = 0.8;
 
 /// A closed interval.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, JsonSchema)]
 pub struct Interval {
     /// Lower end.
     pub low: f64,

@@ -14,6 +14,7 @@ use crate::model::metrics::{
 };
 use crate::model::row::{Row, Status, Verdict};
 use crate::model::workload::{Workload, workload_name};
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeSet;
 
@@ -21,7 +22,7 @@ use std::collections::BTreeSet;
 const HELD: f64 = 0.99;
 
 /// The arms of one workload, ranked by one criterion.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Ranking {
     /// The workload in words, as in `bmf` and `gha` exports.
     pub name: String,
@@ -62,7 +63,7 @@ impl Ranking {
 }
 
 /// One arm's place.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Place {
     /// The arm.
     pub arm: String,
@@ -75,7 +76,7 @@ pub struct Place {
 }
 
 /// What may be said of an arm against the best.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Standing {
     /// The best of the run.
@@ -91,7 +92,7 @@ pub enum Standing {
 }
 
 /// An arm against the best.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, JsonSchema)]
 pub struct Difference {
     /// Arm ÷ best − 1: −0.33 is a third less.
     pub change: f64,
@@ -100,7 +101,7 @@ pub struct Difference {
 }
 
 /// An arm that may not be ranked, and why.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Apart {
     /// The arm.
     pub arm: String,

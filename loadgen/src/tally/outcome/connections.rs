@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::counts::{add_all, describe_broken, per_second, sum};
@@ -9,7 +10,7 @@ use super::counts::{add_all, describe_broken, per_second, sum};
 /// What became of the connections, over the whole run. Conservation: attempts =
 /// established + refused + timed_out + Σ connect_failed + Σ local_failures + pending;
 /// established = closed_by_us + closed_by_peer + reset_later + open_at_end.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Connections {
     /// Connections the load consists of at any time, idle ones included.

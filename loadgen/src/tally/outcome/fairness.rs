@@ -1,9 +1,10 @@
 //! How evenly connections were served.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// How evenly the active connections were served in the window.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Fairness {
     /// Jain's index over requests completed per active connection, 1/n to 1: (Σx)² / (n·Σx²)

@@ -13,6 +13,7 @@ mod requests;
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::load::Load;
@@ -32,7 +33,7 @@ pub const SCHEMA: &str = "tenk.outcome/1";
 pub const PROCESS_LOST: &str = "PROCESS_LOST";
 
 /// Everything one run found.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Outcome {
     /// [`SCHEMA`].
@@ -109,7 +110,7 @@ impl Outcome {
 }
 
 /// Totals of the whole run, all phases together.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WholeRun {
     /// Requests sent.
@@ -137,7 +138,9 @@ impl WholeRun {
 }
 
 /// Whether a run's figures are to be believed; the greater the worse.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
     /// Nothing speaks against them.
@@ -160,7 +163,7 @@ impl std::fmt::Display for Verdict {
 }
 
 /// One reason for a verdict.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Reason {
     /// The name of a [`Code`](super::code::Code).
@@ -170,7 +173,7 @@ pub struct Reason {
 }
 
 /// The first failure of one kind.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Failure {
     /// `local`, `connect`, `request` or `connection`.
@@ -186,7 +189,7 @@ pub struct Failure {
 }
 
 /// One second of the window, or, of a window so long that its seconds would fill a file, several that were joined.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Second {
     /// Which second, from 0; of joined ones the first.
@@ -219,7 +222,7 @@ fn one() -> u64 {
 
 /// This machine against a null server of its own: nothing measured here can be
 /// faster than the floor or more than the ceiling.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Floor {
     /// Median response time of one connection, in nanoseconds.

@@ -1,6 +1,7 @@
 //! Quantiles of latencies, and what may be said of them.
 
 use hdrhistogram::Histogram;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::base::units::format_ns;
@@ -9,7 +10,7 @@ use crate::base::units::format_ns;
 pub const SAMPLES_BEYOND: f64 = 100.0;
 
 /// Latencies by kind.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Latencies {
     /// From when a request was due to its last byte (open loop); equals `service` in a closed loop.
@@ -28,7 +29,7 @@ pub struct Latencies {
 /// Censored samples (unanswered, timed out, dropped) stand in it at the time they
 /// had waited, so a quantile at or above [`Quantiles::censored_from`] is a lower
 /// bound; so are then `max` and `mean`. [`Quantiles::show`] prints it as `≥ x`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Quantiles {
     /// Samples, the censored ones included.

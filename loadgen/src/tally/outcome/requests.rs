@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::counts::{add_all, describe_broken, per_second, sum};
 
 /// What became of the requests due in the window. Conservation: offered = sent +
 /// dropped; sent = completed + timed_out + Σ failed + mismatched + unanswered_at_end.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Requests {
     /// Due in the window.
