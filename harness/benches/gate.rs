@@ -5,7 +5,11 @@
 //! replacement, and judged by the code of `tenk gate`. A second pool, of a closed loop, runs it twice; comparisons of
 //! two equal arms are drawn from both. At the end two real gates are run.
 //!
+//! Disturbed blocks are in the pools, as they are in gates. Beside each pool a synthetic one is judged, in which every
+//! second trial, at random and for itself alone, costs up to 40 % more: worse than a neighbour, who meets both of a pair.
+//!
 //! `TENK_BENCH_BLOCKS` (100) sets the pools' size. The trials are kept in results/gate and results/gate/closed-loop;
+//! with `-- --loaded` in results/gate/loaded, and something burns half a CPU meanwhile, on and off at random.
 //! `-- --from DIR` judges those of an earlier pool again, and measures nothing.
 
 use harness::analysis::decide::{Question, Verdict, answers, is_precise, is_time_to_look};
@@ -17,6 +21,10 @@ use harness::store::read::load;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 /// Gates drawn from the pool for every figure.
 const GATES: usize = 2000;
@@ -48,11 +56,19 @@ fn main() -> Result<(), Error> {
     let server = built_server()?;
     let folder = match from.and_then(|at| args.get(at + 1)) {
         Some(folder) => workspace().join(folder),
-        None => measure_pool(&server)?,
+        None if args.iter().any(|word| word == "--loaded") => {
+            let _burner = Burner::start();
+            measure_pool(&server, &workspace().join("results/gate/loaded"))?
+        }
+        None => measure_pool(&server, &workspace().join("results/gate"))?,
     };
     let pool = Pool::read(&folder)?;
     pool.describe();
     judge_pool(&pool);
+    println!(
+        "\nthe same with a synthetic disturbance: every second trial costs up to 40 % more, each for itself"
+    );
+    judge_pool(&pool.disturbed());
     judge_comparisons(&pool);
     match from {
         Some(_) => Ok(()),
@@ -72,7 +88,7 @@ struct Pool {
     iterations: [u64; 2],
     base_us: f64,
     truth: [f64; 2],
-    disturbed: usize,
+    lost: usize,
     rate_per_s: f64,
     trial_s: f64,
 }
@@ -111,13 +127,35 @@ impl Pool {
             iterations,
             base_us,
             truth: injected_us.map(|us| us / base_us),
-            disturbed: blocks.len() - costs.len(),
+            lost: blocks.len() - costs.len(),
             rate_per_s: run.rows[0].rate_per_s.unwrap_or_default(),
             trial_s: environment["took_s"]
                 .as_f64()
                 .ok_or("run.json: no took_s")?
                 / run.rows.len() as f64,
         })
+    }
+
+    /// The same pool, every trial of which something else met or not, by a coin of its own.
+    fn disturbed(&self) -> Pool {
+        let mut random = fastrand::Rng::with_seed(4);
+        let mut trial = || match random.bool() {
+            true => (0.4 * random.f64()).ln_1p(),
+            false => 0.0,
+        };
+        let mut met = |ratios: &[f64]| {
+            ratios
+                .iter()
+                .map(|ratio| ratio + trial() - trial())
+                .collect()
+        };
+        Pool {
+            same: met(&self.same),
+            more: [met(&self.more[0]), met(&self.more[1])],
+            pairs: Vec::new(),
+            closed: Vec::new(),
+            ..*self
+        }
     }
 
     fn describe(&self) {
@@ -129,9 +167,9 @@ impl Pool {
             );
         }
         println!(
-            "pool: {} blocks ({} disturbed ones left out), {:.0} requests/s, {:.2} µs of CPU per request, {:.2} s a trial",
+            "pool: {} blocks ({} that gave no figure left out), {:.0} requests/s, {:.2} µs of CPU per request, {:.2} s a trial",
             self.same.len(),
-            self.disturbed,
+            self.lost,
             self.rate_per_s,
             self.base_us,
             self.trial_s
@@ -178,11 +216,11 @@ fn throughput_ratios(pairs: &[[Row; 2]]) -> Vec<f64> {
     pairs.iter().filter_map(ratio).collect()
 }
 
-/// The logarithms of a block's CPU times per request, if none of its trials was disturbed.
+/// The logarithms of a block's CPU times per request, disturbed or not.
 fn usable(rows: &[Option<&Row>; 4]) -> Option<[f64; 4]> {
     let mut costs = [0.0; 4];
     for (cost, row) in costs.iter_mut().zip(rows) {
-        let row = row.filter(|row| row.is_usable() && !is_disturbed(row))?;
+        let row = row.filter(|row| row.is_usable())?;
         *cost = METRICS[0].cost(row)?;
     }
     Some(costs)
@@ -199,6 +237,7 @@ fn judge_pool(pool: &Pool) {
         "\n{GATES} gates of {CELLS} cells each, drawn from the pool; {BUDGET_S:.0} s buy {blocks} blocks"
     );
     let mut random = fastrand::Rng::with_seed(1);
+    let half_more: Vec<f64> = pool.same.iter().map(|ratio| ratio + 1.5f64.ln()).collect();
     let mut share = |changed: &[f64], most: usize, early: bool, of: &dyn Fn(&Gate) -> bool| {
         let hits = (0..GATES)
             .filter(|_| of(&draw(&mut random, &pool.same, changed, most, early)))
@@ -212,6 +251,12 @@ fn judge_pool(pool: &Pool) {
         let (_, text) = share(more, blocks, true, &|gate| gate.regressed[0]);
         println!("  {:+.0} %: found in {text}", injected * 100.0);
     }
+    let (_, text) = share(&pool.more[1], blocks, true, &|gate| gate.equivalent);
+    println!("  +10 %: called EQUIVALENT in {text}; wanted at most 5 %");
+    let (_, text) = share(&half_more, 12, false, &|gate| gate.regressed[0]);
+    println!(
+        "  +50 % (equal trials, one called half as dear again): found with 12 blocks in {text}; wanted 99 %"
+    );
     for (i, truth) in pool.truth.iter().enumerate() {
         let near = |gate: &Gate| (gate.estimate - truth).abs() <= 0.02;
         let (_, text) = share(&pool.more[i], blocks, true, &near);
@@ -279,6 +324,7 @@ fn false_alarms(pairs: &[[Row; 2]], column: &str) -> usize {
 /// A gate that was drawn: its cells' verdicts, and the first one's estimate.
 struct Gate {
     regressed: Vec<bool>,
+    equivalent: bool,
     estimate: f64,
 }
 
@@ -321,6 +367,7 @@ fn draw(
             .iter()
             .map(|a| a.verdict == Some(Verdict::Regressed))
             .collect(),
+        equivalent: answers[0].verdict == Some(Verdict::Equivalent),
         estimate: answers[0].change.unwrap_or(f64::NAN),
     }
 }
@@ -339,8 +386,43 @@ fn words(hits: usize) -> String {
     )
 }
 
-/// Measures the pools and returns their folder.
-fn measure_pool(server: &str) -> Result<PathBuf, Error> {
+/// Burns half a CPU in all, on and off at random, until it goes.
+struct Burner {
+    ends: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Burner {
+    fn start() -> Burner {
+        let ends = Arc::new(AtomicBool::new(false));
+        let seen = ends.clone();
+        let burn = move || {
+            let mut random = fastrand::Rng::with_seed(5);
+            while !seen.load(Ordering::Relaxed) {
+                let length = Duration::from_millis(random.u64(10..400));
+                let start = Instant::now();
+                match random.bool() {
+                    true => while start.elapsed() < length {},
+                    false => std::thread::sleep(length),
+                }
+            }
+        };
+        let thread = Some(std::thread::spawn(burn));
+        Burner { ends, thread }
+    }
+}
+
+impl Drop for Burner {
+    fn drop(&mut self) {
+        self.ends.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Measures the pools into a folder and returns it.
+fn measure_pool(server: &str, folder: &Path) -> Result<PathBuf, Error> {
     // What is ordinary on this machine is found out first: W07 begins beyond it.
     let results = tempfile::tempdir()?;
     let mut calibrate = harness(&["calibrate", "--results"]);
@@ -361,9 +443,8 @@ fn measure_pool(server: &str) -> Result<PathBuf, Error> {
     let iterations = INJECTED.map(|more| (more * base_us * 1e3 / ns).round() as u64);
     let works = [0, 0, iterations[0], iterations[1]];
     let servers = works.map(|n| format!("{server} --work-iters {n}"));
-    let folder = workspace().join("results/gate");
     let pool = run(&servers, &["--rate", &rate, "--repeat", &blocks])?;
-    pool.keep(&folder)?;
+    pool.keep(folder)?;
     run(&servers[..2], &["--repeat", &blocks])?.keep(&folder.join(CLOSED))?;
     let facts = serde_json::json!({
         "ns_per_iteration": ns,
@@ -371,7 +452,7 @@ fn measure_pool(server: &str) -> Result<PathBuf, Error> {
         "iterations_10": iterations[1],
     });
     std::fs::write(folder.join("work.json"), format!("{facts:#}\n"))?;
-    Ok(folder)
+    Ok(folder.into())
 }
 
 /// A run of the harness: its rows, in a folder that goes with it.
@@ -455,7 +536,8 @@ fn ns_per_iteration(server: &str) -> Result<f64, Error> {
 fn two_real_gates(server: &str, pool: &Pool) -> Result<(), Error> {
     println!();
     for (title, iterations, expected) in [("A/A", 0, 0), ("+10 %", pool.iterations[1], 99)] {
-        let head = format!("{server} --work-iters {iterations}");
+        // Idle work beside what is injected: two equal commands would be no comparison.
+        let head = format!("{server} --work-iters {}", iterations + 1);
         let base = format!("{server} --work-iters 0");
         let results = tempfile::tempdir()?;
         let mut command = harness(&[

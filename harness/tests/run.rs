@@ -2,6 +2,8 @@
 
 #[path = "run/gate.rs"]
 mod gate;
+#[path = "run/sides.rs"]
+mod sides;
 
 use serde_json::Value;
 use std::fs;

@@ -1,5 +1,6 @@
 //! What this machine's figures do when nothing has changed: `tenk calibrate` measures one server as both sides of a
-//! gate, and keeps how far apart they came out. A gate's margins are raised to it, and a trial that was disturbed
+//! gate, and keeps how far apart they came out. A gate's margins are raised to it where the
+//! gate's own equal pairs bear it out, and a trial that was disturbed
 //! more than the calibration was is suspect (W07).
 
 use crate::analysis::decide::Question;
@@ -12,7 +13,7 @@ use loadgen::units::format_count;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// The schema of the file.
 const SCHEMA: &str = "tenk.noise/1";
@@ -21,6 +22,12 @@ const SCHEMA: &str = "tenk.noise/1";
 /// no licence for the next one.
 const MOST_STEAL: f64 = 0.25;
 const MOST_FOREIGN_CPUS: f64 = 0.5;
+
+/// A calibration is of the machine as it was then: kernels, neighbours and settings change.
+const MOST_AGE: Duration = Duration::from_secs(14 * 24 * 3600);
+
+/// A floor beyond so many margins would blind a gate instead of keeping it from crying wolf.
+const MOST_MARGINS: f64 = 2.0;
 
 /// What a calibration saw in 95 of 100 trials, doubled, and never less than the defaults: a machine that was very
 /// quiet then may be a little less so today.
@@ -140,6 +147,29 @@ impl NoiseFloor {
         Ok(path)
     }
 
+    /// Why it is not used for a figure that is held to this margin, if it is not.
+    pub fn doubt(&self, column: &str, margin: f64, now: SystemTime) -> Option<String> {
+        let measured = humantime::parse_rfc3339(&self.measured).ok();
+        let age = measured.and_then(|then| now.duration_since(then).ok());
+        let floor = self.floor_of(column)?;
+        match age {
+            None => Some(format!(
+                "it says that it is of {}, which is not past",
+                self.measured
+            )),
+            Some(age) if age > MOST_AGE => {
+                let days = age.as_secs() / (24 * 3600);
+                Some(format!("it is {days} days old"))
+            }
+            Some(_) if floor > MOST_MARGINS * margin => Some(format!(
+                "something else used the machine then: its floor of {:.1} % would blind a gate whose margin is {:.1} %",
+                floor * 100.0,
+                margin * 100.0
+            )),
+            Some(_) => None,
+        }
+    }
+
     /// The relative difference of a figure below which this machine shows none.
     pub fn floor_of(&self, column: &str) -> Option<f64> {
         self.metrics.get(column).map(|scatter| scatter.floor)
@@ -189,6 +219,31 @@ mod tests {
         assert_eq!(floor.floor_of("requests_per_s"), None);
         assert_eq!((floor.blocks, floor.limits), (7, Limits::default()));
         assert!(NoiseFloor::of(&[question(vec![0.0; 5])], &[], 2.0).is_none());
+    }
+
+    #[test]
+    fn a_floor_that_is_old_or_would_blind_the_gate_is_not_used() {
+        let mut floor = floor();
+        let now = SystemTime::now();
+        let doubt = |floor: &NoiseFloor, now| floor.doubt("server_cpu_us_per_request", 0.03, now);
+        assert_eq!(doubt(&floor, now), None);
+        let later = doubt(&floor, now + Duration::from_secs(30 * 24 * 3600));
+        assert_eq!(later.unwrap(), "it is 30 days old");
+        assert!(
+            doubt(&floor, SystemTime::UNIX_EPOCH)
+                .unwrap()
+                .contains("not past")
+        );
+        for scatter in floor.metrics.values_mut() {
+            scatter.floor = 0.6;
+        }
+        let busy = doubt(&floor, now).unwrap();
+        assert!(busy.contains("floor of 60.0 % would blind"), "{busy}");
+        assert_eq!(
+            floor.doubt("requests_per_s", 0.03, now),
+            None,
+            "it has no floor"
+        );
     }
 
     #[test]

@@ -7,10 +7,13 @@
 use crate::base::error::{Failure, did_you_mean};
 use crate::base::text::printable;
 use crate::cli::Cli;
+use crate::cli::variables::without_blanks;
 use crate::model::arm::parse_arms;
+use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, CommandFactory};
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read;
 use std::ops::Range;
@@ -23,6 +26,9 @@ const SHIPPED: &str = include_str!("../../scenarios.toml");
 
 /// A configuration larger than this is something else.
 const MOST_BYTES: u64 = 1 << 20;
+
+/// The command that has a table of its own.
+const GATE: &str = "gate";
 
 /// The key that says in words what a scenario is for.
 const ABOUT: &str = "about";
@@ -46,6 +52,7 @@ struct Scenario {
 struct Config {
     settings: Vec<Setting>,
     scenarios: BTreeMap<String, Scenario>,
+    gate: Vec<Setting>,
 }
 
 /// The words that `--config` and `--scenario` add to the command line: those of flags that were not given.
@@ -66,23 +73,86 @@ pub fn words(matches: &ArgMatches) -> Result<Vec<String>, Failure> {
     Ok(settings.flat_map(|s| s.words.clone()).collect())
 }
 
-/// Whether the flag stands on the command line or in the environment.
+/// Whether the flag stands on the command line, typed or for a variable.
 pub fn is_given(matches: &ArgMatches, id: &str) -> bool {
-    let source = matches.value_source(id);
-    matches!(
-        source,
-        Some(ValueSource::CommandLine | ValueSource::EnvVariable)
-    )
+    matches.value_source(id) == Some(ValueSource::CommandLine)
+}
+
+/// The flags of a run.
+pub fn run_flags() -> impl Iterator<Item = Arg> {
+    flags_of(None)
 }
 
 /// The flags of a run that a configuration may hold.
-pub fn run_flags() -> impl Iterator<Item = Arg> {
-    let mut command = Cli::command();
-    command.build();
-    let flags: Vec<Arg> = command.get_arguments().cloned().collect();
-    flags.into_iter().filter(|arg| {
-        let long = arg.get_long().unwrap_or_default();
-        !["", "help", "version", "config", "scenario"].contains(&long)
+pub fn settings() -> impl Iterator<Item = Arg> {
+    run_flags().filter(|flag| !matches!(flag.get_long(), Some("config" | "scenario")))
+}
+
+/// The flags of a command; none named: of a run.
+fn flags_of(command: Option<&str>) -> impl Iterator<Item = Arg> {
+    let mut program = Cli::command();
+    program.build();
+    let own = match command {
+        Some(name) => program.find_subcommand(name),
+        None => Some(&program),
+    };
+    let flags: Vec<Arg> = own
+        .into_iter()
+        .flat_map(|c| c.get_arguments().cloned())
+        .collect();
+    flags
+        .into_iter()
+        .filter(|flag| !matches!(flag.get_long(), None | Some("help" | "version")))
+}
+
+/// The command line of a gate with what its `--config` adds: the file's table [gate], and of its top level what a gate
+/// has as well. Any other command line stays as it is.
+pub fn with_gate_settings(words: Vec<OsString>) -> Result<Vec<OsString>, Failure> {
+    let typed: Vec<&str> = words
+        .iter()
+        .map(|word| word.to_str().unwrap_or_default())
+        .collect();
+    let Some(path) = gate_config(&typed) else {
+        return Ok(words);
+    };
+    let is_typed = |key: &str| {
+        let (long, short) = (format!("--{key}"), key == "quiet" && typed.contains(&"-q"));
+        let with_value = format!("{long}=");
+        short
+            || typed
+                .iter()
+                .any(|word| *word == long || word.starts_with(&with_value))
+    };
+    let config = read(Path::new(path))?;
+    let is_own = |key: &str| config.gate.iter().any(|setting| setting.key == key);
+    let flags: Vec<Arg> = flags_of(Some(GATE)).collect();
+    let has_command = is_typed("base-cmd") || is_own("base-cmd");
+    let shared = config.settings.iter().filter(|setting| {
+        let key = setting.key.as_str();
+        let is_flag = flags.iter().any(|flag| flag.get_long() == Some(key));
+        // The models of a run are not what a gate of two commands compares.
+        is_flag && !is_own(key) && !(key == "model" && has_command)
+    });
+    let added = shared
+        .chain(&config.gate)
+        .filter(|setting| !is_typed(&setting.key));
+    let added: Vec<OsString> = added
+        .flat_map(|s| s.words.iter().map(OsString::from))
+        .collect();
+    let (before, after) = words.split_at(2);
+    Ok([before, &added, after].concat())
+}
+
+/// The file that a gate's command line names.
+fn gate_config<'a>(typed: &[&'a str]) -> Option<&'a str> {
+    let rest = typed
+        .get(1)
+        .filter(|word| **word == GATE)
+        .map(|_| &typed[2..])?;
+    let own = rest.iter().find_map(|word| word.strip_prefix("--config="));
+    own.or_else(|| {
+        let at = rest.iter().position(|word| *word == "--config")?;
+        rest.get(at + 1).copied()
     })
 }
 
@@ -163,6 +233,12 @@ fn parse(name: &str, text: &str) -> Result<Config, Failure> {
             DeValue::Table(table) if key.get_ref() == "scenario" => {
                 config.scenarios = source.scenarios(table)?;
             }
+            DeValue::Table(table) if key.get_ref() == GATE => {
+                let source = Source::of_gate(name, text);
+                let settings = in_order(table).into_iter();
+                let settings = settings.map(|(key, value)| source.setting(key, value));
+                config.gate = settings.collect::<Result<_, _>>()?;
+            }
             _ => config.settings.push(source.setting(key, value)?),
         }
     }
@@ -184,12 +260,27 @@ struct Source<'a> {
     name: &'a str,
     text: &'a str,
     flags: Vec<Arg>,
+    /// The words before the flags.
+    command: &'static [&'static str],
 }
 
 impl<'a> Source<'a> {
     fn new(name: &'a str, text: &'a str) -> Source<'a> {
-        let flags = run_flags().collect();
-        Source { name, text, flags }
+        Source {
+            name,
+            text,
+            flags: settings().collect(),
+            command: &["tenk"],
+        }
+    }
+
+    fn of_gate(name: &'a str, text: &'a str) -> Source<'a> {
+        let flags = flags_of(Some(GATE)).filter(|flag| flag.get_long() != Some("config"));
+        Source {
+            flags: flags.collect(),
+            command: &["tenk", GATE],
+            ..Source::new(name, text)
+        }
     }
 
     fn fault(&self, at: usize, what: &str) -> Failure {
@@ -232,7 +323,7 @@ impl<'a> Source<'a> {
         let Some(flag) = self.flags.iter().find(|f| f.get_long() == Some(name)) else {
             let names = self.flags.iter().filter_map(Arg::get_long);
             let near = names
-                .chain(["scenario", ABOUT])
+                .chain(["scenario", GATE, ABOUT])
                 .filter(|near| *near != name);
             let near = did_you_mean(name, near);
             let what = format!(
@@ -242,7 +333,7 @@ impl<'a> Source<'a> {
         };
         let fault = |at: Range<usize>, what: &str| self.fault(at.start, &format!("{name}: {what}"));
         let words = words_of(flag, name, value).map_err(|(at, what)| fault(at, &what))?;
-        check(&words).map_err(|what| fault(value.span(), &what))?;
+        check_as(self.command, &words).map_err(|what| fault(value.span(), &what))?;
         check_models(&words).map_err(|what| fault(value.span(), &what))?;
         let key = name.to_string();
         Ok(Setting { key, words })
@@ -273,7 +364,10 @@ fn words_of(flag: &Arg, name: &str, value: &Value) -> Result<Vec<String>, Fault>
     let texts: Result<Vec<String>, Fault> = items.into_iter().map(text_of).collect();
     let texts = texts?;
     Ok(match flag.get_value_delimiter() {
-        Some(delimiter) => vec![format!("--{name}={}", texts.join(&delimiter.to_string()))],
+        Some(delimiter) => {
+            let list = texts.join(&delimiter.to_string());
+            vec![format!("--{name}={}", without_blanks(&list, delimiter))]
+        }
         None => texts.iter().map(|t| format!("--{name}={t}")).collect(),
     })
 }
@@ -308,12 +402,24 @@ fn check_models(words: &[String]) -> Result<(), String> {
     }
 }
 
-/// Lets clap judge the words alone; what it says, on one line and without its advice about the command line.
-fn check(words: &[String]) -> Result<(), String> {
-    let words = std::iter::once("tenk").chain(words.iter().map(String::as_str));
+/// Lets clap judge the words of a run's flags alone; what it says, on one line and without its advice about the command
+/// line.
+pub fn check(words: &[String]) -> Result<(), String> {
+    check_as(&["tenk"], words)
+}
+
+fn check_as(command: &[&str], words: &[String]) -> Result<(), String> {
+    let words = command
+        .iter()
+        .copied()
+        .chain(words.iter().map(String::as_str));
     let Err(error) = Cli::command().try_get_matches_from(words) else {
         return Ok(());
     };
+    // What they need beside them stands elsewhere.
+    if error.kind() == ErrorKind::MissingRequiredArgument {
+        return Ok(());
+    }
     let text = error.to_string();
     let lines = text.lines().map(str::trim);
     let said = lines
@@ -466,6 +572,43 @@ mod tests {
     }
 
     #[test]
+    fn a_gate_takes_its_own_table_and_of_the_top_level_what_it_knows() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("tenk.toml");
+        let text = "conns = '1, 2'\nrepeat = 7\nmodel = 'poll'\nwarmup = '2s'\n[gate]\nbase = 'main'\nwarmup = '3s'\nblocks = 9";
+        std::fs::write(&file, text).unwrap();
+        let words = |typed: &[&str]| {
+            let file = file.display().to_string();
+            let all = ["tenk", "gate", "--config", &file];
+            let all = all.iter().chain(typed).map(OsString::from).collect();
+            let words = with_gate_settings(all).unwrap();
+            let words: Vec<String> = words
+                .into_iter()
+                .map(|w| w.into_string().unwrap())
+                .collect();
+            words.join(" ").replace(&format!(" --config {file}"), "")
+        };
+        assert_eq!(
+            words(&["--blocks=3"]),
+            "tenk gate --conns=1,2 --model=poll --base=main --warmup=3s --blocks=3"
+        );
+        assert_eq!(
+            words(&["--warmup", "1s", "--base-cmd", "x", "--conns", "5"]),
+            "tenk gate --base=main --blocks=9 --warmup 1s --base-cmd x --conns 5"
+        );
+        let run = ["tenk", "--conns", "5"].map(OsString::from).to_vec();
+        assert_eq!(with_gate_settings(run.clone()).unwrap(), run);
+        assert!(fault("[gate]\nrepeat = 3").starts_with("tenk.toml:2: unknown key `repeat`"));
+        assert!(
+            fault("[gate]\nblocks = 'x'").starts_with("tenk.toml:2: blocks: invalid value 'x'")
+        );
+        let path = ["tenk", "gate", "--config", "/nowhere"]
+            .map(OsString::from)
+            .to_vec();
+        assert_eq!(with_gate_settings(path).unwrap_err().exit, 2);
+    }
+
+    #[test]
     fn files_that_are_none_are_refused() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("x");
@@ -520,7 +663,7 @@ mod tests {
     }
 
     fn entry() -> impl Strategy<Value = String> {
-        let flags: Vec<String> = run_flags()
+        let flags: Vec<String> = settings()
             .filter_map(|f| f.get_long().map(String::from))
             .collect();
         let value = prop_oneof![

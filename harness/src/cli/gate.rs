@@ -1,16 +1,21 @@
 //! The command line of `tenk gate`.
 
+use crate::cli::rate::Rate;
 use crate::cli::{OutputFlags, PlaceFlags, ServerFlags};
 use crate::model::metrics::Gated;
 use crate::model::service::Service;
 use clap::{Args, ValueEnum};
-use loadgen::flags::LoadFlags;
-use loadgen::units::{parse_count, parse_duration, parse_rate};
+use loadgen::flags::{LoadFlags, PayloadSize};
+use loadgen::units::{parse_count, parse_duration};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Two builds of a server, under which load, for how long, and what decides.
 #[derive(Args, Debug, Clone)]
 pub struct GateFlags {
+    /// Read flags from this TOML file: those of its table [gate], and at its top level those that a run has as well
+    #[arg(long, value_name = "FILE", help_heading = "Sides")]
+    pub config: Option<PathBuf>,
     /// The old side: a revision, or a folder with a checkout
     #[arg(
         long,
@@ -56,15 +61,41 @@ pub struct GateFlags {
     /// Connections, one or several numbers
     #[arg(long, value_name = "COUNT,…", default_value = "50", value_delimiter = ',', value_parser = parse_count, help_heading = "Load")]
     pub conns: Vec<u64>,
-    /// Requests per second, the same for both sides; absent: a quarter of what the slower one can do, found out first
-    #[arg(long, value_name = "PER_S", value_parser = parse_rate, help_heading = "Load")]
-    pub rate: Option<f64>,
+    /// Requests per second, the same for both sides; `auto` or absent: a quarter of what the slower one can do, found
+    /// out first
+    #[arg(
+        long,
+        value_name = "PER_S,…|auto",
+        value_delimiter = ',',
+        help_heading = "Load"
+    )]
+    pub rate: Vec<Rate>,
     /// Requests before a connection is closed and replaced; absent: long-lived
     #[arg(long, value_name = "COUNT,…", value_delimiter = ',', value_parser = parse_count, help_heading = "Load")]
     pub requests_per_conn: Vec<u64>,
+    /// Bytes per request [default: 64]
+    #[arg(
+        long,
+        value_name = "BYTES,…",
+        value_delimiter = ',',
+        help_heading = "Load"
+    )]
+    pub payload: Vec<PayloadSize>,
+    /// Silent connections beside the active ones
+    #[arg(long, value_name = "COUNT,…", value_delimiter = ',', value_parser = parse_count, help_heading = "Load")]
+    pub idle: Vec<u64>,
     /// What the models do with bytes; sets the protocol [default: echo]
     #[arg(long, value_enum, help_heading = "Load")]
     pub service: Option<Service>,
+    /// CPU work of a model for every request, such as 50us; the same iterations on both sides
+    #[arg(long, value_name = "TIME,…", value_delimiter = ',', value_parser = parse_duration, help_heading = "Load")]
+    pub work: Vec<Duration>,
+    /// A blocking call of a model for every request, such as 1ms
+    #[arg(long, value_name = "TIME,…", value_delimiter = ',', value_parser = parse_duration, help_heading = "Load")]
+    pub block: Vec<Duration>,
+    /// Workers of models that have a pool, and processes or loops of those that have several
+    #[arg(long, value_name = "COUNT", value_parser = parse_count, help_heading = "Load")]
+    pub workers: Option<u64>,
 
     /// How servers are started and waited for.
     #[command(flatten)]

@@ -8,6 +8,7 @@ pub mod gate;
 pub mod rate;
 pub mod start;
 pub mod threshold;
+pub mod variables;
 
 use crate::base::error::{Failure, did_you_mean};
 use crate::base::terminal::{eprintln, say};
@@ -33,6 +34,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 use threshold::Threshold;
+use variables::VARIABLES;
 
 const AFTER_HELP: &str = "\
 Scenarios (`tenk list` says how long each takes, `tenk --scenario NAME --dry-run` shows all):
@@ -51,11 +53,9 @@ Examples:
   tenk list
 
 Every flag of a run can also be set as an environment variable (--client-cpus as TENK_CLIENT_CPUS)
-and as a key of the --config file (client-cpus = \"0\"); sub-commands take neither. What is typed wins
-over the environment, that over the scenario, that over the top level of the file.";
-
-/// How the variables begin that stand for flags.
-const VARIABLES: &str = "TENK_";
+and as a key of the --config file (client-cpus = \"0\"). What is typed wins over the environment, that
+over the scenario, that over the top level of the file. A switch is set by 1, yes, on or true; an empty
+variable is not set. Sub-commands take no variables; `gate` takes --config, with a table [gate].";
 
 /// Which TCP server concurrency model should I use on this machine, and how far does it go?
 #[derive(Parser, Debug)]
@@ -369,15 +369,24 @@ impl Cli {
 
     fn from_words(words: Vec<OsString>) -> Result<Cli, Failure> {
         let understood = |matches| Cli::from_arg_matches(matches).unwrap_or_else(|e| e.exit());
-        let typed = command().get_matches_from(&words);
+        let words = config::with_gate_settings(words)?;
+        let typed = Cli::command().get_matches_from(&words);
         if typed.subcommand_name().is_some() {
             return Ok(understood(&typed));
         }
-        let added = config::words(&typed)?;
-        let program = words.iter().take(1).cloned();
-        let rest = words.iter().skip(1).cloned();
-        let added = added.into_iter().map(OsString::from);
-        let matches = command().get_matches_from(program.chain(added).chain(rest));
+        let (program, rest) = words.split_at(words.len().min(1));
+        let set = variables::words(&typed, |name| std::env::var_os(name))?;
+        let with = |added: &[String]| {
+            let added = added.iter().map(OsString::from);
+            let all = program
+                .iter()
+                .cloned()
+                .chain(added)
+                .chain(rest.iter().cloned());
+            Cli::command().get_matches_from(all)
+        };
+        let added = config::words(&with(&set))?;
+        let matches = with(&[added, set].concat());
         let mut cli = understood(&matches);
         if !cli.run.output.quiet {
             let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
@@ -393,9 +402,8 @@ impl Cli {
 /// What is said of variables that look like a flag's and are none: set, they change nothing, and nobody would know.
 fn misspelt(names: impl Iterator<Item = String>) -> Vec<String> {
     let bare = |name: &str| name.strip_prefix(VARIABLES).map(str::to_owned);
-    let known: Vec<String> = command()
-        .get_arguments()
-        .filter_map(|arg| bare(arg.get_env()?.to_str()?))
+    let known: Vec<String> = variables::known()
+        .filter_map(|(name, _)| bare(&name))
         .collect();
     let strange = names.filter_map(|name| bare(&name).filter(|name| !known.contains(name)));
     let hinted = strange.map(|name| {
@@ -413,22 +421,9 @@ fn misspelt(names: impl Iterator<Item = String>) -> Vec<String> {
         .collect()
 }
 
-/// The command with an environment variable for every flag of a run.
-fn command() -> clap::Command {
-    Cli::command().mut_args(|arg| match arg.get_long() {
-        Some("help" | "version") | None => arg,
-        Some(long) => {
-            let name = format!("{VARIABLES}{}", long.to_uppercase().replace('-', "_"));
-            // clap keeps the name for the life of the program, and so do we.
-            arg.env(&*name.leak()).hide_env(true)
-        }
-    })
-}
-
 /// The flags of a run that are not at their defaults, as words that give the same run without file or variables.
 fn in_force(matches: &ArgMatches) -> Vec<String> {
-    let flags =
-        config::run_flags().filter(|flag| config::is_given(matches, flag.get_id().as_str()));
+    let flags = config::settings().filter(|flag| config::is_given(matches, flag.get_id().as_str()));
     flags
         .flat_map(|flag| flag_in_force(&flag, matches))
         .collect()
@@ -464,7 +459,7 @@ pub fn completions(shell: Shell) -> Result<u8, Failure> {
     // As with the variables' names above: kept for the life of the program.
     let scenarios = scenarios.map(|scenario| &*scenario.name.leak());
     let scenarios = PossibleValuesParser::new(scenarios);
-    let mut command = without_hidden(command())
+    let mut command = without_hidden(Cli::command())
         .mut_arg("model", |arg| arg.value_parser(names))
         .mut_arg("scenario", |arg| arg.value_parser(scenarios));
     clap_complete::generate(shell, &mut command, "tenk", &mut script);
@@ -485,7 +480,7 @@ mod tests {
 
     #[test]
     fn the_command_is_consistent() {
-        command().debug_assert();
+        Cli::command().debug_assert();
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::analysis::stats::{ALPHA, Interval, holm, rank_sum};
 use crate::analysis::summary::{Cell, Figure, cells};
 use crate::base::column_unit::ColumnUnit;
 use crate::base::error::Failure;
-use crate::base::terminal::say;
+use crate::base::terminal::{eprintln, say};
 use crate::base::text::percent;
 use crate::base::text::printable;
 use crate::cli::Format;
@@ -22,13 +22,14 @@ use comfy_table::presets::{ASCII_MARKDOWN, NOTHING};
 use comfy_table::{CellAlignment, Table, TableStyle};
 use serde::Serialize;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// The schema of what `--format json` prints.
 const SCHEMA: &str = "tenk.compare/1";
 
 /// What must be the same for figures of two runs to be of one machine.
-const MACHINE: [&str; 8] = [
+const MACHINE: [&str; 9] = [
     "kernel",
     "cpu_model",
     "cpus",
@@ -37,7 +38,11 @@ const MACHINE: [&str; 8] = [
     "client_cpus",
     "host_sysctls",
     "memory_method",
+    "settings",
 ];
+
+/// Two amounts of memory that differ by less are one machine's: a kernel keeps more or less of it for itself.
+const MEMORY: f64 = 0.02;
 
 /// One figure of one cell in both runs.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -83,6 +88,13 @@ pub fn compare(flags: &CompareFlags) -> Result<u8, Failure> {
             different.join("\n")
         )));
     }
+    let unrecorded = unrecorded(&a.environment, &b.environment);
+    if !unrecorded.is_empty() {
+        eprintln(&format!(
+            "note: only one of the runs recorded {}: whether the other had the same is not known",
+            unrecorded.join(", ")
+        ));
+    }
     let (lines, alone) = (lines(&a.rows, &b.rows), alone(&a.rows, &b.rows));
     if lines.is_empty() {
         let named = alone.iter().take(6).cloned().collect::<Vec<_>>();
@@ -119,14 +131,52 @@ fn read(folder: &Path) -> Result<Run, Failure> {
     Ok(saved.run)
 }
 
-/// What differs between two machines, a line each; a fact that the runs do not have differs too, but for how memory was
-/// read: of servers of unknown process it was not.
+/// What differs between two machines, a line each. What neither run knows is no difference, and neither is what an older
+/// run did not record.
 fn differences(a: &Value, b: &Value) -> Vec<String> {
-    let may_lack = |key: &str| key == "memory_method";
-    let differs = |key: &&&str| a[**key] != b[**key] || (a[**key].is_null() && !may_lack(key));
-    let said = |key: &&str| format!("  {key}: {} and {}", a[*key], b[*key]);
-    let keys = MACHINE.iter().filter(differs);
-    keys.map(said).map(|line| printable(&line)).collect()
+    let (a, b) = (machine_facts(a), machine_facts(b));
+    let both = a.iter().filter_map(|(key, x)| Some((key, x, b.get(key)?)));
+    let different = both.filter(|(key, x, y)| !is_same_fact(key, x, y));
+    let said = different.map(|(key, x, y)| format!("  {key}: {x} and {y}"));
+    said.map(|line| printable(&line)).collect()
+}
+
+/// What only one of two runs recorded.
+fn unrecorded(a: &Value, b: &Value) -> Vec<String> {
+    let (a, b) = (machine_facts(a), machine_facts(b));
+    let all = a.keys().chain(b.keys());
+    let mut one: Vec<String> = all
+        .filter(|key| a.contains_key(*key) != b.contains_key(*key))
+        .cloned()
+        .collect();
+    one.sort();
+    one
+}
+
+/// The facts of [`MACHINE`] that a run knows; a group of settings is as many facts as it has settings.
+fn machine_facts(environment: &Value) -> BTreeMap<String, Value> {
+    let mut facts = BTreeMap::new();
+    for key in MACHINE {
+        match &environment[key] {
+            Value::Null => {}
+            Value::Object(group) => {
+                let named = group
+                    .iter()
+                    .map(|(name, value)| (format!("{key} {name}"), value.clone()));
+                facts.extend(named);
+            }
+            value => drop(facts.insert(key.to_string(), value.clone())),
+        }
+    }
+    facts
+}
+
+/// Measured quantities are compared with a tolerance: a machine's free memory at its start differs by some pages.
+fn is_same_fact(key: &str, a: &Value, b: &Value) -> bool {
+    match (key, a.as_f64(), b.as_f64()) {
+        ("memory_kib", Some(a), Some(b)) => (a - b).abs() <= MEMORY * a.max(b),
+        _ => a == b,
+    }
 }
 
 fn lines(a: &[Row], b: &[Row]) -> Vec<Line> {
@@ -313,18 +363,39 @@ mod tests {
 
     #[test]
     fn machines_are_told_apart_by_what_differs() {
-        let machine = |kernel: &str| {
-            let facts = MACHINE.map(|key| (key.to_string(), Value::from(kernel)));
-            Value::Object(facts.into_iter().collect())
+        let machine = |kernel: &str, memory_kib: u64, congestion: &str| {
+            serde_json::json!({
+                "kernel": kernel,
+                "cpu_model": null,
+                "memory_kib": memory_kib,
+                "host_sysctls": {"net/ipv4/tcp_congestion_control": congestion},
+            })
         };
-        assert!(differences(&machine("a"), &machine("a")).is_empty());
-        let mut other = machine("a");
-        other["kernel"] = Value::from("b\u{1b}[2J");
-        assert_eq!(differences(&machine("a"), &other).len(), 1);
-        assert!(!differences(&machine("a"), &other)[0].contains('\u{1b}'));
-        // All facts are missing, and one of them may be.
-        let none = differences(&Value::Null, &Value::Null);
-        assert_eq!(none.len(), MACHINE.len() - 1);
-        assert!(!none.iter().any(|line| line.contains("memory_method")));
+        let a = machine("a", 8_000_000, "bbr");
+        assert!(
+            differences(&a, &a).is_empty(),
+            "what is unknown does not differ from itself"
+        );
+        assert!(differences(&a, &machine("a", 8_000_004, "bbr")).is_empty());
+        assert!(differences(&Value::Null, &Value::Null).is_empty());
+        assert_eq!(differences(&a, &machine("a", 16_000_000, "bbr")).len(), 1);
+        let other = differences(&a, &machine("b\u{1b}[2J", 8_000_000, "bbr"));
+        assert!(
+            other.len() == 1 && !other[0].contains('\u{1b}'),
+            "{other:?}"
+        );
+        let congestion = differences(&a, &machine("a", 8_000_000, "cubic")).join("");
+        assert_eq!(
+            congestion,
+            "  host_sysctls net/ipv4/tcp_congestion_control: \"bbr\" and \"cubic\""
+        );
+    }
+
+    #[test]
+    fn what_an_older_run_did_not_record_is_named_and_no_difference() {
+        let old = serde_json::json!({"kernel": "a"});
+        let new = serde_json::json!({"kernel": "a", "settings": {"timer HZ": "250"}});
+        assert!(differences(&old, &new).is_empty());
+        assert_eq!(unrecorded(&old, &new), ["settings timer HZ"]);
     }
 }

@@ -9,6 +9,7 @@ use crate::cli::threshold::Threshold;
 use crate::model::row::to_csv;
 use crate::render::export::md;
 use crate::render::export::{self, Source};
+use crate::render::gate_words::GateWords;
 use crate::render::screen::{self, Look};
 use std::io::IsTerminal;
 use std::path::Path;
@@ -25,8 +26,11 @@ pub fn text(
         verbose,
     };
     Ok(match (format, source.answer) {
+        (Format::Table, _) if source.gate.is_some() => {
+            source.gate.map(GateWords::for_people).unwrap_or_default()
+        }
         (Format::Table, Some(answer)) => screen::for_people(source.rows, answer, folder, look),
-        (Format::Table, None) | (Format::Md, _) => md::render(source.rows, source.answer),
+        (Format::Table, None) | (Format::Md, _) => md::of(source),
         (Format::Json, _) => source.run_json.to_string(),
         (Format::Csv, _) => {
             let csv = to_csv(source.rows).map_err(|e| Failure::failed(e.to_string()))?;

@@ -11,6 +11,7 @@ use crate::judge::judge;
 use crate::model::row::{Row, to_csv};
 use crate::plan::{Plan, TrialPlan};
 use crate::render::export::{Source, write_all};
+use crate::render::gate_words::GateWords;
 use crate::render::run_json::run_json;
 use crate::render::write::{Target, Which, in_one_sentence, write};
 use crate::store::folder::{RunFolder, cannot_save};
@@ -87,6 +88,11 @@ impl Record {
         self.append(&line, &format!("trial {number}"));
         self.run.add(line).map_err(failed)?;
         Ok(&self.run.rows[self.run.rows.len() - 1])
+    }
+
+    /// Keeps what a gate says of the run.
+    pub fn set_gate(&mut self, words: GateWords) {
+        self.run.gate = Some(words);
     }
 
     /// Remembers the digests of what a command ran.
@@ -222,6 +228,7 @@ impl Record {
             rows: &self.run.rows,
             run_json: &run_json(&self.run, &self.answer, self.folder.path())?,
             answer: Some(&self.answer),
+            gate: self.run.gate.as_ref(),
         };
         write_all(exports, &source).map(|_| ())
     }
@@ -232,6 +239,7 @@ impl Record {
             rows: &self.run.rows,
             run_json: &run_json(&self.run, &self.answer, self.folder.path())?,
             answer: Some(&self.answer),
+            gate: self.run.gate.as_ref(),
         };
         let (folder, output) = (self.folder.path(), &flags.output);
         say(&text(&source, folder, output.format, output.verbose)?)?;

@@ -26,6 +26,7 @@ pub fn report(flags: &ReportFlags) -> Result<u8, Failure> {
         rows: &run.rows,
         run_json: &run_json(run, &answer, &flags.dir)?,
         answer: Some(&answer),
+        gate: run.gate.as_ref(),
     };
     say(&text(&source, &flags.dir, flags.format, flags.verbose)?)?;
     let made = make_files(&saved, &answer, flags)?;
@@ -403,7 +404,7 @@ mod tests {
                     prop_assert!(saved.run.rows.len() <= 5);
                     let answer = Answer::of(&saved.run.rows, saved.run.complete);
                     let json = run_json(&saved.run, &answer, folder.path()).unwrap();
-                    let source = Source { rows: &saved.run.rows, run_json: &json, answer: Some(&answer) };
+                    let source = Source { rows: &saved.run.rows, run_json: &json, answer: Some(&answer), gate: None };
                     for format in [Format::Table, Format::Md, Format::Csv] {
                         text(&source, folder.path(), format, false).unwrap();
                     }

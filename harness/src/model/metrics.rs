@@ -146,6 +146,9 @@ pub struct Gated {
     pub metric: &'static Criterion,
     /// The margin, 0.03 for 3 %.
     pub margin: f64,
+    /// What this machine's calibration leaves possible between equal programs; it raises the margin as far as the run's
+    /// own equal pairs bear it out.
+    pub floor: Option<f64>,
 }
 
 impl Gated {
@@ -155,6 +158,7 @@ impl Gated {
         Gated {
             metric,
             margin: metric.margin,
+            floor: None,
         }
     }
 }
@@ -175,7 +179,11 @@ impl FromStr for Gated {
             format!("no metric `{name}`{near} (one of {})", names.join(", "))
         })?;
         let margin = margin.map_or(Ok(metric.margin), fraction)?;
-        Ok(Gated { metric, margin })
+        Ok(Gated {
+            metric,
+            margin,
+            floor: None,
+        })
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod arm;
 pub mod disturbance;
+pub mod gate_words;
 pub mod histograms;
 pub mod metrics;
 pub mod network;

@@ -4,6 +4,7 @@ pub mod chart;
 pub mod comparison;
 pub mod export;
 pub mod facts;
+pub mod gate_words;
 pub mod page;
 pub mod pull_request;
 pub mod report;

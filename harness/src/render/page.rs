@@ -4,6 +4,7 @@
 
 use super::comparison::figure_in_words;
 use super::facts::{command, facts};
+use super::gate_words::GateWords;
 use super::report::Made;
 use super::table::{self, caveats};
 use crate::analysis::answer::{Answer, words::standing};
@@ -60,6 +61,8 @@ struct Page<'a> {
     title: String,
     notes: &'a [String],
     answer: &'a Answer,
+    gate: Option<Vec<String>>,
+    gate_table: Option<Table>,
     results: Table,
     rankings: Vec<RankingTable>,
     doubts: Table,
@@ -81,6 +84,8 @@ pub fn render(made: &Made) -> Result<String, String> {
         title: title(rows),
         notes: &made.report.notes,
         answer: made.report.answer,
+        gate: made.report.gate.map(GateWords::answer),
+        gate_table: made.report.gate.map(GateWords::table),
         results: results(rows),
         rankings: made.report.answer.rankings.iter().map(ranking).collect(),
         doubts: doubts(rows),
@@ -134,7 +139,7 @@ fn arms_of(rows: &[Row]) -> Vec<Arm> {
     };
     let arm = |label: &str| Arm {
         label: shown(label),
-        look: look::of(model(label)),
+        look: look::of_arm(label, model(label)),
     };
     arms(rows).into_iter().map(arm).collect()
 }
@@ -273,6 +278,7 @@ mod tests {
             environment: &environment,
             answer: &answer,
             notes: vec!["a note".into()],
+            gate: None,
         };
         let charts = chart::all(&evidence);
         let made = Made {

@@ -12,8 +12,14 @@ const MOST_BYTES: usize = 900 * 1024;
 /// The report as Markdown.
 pub fn render(made: &Made) -> String {
     let report = made.report;
-    let mut text = String::from("# tenk: which server model\n\n");
-    text.push_str(&md::answer(report.answer));
+    let mut text = String::new();
+    match report.gate {
+        Some(gate) => text.push_str(&gate.markdown()),
+        None => {
+            text.push_str("# tenk: which server model\n\n");
+            text.push_str(&md::answer(report.answer));
+        }
+    }
     for note in &report.notes {
         text.push_str(&format!("\n{}\n", md::escaped(note)));
     }

@@ -1,6 +1,7 @@
 //! What a report is made from.
 
 use super::chart::{Chart, Evidence};
+use super::gate_words::GateWords;
 use crate::analysis::answer::Answer;
 use crate::model::row::Row;
 use serde_json::Value;
@@ -15,6 +16,8 @@ pub struct Report<'a> {
     pub answer: &'a Answer,
     /// What else the reader must know.
     pub notes: Vec<String>,
+    /// What a gate says of it.
+    pub gate: Option<&'a GateWords>,
 }
 
 /// What both reports are made from, computed once.

@@ -127,6 +127,7 @@ impl Files<'_> {
             environment: &run.environment,
             answer,
             notes: run.notes.clone(),
+            gate: run.gate.as_ref(),
         };
         let mut charts = Vec::new();
         for chart in chart::all(&report.evidence) {

@@ -6,6 +6,7 @@
 use super::journal::{TRIALS, is_being_written};
 use super::run::Run;
 use super::{lines, older};
+use crate::model::gate_words::GateWords;
 use crate::model::row::{COLUMNS, is_column};
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
@@ -20,6 +21,9 @@ pub const ENVIRONMENT: &str = "environment.json";
 const MOST_BYTES: u64 = 64 << 20;
 /// How many columns a note names.
 const MOST_NAMED: usize = 8;
+
+/// The file with what a gate found.
+const GATE: &str = "gate.json";
 
 /// A run that was read back.
 #[derive(Debug, Clone)]
@@ -81,6 +85,7 @@ fn read_lines(folder: &Path, trials: File) -> Result<SavedRun, LoadError> {
     let mut run = Run {
         environment,
         notes: missing.into_iter().collect(),
+        gate: gate_words(folder),
         ..Run::default()
     };
     let lock = trials.try_clone();
@@ -95,6 +100,13 @@ fn read_lines(folder: &Path, trials: File) -> Result<SavedRun, LoadError> {
         sources: vec![ENVIRONMENT, TRIALS],
         goes_on,
     })
+}
+
+/// What a gate said at its end. Where that cannot be read the run is one all the same.
+fn gate_words(folder: &Path) -> Option<GateWords> {
+    let bytes = contents(&folder.join(GATE)).ok()??;
+    let mut gate: Value = serde_json::from_slice(&bytes).ok()?;
+    serde_json::from_value(gate["words"].take()).ok()
 }
 
 /// The environment, and what is to be said about it.

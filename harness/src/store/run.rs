@@ -1,6 +1,7 @@
 //! A run in memory: what its lines say together, whether it is being made or was read back.
 
 use super::line::TrialLine;
+use crate::model::gate_words::GateWords;
 use crate::model::histograms::{Histograms, Recorded};
 use crate::model::row::Row;
 use crate::model::timeline::TimelineRow;
@@ -32,6 +33,8 @@ pub struct Run {
     pub is_older: bool,
     /// What its reader must know.
     pub notes: Vec<String>,
+    /// What a gate says of it, where it is one.
+    pub gate: Option<GateWords>,
     /// Every trial so far.
     pub(super) trials: BTreeSet<u32>,
 }

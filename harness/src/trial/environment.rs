@@ -105,7 +105,7 @@ impl Environment {
             },
             scenario: plan.scenario.clone(),
             kernel: kernel.unwrap_or_default(),
-            cpu_model: value_of("/proc/cpuinfo", "model name"),
+            cpu_model: cpu_model(),
             cpus: crate::base::machine::machine_cpus() as usize,
             memory_kib: value_of("/proc/meminfo", "MemTotal")
                 .and_then(|v| v.split(' ').next()?.parse().ok()),
@@ -128,6 +128,23 @@ impl Environment {
             took_s: None,
         }
     }
+}
+
+/// What the CPU calls itself. ARM's says who made it and which part it is, or the device tree names the board.
+fn cpu_model() -> Option<String> {
+    let of = |key| value_of("/proc/cpuinfo", key);
+    let part = || {
+        Some(format!(
+            "implementer {}, part {}",
+            of("CPU implementer")?,
+            of("CPU part")?
+        ))
+    };
+    let board = || {
+        let text = fs::read_to_string("/proc/device-tree/model").ok()?;
+        Some(text.trim_end_matches('\0').to_string()).filter(|text| !text.is_empty())
+    };
+    of("model name").or_else(part).or_else(board)
 }
 
 /// The value of the first `key : value` line of a /proc file.

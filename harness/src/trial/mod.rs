@@ -61,7 +61,11 @@ pub async fn calibrate_work(plan: &Plan, binaries: &Binaries) -> Result<Option<f
     if plan.scenarios.iter().all(|s| s.cost.work.is_none()) {
         return Ok(None);
     }
-    let Some(model) = plan.models().next() else {
+    let program = plan.arms.iter().find_map(|arm| match &arm.subject {
+        Subject::Model { program, .. } => Some(program),
+        _ => None,
+    });
+    let Some(program) = program else {
         return Ok(None);
     };
     let launch = Launch {
@@ -70,7 +74,7 @@ pub async fn calibrate_work(plan: &Plan, binaries: &Binaries) -> Result<Option<f
         cpus: plan.server_cpus.clone(),
         groups: Vec::new(),
         action: Action::Exec {
-            program: binaries.path(model.name),
+            program: binaries.path(program),
             args: vec!["--calibrate".into()],
         },
     };

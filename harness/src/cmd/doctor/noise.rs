@@ -3,12 +3,13 @@
 
 use super::{Check, Level};
 use crate::analysis::noise::NoiseFloor;
+use crate::model::metrics::METRICS;
 use crate::trial::procfs::MachineCpu;
 use loadgen::units::{as_ns, format_ns};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// A timer tick takes a few microseconds; what takes longer is more than the machine's own housekeeping.
 const GAP: Duration = Duration::from_micros(10);
@@ -62,7 +63,18 @@ pub fn checks(duration: Duration) -> Vec<Check> {
 /// Whether this machine's noise floor is known.
 pub fn calibration() -> Check {
     match NoiseFloor::load() {
-        Ok(Some(floor)) => Check::pass("calibration", floor.in_words()),
+        Ok(Some(floor)) => {
+            let metric = &METRICS[0];
+            match floor.doubt(metric.column, metric.margin, SystemTime::now()) {
+                None => Check::pass("calibration", floor.in_words()),
+                Some(why) => Check::short(
+                    "calibration",
+                    Level::Warn,
+                    format!("{}; gates do not use it: {why}", floor.in_words()),
+                    "tenk calibrate",
+                ),
+            }
+        }
         Ok(None) => Check::unknown(
             "calibration",
             "none kept; `tenk calibrate` makes one in about two minutes",

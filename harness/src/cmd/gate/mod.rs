@@ -29,6 +29,7 @@ use crate::model::metrics::Gated;
 use crate::model::row::Row;
 use crate::plan::Plan;
 use crate::plan::estimate;
+use crate::render::gate_words::GateWords;
 use crate::trial::binaries::Binaries;
 use crate::trial::environment::Environment;
 use crate::trial::launch::pin;
@@ -41,7 +42,7 @@ use loadgen::units::format_count;
 use serde::Serialize;
 use side::{BASE, HEAD, Side};
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// How much of what the slower side can do is asked of both: so far below saturation that requests are answered one
 /// by one. At half of it a slower server finds more requests waiting each time, answers them together, and hides a
@@ -70,6 +71,8 @@ pub struct Outcome {
     pub run_dir: String,
     /// Why there was nothing to compare, if both sides ran one and the same program.
     pub same: Option<String>,
+    /// What else must be known of it.
+    pub notes: Vec<String>,
     /// Every figure of every cell.
     pub answers: Vec<Answer>,
 }
@@ -80,13 +83,16 @@ pub async fn gate(flags: &GateFlags) -> Result<u8, Failure> {
     let mut plan = plan(flags, &sides)?;
     let noise = noise::kept(flags.output.quiet);
     plan.disturbed = noise.as_ref().map(|n| n.limits).unwrap_or_default();
-    let gated = gated(flags, noise.as_ref());
+    let (gated, doubts) = gated(flags, noise.as_ref());
     if flags.output.dry_run {
         return say(&words::dry_run(&plan, flags, &sides, &gated)).map(|()| 0);
     }
     let mut signals = Signals::listen()?;
     if !flags.output.quiet {
         notes(&sides).iter().for_each(|note| eprintln(note));
+        doubts
+            .iter()
+            .for_each(|doubt| eprintln(&format!("note: {doubt}")));
     }
     let preparing = prepare(flags, &mut plan, &mut sides);
     let (folder, prepared) = match begin(&flags.output.results, &mut signals, preparing).await {
@@ -99,7 +105,7 @@ pub async fn gate(flags: &GateFlags) -> Result<u8, Failure> {
     let context = Context {
         plan: &plan,
         binaries: &binaries,
-        work_ns_per_iteration: None,
+        work_ns_per_iteration: prepared.work_ns_per_iteration,
     };
     let started = Instant::now();
     let mut blocks = Blocks {
@@ -142,6 +148,7 @@ pub async fn gate(flags: &GateFlags) -> Result<u8, Failure> {
         run_dir: record.run_dir(),
         answers: decide::answers(&pairs::questions(record.rows(), &gated), same.is_some()),
         same,
+        notes: doubts,
     };
     hand_over(&mut record, &outcome, flags)?;
     Ok(record.exit_code(exit_code(&outcome, flags.fail_on)))
@@ -215,9 +222,17 @@ fn plan(flags: &GateFlags, sides: &[Side; 2]) -> Result<Plan, Failure> {
             .cloned()
             .collect(),
         conns: flags.conns.clone(),
-        rate: vec![flags.rate.map_or(Rate::Auto, Rate::PerS)],
+        rate: match flags.rate.is_empty() {
+            true => vec![Rate::Auto],
+            false => flags.rate.clone(),
+        },
         requests_per_conn: flags.requests_per_conn.clone(),
+        payload: flags.payload.clone(),
+        idle: flags.idle.clone(),
         service: flags.service,
+        work: flags.work.clone(),
+        block: flags.block.clone(),
+        workers: flags.workers,
         load: flags.load.clone(),
         repeat: flags.blocks,
         warmup: flags.warmup,
@@ -260,6 +275,8 @@ fn command_of((mut arm, side): (Arm, &Side)) -> Arm {
 /// What a gate needs before its first trial.
 struct Prepared {
     binaries: Binaries,
+    /// What one iteration of the models' work takes, where work is asked for.
+    work_ns_per_iteration: Option<f64>,
     /// Why both sides are one and the same program, if they are.
     same: Option<String>,
     /// Checkouts that stay as they are while this lives.
@@ -311,11 +328,13 @@ async fn prepare(
         }
     }
     pin(&plan.client_cpus).map_err(|e| Failure::failed(e.to_string()))?;
+    let work = trial::calibrate_work(plan, &binaries).await?;
     if plan.rate_is_auto {
         let refuse = |row: &Row| blocks::check(row, sides);
-        rate::set_common(plan, &binaries, None, QUARTER, &refuse, quiet).await?;
+        rate::set_common(plan, &binaries, work, QUARTER, &refuse, quiet).await?;
     }
     Ok(Prepared {
+        work_ns_per_iteration: work,
         binaries,
         same: same_models(sides, &names),
         _held: held,
@@ -338,31 +357,42 @@ fn same_models(sides: &[Side; 2], names: &[&str]) -> Option<String> {
     })
 }
 
-/// The figures that decide, their margins raised to what this machine can tell.
-fn gated(flags: &GateFlags, noise: Option<&NoiseFloor>) -> Vec<Gated> {
+/// The figures that decide, with what this machine's calibration says of them; and why it is not used, where it is not.
+fn gated(flags: &GateFlags, noise: Option<&NoiseFloor>) -> (Vec<Gated>, Vec<String>) {
     let asked = match flags.gate.is_empty() {
         true => vec![Gated::default_one()],
         false => flags.gate.clone(),
     };
-    let raised = |gated: Gated| {
-        let floor = noise.and_then(|n| n.floor_of(gated.metric.column));
-        Gated {
-            margin: gated.margin.max(floor.unwrap_or(0.0)),
-            ..gated
-        }
+    let Some(noise) = noise else {
+        return (asked, Vec::new());
     };
-    asked.into_iter().map(raised).collect()
+    let mut notes = Vec::new();
+    let now = SystemTime::now();
+    let mut with_floor = |gated: Gated| {
+        let column = gated.metric.column;
+        let doubt = noise.doubt(column, gated.margin, now);
+        let floor = noise.floor_of(column).filter(|_| doubt.is_none());
+        notes.extend(doubt.map(|why| {
+            format!("the calibration of {} is not used for {column}: {why} (`tenk calibrate` makes a new one)", noise.measured)
+        }));
+        Gated { floor, ..gated }
+    };
+    let gated = asked.into_iter().map(&mut with_floor).collect();
+    (gated, notes)
 }
 
 /// Saves the verdict beside the trials and says it wherever somebody looks.
 fn hand_over(record: &mut Record, outcome: &Outcome, flags: &GateFlags) -> Result<(), Failure> {
-    record.finish(true);
-    let json = json(outcome)?;
+    let words = words::words(outcome);
+    let json = json(outcome, &words)?;
     record.write("gate.json", json.as_bytes());
-    let markdown = words::markdown(outcome);
+    let markdown = words.markdown();
     record.write("gate.md", markdown.as_bytes());
+    let text = format!("{}\nResults: {}\n", words.for_people(), outcome.run_dir);
+    record.set_gate(words);
+    record.finish(true);
     match flags.output.format {
-        Format::Table => say(&words::for_people(outcome))?,
+        Format::Table => say(&text)?,
         Format::Md => say(&markdown)?,
         Format::Json => say(&json)?,
         Format::Csv => say(&record.csv()?)?,
@@ -371,15 +401,17 @@ fn hand_over(record: &mut Record, outcome: &Outcome, flags: &GateFlags) -> Resul
     record.export(&flags.output.export)
 }
 
-fn json(outcome: &Outcome) -> Result<String, Failure> {
+fn json(outcome: &Outcome, words: &GateWords) -> Result<String, Failure> {
     #[derive(Serialize)]
     struct Document<'a> {
         schema: &'static str,
+        words: &'a GateWords,
         #[serde(flatten)]
         outcome: &'a Outcome,
     }
     let document = Document {
         schema: SCHEMA,
+        words,
         outcome,
     };
     let text = serde_json::to_string_pretty(&document);
@@ -453,6 +485,7 @@ mod tests {
                 rates_per_s: Vec::new(),
                 run_dir: String::new(),
                 same: None,
+                notes: Vec::new(),
                 answers: verdicts.iter().map(answer).collect(),
             };
             exit_code(&outcome, fail_on)

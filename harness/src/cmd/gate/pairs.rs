@@ -2,6 +2,7 @@
 
 use super::side::{BASE, HEAD};
 use crate::analysis::decide::Question;
+use crate::analysis::stats::{ALPHA, signed_rank};
 use crate::model::metrics::Criterion;
 use crate::model::metrics::{Gated, METRICS};
 use crate::model::row::{Row, Status, Verdict, is_disturbed};
@@ -51,7 +52,7 @@ pub fn questions(rows: &[Row], gated: &[Gated]) -> Vec<Question> {
     let mut questions = Vec::new();
     for cell in cells(rows) {
         for one in gated {
-            questions.push(question(&cell, one.metric, Some(one.margin)));
+            questions.push(question(&cell, one.metric, Some(one)));
         }
         let is_gated = |metric: &Criterion| gated.iter().any(|g| g.metric.column == metric.column);
         let shown = METRICS.iter().filter(|metric| !is_gated(metric));
@@ -64,11 +65,31 @@ pub fn questions(rows: &[Row], gated: &[Gated]) -> Vec<Question> {
     questions
 }
 
-fn question(cell: &Cell, metric: &'static Criterion, margin: Option<f64>) -> Question {
+/// How far apart one and the same program came out in this run: each side in two neighbouring blocks, as many pairs as
+/// there are blocks. The farther end of their 95 % interval around none, relative.
+fn own_floor(cell: &Cell, metric: &Criterion) -> Option<f64> {
+    let difference = |a: &Row, b: &Row| Some(cost(b, metric)? - cost(a, metric)?);
+    let neighbours = cell.pairs.chunks_exact(2).flat_map(|two| {
+        let [(base, head), (next_base, next_head)] = [two[0], two[1]];
+        [difference(base, next_base), difference(head, next_head)]
+    });
+    let ratios: Vec<f64> = neighbours.flatten().collect();
+    let interval = signed_rank::interval(&ratios, ALPHA / 2.0)?;
+    Some(interval.low.abs().max(interval.high.abs()).exp_m1())
+}
+
+/// The margin that was asked for, raised to the calibration's floor as far as this run's own equal pairs bear it out.
+fn margin_in_force(cell: &Cell, gated: &Gated) -> f64 {
+    let own = own_floor(cell, gated.metric).unwrap_or(0.0);
+    let floor = gated.floor.unwrap_or(0.0).min(own);
+    gated.margin.max(floor)
+}
+
+fn question(cell: &Cell, metric: &'static Criterion, gated: Option<&Gated>) -> Question {
     let mut question = Question {
         cell: cell.name.clone(),
         metric,
-        margin,
+        margin: gated.map(|gated| margin_in_force(cell, gated)),
         log_ratios: Vec::new(),
         base: Vec::new(),
         head: Vec::new(),
@@ -146,6 +167,31 @@ mod tests {
         let questions = asked(&[row(1, "base", 1.0), row(1, "head", 2.0)]);
         assert_eq!(questions[0].cell, "c50/echo64");
         assert_eq!(questions[0].log_ratios, [2f64.ln()]);
+    }
+
+    #[test]
+    fn a_floor_raises_the_margin_only_as_far_as_the_runs_own_equal_pairs_do() {
+        let gated = Gated {
+            floor: Some(0.05),
+            ..Gated::default_one()
+        };
+        let margin = |scatter: f64| {
+            let rows: Vec<Row> = (0..16)
+                .flat_map(|block| {
+                    let noise = 1.0 + scatter * f64::from((block * 7) % 5 - 2);
+                    let late = 1.0 + scatter * f64::from((block * 3) % 5 - 2);
+                    [
+                        row(block as u32, "base", noise),
+                        row(block as u32, "head", late),
+                    ]
+                })
+                .collect();
+            questions(&rows, &[gated])[0].margin.unwrap()
+        };
+        assert_eq!(margin(0.001), 0.03);
+        assert_eq!(margin(0.2), 0.05);
+        let between = margin(0.03);
+        assert!((0.03..=0.05).contains(&between), "{between}");
     }
 
     #[test]

@@ -11,8 +11,7 @@ use crate::base::text::printable;
 use crate::cli::gate::GateFlags;
 use crate::model::metrics::Gated;
 use crate::plan::Plan;
-use comfy_table::presets::{ASCII_MARKDOWN, NOTHING};
-use comfy_table::{CellAlignment, Table, TableStyle};
+use crate::render::gate_words::GateWords;
 use loadgen::units::{format_count, format_rate};
 
 /// Standard deviation of a block's log-ratio that a plan is made for.
@@ -29,28 +28,20 @@ const COLUMNS: [&str; 8] = [
     "verdict",
 ];
 
-/// The whole result for people.
-pub fn for_people(outcome: &Outcome) -> String {
-    let mut text = format!("{}\n\n{}\n", headline(outcome), table(outcome, NOTHING));
-    for answer in gated(outcome) {
-        text.push_str(&format!("{}\n", sentence(answer)));
+/// The whole result in words.
+pub fn words(outcome: &Outcome) -> GateWords {
+    GateWords {
+        verdict: word(outcome).into(),
+        headline: headline(outcome),
+        notes: outcome.notes.clone(),
+        header: COLUMNS.map(String::from).into(),
+        lines: outcome
+            .answers
+            .iter()
+            .map(|answer| line(answer).into())
+            .collect(),
+        sentences: gated(outcome).map(sentence).collect(),
     }
-    text.push_str(&format!("\nResults: {}\n", outcome.run_dir));
-    text
-}
-
-/// The same as Markdown.
-pub fn markdown(outcome: &Outcome) -> String {
-    let mut text = format!(
-        "### tenk gate: {}\n\n{}\n\n{}\n",
-        word(outcome),
-        headline(outcome),
-        table(outcome, ASCII_MARKDOWN)
-    );
-    for answer in gated(outcome) {
-        text.push_str(&format!("- {}\n", sentence(answer)));
-    }
-    text
 }
 
 /// What a gate would do: the cells, the blocks that the budget buys, and the change they can find.
@@ -141,28 +132,13 @@ fn word(outcome: &Outcome) -> &'static str {
 fn headline(outcome: &Outcome) -> String {
     let same = outcome.same.as_ref().map(|why| format!("{why}. "));
     format!(
-        "{}: {}head is {}, base is {}; {} blocks in {:.0} s",
-        word(outcome),
+        "{}head is {}, base is {}; {} blocks in {:.0} s",
         same.unwrap_or_default(),
         printable(&outcome.head.what),
         printable(&outcome.base.what),
         outcome.blocks,
         outcome.took_s
     )
-}
-
-fn table(outcome: &Outcome, style: TableStyle) -> String {
-    let mut table = Table::new();
-    table.load_style(style).set_header(COLUMNS);
-    for answer in &outcome.answers {
-        table.add_row(line(answer));
-    }
-    for column in 2..7 {
-        if let Some(column) = table.column_mut(column) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    table.trim_fmt()
 }
 
 fn line(answer: &Answer) -> [String; 8] {
@@ -272,6 +248,7 @@ mod tests {
             rates_per_s: vec![1000.0],
             run_dir: "results/x".into(),
             same: None,
+            notes: Vec::new(),
             answers: answers(&[question(log_ratios)], false),
         }
     }
@@ -279,13 +256,17 @@ mod tests {
     #[test]
     fn a_regression_is_said_in_every_place() {
         let outcome = outcome(vec![0.10, 0.11, 0.09, 0.10, 0.12, 0.08, 0.10, 0.10]);
-        let text = for_people(&outcome);
+        let text = words(&outcome).for_people();
         assert!(
             text.starts_with("REGRESSED: head is `new[31m`, base is `old`"),
             "{text}"
         );
         assert!(text.contains("got worse: +10.5 %"), "{text}");
-        assert!(markdown(&outcome).starts_with("### tenk gate: REGRESSED\n"));
+        assert!(
+            words(&outcome)
+                .markdown()
+                .starts_with("### tenk gate: REGRESSED\n")
+        );
         let annotations = annotations(&outcome);
         assert!(
             annotations.starts_with("::error title=tenk gate%3A epoll c50 CPU/request::"),
@@ -297,13 +278,17 @@ mod tests {
     #[test]
     fn what_would_settle_it_is_said() {
         let noisy = outcome(vec![0.1, -0.1, 0.12, -0.12, 0.08, -0.08, 0.05, -0.05]);
-        let text = for_people(&noisy);
+        let text = words(&noisy).for_people();
         assert!(text.starts_with("INCONCLUSIVE"), "{text}");
         assert!(text.contains("blocks would settle it"), "{text}");
         assert!(annotations(&noisy).starts_with("::warning "));
         let same = outcome(vec![0.001; 8]);
-        assert!(for_people(&same).starts_with("EQUIVALENT"));
+        assert!(words(&same).for_people().starts_with("EQUIVALENT"));
         assert_eq!(annotations(&same), "");
-        assert!(for_people(&outcome(Vec::new())).starts_with("INVALID"));
+        assert!(
+            words(&outcome(Vec::new()))
+                .for_people()
+                .starts_with("INVALID")
+        );
     }
 }

@@ -74,7 +74,7 @@ fn stack(row: &Row, accepted: &[u64]) -> Stack {
     Stack {
         arm: shown(&row.arm),
         label: format!("{} at {}", shown(&row.arm), count(row.conns as f64)),
-        look: look::of(&row.model),
+        look: look::of_arm(&row.arm, &row.model),
         note: format!("{} workers, largest share {largest:.0} %", shares.len()),
         shares,
     }

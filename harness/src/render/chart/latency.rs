@@ -126,7 +126,7 @@ fn curve((cell, merged): &Merged) -> Series {
     Series {
         label: shown(cell.arm),
         remark: None,
-        look: look::of(cell.model),
+        look: look::of_arm(cell.arm, cell.model),
         points: points.collect(),
     }
 }

@@ -52,6 +52,21 @@ pub fn of(model: &str) -> Look {
     }
 }
 
+/// The look of one arm. A gate's two sides have one model: its base is paler and dashed otherwise than its head.
+pub fn of_arm(arm: &str, model: &str) -> Look {
+    let look = of(model);
+    if arm.rsplit('@').next() != Some("base") {
+        return look;
+    }
+    let RGBColor(r, g, b) = look.colour;
+    let paler = |part: u8| part + (255 - part) / 2;
+    Look {
+        colour: RGBColor(paler(r), paler(g), paler(b)),
+        dashed: !look.dashed,
+        ..look
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -62,6 +77,14 @@ mod tests {
         let unknown = of("a server of one's own");
         assert!(!looks.contains(&unknown));
         assert_eq!(of("fork"), of("process"));
+        for (base, head, model) in [
+            ("epoll@base", "epoll@head", "epoll"),
+            ("base", "head", "command"),
+        ] {
+            let (base, head) = (of_arm(base, model), of_arm(head, model));
+            assert!(base.colour != head.colour && base.dashed != head.dashed);
+            assert_eq!(head, of(model));
+        }
         assert_eq!(of("epoll").colour, RGBColor(0, 104, 168));
     }
 }

@@ -148,7 +148,7 @@ impl<'a> Panel<'a> {
                 None => series.push(Series {
                     label,
                     remark: None,
-                    look: look::of(cell.model),
+                    look: look::of_arm(cell.arm, cell.model),
                     points: vec![point],
                 }),
             }

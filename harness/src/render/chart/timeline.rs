@@ -97,7 +97,7 @@ fn line_of(cell: &Cell, by_trial: &BTreeMap<u32, Vec<&TimelineRow>>) -> Option<S
     (!points.is_empty()).then(|| Series {
         label: shown(cell.arm),
         remark: None,
-        look: look::of(cell.model),
+        look: look::of_arm(cell.arm, cell.model),
         points,
     })
 }

@@ -105,6 +105,7 @@ mod tests {
             rows: &rows,
             run_json: RUN_JSON,
             answer: None,
+            gate: None,
         };
         let expected = "\
 Unit req/s better=higher
@@ -127,6 +128,7 @@ BenchmarkEcho/model==cmd|a%20b%1B[1m\",%0A<b>/conns=10000/payload=64-2 \t1\t8100
             rows: &rows()[..1],
             run_json: "no json",
             answer: None,
+            gate: None,
         };
         let text = render(&source);
         assert!(

@@ -17,6 +17,7 @@ mod tests {
             rows: &[],
             run_json: RUN_JSON,
             answer: None,
+            gate: None,
         };
         assert_eq!(render(&source), RUN_JSON);
     }

@@ -1,9 +1,18 @@
 //! `--export md`: the answer, the table and its notes as Markdown, for a pull request or `$GITHUB_STEP_SUMMARY`.
 
+use super::Source;
 use crate::analysis::answer::Answer;
 use crate::base::text::visible;
 use crate::model::row::{Reasons, Row};
 use crate::render::table;
+
+/// A gate's verdict, where the run is one, else the answer; then all figures.
+pub fn of(source: &Source) -> String {
+    match source.gate {
+        Some(gate) => gate.markdown() + "\n" + &figures(source.rows),
+        None => render(source.rows, source.answer),
+    }
+}
 
 /// The answer, then all figures.
 pub fn render(rows: &[Row], answer: Option<&Answer>) -> String {

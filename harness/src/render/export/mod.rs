@@ -10,6 +10,7 @@ mod gha;
 mod json;
 pub mod md;
 
+use super::gate_words::GateWords;
 use crate::analysis::answer::Answer;
 use crate::analysis::stats::Interval;
 use crate::analysis::stats::order_statistic::median_interval;
@@ -32,6 +33,8 @@ pub struct Source<'a> {
     pub run_json: &'a str,
     /// What the run says; none where somebody else says it, as a gate does.
     pub answer: Option<&'a Answer>,
+    /// What a gate says of it.
+    pub gate: Option<&'a GateWords>,
 }
 
 impl Source<'_> {
@@ -50,7 +53,7 @@ fn files(format: ExportFormat, source: &Source, path: &Path) -> Result<Files, Fa
         ExportFormat::Gha => return gha::render(source.rows, path),
         ExportFormat::Json => json::render(source),
         ExportFormat::Csv => csv::render(source.rows)?,
-        ExportFormat::Md => md::render(source.rows, source.answer),
+        ExportFormat::Md => md::of(source),
         ExportFormat::Bmf => bmf::render(source.rows)?,
         ExportFormat::Benchfmt => benchfmt::render(source),
     };
@@ -204,6 +207,7 @@ mod tests {
                 rows,
                 run_json: RUN_JSON,
                 answer: None,
+                gate: None,
             };
             let made = write_all(&exports, &source).unwrap();
             assert_eq!(made.len(), ExportFormat::ALL.len() + 1, "gha makes two");
@@ -224,6 +228,7 @@ mod tests {
             rows: &[],
             run_json: "",
             answer: None,
+            gate: None,
         };
         let failure = write_all(&[export], &source).unwrap_err();
         assert!(
