@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::run::Listener;
 use crate::tally::outcome::Second;
-use crate::tally::series::{Interval, Series, latency_of};
+use crate::tally::second::latency_of;
+use crate::tally::series::{Interval, Series};
 use crate::worker::control::Sum;
 
 /// A longer message is not sent: a second's histogram takes 10 KB, with every value in use 80 KB.
@@ -106,7 +107,7 @@ impl Seconds {
 mod tests {
     use super::*;
     use crate::tally::latency::Latency;
-    use crate::tally::series::second_of;
+    use crate::tally::second::second_of;
 
     #[derive(Default)]
     struct Heard(Vec<(u64, u64, Option<u64>, u64)>);

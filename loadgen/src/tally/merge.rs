@@ -8,7 +8,7 @@ use super::blob;
 use super::latency::Latency;
 use super::merge_failure;
 use super::outcome::{Latencies, Outcome, Quantiles, SCHEMA, Second};
-use super::series::{latency_of, second_of};
+use super::second::{latency_of, second_of};
 use super::stretch::Kept;
 use super::verdict;
 use crate::base::units::format_ns;

@@ -9,6 +9,7 @@ pub mod files;
 pub mod latency;
 pub mod merge;
 pub mod outcome;
+pub mod second;
 pub mod series;
 pub mod stretch;
 pub mod verdict;

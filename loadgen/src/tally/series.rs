@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::sync::mpsc::Receiver;
 
-use super::blob;
 use super::latency::Latency;
-use super::outcome::{Second, quantile};
+use super::outcome::Second;
+use super::second::second_of;
 use super::stretch::Kept;
 
 /// One second's responses of one worker.
@@ -95,37 +95,5 @@ impl Series {
         let second = second_of(second, latency, errors);
         self.kept.push(second.clone());
         self.fresh.push(second);
-    }
-}
-
-/// What a record of one second says of its responses, the inverse of [`second_of`].
-///
-/// # Errors
-/// A sentence when its histogram is damaged.
-pub fn latency_of(second: &Second) -> Result<Latency, String> {
-    Ok(Latency {
-        histogram: blob::decode(&second.histogram)?,
-        censored: second.censored,
-        censored_from: second.censored_from_ns,
-    })
-}
-
-/// The record of one second.
-#[must_use]
-pub fn second_of(second: u64, latency: &Latency, errors: u64) -> Second {
-    let histogram = &latency.histogram;
-    let is_known = |ns: &u64| latency.censored_from.is_none_or(|from| *ns < from);
-    let largest = (!histogram.is_empty()).then(|| histogram.max());
-    Second {
-        second,
-        length_s: 1,
-        completed: histogram.len().saturating_sub(latency.censored),
-        censored: latency.censored,
-        censored_from_ns: latency.censored_from,
-        errors,
-        response_p50_ns: quantile(histogram, 0.5).filter(is_known),
-        response_p99_ns: quantile(histogram, 0.99).filter(is_known),
-        response_max_ns: largest.filter(is_known),
-        histogram: blob::encode(histogram),
     }
 }

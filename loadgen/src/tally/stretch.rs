@@ -2,7 +2,7 @@
 //! and again, so that the record stays small however long the run.
 
 use super::outcome::Second;
-use super::series::{latency_of, second_of};
+use super::second::{latency_of, second_of};
 
 /// What the histograms of a window's seconds may take together, as text, in bytes: a quarter of the largest outcome
 /// that is read. A second's takes 10 KB, with every value in use 80 KB.
