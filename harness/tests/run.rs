@@ -4,6 +4,8 @@
 mod gate;
 #[path = "run/sides.rs"]
 mod sides;
+#[path = "run/trial.rs"]
+mod trial;
 
 use serde_json::Value;
 use std::fs;

@@ -26,8 +26,8 @@ use tokio::time::timeout;
 const GRACE: Duration = Duration::from_secs(2);
 /// How long the kernel may take to end a killed family, beyond that.
 const REAP_LIMIT: Duration = Duration::from_secs(12);
-/// How long word of an end may take from the process that waits for it.
-const WORD_LIMIT: Duration = Duration::from_secs(1);
+/// How long word of an end may take from the process that waits for it, on a machine that has much else to do.
+const WORD_LIMIT: Duration = Duration::from_secs(10);
 /// The exit code of a model that cannot run on this host.
 const NOT_AVAILABLE: i32 = 4;
 

@@ -162,6 +162,7 @@ impl Worker {
     pub(super) fn error_answer(&mut self, slot: u32, phase: Phase) {
         count(&mut self.tally.phases[phase as usize].failed, "STATUS");
         let connection = self.slots.slot_mut(slot);
+        connection.refused_in_window |= phase == Phase::Window;
         let (sequence, words) = (connection.answered - 1, connection.framing.take_words());
         self.note_failure_of(slot, sequence, phase, "request", "STATUS", || {
             format!("the server answered \"{words}\"")

@@ -72,6 +72,8 @@ pub struct Connection {
     pub limit: u64,
     /// Requests completed in the window.
     pub completed_in_window: u32,
+    /// Whether one that was due in the window was answered with a no.
+    pub refused_in_window: bool,
     /// Which schedule it follows: its own number, unless the active set has moved.
     pub stream: u32,
     /// Which event of its schedule is due next.

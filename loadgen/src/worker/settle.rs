@@ -33,10 +33,11 @@ impl Worker {
                 State::Free | State::Dead => {}
             }
             let connection = self.slots.slot(slot);
-            if connection.active || connection.completed_in_window > 0 {
+            let completed = u64::from(connection.completed_in_window);
+            if connection.active || completed > 0 {
                 self.tally
                     .fairness
-                    .add(u64::from(connection.completed_in_window));
+                    .add(completed, connection.refused_in_window);
             }
         }
         if self.plan.schedule.is_some() && self.plan.control.hurried() {
