@@ -96,8 +96,8 @@ const WRAPPERS: [&str; 9] = [
 /// The program that a command starts, without its folders: after what is assigned, wrapped around it, or done before.
 pub fn program_name(command: &str) -> String {
     let words = words(command);
-    let commands = words.split(|word| matches!(word.as_str(), ";" | "&"));
-    let last = commands.filter(|words| !words.is_empty()).next_back();
+    let mut commands = words.split(|word| matches!(word.as_str(), ";" | "&"));
+    let last = commands.rfind(|words| !words.is_empty());
     let first_of_pipe = last.unwrap_or_default().split(|word| word == "|").next();
     let is_name = |word: &&String| {
         let is_assignment = word.split_once('=').is_some_and(|(name, _)| {

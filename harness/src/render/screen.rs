@@ -136,7 +136,7 @@ fn columns(arms: &[Cell]) -> Vec<Column> {
     let criteria = crate::analysis::stats::ranking::criteria(workload);
     let mut chosen: Vec<&Criterion> = criteria.iter().filter(has).collect();
     let latencies = [&RESPONSE_P50, &RESPONSE_P99];
-    for latency in latencies.into_iter().filter(|l| has(&l)) {
+    for latency in latencies.into_iter().filter(|l| has(l)) {
         if !chosen.iter().any(|c| c.column == latency.column) {
             chosen.push(latency);
         }
