@@ -11,7 +11,8 @@ use crate::render::run_json::run_json;
 use crate::render::write::{Target, Which, in_one_sentence, write};
 use crate::store::folder::RunFolder;
 use crate::store::journal::TRIALS;
-use crate::store::read::{SavedRun, load};
+use crate::store::read::load;
+use crate::store::saved::SavedRun;
 use std::path::Path;
 
 /// Prints the run again, makes its files and the exports, checks the thresholds; returns the exit code.
@@ -83,7 +84,7 @@ mod tests {
     use crate::model::row::{Reason, Reasons, Row, to_csv};
     use crate::store::journal::Journal;
     use crate::store::line::{End, Remark, SetAside, TrialLine};
-    use crate::store::read::LoadError;
+    use crate::store::saved::LoadError;
     use proptest::prelude::*;
     use proptest::sample::Index;
     use std::fs;

@@ -1,7 +1,7 @@
 //! The run folder: every file is written beside its place, synced and renamed, so that a reader sees the old one
 //! or the new one and a full disk leaves no half of either.
 
-use super::read::ENVIRONMENT;
+use super::saved::ENVIRONMENT;
 use crate::base::error::Failure;
 use loadgen::base::file::{synced, write_atomically};
 use nix::unistd::syncfs;

@@ -1,8 +1,8 @@
 //! `latency.hlog`: the response times of all trials as an HdrHistogram interval log. It is made of the packed
 //! histograms as they are; older versions kept them nowhere else.
 
-use super::read::Fault;
 use super::run::Run;
+use super::saved::Fault;
 use crate::base::text::file_name;
 use crate::model::histograms::{Histograms, Recorded, Window};
 use crate::model::row::Row;

@@ -1,8 +1,8 @@
 //! Reading `trials.jsonl`, a line at a time.
 
 use super::line::{End, SetAside, TrialLine};
-use super::read::{Columns, Fault};
 use super::run::Run;
+use super::saved::{Columns, Fault};
 use crate::model::histograms::Window;
 use crate::model::row::{COLUMNS, Row};
 use crate::model::timeline::WindowSecond;

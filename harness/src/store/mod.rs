@@ -9,4 +9,5 @@ mod lines;
 pub mod older;
 pub mod read;
 pub mod run;
+pub mod saved;
 mod table;

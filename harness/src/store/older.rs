@@ -2,8 +2,8 @@
 //! each. The rows are those of `trials.csv`, which was saved first; `run.json` says where the run was made.
 
 use super::interval_log;
-use super::read::{Columns, Fault, LoadError, SavedRun, at, contents};
 use super::run::Run;
+use super::saved::{Columns, Fault, LoadError, SavedRun, at, contents};
 use super::table;
 use crate::model::histograms::Histograms;
 use crate::model::row::{Row, is_column};

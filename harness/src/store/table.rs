@@ -1,6 +1,6 @@
 //! Reading the CSV files that older versions kept.
 
-use super::read::{Columns, Fault};
+use super::saved::{Columns, Fault};
 use crate::model::row::{Row, Unknown, is_column};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
