@@ -128,7 +128,7 @@ fn machine(row: &mut Row, window: &Window, outcome: &Outcome, server_s: Option<f
     // a tenth of a CPU to interrupts of idle CPUs. Where every process can be seen, so can those who are foreign.
     let unclaimed_s = machine.busy_s - machine.kernel_s - own_s;
     let foreign_s = machine
-        .strangers_s
+        .unrelated_s
         .map_or(unclaimed_s, |seen_s| seen_s.min(unclaimed_s));
     row.foreign_cpu_fraction = Some((foreign_s / machine.all_s).max(0.0));
 }

@@ -135,10 +135,10 @@ mod tests {
     use crate::cli::Cli;
     use crate::model::disturbance::Limits;
     use crate::model::row::{Bottleneck, Status};
-    use crate::trial::cgroup::CpuTime;
     use crate::trial::evidence::Window;
+    use crate::trial::machine::MachineTime;
     use crate::trial::owner::Owner;
-    use crate::trial::procfs::MachineTime;
+    use crate::trial::procfs::CpuTime;
     use crate::trial::server::StartError;
     use clap::Parser;
     use loadgen::load::Load;
@@ -429,7 +429,7 @@ mod tests {
 
     #[test]
     fn what_else_used_the_machine_is_a_doubt() {
-        let within = |limits, busy_s: f64, kernel_s, steal_s, strangers_s| {
+        let within = |limits, busy_s: f64, kernel_s, steal_s, unrelated_s| {
             judged_within(limits, "--model epoll", |e| {
                 let window = e.window.as_mut().unwrap();
                 window.between_s = 10.0;
@@ -439,7 +439,7 @@ mod tests {
                     all_s: 10.0 * CPUS,
                     busy_s: busy_s + own_s,
                     kernel_s,
-                    strangers_s,
+                    unrelated_s,
                     steal_s,
                 });
                 let generator = &mut outcome(e).generator;
@@ -457,7 +457,7 @@ mod tests {
         let all_s = 10.0 * CPUS;
         assert_eq!(of(0.0, 0.0, 0.019 * all_s), "");
         assert_eq!(of(0.0, 0.0, 0.021 * all_s), "W07");
-        let seen = |strangers_s| within(Limits::default(), 2.0, 0.0, 0.0, Some(strangers_s));
+        let seen = |unrelated_s| within(Limits::default(), 2.0, 0.0, 0.0, Some(unrelated_s));
         assert_eq!(codes(&seen(0.9)).join(" "), "");
         assert_eq!(codes(&seen(1.1)).join(" "), "W07");
         let row = seen(5.0);

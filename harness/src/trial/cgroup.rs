@@ -2,34 +2,13 @@
 //! a way to end everything at once. Works with cgroup v2, v1, and the mixture of both; every part may be missing.
 
 use super::identity;
+use super::procfs::CpuTime;
 use crate::base::control_group;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-/// CPU time used since the group was made, or since a process started.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct CpuTime {
-    /// User and system together, in seconds; the only exact one of the three.
-    pub total_s: f64,
-    /// User time in seconds; sampled at the kernel's ticks.
-    pub user_s: f64,
-    /// System time in seconds; sampled at the kernel's ticks.
-    pub system_s: f64,
-}
-
-impl CpuTime {
-    /// What was used between `earlier` and `self`.
-    pub fn since(self, earlier: CpuTime) -> CpuTime {
-        CpuTime {
-            total_s: self.total_s - earlier.total_s,
-            user_s: self.user_s - earlier.user_s,
-            system_s: self.system_s - earlier.system_s,
-        }
-    }
-}
 
 /// One group, removed again when dropped.
 #[derive(Debug, Default)]

@@ -1,7 +1,6 @@
 //! What a server used of the CPUs between two readings, and whether all of it was seen.
 
-use super::cgroup::CpuTime;
-use super::procfs::{self, ticks_per_second};
+use super::procfs::{self, CpuTime, ticks_per_second};
 use std::collections::HashMap;
 
 /// How a server's CPU time is counted.

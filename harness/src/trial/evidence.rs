@@ -1,8 +1,8 @@
 //! What was seen in a trial: plain values, judged afterwards by [`crate::judge`].
 
-use super::cgroup::CpuTime;
+use super::machine::MachineTime;
 use super::owner::Owner;
-use super::procfs::{MachineTime, NetCounters};
+use super::procfs::{CpuTime, NetCounters};
 use super::ran::Ran;
 use super::server::StartError;
 use loadgen::outcome::Outcome;

@@ -13,6 +13,7 @@ mod exchange;
 mod generator;
 pub mod identity;
 pub mod launch;
+pub mod machine;
 pub mod namespace;
 mod output;
 pub mod owner;
@@ -21,8 +22,8 @@ pub mod probe;
 pub mod procfs;
 pub mod ran;
 pub mod server;
-pub mod strangers;
 mod supervise;
+pub mod unrelated;
 mod window;
 
 use crate::base::error::Failure;

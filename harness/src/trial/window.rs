@@ -2,7 +2,8 @@
 
 use super::cpu::Reading;
 use super::evidence::Window;
-use super::procfs::{self, MachineCpu};
+use super::machine::MachineCpu;
+use super::procfs;
 use super::server::Server;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;

@@ -20,10 +20,10 @@ pub fn cpu_s(own: &[u32]) -> Option<f64> {
         .filter(|pid| !own.contains(pid))
         .filter_map(|pid| Some((pid, Stat::read(pid)?)))
         .collect();
-    let strangers = all
+    let unrelated = all
         .iter()
         .filter(|(pid, stat)| !stat.is_kernel_thread() && !is_kin(**pid, &own, &all));
-    let ticks: u64 = strangers.map(|(_, stat)| stat.ticks()).sum();
+    let ticks: u64 = unrelated.map(|(_, stat)| stat.ticks()).sum();
     Some(ticks as f64 / ticks_per_second())
 }
 
