@@ -6,7 +6,7 @@
 
 use crate::analysis::stats::{ALPHA, Interval, equivalence, holm, power, signed_rank, walsh};
 use crate::analysis::summary::Figure;
-use crate::model::metrics::Criterion;
+use crate::model::metrics::Metric;
 use serde::Serialize;
 
 /// Blocks before which no interval is looked at.
@@ -59,7 +59,7 @@ pub struct Question {
     /// The cell in words.
     pub cell: String,
     /// The figure.
-    pub metric: &'static Criterion,
+    pub metric: &'static Metric,
     /// The margin in force, relative; none: only shown.
     pub margin: Option<f64>,
     /// A log-ratio for every usable block; more is worse.

@@ -1,5 +1,6 @@
 //! The unit that a column's name ends with, and figures in it for people.
 
+use super::unit::Unit;
 use loadgen::units::{format_bytes, format_count, format_ns};
 
 /// What a column counts in.
@@ -34,6 +35,17 @@ impl ColumnUnit {
                 ColumnUnit::Fraction
             }
             _ => ColumnUnit::None,
+        }
+    }
+
+    /// How an axis counts, and how many of its units make one of the column's.
+    pub fn axis(self) -> (Unit, f64) {
+        match self {
+            ColumnUnit::Time(ns) => (Unit::Duration, ns),
+            ColumnUnit::Bytes(bytes) => (Unit::Bytes, bytes),
+            ColumnUnit::BytesPerS => (Unit::Bytes, 1.0),
+            ColumnUnit::Fraction => (Unit::Percent, 100.0),
+            ColumnUnit::PerS | ColumnUnit::None => (Unit::Count, 1.0),
         }
     }
 

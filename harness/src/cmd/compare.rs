@@ -12,8 +12,8 @@ use crate::base::text::percent;
 use crate::base::text::printable;
 use crate::cli::Format;
 use crate::cli::compare::CompareFlags;
-use crate::model::metrics::Criterion;
 use crate::model::metrics::METRICS;
+use crate::model::metrics::Metric;
 use crate::model::row::{Row, Status, Verdict, csv_of};
 use crate::model::workload::workload_name;
 use crate::store::read::load;
@@ -205,7 +205,7 @@ fn is_same(a: &Cell, b: &Cell) -> bool {
     a.arm == b.arm && a.workload == b.workload
 }
 
-fn line(a: &Cell, b: &Cell, metric: &'static Criterion) -> Option<Line> {
+fn line(a: &Cell, b: &Cell, metric: &'static Metric) -> Option<Line> {
     let (x, y) = (costs(a, metric), costs(b, metric));
     let relative = |log: f64| if metric.more_is_better { -log } else { log }.exp_m1();
     let interval: Option<Interval> =
@@ -232,7 +232,7 @@ fn usable<'a>(cell: &'a Cell) -> impl Iterator<Item = &'a Row> {
     rows.filter(|row| row.status == Status::Ok && row.verdict != Verdict::Invalid)
 }
 
-fn costs(cell: &Cell, metric: &Criterion) -> Vec<f64> {
+fn costs(cell: &Cell, metric: &Metric) -> Vec<f64> {
     usable(cell).filter_map(|row| metric.cost(row)).collect()
 }
 

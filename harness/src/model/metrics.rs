@@ -1,16 +1,20 @@
-//! What a gate can compare: each figure's direction, and how much of a difference does not matter to anybody.
+//! The figures that arms, builds and runs are compared by: the one list of their names, units, directions and margins.
+//! Rankings, gates, comparisons, charts and exports take them from here.
 
 use super::row::Row;
+use crate::base::column_unit::ColumnUnit;
 use crate::base::error::did_you_mean;
 use std::str::FromStr;
 
-/// A figure to rank by.
+/// A figure to compare by.
 #[derive(Debug, Clone, Copy)]
-pub struct Criterion {
+pub struct Metric {
     /// Its column, which is also its name in JSON.
     pub column: &'static str,
-    /// Its name for people.
+    /// Its name at the head of a column.
     pub title: &'static str,
+    /// Its name along an axis and in sentences.
+    pub label: &'static str,
     /// Whether more is better.
     pub more_is_better: bool,
     /// Relative differences up to this do not matter to anybody.
@@ -19,81 +23,94 @@ pub struct Criterion {
     pub of: fn(&Row) -> Option<f64>,
 }
 
-impl Criterion {
+impl Metric {
     /// The logarithm of a row's figure, turned so that more is worse; none of figures that have no logarithm.
     pub fn cost(&self, row: &Row) -> Option<f64> {
         let log = (self.of)(row).filter(|v| *v > 0.0 && v.is_finite())?.ln();
         Some(if self.more_is_better { -log } else { log })
     }
+
+    /// What its figures count in: the column's name ends with it.
+    pub fn unit(&self) -> ColumnUnit {
+        ColumnUnit::of(self.column)
+    }
 }
 
 /// Requests per second; 5 % do not matter.
-pub const THROUGHPUT: Criterion = Criterion {
+pub const THROUGHPUT: Metric = Metric {
     column: "requests_per_s",
     title: "requests/s",
+    label: "requests/s",
     more_is_better: true,
     margin: 0.05,
     of: |row| row.requests_per_s,
 };
 
 /// Bytes per second, where nothing is answered; 5 % do not matter.
-pub const BYTES: Criterion = Criterion {
+pub const BYTES: Metric = Metric {
     column: "bytes_per_s",
     title: "bytes/s",
+    label: "bytes/s",
     more_is_better: true,
     margin: 0.05,
     of: |row| row.bytes_per_s,
 };
 
 /// Server CPU per request; 3 % do not matter.
-pub const CPU_PER_REQUEST: Criterion = Criterion {
+pub const CPU_PER_REQUEST: Metric = Metric {
     column: "server_cpu_us_per_request",
     title: "CPU/request",
+    label: "CPU per request",
     more_is_better: false,
     margin: 0.03,
     of: |row| row.server_cpu_us_per_request,
 };
 
 /// Median response time; 5 % do not matter.
-pub const RESPONSE_P50: Criterion = Criterion {
+pub const RESPONSE_P50: Metric = Metric {
     column: "response_p50_ns",
     title: "p50",
+    label: "median response time",
     more_is_better: false,
     margin: 0.05,
     of: |row| row.response_p50_ns.map(|ns| ns as f64),
 };
 
 /// 99th percentile of the response time; 10 % do not matter: tails move more.
-pub const RESPONSE_P99: Criterion = Criterion {
+pub const RESPONSE_P99: Metric = Metric {
     column: "response_p99_ns",
     title: "p99",
+    label: "99th percentile of the response time",
     more_is_better: false,
     margin: 0.10,
     of: |row| row.response_p99_ns.map(|ns| ns as f64),
 };
 
 /// Memory per connection; 3 % do not matter.
-pub const MEMORY: Criterion = Criterion {
+pub const MEMORY: Metric = Metric {
     column: "server_memory_per_conn_bytes",
     title: "memory/connection",
+    label: "memory per connection",
     more_is_better: false,
     margin: 0.03,
     of: memory_per_connection,
 };
 
 /// Connections served per second; 5 % do not matter.
-pub const CONNECTIONS: Criterion = Criterion {
+pub const CONNECTIONS: Metric = Metric {
     column: "conns_per_s",
     title: "conns/s",
+    label: "connections/s",
     more_is_better: true,
     margin: 0.05,
     of: |row| row.conns_per_s,
 };
 
 /// Server CPU per connection that makes a few requests and ends; 3 % do not matter.
-pub const CPU_PER_CONNECTION: Criterion = Criterion {
+pub const CPU_PER_CONNECTION: Metric = Metric {
     column: "server_cpu_us_per_request",
     title: "CPU/connection",
+    label: "CPU per connection",
     more_is_better: false,
     margin: 0.03,
     of: |row| Some(row.server_cpu_us_per_request? * row.requests_per_conn? as f64),
@@ -116,21 +133,23 @@ fn memory_per_connection(row: &Row) -> Option<f64> {
 }
 
 /// Every metric, the one gated by default first. The margins are those of a two-core machine: tails move more.
-pub const METRICS: [Criterion; 8] = [
+pub const METRICS: [Metric; 8] = [
     CPU_PER_REQUEST,
     THROUGHPUT,
     RESPONSE_P50,
     RESPONSE_P99,
-    Criterion {
+    Metric {
         column: "response_p999_ns",
         title: "p99.9",
+        label: "99.9th percentile of the response time",
         more_is_better: false,
         margin: 0.20,
         of: |row| row.response_p999_ns.map(|ns| ns as f64),
     },
-    Criterion {
+    Metric {
         column: "ctx_switches_per_request",
         title: "context switches/request",
+        label: "context switches per request",
         more_is_better: false,
         margin: 0.05,
         of: |row| row.ctx_switches_per_request,
@@ -143,7 +162,7 @@ pub const METRICS: [Criterion; 8] = [
 #[derive(Debug, Clone, Copy)]
 pub struct Gated {
     /// Which figure.
-    pub metric: &'static Criterion,
+    pub metric: &'static Metric,
     /// The margin, 0.03 for 3 %.
     pub margin: f64,
     /// What this machine's calibration leaves possible between equal programs; it raises the margin as far as the run's

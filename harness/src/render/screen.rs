@@ -7,7 +7,7 @@ use crate::analysis::answer::{Answer, WorkloadAnswer, words};
 use crate::analysis::stats::ranking::{Place, Ranking, Standing};
 use crate::analysis::summary::{Cell, cells};
 use crate::base::text::{printable, wrapped};
-use crate::model::metrics::{Criterion, METRICS, RESPONSE_P50, RESPONSE_P99};
+use crate::model::metrics::{METRICS, Metric, RESPONSE_P50, RESPONSE_P99};
 use crate::model::row::{Row, Status, Verdict};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -107,8 +107,8 @@ struct Column {
 }
 
 impl Column {
-    fn of(criterion: &Criterion) -> Column {
-        let Criterion {
+    fn of(criterion: &Metric) -> Column {
+        let Metric {
             column,
             title,
             of,
@@ -132,9 +132,9 @@ impl Column {
 /// What counts under this load, the figure with the bar first: p99 or p50 at a fixed rate.
 fn columns(arms: &[Cell]) -> Vec<Column> {
     let workload = &arms[0].workload;
-    let has = |criterion: &&Criterion| arms.iter().any(|cell| cell.figure(criterion.of).is_some());
+    let has = |criterion: &&Metric| arms.iter().any(|cell| cell.figure(criterion.of).is_some());
     let criteria = crate::analysis::stats::ranking::criteria(workload);
-    let mut chosen: Vec<&Criterion> = criteria.iter().filter(has).collect();
+    let mut chosen: Vec<&Metric> = criteria.iter().filter(has).collect();
     let latencies = [&RESPONSE_P50, &RESPONSE_P99];
     for latency in latencies.into_iter().filter(|l| has(l)) {
         if !chosen.iter().any(|c| c.column == latency.column) {

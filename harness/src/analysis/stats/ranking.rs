@@ -9,7 +9,7 @@ use super::layout::Layout;
 use super::pooled::Pooled;
 use crate::analysis::summary::{Cell, Figure, cells, median};
 use crate::model::metrics::{
-    BYTES, CONNECTIONS, CPU_PER_CONNECTION, CPU_PER_REQUEST, Criterion, MEMORY, RESPONSE_P50,
+    BYTES, CONNECTIONS, CPU_PER_CONNECTION, CPU_PER_REQUEST, MEMORY, Metric, RESPONSE_P50,
     RESPONSE_P99, THROUGHPUT,
 };
 use crate::model::row::{Row, Status, Verdict};
@@ -124,7 +124,7 @@ pub fn rank_workload(arms: &[Cell]) -> Vec<Ranking> {
     let Some(first) = arms.first() else {
         return Vec::new();
     };
-    let has_figures = |criterion: &Criterion| {
+    let has_figures = |criterion: &Metric| {
         let mut rows = arms.iter().flat_map(|arm| &arm.rows);
         rows.any(|row| (criterion.of)(row).is_some())
     };
@@ -136,7 +136,7 @@ pub fn rank_workload(arms: &[Cell]) -> Vec<Ranking> {
 
 /// What counts: under a closed loop how much is done, at a fixed rate what it takes and how long it takes, of
 /// connections that end how many there are.
-pub fn criteria(workload: &Workload) -> Vec<Criterion> {
+pub fn criteria(workload: &Workload) -> Vec<Metric> {
     let fixed_rate = workload.requests_per_1000_s.is_some();
     match (
         workload.service.as_str(),
@@ -153,7 +153,7 @@ pub fn criteria(workload: &Workload) -> Vec<Criterion> {
 
 /// Ranks the arms of one workload, a cell each, by one criterion; `None` of none. There are no places if no arm may be
 /// ranked.
-pub fn rank(arms: &[Cell], criterion: &Criterion) -> Option<Ranking> {
+pub fn rank(arms: &[Cell], criterion: &Metric) -> Option<Ranking> {
     let first = arms.first()?.rows.first()?;
     let (mut ranked, mut apart) = (Vec::new(), Vec::new());
     for arm in arms {
@@ -200,7 +200,7 @@ fn set_apart(arm: &Cell, why: String) -> Apart {
 }
 
 /// Ranked are arms that did what was asked of them in every block, and have figures to be believed in some.
-fn why_apart(cell: &Cell, criterion: &Criterion) -> Option<String> {
+fn why_apart(cell: &Cell, criterion: &Metric) -> Option<String> {
     let total = cell.rows.len();
     let in_blocks = |what: &str, test: &dyn Fn(&Row) -> bool| {
         let bad = cell.rows.iter().filter(|row| test(row)).count();
@@ -235,14 +235,14 @@ pub fn holds_rate(row: &Row) -> bool {
     }
 }
 
-fn usable(row: &Row, criterion: &Criterion) -> Option<f64> {
+fn usable(row: &Row, criterion: &Metric) -> Option<f64> {
     criterion
         .cost(row)
         .filter(|_| row.verdict != Verdict::Invalid)
 }
 
 /// Each arm's costs in the blocks of the run; none where it has no figure to be believed.
-fn logs(arms: &[&Cell], criterion: &Criterion) -> Vec<Vec<Option<f64>>> {
+fn logs(arms: &[&Cell], criterion: &Metric) -> Vec<Vec<Option<f64>>> {
     let key = |row: &Row| (row.run_id.clone(), row.block);
     let rows = arms.iter().flat_map(|arm| &arm.rows);
     let blocks: BTreeSet<(String, u32)> = rows.map(|row| key(row)).collect();

@@ -3,7 +3,7 @@
 use super::side::{BASE, HEAD};
 use crate::analysis::decide::Question;
 use crate::analysis::stats::{ALPHA, signed_rank};
-use crate::model::metrics::Criterion;
+use crate::model::metrics::Metric;
 use crate::model::metrics::{Gated, METRICS};
 use crate::model::row::{Row, Status, Verdict, is_disturbed};
 use crate::model::workload::workload_name;
@@ -54,7 +54,7 @@ pub fn questions(rows: &[Row], gated: &[Gated]) -> Vec<Question> {
         for one in gated {
             questions.push(question(&cell, one.metric, Some(one)));
         }
-        let is_gated = |metric: &Criterion| gated.iter().any(|g| g.metric.column == metric.column);
+        let is_gated = |metric: &Metric| gated.iter().any(|g| g.metric.column == metric.column);
         let shown = METRICS.iter().filter(|metric| !is_gated(metric));
         questions.extend(
             shown
@@ -67,7 +67,7 @@ pub fn questions(rows: &[Row], gated: &[Gated]) -> Vec<Question> {
 
 /// How far apart one and the same program came out in this run: each side in two neighbouring blocks, as many pairs as
 /// there are blocks. The farther end of their 95 % interval around none, relative.
-fn own_floor(cell: &Cell, metric: &Criterion) -> Option<f64> {
+fn own_floor(cell: &Cell, metric: &Metric) -> Option<f64> {
     let difference = |a: &Row, b: &Row| Some(cost(b, metric)? - cost(a, metric)?);
     let neighbours = cell.pairs.chunks_exact(2).flat_map(|two| {
         let [(base, head), (next_base, next_head)] = [two[0], two[1]];
@@ -85,7 +85,7 @@ fn margin_in_force(cell: &Cell, gated: &Gated) -> f64 {
     gated.margin.max(floor)
 }
 
-fn question(cell: &Cell, metric: &'static Criterion, gated: Option<&Gated>) -> Question {
+fn question(cell: &Cell, metric: &'static Metric, gated: Option<&Gated>) -> Question {
     let mut question = Question {
         cell: cell.name.clone(),
         metric,
@@ -109,7 +109,7 @@ fn question(cell: &Cell, metric: &'static Criterion, gated: Option<&Gated>) -> Q
 }
 
 /// The figure's logarithm, turned so that more is worse; none of a trial that may not be compared.
-fn cost(row: &Row, metric: &Criterion) -> Option<f64> {
+fn cost(row: &Row, metric: &Metric) -> Option<f64> {
     let may_be_compared = row.status == Status::Ok && row.verdict != Verdict::Invalid;
     may_be_compared.then(|| metric.cost(row)).flatten()
 }

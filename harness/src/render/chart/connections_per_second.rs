@@ -7,7 +7,7 @@ use crate::model::row::{Row, Status};
 
 /// A shorter ramp is over before the server is: its pace is the generator's.
 const SHORTEST_RAMP_S: f64 = 0.1;
-use crate::base::unit::Unit;
+use crate::model::metrics::CONNECTIONS;
 
 pub fn draw(panel: &Panel) -> Option<Chart> {
     let when = match panel.row().requests_per_conn {
@@ -24,10 +24,8 @@ pub fn draw(panel: &Panel) -> Option<Chart> {
     };
     let measure = Measure {
         name: "connections-per-second",
-        label: "connections/s",
-        unit: Unit::Count,
+        metric: CONNECTIONS,
         scale: Scale::Linear,
-        of: pace,
         shade: None,
     };
     let chart = measure.draw(panel, texts)?;

@@ -5,6 +5,7 @@ use super::panel::{Along, Panel};
 use super::{Chart, Measure, Plot};
 use crate::analysis::summary::Cell;
 use crate::base::unit::Unit;
+use crate::model::metrics::CPU_PER_REQUEST;
 use crate::model::row::Row;
 
 /// Who pays for what on loopback.
@@ -22,10 +23,8 @@ pub fn draw(panel: &Panel) -> Option<Chart> {
     };
     let measure = Measure {
         name: "cpu-per-request",
-        label: "CPU per request",
-        unit: Unit::Duration,
+        metric: CPU_PER_REQUEST,
         scale: Scale::Linear,
-        of: cpu_ns,
         shade: None,
     };
     measure.draw(panel, texts)

@@ -5,7 +5,7 @@ use super::{Chart, Plot};
 use crate::analysis::stats::{ALPHA, Interval, signed_rank, walsh};
 use crate::analysis::summary::{Cell, arms, cells};
 use crate::base::text::shown;
-use crate::model::metrics::{CPU_PER_REQUEST, Criterion, THROUGHPUT};
+use crate::model::metrics::{CPU_PER_REQUEST, Metric, THROUGHPUT};
 use crate::model::row::{Row, Status, Verdict};
 use crate::model::workload::workload_name;
 use serde::Serialize;
@@ -54,7 +54,7 @@ pub fn draw(rows: &[Row]) -> Vec<Chart> {
         .collect()
 }
 
-fn draw_criterion(rows: &[Row], criterion: &Criterion, name: &str) -> Option<Chart> {
+fn draw_criterion(rows: &[Row], criterion: &Metric, name: &str) -> Option<Chart> {
     let cells = cells(rows);
     let workloads: Vec<&[Cell]> = cells.chunk_by(|a, b| a.workload == b.workload).collect();
     let arms = arms(rows);
@@ -110,7 +110,7 @@ fn capitalised(title: &str) -> String {
     })
 }
 
-fn heat_cell(cells: &[Cell], arm: &str, criterion: &Criterion) -> HeatCell {
+fn heat_cell(cells: &[Cell], arm: &str, criterion: &Metric) -> HeatCell {
     let find = |arm: &str| cells.iter().find(|cell| cell.arm == arm);
     let note = |words: &str| HeatCell {
         note: words.into(),
@@ -145,7 +145,7 @@ fn heat_cell(cells: &[Cell], arm: &str, criterion: &Criterion) -> HeatCell {
 }
 
 /// The log-ratios of the blocks that both arms ran.
-fn paired(cell: &Cell, reference: &Cell, criterion: &Criterion) -> Vec<f64> {
+fn paired(cell: &Cell, reference: &Cell, criterion: &Metric) -> Vec<f64> {
     let value =
         |row: &Row| (criterion.of)(row).filter(|v| row.is_usable() && *v > 0.0 && v.is_finite());
     let other = |row: &Row| {

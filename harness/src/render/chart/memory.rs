@@ -3,7 +3,7 @@
 use super::canvas::{Scale, Texts};
 use super::panel::Panel;
 use super::{Chart, Measure};
-use crate::base::unit::Unit;
+use crate::model::metrics::MEMORY;
 
 pub fn draw(panel: &Panel) -> Option<Chart> {
     let texts = Texts {
@@ -13,10 +13,8 @@ pub fn draw(panel: &Panel) -> Option<Chart> {
     };
     let measure = Measure {
         name: "memory-per-connection",
-        label: "memory per connection",
-        unit: Unit::Bytes,
+        metric: MEMORY,
         scale: Scale::Log,
-        of: |row| row.server_memory_per_conn_bytes,
         shade: None,
     };
     measure.draw(panel, texts)

@@ -3,6 +3,7 @@
 use super::canvas::{self, Axis, Drawn, Point, Scale, Series, Shade, Stack, Texts, View, in_full};
 use super::heat::{Heat, HeatCell};
 use crate::base::unit::Unit;
+use crate::model::metrics::Metric;
 use serde::Serialize;
 
 /// One chart.
@@ -233,14 +234,10 @@ impl HeatCell {
 pub struct Measure {
     /// Name of the file.
     pub name: &'static str,
-    /// Label of its axis.
-    pub label: &'static str,
-    /// What the figures are.
-    pub unit: Unit,
+    /// The figure.
+    pub metric: Metric,
     /// How they are drawn where there are several sizes.
     pub scale: Scale,
-    /// The column.
-    pub of: fn(&crate::model::row::Row) -> Option<f64>,
     /// What the generator itself cannot exceed.
     pub shade: Option<Shade>,
 }
@@ -249,7 +246,10 @@ impl Measure {
     /// Lines when there are several sizes, bars when there is only one; none without any figure.
     pub fn draw(&self, panel: &super::panel::Panel, texts: Texts) -> Option<Chart> {
         use super::panel::Along;
-        let mut series = panel.series(|cell| panel.point(cell, self.of));
+        let (label, of) = (self.metric.label, self.metric.of);
+        let (unit, scale) = self.metric.unit().axis();
+        let mut series =
+            panel.series(|cell| panel.point(cell, |row| of(row).map(|value| value * scale)));
         if panel.along == Along::Idle {
             // Nothing is no place on a logarithmic axis; the table keeps it.
             series
@@ -267,7 +267,7 @@ impl Measure {
         let values = || points().flat_map(ends).flatten().chain(limit);
         let plot = match panel.along {
             Along::Nothing => Plot::Bars {
-                value: Axis::over(self.label, Scale::Linear, values(), self.unit).shaded(shade),
+                value: Axis::over(label, Scale::Linear, values(), unit).shaded(shade),
                 series,
             },
             Along::Connections | Along::Idle => Plot::Lines {
@@ -277,7 +277,7 @@ impl Measure {
                     points().map(|p| p.x),
                     Unit::Count,
                 ),
-                y: Axis::over(self.label, self.scale, values(), self.unit).shaded(shade),
+                y: Axis::over(label, self.scale, values(), unit).shaded(shade),
                 series,
                 marked: 1,
             },

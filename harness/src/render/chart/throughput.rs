@@ -3,7 +3,7 @@
 use super::canvas::{Scale, Texts};
 use super::panel::Panel;
 use super::{Chart, Measure, generator};
-use crate::base::unit::Unit;
+use crate::model::metrics::THROUGHPUT;
 use loadgen::outcome::Floor;
 
 pub fn draw(panel: &Panel, floor: Option<&Floor>) -> Option<Chart> {
@@ -14,10 +14,8 @@ pub fn draw(panel: &Panel, floor: Option<&Floor>) -> Option<Chart> {
     };
     let measure = Measure {
         name: "requests-per-second",
-        label: "requests/s",
-        unit: Unit::Count,
+        metric: THROUGHPUT,
         scale: Scale::Linear,
-        of: |row| row.requests_per_s,
         shade: generator::ceiling(floor, panel.row()),
     };
     measure.draw(panel, texts)

@@ -1,20 +1,20 @@
 //! `--export benchfmt`: the Go benchmark format (<https://go.dev/design/14313-benchmark-format>), a line per trial.
 //! `benchstat -col /model FILE` then compares the models.
 
-use super::{METRICS, Source};
+use super::{EXPORTED, Source};
 use crate::base::text::visible;
 use crate::model::row::Row;
 use std::fmt::Write;
 
 pub fn render(source: &Source) -> String {
     let mut text = String::new();
-    for metric in &METRICS {
-        let better = if metric.more_is_better {
+    for exported in &EXPORTED {
+        let better = if exported.metric.more_is_better {
             "higher"
         } else {
             "lower"
         };
-        let _ = writeln!(text, "Unit {} better={better}", metric.benchfmt);
+        let _ = writeln!(text, "Unit {} better={better}", exported.benchfmt);
     }
     let environment = source.environment();
     text.push_str("os: linux\n");
@@ -39,9 +39,9 @@ fn config(text: &mut String, key: &str, value: &str) {
 /// `BenchmarkEcho/model=epoll-et/conns=10000/payload=64-2 1 81234 req/s …`: the suffix is Go's number of CPUs.
 fn line(text: &mut String, row: &Row, cpus: Option<u64>) {
     let mut measures = String::new();
-    for metric in &METRICS {
-        if let Some(value) = (metric.of)(row).filter(|v| v.is_finite()) {
-            let _ = write!(measures, "\t{value} {}", metric.benchfmt);
+    for exported in &EXPORTED {
+        if let Some(value) = (exported.metric.of)(row).filter(|v| v.is_finite()) {
+            let _ = write!(measures, "\t{value} {}", exported.benchfmt);
         }
     }
     if measures.is_empty() {

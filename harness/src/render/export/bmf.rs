@@ -1,7 +1,7 @@
 //! `--export bmf`: Bencher Metric Format (<https://bencher.dev/docs/reference/bencher-metric-format/>): per cell the
 //! measures with their median and, from six trials up, its interval.
 
-use super::{METRICS, cell_name, measured};
+use super::{EXPORTED, cell_name, measured};
 use crate::analysis::summary::{Cell, cells};
 use crate::base::error::Failure;
 use crate::model::row::Row;
@@ -21,17 +21,17 @@ pub fn render(rows: &[Row]) -> Result<String, Failure> {
 }
 
 fn measures(cell: &Cell) -> Map<String, Value> {
-    let measure = |metric: &super::Metric| {
-        let (figure, interval) = measured(cell, metric)?;
+    let measure = |exported: &super::Exported| {
+        let (figure, interval) = measured(cell, exported)?;
         let value = match interval {
             Some(i) => {
                 json!({ "value": figure.median, "lower_value": i.low, "upper_value": i.high })
             }
             None => json!({ "value": figure.median }),
         };
-        Some((metric.bmf.to_string(), value))
+        Some((exported.bmf.to_string(), value))
     };
-    METRICS.iter().filter_map(measure).collect()
+    EXPORTED.iter().filter_map(measure).collect()
 }
 
 #[cfg(test)]

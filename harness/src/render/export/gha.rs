@@ -3,7 +3,7 @@
 //!
 //! Its `range` is read only as `± number` in the value's own unit.
 
-use super::{Files, METRICS, Metric, cell_name, measured};
+use super::{EXPORTED, Exported, Files, cell_name, measured};
 use crate::analysis::summary::{Cell, cells};
 use crate::base::error::Failure;
 use crate::base::text::visible;
@@ -27,11 +27,11 @@ pub fn render(rows: &[Row], path: &Path) -> Result<Files, Failure> {
     [("bigger", true), ("smaller", false)]
         .into_iter()
         .map(|(word, more_is_better)| {
-            let metrics = METRICS
+            let metrics = EXPORTED
                 .iter()
-                .filter(|m| m.more_is_better == more_is_better);
+                .filter(|m| m.metric.more_is_better == more_is_better);
             let entries: Vec<Entry> = metrics
-                .flat_map(|metric| cells.iter().filter_map(|cell| entry(cell, metric)))
+                .flat_map(|exported| cells.iter().filter_map(|cell| entry(cell, exported)))
                 .collect();
             let text = serde_json::to_string_pretty(&entries)
                 .map_err(|e| Failure::failed(format!("--export gha: {e}")))?;
@@ -40,11 +40,11 @@ pub fn render(rows: &[Row], path: &Path) -> Result<Files, Failure> {
         .collect()
 }
 
-fn entry(cell: &Cell, metric: &Metric) -> Option<Entry> {
-    let (figure, interval) = measured(cell, metric)?;
-    let (unit, scale) = metric.gha_unit;
+fn entry(cell: &Cell, exported: &Exported) -> Option<Entry> {
+    let (figure, interval) = measured(cell, exported)?;
+    let (unit, scale) = exported.gha_unit;
     Some(Entry {
-        name: format!("{} {}", cell_name(cell), metric.gha),
+        name: format!("{} {}", cell_name(cell), exported.gha),
         value: figure.median / scale,
         unit,
         range: interval.map(|i| format!("± {}", (i.high - i.low) / 2.0 / scale)),

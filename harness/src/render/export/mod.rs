@@ -18,6 +18,7 @@ use crate::analysis::summary::{Cell, Figure};
 use crate::base::error::Failure;
 use crate::base::text::visible;
 use crate::cli::export::{Export, ExportFormat};
+use crate::model::metrics::{CPU_PER_REQUEST, MEMORY, Metric, RESPONSE_P99, THROUGHPUT};
 use crate::model::row::Row;
 use crate::model::workload::workload_name;
 use loadgen::files::write_atomically;
@@ -77,8 +78,10 @@ pub fn write_all(exports: &[Export], source: &Source) -> Result<Vec<PathBuf>, Fa
     Ok(made)
 }
 
-/// A figure that goes into the formats of other tools.
-struct Metric {
+/// What a figure is called in the formats of other tools.
+struct Exported {
+    /// The figure.
+    metric: Metric,
     /// The measure's name in Bencher: `latency` (ns) and `throughput` (per second) are built in.
     bmf: &'static str,
     /// Its name in github-action-benchmark.
@@ -87,49 +90,43 @@ struct Metric {
     gha_unit: (&'static str, f64),
     /// Its unit in benchfmt, which is its name there.
     benchfmt: &'static str,
-    more_is_better: bool,
-    of: fn(&Row) -> Option<f64>,
 }
 
-const METRICS: [Metric; 4] = [
-    Metric {
+const EXPORTED: [Exported; 4] = [
+    Exported {
+        metric: THROUGHPUT,
         bmf: "throughput",
         gha: "throughput",
         gha_unit: ("req/s", 1.0),
         benchfmt: "req/s",
-        more_is_better: true,
-        of: |row| row.requests_per_s,
     },
-    Metric {
+    Exported {
+        metric: RESPONSE_P99,
         bmf: "latency",
         gha: "p99",
         gha_unit: ("ms", 1e6),
         benchfmt: "p99-ns",
-        more_is_better: false,
-        of: |row| row.response_p99_ns.map(|ns| ns as f64),
     },
-    Metric {
+    Exported {
+        metric: CPU_PER_REQUEST,
         bmf: "server-cpu-us-per-request",
         gha: "server CPU",
         gha_unit: ("us/req", 1.0),
         benchfmt: "cpu-us/req",
-        more_is_better: false,
-        of: |row| row.server_cpu_us_per_request,
     },
-    Metric {
+    Exported {
+        metric: MEMORY,
         bmf: "server-memory-bytes-per-conn",
         gha: "server memory",
         gha_unit: ("B/conn", 1.0),
         benchfmt: "mem-B/conn",
-        more_is_better: false,
-        of: |row| row.server_memory_per_conn_bytes,
     },
 ];
 
 /// A metric over the believable trials of a cell, with the interval of its median.
-fn measured(cell: &Cell, metric: &Metric) -> Option<(Figure, Option<Interval>)> {
+fn measured(cell: &Cell, exported: &Exported) -> Option<(Figure, Option<Interval>)> {
     let usable = cell.rows.iter().filter(|row| row.is_usable());
-    let values: Vec<f64> = usable.filter_map(|row| (metric.of)(row)).collect();
+    let values: Vec<f64> = usable.filter_map(|row| (exported.metric.of)(row)).collect();
     let values: Vec<f64> = values.into_iter().filter(|v| v.is_finite()).collect();
     Some((
         Figure::of(values.iter().copied())?,
