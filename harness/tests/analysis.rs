@@ -93,7 +93,7 @@ fn mistakes_in_thresholds_and_exports_are_usage_errors() {
             ["--threshold", "response_p99<5ms"],
             "did you mean `response_p99_ns`",
         ),
-        (["--threshold", "status==1"], "holds words"),
+        (["--threshold", "status==1"], "is text"),
         (
             ["--export", "xml=out"],
             "the formats are json, csv, md, bmf, gha, benchfmt",

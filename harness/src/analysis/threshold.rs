@@ -7,7 +7,7 @@
 
 use crate::analysis::summary::{Cell, Figure, cells};
 use crate::base::column_unit::ColumnUnit;
-use crate::base::text::printable;
+use crate::base::text::visible;
 use crate::cli::threshold::Threshold;
 use crate::model::row::{Row, Status};
 use crate::model::workload::workload_name;
@@ -83,12 +83,7 @@ pub fn table(misses: &[Miss]) -> String {
     for miss in misses {
         let words = |found| ColumnUnit::of(miss.column).in_words(found);
         let found = miss.found.map_or("n/a".to_string(), words);
-        table.add_row([
-            &miss.threshold,
-            &printable(&miss.arm),
-            &miss.workload,
-            &found,
-        ]);
+        table.add_row([&miss.threshold, &visible(&miss.arm), &miss.workload, &found]);
     }
     table.trim_fmt() + "\n"
 }

@@ -1,14 +1,7 @@
 //! Text that came from somewhere else, made safe to show; figures in words.
 
-use std::time::Duration;
-
 pub use loadgen::base::text::visible;
-pub use loadgen::base::text::visible as shown;
-
-/// Text from a command line or another program, without anything that a terminal would obey.
-pub fn printable(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).collect()
-}
+use std::time::Duration;
 
 /// A relative change with its sign: `+9.8 %`.
 pub fn percent(change: f64) -> String {

@@ -5,7 +5,7 @@
 //! scenario's setting, which wins over one at the file's top level.
 
 use crate::base::error::{Failure, did_you_mean};
-use crate::base::text::printable;
+use crate::base::text::visible;
 use crate::cli::Cli;
 use crate::cli::variables::without_blanks;
 use crate::model::arm::parse_arms;
@@ -191,7 +191,7 @@ fn find(name: &str, own: &BTreeMap<String, Scenario>) -> Result<Scenario, Failur
         let mut names: Vec<&str> = own.keys().chain(shipped.keys()).map(|n| &**n).collect();
         names.sort_unstable();
         names.dedup();
-        Failure::usage(printable(&format!(
+        Failure::usage(visible(&format!(
             "--scenario {name}: there is none of this name (there are {}){}",
             names.join(", "),
             did_you_mean(name, names.iter().copied())
@@ -201,7 +201,7 @@ fn find(name: &str, own: &BTreeMap<String, Scenario>) -> Result<Scenario, Failur
 
 fn read(path: &Path) -> Result<Config, Failure> {
     let name = path.display().to_string();
-    let failed = |what: String| Failure::usage(printable(&format!("--config {name}: {what}")));
+    let failed = |what: String| Failure::usage(visible(&format!("--config {name}: {what}")));
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(|e| failed(e.to_string()))?;
     let read = file.take(MOST_BYTES + 1).read_to_end(&mut bytes);
@@ -287,7 +287,7 @@ impl<'a> Source<'a> {
         let before = self.text.as_bytes().iter().take(at);
         let line = before.filter(|byte| **byte == b'\n').count() + 1;
         let text = format!("{}:{line}: {what}", self.name);
-        Failure::usage(printable(&text))
+        Failure::usage(visible(&text))
     }
 
     fn scenarios(&self, table: &DeTable) -> Result<BTreeMap<String, Scenario>, Failure> {

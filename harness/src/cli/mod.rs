@@ -12,7 +12,7 @@ pub mod variables;
 
 use crate::base::error::{Failure, did_you_mean};
 use crate::base::terminal::{eprintln, say};
-use crate::base::text::printable;
+use crate::base::text::visible;
 use crate::model::service::Service;
 use calibrate::CalibrateFlags;
 use clap::builder::PossibleValuesParser;
@@ -409,7 +409,7 @@ fn misspelt(names: impl Iterator<Item = String>) -> Vec<String> {
     let hinted = strange.map(|name| {
         let hint = did_you_mean(&name, known.iter().map(String::as_str));
         (
-            printable(&name),
+            visible(&name),
             hint.replacen('`', &format!("`{VARIABLES}"), 1),
         )
     });

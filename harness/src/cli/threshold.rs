@@ -80,7 +80,9 @@ fn column(name: &str) -> Result<&'static str, String> {
         return Ok(column);
     }
     if WORDS.contains(&name) {
-        return Err(format!("`{name}` holds words, not numbers"));
+        return Err(format!(
+            "`{name}` is text, and a threshold compares numbers"
+        ));
     }
     let near = did_you_mean(name, numbers());
     Err(format!("`{name}` is no column of a row{near}"))
@@ -160,7 +162,7 @@ mod tests {
         let error = |text: &str| text.parse::<Threshold>().unwrap_err();
         assert!(error("response_p99<5ms").contains("did you mean `response_p99_ns`"));
         assert!(error("erors==0").contains("did you mean `errors`"));
-        assert!(error("status==1").contains("words"));
+        assert!(error("status==1").contains("is text"));
         assert!(error("errors").contains("no comparison"));
         assert!(error("errors=0").contains("no comparison"));
         assert!(error("errors<").contains("no value"));

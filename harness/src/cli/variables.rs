@@ -2,7 +2,7 @@
 
 use super::config::{check, run_flags};
 use crate::base::error::Failure;
-use crate::base::text::printable;
+use crate::base::text::visible;
 use clap::{Arg, ArgAction, ArgMatches};
 use std::ffi::OsString;
 
@@ -29,7 +29,7 @@ pub fn words(
         else {
             continue;
         };
-        let fault = |what: &str| Failure::usage(printable(&format!("{name}: {what}")));
+        let fault = |what: &str| Failure::usage(visible(&format!("{name}: {what}")));
         let value = value
             .into_string()
             .map_err(|_| fault("this is not UTF-8 text"))?;

@@ -9,7 +9,7 @@ use crate::base::column_unit::ColumnUnit;
 use crate::base::error::Failure;
 use crate::base::terminal::{eprintln, say};
 use crate::base::text::percent;
-use crate::base::text::printable;
+use crate::base::text::visible;
 use crate::cli::Format;
 use crate::cli::compare::CompareFlags;
 use crate::model::metrics::METRICS;
@@ -138,7 +138,7 @@ fn differences(a: &Value, b: &Value) -> Vec<String> {
     let both = a.iter().filter_map(|(key, x)| Some((key, x, b.get(key)?)));
     let different = both.filter(|(key, x, y)| !is_same_fact(key, x, y));
     let said = different.map(|(key, x, y)| format!("  {key}: {x} and {y}"));
-    said.map(|line| printable(&line)).collect()
+    said.map(|line| visible(&line)).collect()
 }
 
 /// What only one of two runs recorded.
@@ -257,7 +257,7 @@ fn alone(a: &[Row], b: &[Row]) -> Vec<String> {
             .filter(|cell| !other.iter().any(|o| is_same(cell, o)));
         let named = alone.filter_map(|cell| {
             let name = workload_name(cell.rows.first()?);
-            Some(format!("{} {name} only in {run}", printable(cell.arm)))
+            Some(format!("{} {name} only in {run}", visible(cell.arm)))
         });
         named.collect()
     };
@@ -280,7 +280,7 @@ fn for_people(lines: &[Line], alone: &[String], style: TableStyle) -> String {
     for line in lines {
         let interval = line.interval_low.zip(line.interval_high);
         table.add_row([
-            printable(&line.arm),
+            visible(&line.arm),
             line.workload.clone(),
             line.figure.to_string(),
             ColumnUnit::of(line.figure).in_words(line.a),

@@ -2,7 +2,7 @@
 
 use crate::base::error::Failure;
 use crate::base::text::about;
-use crate::base::text::printable;
+use crate::base::text::visible;
 use crate::cli::{Format, RunFlags};
 use crate::model::arm::Arm;
 use crate::model::row::csv_of;
@@ -160,7 +160,7 @@ fn table(cells: &[Cell], style: TableStyle) -> String {
             .map(|column| varied[*column].clone().unwrap_or_default());
         let each = format_ns(as_ns(seconds(cell.trial_s)));
         let together = about(seconds(cell.trial_s * cell.trials as f64));
-        let first = [printable(&cell.arm), format_count(cell.conns)];
+        let first = [visible(&cell.arm), format_count(cell.conns)];
         let last = [format_count(cell.trials), each, together];
         table.add_row(first.into_iter().chain(said).chain(last));
     }

@@ -5,7 +5,7 @@
 
 use crate::base::error::Failure;
 use crate::base::terminal::eprintln;
-use crate::base::text::printable;
+use crate::base::text::visible;
 use crate::judge::judge;
 use crate::model::rate::{Capacity, Found};
 use crate::model::row::{Row, Status};
@@ -118,7 +118,7 @@ fn in_words(found: &Found, share: f64) -> String {
         .capacities
         .iter()
         .filter(|c| c.requests_per_s.is_none());
-    let unserved: Vec<String> = unserved.map(|c| printable(&c.arm)).collect();
+    let unserved: Vec<String> = unserved.map(|c| visible(&c.arm)).collect();
     if !unserved.is_empty() {
         text.push_str(&format!(
             "; not counting {}, which did not serve all",

@@ -286,7 +286,7 @@ row! {
     listen_drops: Option<u64>,
     /// Tcp RetransSegs during the trial.
     tcp_retransmits: Option<u64>,
-    /// Share of the machine's CPU time in the window that the hypervisor gave away.
+    /// Share of the machine's CPU time in the window in which the hypervisor did not run this machine (steal).
     steal_fraction: Option<f64>,
     /// Share of the machine's CPU time in the window used by processes of neither side.
     foreign_cpu_fraction: Option<f64>,

@@ -3,7 +3,7 @@
 use crate::analysis::answer::words::{figure, percent, plural, standing};
 use crate::analysis::stats::growth::{Growth, over_idle};
 use crate::analysis::stats::ranking::{Place, Ranking};
-use crate::base::text::printable;
+use crate::base::text::visible;
 use crate::model::row::Row;
 
 /// All rankings, then what grows; empty when there is nothing to compare.
@@ -26,7 +26,7 @@ pub fn growths(rows: &[Row]) -> String {
 pub fn title(ranking: &Ranking) -> String {
     let mut text = format!(
         "{} by {}, {}",
-        printable(&ranking.name),
+        visible(&ranking.name),
         ranking.title,
         plural(ranking.blocks, "block")
     );
@@ -45,7 +45,7 @@ fn ranking(ranking: &Ranking) -> String {
     match ranking.places.as_slice() {
         [] => text.push_str(": no arm can be ranked\n"),
         // The best of one is no finding.
-        [one] => text.push_str(&format!(": only {} can be ranked\n", printable(&one.arm))),
+        [one] => text.push_str(&format!(": only {} can be ranked\n", visible(&one.arm))),
         places => {
             text.push_str(":\n");
             for place in places {
@@ -54,13 +54,13 @@ fn ranking(ranking: &Ranking) -> String {
         }
     }
     for apart in &ranking.apart {
-        text.push_str(&line(&apart.arm, &format!("apart: {}", apart.why)));
+        text.push_str(&line(&apart.arm, &format!("not ranked: {}", apart.why)));
     }
     text
 }
 
 fn line(arm: &str, words: &str) -> String {
-    format!("  {:<16} {}\n", printable(arm), printable(words))
+    format!("  {:<16} {}\n", visible(arm), visible(words))
 }
 
 /// The figure of a place: `123 456 (120 000 to 125 000)`.
@@ -135,14 +135,14 @@ mod tests {
             lines[2].starts_with("  poll             worse: 2.0 times less ("),
             "{text}"
         );
-        assert_eq!(lines[3], "  select[1m        apart: limited");
+        assert_eq!(lines[3], "  select\\u{1b}[1m  not ranked: limited");
     }
 
     #[test]
     fn one_block_is_an_order() {
         let text = told(&rows(1));
         let expected = "\nc50/echo64 by requests/s, 1 block:\n  epoll            ahead (1 block, provisional)\n  poll             \
-                        behind (provisional): 2.0 times less\n  select[1m        apart: limited\n";
+                        behind (provisional): 2.0 times less\n  select\\u{1b}[1m  not ranked: limited\n";
         assert_eq!(text, expected);
     }
 

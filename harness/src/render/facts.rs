@@ -1,7 +1,7 @@
 //! Where a run was made and how to make it again, from the `environment` that it saved.
 
 use crate::base::shell;
-use crate::base::text::shown;
+use crate::base::text::visible;
 use serde_json::Value;
 
 /// The command line of a run, quoted for a shell.
@@ -37,8 +37,8 @@ fn flatten(path: &str, value: &Value, facts: &mut Vec<(String, String)>) {
                 flatten(&path, value, facts);
             }
         }
-        Value::Null => facts.push((shown(path), "unknown".into())),
-        Value::String(text) => facts.push((shown(path), shown(text))),
-        other => facts.push((shown(path), shown(&other.to_string()))),
+        Value::Null => facts.push((visible(path), "unknown".into())),
+        Value::String(text) => facts.push((visible(path), visible(text))),
+        other => facts.push((visible(path), visible(&other.to_string()))),
     }
 }

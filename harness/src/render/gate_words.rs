@@ -1,7 +1,7 @@
 //! A gate's result in words, made once when it ends: stdout, Markdown, annotations, report.html and exports say the
 //! same, and so does a report that is made again.
 
-use crate::base::text::shown;
+use crate::base::text::visible;
 pub use crate::model::gate_words::GateWords;
 use crate::render::chart::plot::Table;
 use crate::render::export::md;
@@ -40,12 +40,12 @@ impl GateWords {
         let all = std::iter::once(&first)
             .chain(&self.notes)
             .chain(&self.sentences);
-        all.map(|line| shown(line)).collect()
+        all.map(|line| visible(line)).collect()
     }
 
     /// The figures of a report.
     pub fn table(&self) -> Table {
-        let line = |line: &Vec<String>| line.iter().map(|cell| shown(cell)).collect();
+        let line = |line: &Vec<String>| line.iter().map(|cell| visible(cell)).collect();
         Table {
             header: line(&self.header),
             lines: self.lines.iter().map(line).collect(),
@@ -70,7 +70,7 @@ impl GateWords {
 
 /// Printable text, line by line.
 fn shown_lines(text: &str) -> String {
-    text.split('\n').map(shown).collect::<Vec<_>>().join("\n")
+    text.split('\n').map(visible).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use super::table::{self, caveats};
 use crate::analysis::answer::{Answer, words::standing};
 use crate::analysis::stats::ranking::Ranking;
 use crate::analysis::summary::{Cell, arms, cells};
-use crate::base::text::shown;
+use crate::base::text::visible;
 use crate::model::row::{Row, Status, Verdict, in_words};
 use crate::render::chart::canvas::{Scale, Texts};
 use crate::render::chart::look::Look;
@@ -126,7 +126,7 @@ fn policy() -> String {
 
 fn title(rows: &[Row]) -> String {
     match rows.first() {
-        Some(row) => format!("tenk run {}", shown(&row.run_id)),
+        Some(row) => format!("tenk run {}", visible(&row.run_id)),
         None => "tenk: a run without trials".into(),
     }
 }
@@ -138,7 +138,7 @@ fn arms_of(rows: &[Row]) -> Vec<Arm> {
             .map_or("", |row| &row.model)
     };
     let arm = |label: &str| Arm {
-        label: shown(label),
+        label: visible(label),
         look: look::of_arm(label, model(label)),
     };
     arms(rows).into_iter().map(arm).collect()
@@ -150,11 +150,11 @@ fn results(rows: &[Row]) -> Table {
     header.extend(table::COLUMNS.iter().map(|name| name.to_string()));
     header.swap(0, 1);
     let line = |cell: &Cell| {
-        let mut words: Vec<String> = table::line(cell).iter().map(|word| shown(word)).collect();
-        words[0] = shown(cell.arm);
+        let mut words: Vec<String> = table::line(cell).iter().map(|word| visible(word)).collect();
+        words[0] = visible(cell.arm);
         words.insert(
             1,
-            shown(&crate::model::workload::workload_name(cell.rows[0])),
+            visible(&crate::model::workload::workload_name(cell.rows[0])),
         );
         words
     };
@@ -174,14 +174,14 @@ struct RankingTable {
 fn ranking(ranking: &Ranking) -> RankingTable {
     let placed = ranking.places.iter().map(|place| {
         let figure = figure_in_words(ranking, place);
-        vec![shown(&place.arm), figure, standing(place, ranking)]
+        vec![visible(&place.arm), figure, standing(place, ranking)]
     });
     let apart = ranking.apart.iter().map(|apart| {
-        let why = format!("apart: {}", shown(&apart.why));
-        vec![shown(&apart.arm), "n/a".into(), why]
+        let why = format!("not ranked: {}", visible(&apart.why));
+        vec![visible(&apart.arm), "n/a".into(), why]
     });
     RankingTable {
-        title: shown(&super::comparison::title(ranking)),
+        title: visible(&super::comparison::title(ranking)),
         table: Table {
             header: ["arm", ranking.title, "standing"].map(String::from).into(),
             lines: placed.chain(apart).collect(),
@@ -201,13 +201,13 @@ fn doubts(rows: &[Row]) -> Table {
             .collect();
         reasons.sort();
         reasons.dedup_by(|a, b| a.starts_with('W') && a.get(..3) == b.get(..3));
-        let workload = shown(&crate::model::workload::workload_name(cell.rows[0]));
+        let workload = visible(&crate::model::workload::workload_name(cell.rows[0]));
         for reason in reasons {
             lines.push(vec![
-                shown(cell.arm),
+                visible(cell.arm),
                 workload.clone(),
                 cell.verdict().to_string(),
-                shown(&reason),
+                visible(&reason),
             ]);
         }
     }

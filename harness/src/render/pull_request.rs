@@ -3,7 +3,7 @@
 use super::comparison;
 use super::facts::{command, facts};
 use super::report::Made;
-use crate::base::text::shown;
+use crate::base::text::visible;
 use crate::render::export::md;
 
 /// GitHub takes 1 024 KiB in a job's summary; more is refused as a whole.
@@ -40,7 +40,7 @@ pub fn render(made: &Made) -> String {
 
 /// A fence longer than any in the text.
 fn code_block(text: &str) -> String {
-    let text: Vec<String> = text.trim_matches('\n').lines().map(shown).collect();
+    let text: Vec<String> = text.trim_matches('\n').lines().map(visible).collect();
     let text = text.join("\n");
     let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or(0);
     let fence = "`".repeat(longest.max(2) + 1);

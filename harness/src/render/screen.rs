@@ -6,7 +6,7 @@ use super::table::{caveats, notes};
 use crate::analysis::answer::{Answer, WorkloadAnswer, words};
 use crate::analysis::stats::ranking::{Place, Ranking, Standing};
 use crate::analysis::summary::{Cell, cells};
-use crate::base::text::{printable, wrapped};
+use crate::base::text::{visible, wrapped};
 use crate::model::metrics::{METRICS, Metric, RESPONSE_P50, RESPONSE_P99};
 use crate::model::row::{Row, Status, Verdict};
 use std::collections::BTreeMap;
@@ -51,7 +51,7 @@ pub fn for_people(rows: &[Row], answer: &Answer, folder: &Path, look: Look) -> S
     let cells = cells(rows);
     let mut text = String::new();
     for (i, sentence) in answer.sentences.iter().enumerate() {
-        let lines = wrapped(&printable(sentence), WIDTH);
+        let lines = wrapped(&visible(sentence), WIDTH);
         text.push_str(&match i {
             0 => lines
                 .lines()
@@ -84,7 +84,7 @@ pub fn for_people(rows: &[Row], answer: &Answer, folder: &Path, look: Look) -> S
 }
 
 fn workload(arms: &[Cell], told: &WorkloadAnswer, answer: &Answer, look: Look) -> String {
-    let mut text = wrapped(&printable(&told.title), WIDTH);
+    let mut text = wrapped(&visible(&told.title), WIDTH);
     text = format!("\n{}", look.paint(BOLD, text.trim_end()) + "\n");
     let rankings: Vec<&Ranking> = answer
         .rankings
@@ -93,7 +93,7 @@ fn workload(arms: &[Cell], told: &WorkloadAnswer, answer: &Answer, look: Look) -
         .collect();
     text.push_str(&table(arms, &rankings, look));
     for sentence in &told.sentences {
-        text.push_str(&wrapped(&printable(sentence), WIDTH));
+        text.push_str(&wrapped(&visible(sentence), WIDTH));
     }
     text
 }
@@ -274,7 +274,7 @@ fn line(
         (Some(Standing::NotToldApart), _) => ("~", GREEN),
         _ => (" ", ""),
     };
-    let arm = printable(cell.arm);
+    let arm = visible(cell.arm);
     let mut text = look.paint(colour, &format!("{mark:<MARK$}{arm:<ARM$}"));
     if arm.chars().count() > ARM {
         text.push_str(&format!("\n{}", " ".repeat(MARK + ARM)));

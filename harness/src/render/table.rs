@@ -2,7 +2,7 @@
 
 use super::varied::{self, Varied};
 use crate::analysis::summary::{Cell, Figure, cells};
-use crate::base::text::printable;
+use crate::base::text::visible;
 use crate::model::row::{Row, Status, Verdict, in_words};
 use crate::model::workload::Workload;
 use comfy_table::presets::ASCII_MARKDOWN;
@@ -100,7 +100,7 @@ pub fn line(cell: &Cell) -> Vec<String> {
     let bytes_per_s = cell.figure(|r| r.bytes_per_s);
     let (status, agreed) = cell.status();
     vec![
-        printable(cell.arm),
+        visible(cell.arm),
         format_count(cell.workload.conns),
         whole(cell.count(|r| r.conns_served)),
         match cell.workload.service.as_str() {
@@ -166,7 +166,7 @@ pub fn notes(cells: &[Cell]) -> String {
                         .map(|value| format!(", {name} {value}")),
                 );
             }
-            let (arm, words) = (printable(cell.arm), printable(words.trim_end()));
+            let (arm, words) = (visible(cell.arm), visible(words.trim_end()));
             text.push_str(&format!("{arm} at {at}: {words}{trials}\n"));
         }
     }
@@ -188,7 +188,7 @@ pub fn caveats(rows: &[Row]) -> String {
     }
     if any(&|row| row.status == Status::Starved) {
         text.push_str(
-            "starved: only the lucky connections were measured, so no latency is shown.\n",
+            "starved: some connections were never served, so the latency of the rest is not shown.\n",
         );
     }
     text

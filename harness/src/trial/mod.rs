@@ -149,7 +149,7 @@ pub async fn run(
 fn not_ours(trial: &TrialPlan, why: &str) -> Failure {
     Failure::failed(format!(
         "cannot measure {}: {why}",
-        crate::base::text::printable(&trial.arm.label)
+        crate::base::text::visible(&trial.arm.label)
     ))
 }
 

@@ -3,7 +3,7 @@
 use super::words::{behind, by, enumerated, figure, name, percent, plural};
 use crate::analysis::stats::ranking::{Place, Ranking, Standing, holds_rate};
 use crate::analysis::summary::{Cell, Figure};
-use crate::base::text::{about, shown};
+use crate::base::text::{about, visible};
 use crate::model::row::{Row, Status};
 use loadgen::units::{format_count, format_rate};
 use std::time::Duration;
@@ -164,7 +164,7 @@ fn failure(cell: &Cell) -> Option<String> {
         .flat_map(|row| &row.reasons.0)
         .find(|reason| reason.code.is_empty());
     let why = why
-        .map(|reason| format!(" ({})", shown(&reason.text)))
+        .map(|reason| format!(" ({})", visible(&reason.text)))
         .unwrap_or_default();
     Some(format!("{} {did}{times}{why}", name(cell.arm)))
 }

@@ -139,7 +139,7 @@ fn why(arm: &str, record: &Record, rankings: &[&Ranking], workloads: usize) -> S
     {
         let at = match workloads {
             1 => String::new(),
-            _ => format!(" at {}", crate::base::text::shown(&ranking.name)),
+            _ => format!(" at {}", crate::base::text::visible(&ranking.name)),
         };
         let behind = behind(&difference, ranking);
         text.push_str(&format!(

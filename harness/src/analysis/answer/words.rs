@@ -2,7 +2,7 @@
 
 use crate::analysis::stats::Interval;
 use crate::analysis::stats::ranking::{Difference, Place, Ranking, Standing};
-use crate::base::text::shown;
+use crate::base::text::visible;
 use crate::base::unit::{Unit, count};
 use loadgen::units::{format_bytes, format_count, format_ns};
 
@@ -14,7 +14,7 @@ const FACTOR_FROM: f64 = 1.95;
 
 /// A name in a sentence.
 pub fn name(arm: &str) -> String {
-    format!("`{}`", shown(arm))
+    format!("`{}`", visible(arm))
 }
 
 /// `a, b, c and 3 more`; a rest of one is named.

@@ -7,7 +7,7 @@ use crate::analysis::decide;
 use crate::base::error::{Exit, Failure};
 use crate::base::progress::Progress;
 use crate::base::terminal::{Signals, eprintln};
-use crate::base::text::printable;
+use crate::base::text::visible;
 use crate::cli::gate::GateFlags;
 use crate::cmd::record::Record;
 use crate::cmd::run::Ended;
@@ -119,7 +119,7 @@ impl Blocks<'_> {
             && base.are_the_same(head)
             && !super::are_one_source(self.sides)
         {
-            let files: Vec<String> = base.sha256.keys().map(|file| printable(file)).collect();
+            let files: Vec<String> = base.sha256.keys().map(|file| visible(file)).collect();
             self.say_same(format!(
                 "base and head ran one and the same program ({}): nothing was compared; look at --build, --base-cmd and \
                  --head-cmd (of a program that reads its code from its folder, name the file: python3 {{dir}}/app.py)",
@@ -151,10 +151,10 @@ pub fn check(row: &Row, sides: &[Side; 2]) -> Result<(), Failure> {
     let message = format!(
         "{} ({}): {} {}: {}",
         pairs::side_of(row).unwrap_or_default(),
-        printable(what),
-        printable(&row.arm),
+        visible(what),
+        visible(&row.arm),
         row.status,
-        printable(&reasons.join("; "))
+        visible(&reasons.join("; "))
     );
     Err(Failure {
         exit: if row.status == Status::Skipped {

@@ -145,7 +145,7 @@ fn table(floor: &NoiseFloor) -> String {
     }
     format!(
         "{}, {} blocks of the same server against itself\n\n{}\n\ndisturbed (W07) is a trial in which something else \
-         used more than {:.0} % of a CPU,\nor the hypervisor gave away more than {:.1} % of the time",
+         used more than {:.0} % of a CPU,\nor the hypervisor took more than {:.1} % of the CPU time (steal)",
         floor.cell,
         floor.blocks,
         table.trim_fmt(),

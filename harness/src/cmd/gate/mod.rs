@@ -17,7 +17,7 @@ use crate::analysis::decide::{self, Answer, Verdict};
 use crate::analysis::noise::{self, NoiseFloor};
 use crate::base::error::{Exit, Failure};
 use crate::base::terminal::{Signals, eprintln, say};
-use crate::base::text::printable;
+use crate::base::text::visible;
 use crate::cli::gate::{FailOn, GateFlags};
 use crate::cli::rate::Rate;
 use crate::cli::{Cli, Format, RunFlags};
@@ -196,7 +196,7 @@ fn notes(sides: &[Side; 2]) -> Vec<String> {
         notes.push(format!(
             "note: {} is {}: measured as it is",
             side.name,
-            printable(&side.what)
+            visible(&side.what)
         ));
     }
     notes

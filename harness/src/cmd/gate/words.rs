@@ -7,7 +7,7 @@ use crate::analysis::stats::Interval;
 use crate::analysis::stats::{ALPHA, power};
 use crate::base::column_unit::ColumnUnit;
 use crate::base::text::percent;
-use crate::base::text::printable;
+use crate::base::text::visible;
 use crate::cli::gate::GateFlags;
 use crate::model::metrics::Gated;
 use crate::plan::Plan;
@@ -50,8 +50,8 @@ pub fn dry_run(plan: &Plan, flags: &GateFlags, sides: &[Side; 2], gated: &[Gated
     let blocks = super::blocks_in_budget(plan, flags.budget);
     let mut text = format!(
         "base: {}\nhead: {}\n",
-        printable(&base.what),
-        printable(&head.what)
+        visible(&base.what),
+        visible(&head.what)
     );
     for (arm, scenario) in plan.cells().step_by(2) {
         let arm = arm.label.trim_end_matches("@base");
@@ -134,8 +134,8 @@ fn headline(outcome: &Outcome) -> String {
     format!(
         "{}head is {}, base is {}; {} blocks in {:.0} s",
         same.unwrap_or_default(),
-        printable(&outcome.head.what),
-        printable(&outcome.base.what),
+        visible(&outcome.head.what),
+        visible(&outcome.base.what),
         outcome.blocks,
         outcome.took_s
     )
@@ -146,7 +146,7 @@ fn line(answer: &Answer) -> [String; 8] {
         figure.map_or("n/a".into(), |v| ColumnUnit::of(answer.metric).in_words(v))
     };
     [
-        printable(&answer.cell),
+        visible(&answer.cell),
         answer.title.into(),
         figure(answer.base),
         figure(answer.head),
@@ -180,7 +180,7 @@ pub fn sentence(answer: &Answer) -> String {
         (Some(change), None) => format!("{} in {} blocks", percent(change), answer.blocks),
         (None, _) => String::new(),
     };
-    let what = format!("{}: {}", printable(&answer.cell), answer.title);
+    let what = format!("{}: {}", visible(&answer.cell), answer.title);
     let said = match answer.verdict {
         Some(Verdict::Regressed) => format!("{what} got worse: {found}, beyond {margin}"),
         Some(Verdict::Improved) => format!("{what} got better: {found}, beyond {margin}"),

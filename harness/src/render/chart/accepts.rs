@@ -3,7 +3,7 @@
 use super::canvas::{Axis, Scale, Stack, Texts};
 use super::panel::{Along, conditions};
 use super::{Chart, Plot, look};
-use crate::base::text::shown;
+use crate::base::text::visible;
 use crate::base::unit::{Unit, count};
 use crate::model::row::Row;
 use crate::model::workers::WorkerRow;
@@ -39,7 +39,7 @@ pub fn draw(rows: &[Row], workers: &[WorkerRow]) -> Option<Chart> {
         title: "Connections accepted by each worker".into(),
         subtitle: conditions(first, Along::Connections),
         caption: vec![
-            "First trial of each. From the servers' own books; two probes of the harness are in them.".into(),
+            "First trial of each. From the servers' own counters; two probes of the harness are in them.".into(),
         ],
     };
     if left_out > 0 {
@@ -72,8 +72,8 @@ fn stack(row: &Row, accepted: &[u64]) -> Stack {
     let shares: Vec<f64> = accepted.iter().map(|&n| n as f64 / total * 100.0).collect();
     let largest = shares.iter().copied().fold(0.0, f64::max);
     Stack {
-        arm: shown(&row.arm),
-        label: format!("{} at {}", shown(&row.arm), count(row.conns as f64)),
+        arm: visible(&row.arm),
+        label: format!("{} at {}", visible(&row.arm), count(row.conns as f64)),
         look: look::of_arm(&row.arm, &row.model),
         note: format!("{} workers, largest share {largest:.0} %", shares.len()),
         shares,

@@ -4,7 +4,7 @@ use super::canvas::Texts;
 use super::{Chart, Plot};
 use crate::analysis::stats::{ALPHA, Interval, signed_rank, walsh};
 use crate::analysis::summary::{Cell, arms, cells};
-use crate::base::text::shown;
+use crate::base::text::visible;
 use crate::model::metrics::{CPU_PER_REQUEST, Metric, THROUGHPUT};
 use crate::model::row::{Row, Status, Verdict};
 use crate::model::workload::workload_name;
@@ -62,7 +62,7 @@ fn draw_criterion(rows: &[Row], criterion: &Metric, name: &str) -> Option<Chart>
         return None;
     }
     let heat_row = |arm: &&str| HeatRow {
-        label: shown(arm),
+        label: visible(arm),
         cells: workloads
             .iter()
             .map(|cells| heat_cell(cells, arm, criterion))
@@ -71,7 +71,7 @@ fn draw_criterion(rows: &[Row], criterion: &Metric, name: &str) -> Option<Chart>
     let heat = Heat {
         columns: workloads
             .iter()
-            .map(|cells| shown(&workload_name(cells[0].rows[0])))
+            .map(|cells| visible(&workload_name(cells[0].rows[0])))
             .collect(),
         rows: arms.iter().map(heat_row).collect(),
         more_is_better: criterion.more_is_better,

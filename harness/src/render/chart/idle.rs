@@ -4,7 +4,7 @@ use super::canvas::{Axis, Scale, Texts};
 use super::panel::{Along, Panel};
 use super::{Chart, Plot, generator};
 use crate::analysis::stats::growth::{Growth, over_idle};
-use crate::base::text::shown;
+use crate::base::text::visible;
 use crate::base::unit::Unit;
 use crate::model::row::Row;
 use loadgen::outcome::Floor;
@@ -63,7 +63,7 @@ fn draw_percentile(panel: &Panel, percentile: &Percentile, floor: Option<&Floor>
     for own in &mut series {
         let growth = growths
             .iter()
-            .find(|growth| shown(&growth.arm) == own.label);
+            .find(|growth| visible(&growth.arm) == own.label);
         own.remark = growth.map(exponent);
         own.points.retain(|point| point.x > 0.0);
     }

@@ -6,7 +6,7 @@ use super::plot::Table;
 use super::{Chart, Plot, generator, look};
 use crate::analysis::summary::{Cell, cells};
 use crate::base::text::file_name;
-use crate::base::text::shown;
+use crate::base::text::visible;
 use crate::base::unit::Unit;
 use crate::model::histograms::Histograms;
 use crate::model::row::{Row, Verdict};
@@ -124,7 +124,7 @@ fn curve((cell, merged): &Merged) -> Series {
         }
     });
     Series {
-        label: shown(cell.arm),
+        label: visible(cell.arm),
         remark: None,
         look: look::of_arm(cell.arm, cell.model),
         points: points.collect(),
@@ -147,7 +147,7 @@ fn table(merged: &[Merged]) -> Table {
             true => Unit::Duration.words(histogram.value_at_quantile(q) as f64),
             false => "too few samples".into(),
         };
-        let mut cells = vec![shown(cell.arm)];
+        let mut cells = vec![visible(cell.arm)];
         cells.extend(QUANTILES.map(words));
         cells.push(cell.verdict().to_string());
         cells

@@ -4,7 +4,7 @@ use super::canvas::{Axis, Point, Scale, Series, Texts};
 use super::panel::{Along, Panel};
 use super::{Chart, Plot, look};
 use crate::analysis::summary::Cell;
-use crate::base::text::shown;
+use crate::base::text::visible;
 use crate::base::unit::Unit;
 use crate::model::row::Status;
 
@@ -80,7 +80,7 @@ fn wall(cell: &Cell) -> Option<String> {
     let reason = limited
         .flat_map(|row| &row.reasons.0)
         .find(|reason| reason.code.is_empty())?;
-    let words = shown(&reason.text);
+    let words = visible(&reason.text);
     let short: String = words.chars().take(LONGEST_WALL).collect();
     Some(if short.len() < words.len() {
         short + "…"

@@ -5,7 +5,7 @@ use super::look;
 use crate::analysis::stats::order_statistic::median_interval;
 use crate::analysis::summary::{Cell, Figure, arms, cells};
 use crate::base::text::file_name;
-use crate::base::text::shown;
+use crate::base::text::visible;
 use crate::base::unit::count;
 use crate::model::row::{Row, Status, Verdict};
 use crate::model::workload::Workload;
@@ -142,7 +142,7 @@ impl<'a> Panel<'a> {
         let mut series: Vec<Series> = Vec::new();
         for cell in &self.cells {
             let Some(point) = point(cell) else { continue };
-            let label = shown(cell.arm);
+            let label = visible(cell.arm);
             match series.iter_mut().find(|s| s.label == label) {
                 Some(own) => own.points.push(point),
                 None => series.push(Series {
@@ -153,7 +153,7 @@ impl<'a> Panel<'a> {
                 }),
             }
         }
-        let order = |s: &Series| self.arms.iter().position(|arm| shown(arm) == s.label);
+        let order = |s: &Series| self.arms.iter().position(|arm| visible(arm) == s.label);
         series.sort_by_cached_key(order);
         series
     }
@@ -257,8 +257,8 @@ pub fn left_out(cells: &[Cell], along: Along) -> Option<String> {
             status => status.to_string(),
         };
         let words = match everywhere(cell.arm) {
-            true => format!("{} everywhere ({why})", shown(cell.arm)),
-            false => format!("{} at {} ({why})", shown(cell.arm), at(cell)),
+            true => format!("{} everywhere ({why})", visible(cell.arm)),
+            false => format!("{} at {} ({why})", visible(cell.arm), at(cell)),
         };
         if !named.contains(&words) {
             named.push(words);
@@ -309,7 +309,7 @@ pub fn conditions(row: &Row, along: Along) -> String {
         "server on CPU {}, client on CPU {}",
         row.server_cpus, row.client_cpus
     );
-    shown(&format!("{}; {place}", words.join(", ")))
+    visible(&format!("{}; {place}", words.join(", ")))
 }
 
 #[cfg(test)]

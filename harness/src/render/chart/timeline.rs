@@ -5,7 +5,7 @@ use super::panel::{Along, conditions};
 use super::{Chart, Plot, look};
 use crate::analysis::summary::{Cell, cells, median};
 use crate::base::text::file_name;
-use crate::base::text::shown;
+use crate::base::text::visible;
 use crate::base::unit::{Unit, count};
 use crate::model::row::{Row, Verdict};
 use crate::model::timeline::TimelineRow;
@@ -95,7 +95,7 @@ fn line_of(cell: &Cell, by_trial: &BTreeMap<u32, Vec<&TimelineRow>>) -> Option<S
         })
         .collect();
     (!points.is_empty()).then(|| Series {
-        label: shown(cell.arm),
+        label: visible(cell.arm),
         remark: None,
         look: look::of_arm(cell.arm, cell.model),
         points,
