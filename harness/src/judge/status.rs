@@ -35,7 +35,7 @@ fn wrong(outcome: &Outcome) -> Option<String> {
         ),
         (
             outcome.connections.unasked,
-            "times a connection was sent what nobody had asked for",
+            "times a connection was sent bytes that answer no request",
         ),
     ];
     let (count, what) = kinds.into_iter().find(|(count, _)| *count > 0)?;

@@ -35,7 +35,7 @@ pub struct MachineTime {
     pub kernel_s: f64,
     /// Of that, by processes that have nothing to do with the trial; `None` where not every process can be seen.
     pub unrelated_s: Option<f64>,
-    /// Time the hypervisor gave to somebody else.
+    /// Time in which the hypervisor ran somebody else (steal, proc_stat(5)).
     pub steal_s: f64,
 }
 

@@ -3,11 +3,11 @@
 use super::canvas::{Scale, Texts};
 use super::panel::Panel;
 use super::{Chart, Measure};
+use crate::model::metrics::{CONNECTIONS, Metric};
 use crate::model::row::{Row, Status};
 
 /// A shorter ramp is over before the server is: its pace is the generator's.
 const SHORTEST_RAMP_S: f64 = 0.1;
-use crate::model::metrics::CONNECTIONS;
 
 pub fn draw(panel: &Panel) -> Option<Chart> {
     let when = match panel.row().requests_per_conn {
@@ -24,7 +24,10 @@ pub fn draw(panel: &Panel) -> Option<Chart> {
     };
     let measure = Measure {
         name: "connections-per-second",
-        metric: CONNECTIONS,
+        metric: Metric {
+            of: pace,
+            ..CONNECTIONS
+        },
         scale: Scale::Linear,
         shade: None,
     };
