@@ -533,7 +533,7 @@ mod tests {
             ("conns = 1\nconns = 2", "tenk.toml:2: this is not TOML: "),
             ("conns == 1", "tenk.toml:1: this is not TOML: "),
             ("'\u{1b}[31m' = 1", "tenk.toml:1: this is not TOML: "),
-            (r#""\u001b[31m" = 1"#, "unknown key `[31m`"),
+            (r#""\u001b[31m" = 1"#, r"unknown key `\u{1b}[31m`"),
         ] {
             let message = fault(text);
             assert!(message.contains(expected), "{text}\n{message}\n{expected}");

@@ -225,7 +225,7 @@ mod tests {
         }]);
         let text = markdown(&[limited.clone(), limited]);
         assert!(
-            text.contains("FD_SETSIZE at 1020 of 10000[31m (2 of 2 trials)"),
+            text.contains(r"FD_SETSIZE at 1020 of 10000\u{1b}[31m (2 of 2 trials)"),
             "{text}"
         );
         assert!(text.contains("70.0 ms") && text.contains("n/a"), "{text}");

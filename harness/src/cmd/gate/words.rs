@@ -258,7 +258,7 @@ mod tests {
         let outcome = outcome(vec![0.10, 0.11, 0.09, 0.10, 0.12, 0.08, 0.10, 0.10]);
         let text = words(&outcome).for_people();
         assert!(
-            text.starts_with("REGRESSED: head is `new[31m`, base is `old`"),
+            text.starts_with(r"REGRESSED: head is `new\u{1b}[31m`, base is `old`"),
             "{text}"
         );
         assert!(text.contains("got worse: +10.5 %"), "{text}");

@@ -101,6 +101,7 @@ mod tests {
                 server_cpu_us_per_request: Some(3.5),
                 server_user_s: Some(1.0),
                 server_system_s: Some(3.0),
+                server_memory_kib: Some(4096),
                 server_memory_per_conn_bytes: Some(4096.0),
                 ..Row::blank()
             });
