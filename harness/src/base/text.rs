@@ -51,3 +51,9 @@ pub fn file_name(text: &str) -> String {
     };
     text.chars().map(allowed).collect()
 }
+
+/// `5, 6` as `5,6`.
+pub fn without_blanks(list: &str, delimiter: char) -> String {
+    let items: Vec<&str> = list.split(delimiter).map(str::trim).collect();
+    items.join(&delimiter.to_string())
+}

@@ -5,9 +5,8 @@
 //! scenario's setting, which wins over one at the file's top level.
 
 use crate::base::error::{Failure, did_you_mean};
-use crate::base::text::visible;
+use crate::base::text::{visible, without_blanks};
 use crate::cli::Cli;
-use crate::cli::variables::without_blanks;
 use crate::model::arm::parse_arms;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;

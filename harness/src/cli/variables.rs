@@ -2,7 +2,7 @@
 
 use super::config::{check, run_flags};
 use crate::base::error::Failure;
-use crate::base::text::visible;
+use crate::base::text::{visible, without_blanks};
 use clap::{Arg, ArgAction, ArgMatches};
 use std::ffi::OsString;
 
@@ -58,12 +58,6 @@ fn words_of(flag: &Arg, value: &str) -> Result<Vec<String>, String> {
         Some(delimiter) => format!("--{long}={}", without_blanks(value, delimiter)),
         None => format!("--{long}={value}"),
     }])
-}
-
-/// `5, 6` as `5,6`.
-pub fn without_blanks(list: &str, delimiter: char) -> String {
-    let items: Vec<&str> = list.split(delimiter).map(str::trim).collect();
-    items.join(&delimiter.to_string())
 }
 
 #[cfg(test)]

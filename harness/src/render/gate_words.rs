@@ -11,7 +11,7 @@ use comfy_table::{CellAlignment, TableStyle};
 impl GateWords {
     /// For a terminal.
     pub fn for_people(&self) -> String {
-        let table = self.drawn(NOTHING, &shown);
+        let table = self.drawn(NOTHING, &visible);
         let lines = [&self.notes[..], &self.sentences].concat().join("\n");
         shown_lines(&format!(
             "{}: {}\n\n{table}\n{lines}\n",
