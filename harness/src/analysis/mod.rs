@@ -4,5 +4,6 @@ pub mod answer;
 pub mod decide;
 pub mod noise;
 pub mod stats;
+pub mod steadiness;
 pub mod summary;
 pub mod threshold;

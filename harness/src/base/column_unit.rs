@@ -31,7 +31,10 @@ impl ColumnUnit {
             c if c.ends_with("_s") => ColumnUnit::Time(1e9),
             c if c.ends_with("_bytes") => ColumnUnit::Bytes(1.0),
             c if c.ends_with("_kib") => ColumnUnit::Bytes(1024.0),
-            c if c.ends_with("_fraction") || c.ends_with("_utilisation") || c == "jain" => {
+            c if c.ends_with("_fraction")
+                || c.ends_with("_utilisation")
+                || matches!(c, "jain" | "window_drift") =>
+            {
                 ColumnUnit::Fraction
             }
             _ => ColumnUnit::None,

@@ -3,6 +3,7 @@
 
 use super::hand_over::{hand_over, text};
 use crate::analysis::answer::Answer;
+use crate::analysis::steadiness;
 use crate::base::error::{Exit, Failure};
 use crate::base::terminal::{eprintln, say};
 use crate::cli::RunFlags;
@@ -178,6 +179,7 @@ impl Record {
     pub fn finish(&mut self, complete: bool) {
         self.append(&Remark::End(End { complete }), "the end of the run");
         self.run.complete = complete;
+        steadiness::judge(&mut self.run.rows, &self.run.timeline);
         self.answer = Answer::of(&self.run.rows, complete);
         self.environment.took_s = Some(self.started.elapsed().as_secs_f64());
         self.save_environment();

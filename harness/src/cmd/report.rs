@@ -3,6 +3,7 @@
 
 use super::hand_over::{hand_over, text};
 use crate::analysis::answer::Answer;
+use crate::analysis::steadiness;
 use crate::base::error::{Exit, Failure};
 use crate::base::terminal::{eprintln, say};
 use crate::cli::ReportFlags;
@@ -17,7 +18,8 @@ use std::path::Path;
 
 /// Prints the run again, makes its files and the exports, checks the thresholds; returns the exit code.
 pub fn report(flags: &ReportFlags) -> Result<u8, Failure> {
-    let saved = load(&flags.dir).map_err(|e| Failure::usage(e.to_string()))?;
+    let mut saved = load(&flags.dir).map_err(|e| Failure::usage(e.to_string()))?;
+    steadiness::judge(&mut saved.run.rows, &saved.run.timeline);
     let run = &saved.run;
     for note in &run.notes {
         eprintln(&format!("note: {note}"));

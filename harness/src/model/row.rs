@@ -258,6 +258,8 @@ row! {
     slip_p99_ns: Option<u64>,
     /// Jain's fairness index over connections: 1 is fair.
     jain: Option<f64>,
+    /// Requests completed in the second half of the window ÷ those in the first − 1 (closed loop).
+    window_drift: Option<f64>,
     /// CPU of the server and all its children per request completed in the window, µs.
     server_cpu_us_per_request: Option<f64>,
     /// User part of the server's CPU time in the window, s (sampled at ticks).

@@ -23,7 +23,7 @@ pub struct WindowSecond {
 }
 
 /// One second of one trial's window.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct TimelineRow {
     /// Run.
     pub run_id: String,
@@ -39,9 +39,9 @@ pub struct TimelineRow {
     pub requests_completed: u64,
     /// Requests asked for and not given in it.
     pub errors: u64,
-    response_p50_ns: Option<u64>,
-    response_p99_ns: Option<u64>,
-    response_max_ns: Option<u64>,
+    pub(crate) response_p50_ns: Option<u64>,
+    pub(crate) response_p99_ns: Option<u64>,
+    pub(crate) response_max_ns: Option<u64>,
 }
 
 /// The columns of `timeline.csv`.

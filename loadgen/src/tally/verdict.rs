@@ -39,7 +39,11 @@ pub fn judge(outcome: &Outcome, supervised: bool) -> Vec<Reason> {
         local_limits(outcome),
         outcome
             .complete
-            .then(|| window_too_short(outcome).or_else(|| not_steady(outcome)))
+            .then(|| {
+                // A supervisor has several trials, whose drifts have one sign or have not.
+                let alone = || (!supervised).then(|| not_steady(outcome)).flatten();
+                window_too_short(outcome).or_else(alone)
+            })
             .flatten(),
         queue_overflow(outcome),
     ];
