@@ -124,6 +124,9 @@ pub struct RunFlags {
     /// The command line with what the environment, the file and the scenario add, for whoever runs it again.
     #[arg(skip)]
     pub command: Vec<String>,
+    /// Whether somebody else looks at the servers' commands, as a gate does once its sides are built.
+    #[arg(skip)]
+    pub commands_are_checked: bool,
     /// Models to run: NAME[:key=value,…],… or all (see `tenk list`)
     #[arg(long, value_name = "LIST", help_heading = "What to compare")]
     pub model: Vec<String>,

@@ -275,7 +275,9 @@ fn arms(flags: &RunFlags) -> Result<Vec<Arm>, Failure> {
         ));
     }
     for (at, command) in flags.server.iter().enumerate() {
-        placeholders::check(command, &flags.servers.env)?;
+        if !flags.commands_are_checked {
+            placeholders::check("--server", command, &flags.servers.env)?;
+        }
         let name = flags.name.get(at).cloned();
         let name = name.unwrap_or_else(|| placeholders::program_name(command));
         arms.push(Arm {

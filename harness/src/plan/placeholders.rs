@@ -30,9 +30,9 @@ pub fn filled_in(text: &str, addr: SocketAddr, folder: &str) -> String {
 
 /// Refuses a command that cannot be meant: an empty one, one with a placeholder that there is none of, and one that is
 /// not told where to listen, neither by itself nor by its variables.
-pub fn check(command: &str, variables: &[(String, String)]) -> Result<(), Failure> {
+pub fn check(flag: &str, command: &str, variables: &[(String, String)]) -> Result<(), Failure> {
     if command.trim().is_empty() {
-        return Err(Failure::usage("--server: the command is empty"));
+        return Err(Failure::usage(format!("{flag}: the command is empty")));
     }
     let texts =
         || std::iter::once(command).chain(variables.iter().map(|(_, value)| value.as_str()));
@@ -44,16 +44,16 @@ pub fn check(command: &str, variables: &[(String, String)]) -> Result<(), Failur
     };
     if let Some(word) = placeholders().find(|word| !KNOWN.contains(word)) {
         return Err(Failure::usage(format!(
-            "--server: {{{word}}} is none of {{addr}}, {{host}}, {{port}} and {{dir}}{}; a command that needs it as it \
+            "{flag}: {{{word}}} is none of {{addr}}, {{host}}, {{port}} and {{dir}}{}; a command that needs it as it \
              is says {{{{{word}}}}}",
             did_you_mean(word, KNOWN)
         )));
     }
     if !placeholders().any(|word| matches!(word, "addr" | "port")) {
-        return Err(Failure::usage(
-            "--server: the command names neither {addr} nor {port}: every trial has another port, and the server must be \
-             told (--env PORT={port} tells it by a variable; --target measures one that runs already)",
-        ));
+        return Err(Failure::usage(format!(
+            "{flag}: the command names neither {{addr}} nor {{port}}: every trial has another port, and the server must \
+             be told (--env PORT={{port}} tells it by a variable; --target measures one that runs already)"
+        )));
     }
     Ok(())
 }
@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_meant_is_refused_with_what_to_write() {
-        let refused = |command| check(command, &[]).unwrap_err().message;
+        let refused = |command| check("--server", command, &[]).unwrap_err().message;
         assert!(refused("").contains("empty"));
         assert!(refused(" \n").contains("empty"));
         let misspelt = refused("x {prot}");
@@ -168,9 +168,9 @@ mod tests {
             "{misspelt}"
         );
         assert!(refused("./server --port 80").contains("neither {addr} nor {port}"));
-        assert!(check("x {port} | awk '{{print}}'", &[]).is_ok());
-        assert!(check("x", &[("PORT".into(), "{port}".into())]).is_ok());
-        assert!(check("x {port}", &[("A".into(), "{adr}".into())]).is_err());
+        assert!(check("--server", "x {port} | awk '{{print}}'", &[]).is_ok());
+        assert!(check("--server", "x", &[("PORT".into(), "{port}".into())]).is_ok());
+        assert!(check("--server", "x {port}", &[("A".into(), "{adr}".into())]).is_err());
     }
 
     #[test]

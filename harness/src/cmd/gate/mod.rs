@@ -28,7 +28,7 @@ use crate::model::arm::{Arm, Subject};
 use crate::model::metrics::Gated;
 use crate::model::row::Row;
 use crate::plan::Plan;
-use crate::plan::estimate;
+use crate::plan::{estimate, placeholders};
 use crate::render::gate_words::GateWords;
 use crate::trial::binaries::Binaries;
 use crate::trial::environment::Environment;
@@ -221,6 +221,7 @@ fn plan(flags: &GateFlags, sides: &[Side; 2]) -> Result<Plan, Failure> {
             .chain(&flags.head_cmd)
             .cloned()
             .collect(),
+        commands_are_checked: true,
         conns: flags.conns.clone(),
         rate: match flags.rate.is_empty() {
             true => vec![Rate::Auto],
@@ -325,6 +326,15 @@ async fn prepare(
             let label = format!("{}/{name}", side.name);
             binaries.add(&label, &path)?;
             side.programs.insert(name, binaries.sha256[&label].clone());
+        }
+    }
+    let commands = [
+        ("--base-cmd", &flags.base_cmd),
+        ("--head-cmd", &flags.head_cmd),
+    ];
+    for (flag, command) in commands {
+        if let Some(command) = command {
+            placeholders::check(flag, command, &flags.servers.env)?;
         }
     }
     pin(&plan.client_cpus).map_err(|e| Failure::failed(e.to_string()))?;
