@@ -17,36 +17,3 @@ pub mod load;
 pub mod protocol;
 pub mod tally;
 pub mod worker;
-
-// The paths of before, until those who use them have moved on.
-#[doc(hidden)]
-pub use base::{limits, null_server, units};
-#[doc(hidden)]
-pub use cmd::search;
-#[doc(hidden)]
-pub use fleet::{link, run};
-#[doc(hidden)]
-pub use tally::{blob, merge, outcome, verdict};
-#[doc(hidden)]
-pub use worker::control;
-
-#[doc(hidden)]
-pub mod floor {
-    pub use crate::base::cache::*;
-    pub use crate::cmd::floor::*;
-}
-#[doc(hidden)]
-pub mod files {
-    pub use crate::base::file::*;
-    pub use crate::tally::files::*;
-}
-#[doc(hidden)]
-pub mod flags {
-    pub use crate::load::flags::*;
-    pub use crate::load::*;
-}
-#[doc(hidden)]
-pub mod sys {
-    pub use crate::base::clock::*;
-    pub use crate::base::sys::*;
-}

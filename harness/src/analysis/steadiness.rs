@@ -5,7 +5,7 @@
 use crate::model::row::{Reason, Row, Verdict};
 use crate::model::timeline::TimelineRow;
 use crate::model::workload::Workload;
-use loadgen::verdict::of_reasons;
+use loadgen::tally::verdict::of_reasons;
 use std::collections::BTreeMap;
 
 /// A drift that matters: the second half of the window beside the first.

@@ -1,7 +1,7 @@
 //! The unit that a column's name ends with, and figures in it for people.
 
 use super::unit::Unit;
-use loadgen::units::{format_bytes, format_count, format_ns};
+use loadgen::base::units::{format_bytes, format_count, format_ns};
 
 /// What a column counts in.
 #[derive(Debug, Clone, Copy, PartialEq)]

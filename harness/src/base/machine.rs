@@ -1,7 +1,7 @@
 //! Facts about the machine that this process runs on.
 
 use super::error::Failure;
-use loadgen::flags::CpuList;
+use loadgen::load::CpuList;
 
 /// CPUs online, whatever this process is pinned to.
 pub fn machine_cpus() -> f64 {
@@ -14,7 +14,7 @@ pub fn machine_cpus() -> f64 {
 
 /// The CPUs this process may use.
 pub fn available_cpus() -> Result<Vec<usize>, Failure> {
-    loadgen::sys::affinity().map_err(|e| {
+    loadgen::base::sys::affinity().map_err(|e| {
         Failure::failed(format!(
             "cannot find out which CPUs this process may use: {e}"
         ))

@@ -2,7 +2,7 @@
 
 use super::text::about;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use loadgen::units::format_count;
+use loadgen::base::units::format_count;
 use std::io::IsTerminal;
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! The command line of `tenk calibrate`.
 
 use clap::Args;
-use loadgen::units::{parse_count, parse_duration};
+use loadgen::base::units::{parse_count, parse_duration};
 use std::path::PathBuf;
 use std::time::Duration;
 

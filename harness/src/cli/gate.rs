@@ -5,8 +5,9 @@ use crate::cli::{OutputFlags, PlaceFlags, ServerFlags};
 use crate::model::metrics::Gated;
 use crate::model::service::Service;
 use clap::{Args, ValueEnum};
-use loadgen::flags::{LoadFlags, PayloadSize};
-use loadgen::units::{parse_count, parse_duration};
+use loadgen::base::units::{parse_count, parse_duration};
+use loadgen::load::PayloadSize;
+use loadgen::load::flags::LoadFlags;
 use std::path::PathBuf;
 use std::time::Duration;
 

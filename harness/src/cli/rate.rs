@@ -1,6 +1,6 @@
 //! `--rate`.
 
-use loadgen::units::parse_rate;
+use loadgen::base::units::parse_rate;
 use std::str::FromStr;
 
 /// A rate as it is typed.

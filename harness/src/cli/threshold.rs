@@ -6,7 +6,7 @@
 use crate::base::column_unit::ColumnUnit;
 use crate::base::error::did_you_mean;
 use crate::model::row::COLUMNS;
-use loadgen::units::{parse_count, parse_duration};
+use loadgen::base::units::{parse_count, parse_duration};
 use std::str::FromStr;
 
 /// Columns that hold words, in which nothing can be more or less.

@@ -11,7 +11,7 @@ use crate::plan::{Plan, Scenario};
 use crate::render::varied::{self, Varied};
 use comfy_table::presets::{ASCII_MARKDOWN, NOTHING};
 use comfy_table::{CellAlignment, Table, TableStyle};
-use loadgen::units::{as_ns, format_count, format_ns};
+use loadgen::base::units::{as_ns, format_count, format_ns};
 use serde::Serialize;
 
 /// The schema of what `--dry-run --format json` prints.

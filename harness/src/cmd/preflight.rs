@@ -3,7 +3,7 @@
 use crate::base::limits::{self, Limit};
 use crate::model::arm::{Arm, Subject};
 use crate::plan::{Plan, estimate};
-use loadgen::units::{format_bytes, format_count};
+use loadgen::base::units::{format_bytes, format_count};
 use servers::models::{Cost, Model};
 
 /// Descriptors of a server beside its connections.

@@ -13,7 +13,7 @@ use crate::model::workload::workload_name;
 use crate::plan::{Plan, TrialPlan};
 use crate::trial::binaries::Binaries;
 use crate::trial::{self, Context};
-use loadgen::units::format_count;
+use loadgen::base::units::format_count;
 
 /// How much of what the slowest arm can do `--rate auto` asks of all.
 pub const BELOW_THE_KNEE: f64 = 0.7;

@@ -8,7 +8,7 @@ use crate::model::row::{COLUMNS, Row};
 use crate::render::run_json::RunDocument;
 use crate::store::line::{Remark, TrialLine};
 use crate::store::older::SCHEMA;
-use loadgen::outcome::Outcome;
+use loadgen::tally::outcome::Outcome;
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde_json::{Value, json};
@@ -43,7 +43,7 @@ fn schema_of<T: JsonSchema>(id: &str, title: &str) -> Value {
 
 fn outcome_schema() -> Value {
     let mut schema = schema_of::<Outcome>("tenk:outcome/1", "What a run of loadgen returns");
-    schema["properties"]["schema"]["const"] = loadgen::outcome::SCHEMA.into();
+    schema["properties"]["schema"]["const"] = loadgen::tally::outcome::SCHEMA.into();
     schema
 }
 
@@ -89,13 +89,13 @@ mod tests {
     use crate::model::row::{Bottleneck, Reason, Reasons, Row};
     use crate::store::line::{End, SetAside};
     use crate::trial::environment::{Environment, TrialNetwork};
-    use loadgen::control::Sum;
-    use loadgen::flags::{LoadFlags, RunFlags, ShapeFlags};
-    use loadgen::link::Link;
+    use loadgen::base::null_server::NullServer;
+    use loadgen::fleet::link::Link;
+    use loadgen::fleet::run::Listener;
     use loadgen::load::Load;
-    use loadgen::null_server::NullServer;
-    use loadgen::outcome::Second;
-    use loadgen::run::Listener;
+    use loadgen::load::flags::{LoadFlags, RunFlags, ShapeFlags};
+    use loadgen::tally::outcome::Second;
+    use loadgen::worker::control::Sum;
     use std::collections::BTreeMap;
     use std::time::Duration;
 
@@ -293,7 +293,7 @@ mod tests {
             &times,
         )
         .unwrap();
-        loadgen::run::run(load, &mut Link::new(None).unwrap(), &mut Nobody)
+        loadgen::fleet::run::run(load, &mut Link::new(None).unwrap(), &mut Nobody)
             .unwrap()
             .outcome
     }

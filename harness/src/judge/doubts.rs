@@ -7,8 +7,8 @@ use crate::model::row::{Bottleneck, Reason, Row};
 use crate::trial::evidence::{Evidence, Window};
 use crate::trial::owner::Owner;
 use loadgen::base::syn::listen_queue_in_words;
-use loadgen::outcome::Outcome;
-use loadgen::units::format_bytes;
+use loadgen::base::units::format_bytes;
+use loadgen::tally::outcome::Outcome;
 
 /// W01: the generator's useful share above which it is the bottleneck.
 const GENERATOR_USED_UP: f64 = 0.95;

@@ -4,7 +4,7 @@ use super::total;
 use crate::model::row::{Bottleneck, Row};
 use crate::plan::Plan;
 use crate::trial::evidence::{Evidence, Window};
-use loadgen::outcome::{Connections, Outcome, Quantiles, Requests};
+use loadgen::tally::outcome::{Connections, Outcome, Quantiles, Requests};
 
 /// A side whose CPUs are used at least this much has run out of them.
 pub const USED_UP: f64 = 0.90;

@@ -9,8 +9,8 @@ use crate::base::machine::cpu_list;
 use crate::model::row::{Reason, Reasons, Row, Verdict};
 use crate::plan::{Plan, TrialPlan};
 use crate::trial::Evidence;
-use loadgen::units::as_ns;
-use loadgen::verdict::of_reasons;
+use loadgen::base::units::as_ns;
+use loadgen::tally::verdict::of_reasons;
 use std::collections::BTreeMap;
 
 /// Makes the row of a trial.
@@ -142,7 +142,7 @@ mod tests {
     use crate::trial::server::StartError;
     use clap::Parser;
     use loadgen::load::Load;
-    use loadgen::outcome::{
+    use loadgen::tally::outcome::{
         Connections, Failure, Fairness, Generator, Latencies, Outcome, Quantiles, Requests,
         WholeRun,
     };
@@ -252,7 +252,7 @@ mod tests {
         let mut evidence = sound(&trial.load);
         change(&mut evidence);
         if let Some(outcome) = &mut evidence.outcome {
-            let own = loadgen::verdict::judge(outcome, true);
+            let own = loadgen::tally::verdict::judge(outcome, true);
             outcome.reasons.extend(own);
         }
         judge("run", &plan, trial, &evidence)

@@ -5,8 +5,8 @@ use crate::model::row::Status;
 use crate::plan::TrialPlan;
 use crate::trial::evidence::Evidence;
 use crate::trial::server::StartError;
-use loadgen::outcome::Outcome;
-use loadgen::units::format_count;
+use loadgen::base::units::format_count;
+use loadgen::tally::outcome::Outcome;
 use std::collections::BTreeMap;
 
 /// What failed, and how often each, over all phases of the trial.

@@ -6,7 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use flate2::read::ZlibDecoder;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Serializer, V2DeflateSerializer};
-use loadgen::blob;
+use loadgen::tally::blob;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -148,9 +148,12 @@ pub(crate) mod tests {
     use std::io::Write;
 
     pub(crate) fn histogram() -> Histogram<u64> {
-        let mut histogram =
-            Histogram::new_with_bounds(1, loadgen::tally::LATENCY_MAX_NS, loadgen::tally::DIGITS)
-                .unwrap();
+        let mut histogram = Histogram::new_with_bounds(
+            1,
+            loadgen::tally::latency::LATENCY_MAX_NS,
+            loadgen::tally::latency::DIGITS,
+        )
+        .unwrap();
         (1..2000u64).for_each(|i| histogram.record(i * i).unwrap());
         histogram
     }

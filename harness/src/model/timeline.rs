@@ -1,7 +1,7 @@
 //! The trials second by second: what `timeline.csv` holds.
 
 use crate::model::row::Row;
-use loadgen::outcome::{Outcome, Second};
+use loadgen::tally::outcome::{Outcome, Second};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

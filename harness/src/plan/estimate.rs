@@ -8,7 +8,7 @@
 
 use crate::model::arm::Arm;
 use crate::plan::{Plan, TrialPlan};
-use loadgen::flags::Close;
+use loadgen::load::Close;
 use loadgen::load::Load;
 use servers::models::{Cost, Model};
 use std::collections::BTreeMap;

@@ -14,8 +14,9 @@ use crate::model::disturbance::Limits;
 use crate::model::network::Network;
 use crate::model::rate::Found;
 use crate::model::service::Service;
-use loadgen::flags::{CpuList, ProtocolName, RunFlags as LoadRunFlags, ShapeFlags};
 use loadgen::load::Load;
+use loadgen::load::flags::{RunFlags as LoadRunFlags, ShapeFlags};
+use loadgen::load::{CpuList, ProtocolName};
 use servers::models::Model;
 use std::time::Duration;
 

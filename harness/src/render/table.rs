@@ -7,7 +7,7 @@ use crate::model::row::{Row, Status, Verdict, in_words};
 use crate::model::workload::Workload;
 use comfy_table::presets::ASCII_MARKDOWN;
 use comfy_table::{CellAlignment, Table, TableStyle};
-use loadgen::units::{format_bytes, format_count, format_ns};
+use loadgen::base::units::{format_bytes, format_count, format_ns};
 use std::collections::BTreeMap;
 
 /// The columns of the table.

@@ -1,6 +1,6 @@
 //! What tells workloads apart besides their connections, as columns of a table.
 
-use loadgen::units::{format_count, format_ns, format_rate};
+use loadgen::base::units::{format_count, format_ns, format_rate};
 
 /// The names of the columns.
 pub const NAMES: [&str; 6] = ["idle", "req/conn", "payload", "rate", "work", "block"];

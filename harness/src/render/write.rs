@@ -13,8 +13,8 @@ use crate::render::run_json::run_json;
 use crate::store::folder::RunFolder;
 use crate::store::interval_log::{self, trial_name};
 use crate::store::run::Run;
-use loadgen::files::hgrm;
-use loadgen::outcome::Floor;
+use loadgen::tally::files::hgrm;
+use loadgen::tally::outcome::Floor;
 use serde::Deserialize;
 use std::path::Path;
 

@@ -6,7 +6,7 @@ use crate::base::error::Failure;
 use crate::base::shell;
 use crate::plan::TrialPlan;
 use crate::plan::placeholders;
-use loadgen::flags::Close;
+use loadgen::load::Close;
 use std::path::Path;
 
 fn group_name(trial: &TrialPlan) -> String {

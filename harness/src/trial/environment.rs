@@ -8,7 +8,7 @@ use crate::plan::Plan;
 use crate::plan::estimate;
 use crate::trial::binaries::Binaries;
 use crate::trial::evidence::Launched;
-use loadgen::outcome::Floor;
+use loadgen::tally::outcome::Floor;
 use nix::sys::utsname::uname;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -120,7 +120,10 @@ impl Environment {
             settings: settings::machine(),
             sha256: binaries.sha256.clone(),
             harness_cpu_fraction: None,
-            generator_floor: plan.is_on_loopback().then(loadgen::floor::kept).flatten(),
+            generator_floor: plan
+                .is_on_loopback()
+                .then(loadgen::cmd::floor::kept)
+                .flatten(),
             blocks_redone: 0,
             rate_search: plan.rates.clone(),
             prepare_s: None,

@@ -5,7 +5,7 @@ use super::owner::Owner;
 use super::procfs::{CpuTime, NetCounters};
 use super::ran::Ran;
 use super::server::StartError;
-use loadgen::outcome::Outcome;
+use loadgen::tally::outcome::Outcome;
 use servers::ledger::Tally;
 use std::net::SocketAddr;
 

@@ -9,7 +9,7 @@ use super::window;
 use super::{Context, load_for, network_of};
 use crate::base::error::Failure;
 use crate::plan::TrialPlan;
-use loadgen::outcome::Outcome;
+use loadgen::tally::outcome::Outcome;
 use servers::ledger::Reader;
 use std::process::Stdio;
 use std::time::Duration;

@@ -133,7 +133,7 @@ fn die_with(parent: Pid) -> io::Result<()> {
 pub fn pin(cpus: &[usize]) -> io::Result<()> {
     match cpus.is_empty() {
         true => Ok(()),
-        false => loadgen::sys::set_affinity(cpus)
+        false => loadgen::base::sys::set_affinity(cpus)
             .map_err(|e| context(&format!("run on CPUs {cpus:?}"), e)),
     }
 }

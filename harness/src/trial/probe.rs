@@ -2,8 +2,8 @@
 //! read by the load's own framing.
 
 use crate::base::error::{Exit, Failure};
-use loadgen::flags::{PayloadSize, ProtocolName};
 use loadgen::load::Load;
+use loadgen::load::{PayloadSize, ProtocolName};
 use loadgen::protocol::probe::{ProbeError, probe, request_bytes};
 use loadgen::protocol::{Protocol, Settings};
 use serde::{Deserialize, Serialize};

@@ -9,7 +9,7 @@ use crate::analysis::stats::ranking::{Ranking, rank_workload, rankings};
 use crate::analysis::summary::{Cell, arms, cells};
 use crate::model::row::Row;
 use crate::model::workload::workload_name;
-use loadgen::units::{format_count, format_ns, format_rate};
+use loadgen::base::units::{format_count, format_ns, format_rate};
 use schemars::JsonSchema;
 use serde::Serialize;
 

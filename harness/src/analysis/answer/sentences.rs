@@ -5,7 +5,7 @@ use crate::analysis::stats::ranking::{Place, Ranking, Standing, holds_rate};
 use crate::analysis::summary::{Cell, Figure};
 use crate::base::text::{about, visible};
 use crate::model::row::{Row, Status};
-use loadgen::units::{format_count, format_rate};
+use loadgen::base::units::{format_count, format_rate};
 use std::time::Duration;
 
 /// Requests that a 99th percentile needs: a hundred beyond it.

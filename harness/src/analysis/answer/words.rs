@@ -4,7 +4,7 @@ use crate::analysis::stats::Interval;
 use crate::analysis::stats::ranking::{Difference, Place, Ranking, Standing};
 use crate::base::text::visible;
 use crate::base::unit::{Unit, count};
-use loadgen::units::{format_bytes, format_count, format_ns};
+use loadgen::base::units::{format_bytes, format_count, format_ns};
 
 /// Names that a list holds at most.
 const MOST_NAMES: usize = 3;

@@ -3,7 +3,7 @@
 use super::{Check, Level, Needs, at_least, number, read};
 use crate::base::limits::{self, Limit};
 use crate::cmd::preflight::BYTES_PER_PROCESS;
-use loadgen::units::{format_bytes, format_count};
+use loadgen::base::units::{format_bytes, format_count};
 
 /// Descriptors of a server beside its connections: standard streams, listener, epoll, ledger, and some to spare.
 const SPARE_DESCRIPTORS: u64 = 64;

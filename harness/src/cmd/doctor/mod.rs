@@ -12,7 +12,7 @@ mod processor;
 use crate::base::error::{Exit, Failure};
 use crate::base::terminal::say;
 use crate::cli::{DoctorFlags, DoctorFormat};
-use loadgen::units::format_count;
+use loadgen::base::units::format_count;
 use serde::Serialize;
 use std::fs;
 use std::time::Duration;

@@ -4,7 +4,7 @@ use super::{Check, Level, at_least, number, read};
 use crate::base::settings::network_sysctls;
 use crate::model::network::Network;
 use crate::trial::namespace;
-use loadgen::units::format_count;
+use loadgen::base::units::format_count;
 
 /// The backlog that servers ask for unless told otherwise; somaxconn caps it silently (listen(2)).
 const BACKLOG: u64 = 4096;

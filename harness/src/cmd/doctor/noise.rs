@@ -5,7 +5,7 @@ use super::{Check, Level};
 use crate::analysis::noise::NoiseFloor;
 use crate::model::metrics::METRICS;
 use crate::trial::machine::MachineCpu;
-use loadgen::units::{as_ns, format_ns};
+use loadgen::base::units::{as_ns, format_ns};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 use std::thread;

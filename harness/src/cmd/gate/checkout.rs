@@ -5,7 +5,7 @@
 
 use super::git::{git, git_own, status_entries};
 use crate::base::error::Failure;
-use loadgen::files::write_atomically;
+use loadgen::base::file::write_atomically;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};

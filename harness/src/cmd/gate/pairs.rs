@@ -117,7 +117,7 @@ fn cost(row: &Row, metric: &Metric) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use loadgen::outcome::Reason;
+    use loadgen::tally::outcome::Reason;
 
     fn row(block: u32, arm: &str, cpu_us: f64) -> Row {
         Row {

@@ -12,7 +12,7 @@ use crate::cli::gate::GateFlags;
 use crate::model::metrics::Gated;
 use crate::plan::Plan;
 use crate::render::gate_words::GateWords;
-use loadgen::units::{format_count, format_rate};
+use loadgen::base::units::{format_count, format_rate};
 
 /// Standard deviation of a block's log-ratio that a plan is made for.
 const NOISE: f64 = 0.05;

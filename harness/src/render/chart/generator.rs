@@ -2,7 +2,7 @@
 
 use super::canvas::Shade;
 use crate::model::row::Row;
-use loadgen::outcome::Floor;
+use loadgen::tally::outcome::Floor;
 
 /// The most requests per second, where the floor was measured under such a load; a load at a rate of its own may lie far
 /// below it, and a chart that held both would show neither.

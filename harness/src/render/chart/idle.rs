@@ -7,7 +7,7 @@ use crate::analysis::stats::growth::{Growth, over_idle};
 use crate::base::text::visible;
 use crate::base::unit::Unit;
 use crate::model::row::Row;
-use loadgen::outcome::Floor;
+use loadgen::tally::outcome::Floor;
 
 /// A percentile of the response time.
 struct Percentile {

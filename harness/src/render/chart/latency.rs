@@ -12,7 +12,7 @@ use crate::model::histograms::Histograms;
 use crate::model::row::{Row, Verdict};
 use crate::model::workload::workload_name;
 use hdrhistogram::Histogram;
-use loadgen::outcome::Floor;
+use loadgen::tally::outcome::Floor;
 
 /// A quantile is shown only with this many samples beyond it.
 const SAMPLES_BEYOND: f64 = 100.0;

@@ -25,7 +25,7 @@ use crate::model::row::Row;
 use crate::model::timeline::TimelineRow;
 use crate::model::workers::WorkerRow;
 use crate::model::workload::Workload;
-use loadgen::outcome::Floor;
+use loadgen::tally::outcome::Floor;
 use panel::panels;
 pub use plot::{Chart, Measure, Plot};
 

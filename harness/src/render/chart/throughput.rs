@@ -4,7 +4,7 @@ use super::canvas::{Scale, Texts};
 use super::panel::Panel;
 use super::{Chart, Measure, generator};
 use crate::model::metrics::THROUGHPUT;
-use loadgen::outcome::Floor;
+use loadgen::tally::outcome::Floor;
 
 pub fn draw(panel: &Panel, floor: Option<&Floor>) -> Option<Chart> {
     let texts = Texts {

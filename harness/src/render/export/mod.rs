@@ -21,7 +21,7 @@ use crate::cli::export::{Export, ExportFormat};
 use crate::model::metrics::{CPU_PER_REQUEST, MEMORY, Metric, RESPONSE_P99, THROUGHPUT};
 use crate::model::row::Row;
 use crate::model::workload::workload_name;
-use loadgen::files::write_atomically;
+use loadgen::base::file::write_atomically;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
