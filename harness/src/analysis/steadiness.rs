@@ -214,7 +214,7 @@ mod tests {
         let apart = drifts.iter().filter(|d| d.abs() > 0.1).count();
         assert!(apart > drifts.len() / 4, "{apart} of {}", drifts.len());
         let (mut accused, mut all) = (0, 0);
-        for run in 0..300 {
+        for _ in 0..300 {
             let mut rows = trials(
                 &(0..3)
                     .map(|_| drifts[random.usize(..drifts.len())])
@@ -226,7 +226,6 @@ mod tests {
                 .filter(|row| row.verdict != Verdict::Valid)
                 .count();
             all += rows.len();
-            assert!(run < 300);
         }
         assert!((accused as f64) < 0.05 * all as f64, "{accused} of {all}");
     }
