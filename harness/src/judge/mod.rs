@@ -345,6 +345,28 @@ mod tests {
     }
 
     #[test]
+    fn connections_that_were_told_no_are_not_starved_and_the_no_is_named() {
+        let row = judged("--target 127.0.0.1:1", |e| {
+            let outcome = outcome(e);
+            outcome.connections.served_at_barrier = 99;
+            outcome.requests.failed.insert("STATUS".into(), 215);
+            outcome.failures.push(Failure {
+                stage: "request".into(),
+                phase: "window".into(),
+                kind: "STATUS".into(),
+                count: 215,
+                first: "connection 1, request 1: the server answered \"HTTP/1.1 503 No\"".into(),
+            });
+        });
+        assert_eq!(row.status, Status::Ok, "{row:?}");
+        let text = String::from(row.reasons);
+        assert!(
+            text.contains("215 × request STATUS") && text.contains("503"),
+            "{text}"
+        );
+    }
+
+    #[test]
     fn a_wall_is_named_with_its_place() {
         let row = judged("--model select", |e| {
             outcome(e).connections.served_at_barrier = 60;

@@ -106,7 +106,8 @@ fn limits(trial: &TrialPlan, evidence: &Evidence, outcome: &Outcome) -> (Status,
         let text = format!("{wall} at {} of {}", c.served_at_barrier, c.requested);
         return (Status::Limited, Some(text));
     }
-    if missing > local {
+    // A connection that was told no was answered in time; what it was told is named beside the status.
+    if missing > local + refusals(outcome) {
         let text = format!(
             "served {} of {} connections in time",
             c.served_at_barrier, c.requested
@@ -123,6 +124,15 @@ fn limits(trial: &TrialPlan, evidence: &Evidence, outcome: &Outcome) -> (Status,
             (Status::Starved, Some(text))
         }
     }
+}
+
+/// Answers that said no, in whatever phase.
+fn refusals(outcome: &Outcome) -> u64 {
+    let refused = outcome
+        .failures
+        .iter()
+        .filter(|failure| failure.kind == "STATUS");
+    refused.map(|failure| failure.count).sum()
 }
 
 /// Connections that had no request answered in the window although each could expect several: with fewer than
