@@ -13,8 +13,11 @@ use std::path::{Path, PathBuf};
 /// Arms and blocks that are tried.
 const SIZES: [(usize, usize); 6] = [(4, 3), (14, 3), (14, 6), (14, 12), (4, 6), (2, 6)];
 
-/// How noisy each arm is.
-const NOISE: [(&str, fn(usize, usize) -> f64); 3] = [
+/// How noisy an arm is, of so many.
+type Noise = fn(usize, usize) -> f64;
+
+/// How the noise of the arms differs.
+const NOISE: [(&str, Noise); 3] = [
     ("equal", |_, _| 1.0),
     (
         "half × 2",
@@ -97,7 +100,7 @@ fn deviation(values: &[f64]) -> f64 {
 fn run(
     pool: &[f64],
     (arms, blocks): (usize, usize),
-    noise: fn(usize, usize) -> f64,
+    noise: Noise,
     first: f64,
     random: &mut fastrand::Rng,
 ) -> Vec<Vec<Option<f64>>> {
