@@ -1,6 +1,6 @@
 //! Which TCP server concurrency model should I use on this machine, and how far does it go?
 //!
-//! Data flows one way: flags → [`plan`] → [`trial`] → [`judge`] → row → [`store`] → [`analysis`] → [`render`]. The
+//! Data flows one way: flags → plan → trial → judge → row → [`store`] → [`analysis`] → render. The
 //! modules stand in the order of their layers: each imports only from those above it (`tests/layers.rs`).
 
 pub mod base;

@@ -5,7 +5,7 @@
 //!
 //! - Effects: least squares (with complete blocks the difference of two arms is the mean of their differences).
 //! - A variance for each arm, as models do differ in noise, from residuals beside the block's *median*: one noisy arm
-//!   would move everybody's residuals with a mean. Moderated: [`super::variances`].
+//!   would move everybody's residuals with a mean. Moderated: see `variances.rs`.
 //! - The critical value is the 95th percentile of max |t| over all pairs of arms, as the best is picked by the same
 //!   data: from a parametric bootstrap (Efron & Tibshirani 1993, *An Introduction to the Bootstrap*, 6.5; max t:
 //!   Westfall & Young 1993) that draws the true variances from what is known of them and repeats the whole procedure.
