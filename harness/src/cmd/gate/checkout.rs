@@ -23,6 +23,8 @@ const MARK: &str = "tenk-gate.json";
 pub struct Checkout {
     /// The repository, where all its worktrees keep their objects.
     pub repository: PathBuf,
+    /// Where the user is in it: git trusts a folder by its owner, and may be told to trust this one.
+    pub here: PathBuf,
     /// The commit.
     pub commit: String,
     /// The worktree.
@@ -195,7 +197,7 @@ impl Checkout {
         let folder = self.folder.display().to_string();
         // Twice forced: a checkout that was killed leaves its entry locked. Where there is none, git says so.
         let remove = ["worktree", "remove", "--force", "--force", &folder];
-        let _ = git_own(&self.repository, &remove).await;
+        let _ = git_own(&self.here, &remove).await;
         match fs::remove_dir_all(&self.folder) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e.to_string()),
             _ => {}
@@ -208,7 +210,7 @@ impl Checkout {
             &folder,
             &self.commit,
         ];
-        git_own(&self.repository, &add).await?;
+        git_own(&self.here, &add).await?;
         self.initialise_submodules().await
     }
 

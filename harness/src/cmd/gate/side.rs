@@ -70,7 +70,7 @@ impl Side {
                 let repository = git::common_folder(&here).await;
                 let repository =
                     repository.map_err(|e| Failure::usage(format!("--{name} {text}: {e}")))?;
-                let mut side = Side::of_commit(name, found.commit, &repository)?;
+                let mut side = Side::of_commit(name, found.commit, &repository, &here)?;
                 if let Some(instead) = found.instead {
                     side.what = format!("{instead} at {}", side.what);
                     side.notes.push(format!(
@@ -102,7 +102,12 @@ impl Side {
         }
     }
 
-    fn of_commit(name: &'static str, commit: String, repository: &Path) -> Result<Side, Failure> {
+    fn of_commit(
+        name: &'static str,
+        commit: String,
+        repository: &Path,
+        here: &Path,
+    ) -> Result<Side, Failure> {
         let cache = cache()?;
         // Repositories may share commits, and their worktrees not.
         let repository_id = identity(repository.as_os_str().as_encoded_bytes());
@@ -111,6 +116,7 @@ impl Side {
             what: short(&commit).to_string(),
             checkout: Some(Checkout {
                 repository: repository.into(),
+                here: here.into(),
                 commit: commit.clone(),
                 folder: folder.clone(),
             }),
