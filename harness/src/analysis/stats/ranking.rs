@@ -162,6 +162,8 @@ pub fn rank(arms: &[Cell], criterion: &Metric) -> Option<Ranking> {
             Some(why) => apart.push(set_apart(arm, why)),
         }
     }
+    // Random numbers go to the arms in turn: the same rows in another order must not have other intervals.
+    ranked.sort_by_key(|cell| cell.arm);
     let logs = logs(&ranked, criterion);
     let comparable = Layout::of(&logs).comparable();
     for (i, arm) in ranked.iter().enumerate() {
