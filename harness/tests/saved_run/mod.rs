@@ -196,6 +196,7 @@ fn row(
         "response_p50_ns": p50 as u64, "response_p99_ns": (p50 * 4.0) as u64, "response_p999_ns": (p50 * 9.0) as u64,
         "server_cpu_us_per_request": 20.0 / (1.0 + rank) * noise, "server_user_s": 0.5, "server_system_s": 1.5 + rank / 20.0,
         "server_memory_per_conn_bytes": 150_000.0 / (1.0 + rank).powi(2) * noise,
+        "server_memory_kib": 8192,
     });
     for (key, value) in filled.as_object().unwrap() {
         *row.get_mut(key).unwrap() = value.clone();
