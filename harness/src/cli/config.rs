@@ -434,7 +434,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const README: &str = include_str!("../../../README.md");
+    const USAGE: &str = include_str!("../../../docs/USAGE.md");
 
     fn fault(text: &str) -> String {
         let failure = parse("tenk.toml", text).unwrap_err();
@@ -639,9 +639,9 @@ mod tests {
                 .iter()
                 .all(|s| !s.about.is_empty() && s.words.len() > 3)
         );
-        // The example in the README is one too.
-        let example = README.split("```toml").nth(1).unwrap();
-        let example = parse("README.md", example.split("```").next().unwrap()).unwrap();
+        // The example in docs/USAGE.md is one too.
+        let example = USAGE.split("```toml").nth(1).unwrap();
+        let example = parse("USAGE.md", example.split("```").next().unwrap()).unwrap();
         assert_eq!(
             (
                 example.settings.len(),

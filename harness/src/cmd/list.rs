@@ -74,8 +74,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_readme_says_how_long_the_scenarios_take() {
-        let readme = include_str!("../../../README.md");
+    fn the_documents_say_how_long_the_scenarios_take() {
+        let usage = include_str!("../../../docs/USAGE.md");
         for scenario in config::shipped() {
             let plan = plan_of(&scenario.words).unwrap();
             let line = format!(
@@ -84,7 +84,7 @@ mod tests {
                 scenario.about,
                 about(estimate::run(&plan))
             );
-            assert!(readme.contains(&line), "{line}");
+            assert!(usage.contains(&line), "{line}");
         }
     }
 

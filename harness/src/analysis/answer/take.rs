@@ -3,6 +3,7 @@
 use super::words::{behind, by, enumerated, name};
 use crate::analysis::stats::ranking::{Place, Ranking, Standing};
 use crate::analysis::summary::Cell;
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 /// The choice.
@@ -16,10 +17,13 @@ pub struct Taken {
 /// How an arm did over all rankings.
 #[derive(Debug, Clone, Default)]
 struct Record<'a> {
-    /// Rankings in which it has a place.
+    /// Workloads in which it has a place: whoever failed in one is no answer to all.
+    workloads: Vec<&'a str>,
+    /// Rankings in which it has a place. It need not have one in each: memory below what a reading resolves is no
+    /// figure, and no fault.
     ranked: usize,
-    /// Rankings in which nobody was shown to be better.
-    led: usize,
+    /// What it was ranked by.
+    criteria: Vec<String>,
     /// Sum of the relative costs beside the best's, as logarithms.
     behind: f64,
     /// Where somebody was shown to be better.
@@ -41,8 +45,9 @@ pub fn take(workloads: &[(&[Cell], Vec<Ranking>)]) -> Taken {
     }
     let records = records(&rankings);
     let better = |a: &Record, b: &Record| {
-        let key = |r: &Record| (r.ranked, r.led);
-        key(a).cmp(&key(b)).then(b.behind.total_cmp(&a.behind))
+        let key = |r: &Record| (r.workloads.len(), Reverse(r.worse.len()));
+        let behind = |r: &Record| r.behind / r.ranked.max(1) as f64;
+        key(a).cmp(&key(b)).then(behind(b).total_cmp(&behind(a)))
     };
     let Some((arm, record)) = records.iter().max_by(|a, b| better(a.1, b.1)) else {
         return Taken {
@@ -56,11 +61,13 @@ pub fn take(workloads: &[(&[Cell], Vec<Ranking>)]) -> Taken {
             "Provisionally {}: ahead in a single block, which shows no noise; --repeat 3 gives intervals.",
             name(arm)
         ),
-        false => why(arm, record, &rankings, workloads.len()),
+        false => why(arm, record, workloads.len()),
     }];
     let as_good: Vec<String> = records
         .iter()
-        .filter(|(other, r)| *other != arm && r.ranked == record.ranked && r.worse.is_empty())
+        .filter(|(other, r)| {
+            *other != arm && r.workloads.len() == record.workloads.len() && r.worse.is_empty()
+        })
         .map(|(other, _)| name(other))
         .collect();
     if !as_good.is_empty() && !provisional && record.worse.is_empty() {
@@ -90,12 +97,17 @@ fn records<'a>(rankings: &[&'a Ranking]) -> BTreeMap<&'a str, Record<'a>> {
         for place in &ranking.places {
             let record = records.entry(&place.arm).or_default();
             record.ranked += 1;
+            if !record.workloads.contains(&ranking.name.as_str()) {
+                record.workloads.push(&ranking.name);
+            }
+            let by = by(ranking).to_string();
+            if !record.criteria.contains(&by) {
+                record.criteria.push(by);
+            }
             let change = place.difference.map_or(0.0, |d| d.change);
             record.behind += change.ln_1p().abs();
-            match place.standing {
-                Standing::Worse => record.worse.push((ranking, place)),
-                Standing::Provisional => {}
-                _ => record.led += 1,
+            if place.standing == Standing::Worse {
+                record.worse.push((ranking, place));
             }
         }
     }
@@ -103,30 +115,22 @@ fn records<'a>(rankings: &[&'a Ranking]) -> BTreeMap<&'a str, Record<'a>> {
 }
 
 /// `Take `epoll`: nobody was shown to be better by requests/s and CPU per request.`
-fn why(arm: &str, record: &Record, rankings: &[&Ranking], workloads: usize) -> String {
+fn why(arm: &str, record: &Record, workloads: usize) -> String {
     let taken = name(arm);
-    let mut criteria: Vec<String> = Vec::new();
-    for ranking in rankings {
-        let by = by(ranking).to_string();
-        if !criteria.contains(&by) {
-            criteria.push(by);
-        }
-    }
-    if record.led == rankings.len() {
+    if record.worse.is_empty() {
         let over = match workloads {
             1 => String::new(),
             n => format!(" in any of {n} workloads"),
         };
-        return format!(
-            "Take {taken}: none was shown to be better{over}, by {}.",
-            enumerated(criteria)
-        );
+        let criteria = enumerated(record.criteria.clone());
+        return format!("Take {taken}: none was shown to be better{over}, by {criteria}.");
     }
-    let mut text = match (record.led, rankings.len()) {
-        (0, all) => format!("Take {taken}, the nearest to the best over all {all} rankings"),
-        (led, all) => {
-            format!("Take {taken}: none was shown to be better in {led} of {all} rankings")
-        }
+    let mut text = match record.ranked - record.worse.len() {
+        0 => format!("Take {taken}, the nearest to the best of those that served every workload"),
+        led => format!(
+            "Take {taken}: none was shown to be better in {led} of its {} rankings",
+            record.ranked
+        ),
     };
     let worst = record.worse.iter().max_by(|a, b| {
         let size = |(_, place): &&(&Ranking, &Place)| {

@@ -219,3 +219,23 @@ fn over_several_workloads_the_worst_of_the_best_is_told() {
         "1 000 connections, closed loop, echo 64 B"
     );
 }
+
+#[test]
+fn an_arm_whose_memory_is_too_small_to_read_is_not_passed_over_for_that() {
+    let arms = [("epoll", 1000.0), ("thread", 500.0), ("process", 300.0)];
+    let mut rows = rows(3, &arms);
+    for row in rows.iter_mut().filter(|row| row.arm != "epoll") {
+        let kib = if row.arm == "thread" { 4096 } else { 40_960 };
+        row.server_memory_kib = Some(kib);
+        row.server_memory_per_conn_bytes = Some(kib as f64 * 1024.0 / 50.0);
+    }
+    let text = told(&rows);
+    assert!(
+        text.starts_with("Take `epoll`: none was shown to be better, by requests/s.\n"),
+        "{text}"
+    );
+    assert!(
+        text.contains("By memory per connection, `thread` leads"),
+        "{text}"
+    );
+}
