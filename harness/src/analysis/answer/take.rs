@@ -128,7 +128,7 @@ fn why(arm: &str, record: &Record, workloads: usize) -> String {
     let mut text = match record.ranked - record.worse.len() {
         0 => format!("Take {taken}, the nearest to the best of those that served every workload"),
         led => format!(
-            "Take {taken}: none was shown to be better in {led} of its {} rankings",
+            "Take {taken}: none was shown to be better in {led} of {} rankings",
             record.ranked
         ),
     };
