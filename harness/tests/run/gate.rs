@@ -49,7 +49,7 @@ fn four_blocks_exclude_nothing_and_that_fails_unless_told_otherwise() {
 #[test]
 fn a_server_that_works_much_more_has_regressed_and_github_is_told() {
     let (base, summary) = (epoll(), tempfile::NamedTempFile::new().unwrap());
-    let head = format!("{base} --work-iters 100000");
+    let head = format!("{base} --work-iters 2000000");
     fs::write(summary.path(), "before\n").unwrap();
     let words = "--conns 4 --rate 400 --warmup 20ms --duration 200ms --blocks 8";
     let mut gate = gate(words, &["--base-cmd", &base, "--head-cmd", &head]);
@@ -77,7 +77,7 @@ fn the_side_that_fails_is_named_and_nothing_is_judged() {
         (liar("select"), "wrong"),
         (liar("poll"), "crashed"),
         (liar("process"), "crashed"),
-        ("exit 3".to_string(), "crashed"),
+        (": {addr}; exit 3".to_string(), "crashed"),
     ] {
         // The misbehaviour begins after the first replies.
         let words = "--conns 4 --rate 20k --warmup 20ms --duration 300ms --blocks 4 --request-timeout 500ms";
