@@ -52,9 +52,16 @@ impl Binaries {
         command
             .arg("--version")
             .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
             .kill_on_drop(true);
-        let Err(error) = command.output().await else {
-            return Ok(());
+        // That it was started is all that is asked; what it then does may take for ever.
+        let error = match command.spawn() {
+            Ok(mut child) => {
+                let _ = child.kill().await;
+                return Ok(());
+            }
+            Err(error) => error,
         };
         let folder = self.folder.path();
         let is_noexec =
