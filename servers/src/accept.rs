@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use nix::libc;
 use socket2::{SockRef, Socket};
 
+use crate::broken::Broken;
 use crate::ledger::Shortage;
 use crate::limits::Limits;
 use crate::trace::{Trace, Worker};
@@ -98,6 +99,15 @@ pub struct Policy {
     /// After so long without an answered request or a byte sent, a connection
     /// is closed.
     pub idle_timeout: Option<Duration>,
+    /// What the server does wrong on purpose.
+    pub broken: Option<Broken>,
+}
+
+impl Policy {
+    /// Whether the server is broken in this way.
+    pub fn is(&self, broken: Broken) -> bool {
+        self.broken == Some(broken)
+    }
 }
 
 /// A listening socket with the accept policy.
@@ -284,7 +294,9 @@ impl<S: AsFd> Listener<S> {
         self.worker.slot.accept_failed(Shortage::of(error));
         let fd = self.socket.as_fd().as_raw_fd();
         self.worker.failed(fd, "accept4", error);
-        self.backoff.fail();
+        if !self.policy.is(Broken::NaiveAccept) {
+            self.backoff.fail();
+        }
     }
 
     /// A connection that another process has accepted and now passes to this one.
@@ -432,6 +444,11 @@ impl Account {
         self.worker.slot.accept_failed(Shortage::of(error));
     }
 
+    /// Whether the server is broken in this way.
+    pub fn is(&self, broken: Broken) -> bool {
+        self.policy.is(broken)
+    }
+
     /// How long the connection may be idle.
     pub fn idle_timeout(&self) -> Option<Duration> {
         self.policy.idle_timeout
@@ -466,6 +483,7 @@ mod tests {
         let policy = Box::leak(Box::new(Policy {
             limits,
             idle_timeout: None,
+            broken: None,
         }));
         let worker = Worker::new(slot, None);
         (

@@ -6,6 +6,7 @@ use std::net::{Shutdown, TcpStream};
 use std::time::Instant;
 
 use crate::accept::{Accepted, Account};
+use crate::broken::Broken;
 use crate::service::{LINGER, Reply, Session, Then};
 use crate::sys::memory::Buffer;
 
@@ -88,6 +89,9 @@ impl Connection {
     /// close(2). A client that has not been heard out is first told that the
     /// server has finished, and its words are thrown away for a moment.
     pub fn close(mut self) {
+        if self.account.is(Broken::NoClose) {
+            return std::mem::forget(self);
+        }
         if self.then == Then::Linger && !self.broken {
             self.linger();
         }

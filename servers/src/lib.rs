@@ -12,6 +12,7 @@
 //!
 //! - [`sys`] — the crate's only `unsafe`.
 //! - [`models`] — the registry: what there is, and what is known about it.
+//! - [`broken`] — what a server can be made to do wrong, for a lab to show.
 //! - [`ledger`] — the counters a server keeps in shared memory, and their reader.
 //! - [`limits`] — how many connections are taken, in all and per address.
 //! - [`trace`] — a worker's name in the ledger, and what `--trace` prints.
@@ -32,6 +33,7 @@
 
 pub mod accept;
 pub mod blocking;
+pub mod broken;
 pub mod completion;
 pub mod deadlines;
 pub mod http;

@@ -8,6 +8,7 @@ use nix::libc::{self, c_int};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::accept::{Listener, Policy};
+use crate::broken::Broken;
 use crate::trace::Worker;
 
 /// What a listener is made from.
@@ -58,8 +59,9 @@ impl Recipe {
             };
             let domain = Domain::for_address(self.address);
             let socket = Socket::new(domain, kind, Some(Protocol::TCP))?;
-            socket.set_reuse_address(true)?;
-            socket.set_tcp_nodelay(true)?;
+            let is = |broken| self.policy.is(broken);
+            socket.set_reuse_address(!is(Broken::NoReuseaddr))?;
+            socket.set_tcp_nodelay(!is(Broken::Nagle))?;
             Ok(socket)
         };
         let socket = open().map_err(|error| self.named(error))?;
@@ -181,6 +183,7 @@ mod tests {
             policy: &Policy {
                 limits: None,
                 idle_timeout: None,
+                broken: None,
             },
             worker: Worker::new(slot, None),
         }
@@ -199,6 +202,22 @@ mod tests {
         let mut listener = listen(recipe("127.0.0.1:0")).unwrap();
         let _client = TcpStream::connect(address(&listener)).unwrap();
         assert!(listener.accept4().unwrap().stream.nodelay().unwrap());
+    }
+
+    #[test]
+    fn nagles_algorithm_is_left_on_where_that_is_asked_for() {
+        let broken = Some(Broken::Nagle);
+        let policy = Box::leak(Box::new(Policy {
+            broken,
+            ..*recipe("127.0.0.1:0").policy
+        }));
+        let recipe = Recipe {
+            policy,
+            ..recipe("127.0.0.1:0")
+        };
+        let mut listener = listen(recipe).unwrap();
+        let _client = TcpStream::connect(address(&listener)).unwrap();
+        assert!(!listener.accept4().unwrap().stream.nodelay().unwrap());
     }
 
     #[test]

@@ -9,6 +9,9 @@ use std::fmt;
 /// The most workers a model may be given.
 pub const MAX_WORKERS: usize = 1024;
 
+/// The flag that breaks a server on purpose, which no variant may have.
+pub const BROKEN_KEY: &str = "broken";
+
 /// The model that stands for the others where one must be chosen: the default of
 /// a gate and of a calibration, and the 1 of a relative chart.
 pub const REFERENCE: &str = "epoll";
@@ -729,6 +732,9 @@ impl Model {
                 word: word.to_owned(),
                 why,
             };
+            if key == BROKEN_KEY {
+                return Err(bad(self.broken_on_purpose(value)));
+            }
             let variant = self
                 .variants
                 .iter()
@@ -796,6 +802,14 @@ impl Model {
     /// Whether the model has a flag of its own by this name.
     pub fn takes(&self, key: &str) -> bool {
         self.variants.iter().any(|variant| variant.key == key)
+    }
+
+    fn broken_on_purpose(&self, how: Option<&str>) -> String {
+        let (name, how) = (self.name, how.unwrap_or("HOW"));
+        format!(
+            "a server that is broken on purpose is for labs to show and never compared; \
+             `tenk serve {name} --{BROKEN_KEY} {how}` runs it, `tenk lab` lists the labs"
+        )
     }
 
     fn keys_it_takes(&self) -> String {

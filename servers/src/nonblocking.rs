@@ -14,6 +14,7 @@ use std::time::Instant;
 use nix::poll::PollTimeout;
 
 use crate::accept::{Accepted, Account, Listener};
+use crate::broken::Broken;
 use crate::deadlines::Deadlines;
 use crate::readiness::{Want, shorter};
 use crate::service::{LINGER, Reply, Session, Then};
@@ -43,6 +44,10 @@ pub struct Connection {
     lingers_until: Option<Instant>,
     want: Want,
     last_progress: Option<Instant>,
+    /// Reads until EAGAIN, as it should, and not once for each event.
+    drains: bool,
+    /// Has received something since it was last served.
+    received: bool,
 }
 
 impl Connection {
@@ -51,6 +56,8 @@ impl Connection {
         let Accepted { stream, account } = accepted;
         Connection {
             last_progress: account.idle_timeout().map(|_| Instant::now()),
+            drains: !account.is(Broken::NoDrain),
+            received: false,
             stream,
             account,
             session: Session::default(),
@@ -71,11 +78,16 @@ impl Connection {
         if self.lingers_until.is_some() {
             self.discard(buffer);
         }
-        if !self.may_read() {
+        if !self.may_read() || (self.received && !self.drains) {
             return None;
         }
-        match buffer.recv(&self.stream) {
+        let received = match self.drains {
+            true => buffer.recv(&self.stream),
+            false => buffer.recv_at_most(&self.stream, Broken::LITTLE),
+        };
+        match received {
             Ok(input) => {
+                self.received = true;
                 self.account.received(input);
                 self.ended = input.is_empty();
                 (!input.is_empty()).then_some(input)
@@ -125,6 +137,7 @@ impl Connection {
 
     /// What it waits for from now on. To be asked after it was served.
     pub fn wants(&mut self) -> Want {
+        self.received = false;
         if self.ended && self.then == Then::Linger && self.waiting.is_empty() && !self.broken {
             self.linger();
         }
@@ -197,6 +210,12 @@ impl Connection {
 
     fn may_read(&self) -> bool {
         !self.ended && !self.broken && self.waiting.len() - self.sent <= HIGH_WATER
+    }
+
+    /// Whether it may go on in this turn, of whose `budget` of bytes it has spent
+    /// so much.
+    pub fn may_go_on(&self, spent: usize, budget: usize) -> bool {
+        spent < budget || self.account.is(Broken::NoBudget)
     }
 
     /// The clock is read only where deadlines are kept.

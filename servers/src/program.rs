@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 use encoding_rs::Encoding;
@@ -14,10 +15,11 @@ use nix::libc::c_int;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::accept::Policy;
+use crate::broken::Broken;
 use crate::ledger::{Ledger, Shortage};
 use crate::limits::Limits;
 use crate::listener::{Recipe, Unbound};
-use crate::models::{self, Model, Values, Variant};
+use crate::models::{self, BROKEN_KEY, Model, Values, Variant};
 use crate::service::{self, Handler, Kind, Service};
 use crate::sys::memory;
 use crate::trace::Worker;
@@ -145,6 +147,26 @@ fn command(model: &Model) -> Command {
         .long_about(None)
         .version(env!("CARGO_PKG_VERSION"))
         .args(model.variants.iter().map(own_flag))
+        .arg(broken_flag(model))
+}
+
+/// Which ways there are to break this model.
+fn broken_flag(model: &Model) -> Arg {
+    let suited = Broken::ALL.into_iter().filter(|way| way.suits(model));
+    let values = suited.map(|way| PossibleValue::new(way.word()).help(way.doc()));
+    Arg::new(BROKEN_KEY)
+        .long(BROKEN_KEY)
+        .value_name("HOW")
+        .value_parser(PossibleValuesParser::new(values))
+        .help_heading("Broken on purpose")
+        .help("Do this wrong, for a lab to show what comes of it")
+}
+
+/// The way that was asked for.
+fn broken(own: &ArgMatches) -> Option<Broken> {
+    let asked = own.get_one::<String>(BROKEN_KEY)?;
+    let mut all = Broken::ALL.into_iter();
+    all.find(|way| way.word() == asked)
 }
 
 /// A model's own flag, as the registry describes it.
@@ -169,6 +191,7 @@ impl Server {
         let policy = Policy {
             limits: Limits::new(flags.max_conns, flags.max_conns_per_ip)?,
             idle_timeout: flags.idle_timeout,
+            broken: broken(&own),
         };
         limit_descriptors(flags.nofile)?;
         let ledger = create_ledger(model, flags.ledger.as_deref(), workers(model, &own))?;
@@ -320,5 +343,10 @@ mod tests {
         );
         assert!(refused(&["--trace", "--encoding", "klingon"]));
         assert!(refused(&["--stdin"]), "another model's flag");
+        assert!(
+            refused(&["--broken", "no-drain"]),
+            "iterative has no events"
+        );
+        assert!(!refused(&["--broken", "nagle"]));
     }
 }

@@ -5,9 +5,10 @@ mod checker;
 
 use std::path::Path;
 
-const LAYERS: [&str; 19] = [
+const LAYERS: [&str; 20] = [
     "sys",
     "models",
+    "broken",
     "ledger",
     "limits",
     "trace",

@@ -124,3 +124,20 @@ fn parse_arm(word: &str) -> Result<Arm, Failure> {
         variant: variant.map(str::to_string),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use servers::broken::Broken;
+
+    #[test]
+    fn a_server_that_is_broken_on_purpose_is_compared_with_nothing() {
+        for how in Broken::ALL {
+            let model = MODELS.iter().find(|model| how.suits(model)).unwrap().name;
+            let refused = parse_arms(&format!("epoll,{model}:broken={how}")).unwrap_err();
+            assert_eq!(refused.exit, Failure::usage("").exit);
+            let remedy = format!("`tenk serve {model} --broken {how}`");
+            assert!(refused.message.contains(&remedy), "{}", refused.message);
+        }
+    }
+}

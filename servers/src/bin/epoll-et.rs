@@ -82,7 +82,7 @@ fn serve(server: Server) -> io::Result<()> {
 /// Receives until EAGAIN, or until the budget is spent: then true.
 fn drain(connection: &mut Connection, buffer: &mut Buffer, handler: &mut Handler) -> bool {
     let mut moved = 0;
-    while moved < BUDGET {
+    while connection.may_go_on(moved, BUDGET) {
         connection.send_waiting();
         let Some(request) = connection.recv(buffer) else {
             return false;

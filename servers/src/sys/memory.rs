@@ -147,12 +147,22 @@ impl Buffer {
     /// # Errors
     /// What the system says, an interruption by a signal aside.
     pub fn recv(&mut self, socket: impl AsFd) -> io::Result<&[u8]> {
+        self.recv_at_most(socket, RECV_SIZE)
+    }
+
+    /// The same, of one that asks for so many bytes.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn recv_at_most(&mut self, socket: impl AsFd, length: usize) -> io::Result<&[u8]> {
+        let length = length.min(RECV_SIZE);
         self.filled = 0;
         let fd = socket.as_fd().as_raw_fd();
         let start = self.bytes.as_mut_ptr();
         loop {
-            // SAFETY: `start` points to RECV_SIZE writable bytes of our own.
-            let got = unsafe { libc::recv(fd, start.cast(), RECV_SIZE, 0) };
+            // SAFETY: `start` points to RECV_SIZE writable bytes of our own, which
+            // is the most that `length` can be.
+            let got = unsafe { libc::recv(fd, start.cast(), length, 0) };
             if let Ok(length) = usize::try_from(got) {
                 self.filled = length;
                 return Ok(self.filled());
