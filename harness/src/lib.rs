@@ -19,6 +19,8 @@ pub mod analysis;
 
 mod render;
 
+mod lab;
+
 pub mod cmd;
 
 use std::process::ExitCode;

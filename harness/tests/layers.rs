@@ -6,8 +6,8 @@ mod checker;
 
 use std::path::Path;
 
-const LAYERS: [&str; 10] = [
-    "base", "model", "cli", "plan", "trial", "judge", "store", "analysis", "render", "cmd",
+const LAYERS: [&str; 11] = [
+    "base", "model", "cli", "plan", "trial", "judge", "store", "analysis", "render", "lab", "cmd",
 ];
 
 #[test]

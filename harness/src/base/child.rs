@@ -5,7 +5,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use std::io;
 use std::process::Output;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
 /// What git may take from the caller: how it reaches a server, and its configuration files. Every other variable of its
 /// own binds it to the caller's repository or index (`git rev-parse --local-env-vars` names them: a hook has them), or
@@ -73,7 +73,7 @@ pub fn clean_command(program: &std::ffi::OsStr) -> Command {
 /// Runs a command to its end; when the future is dropped before, everything that it started in its group ends too.
 pub async fn output(command: &mut Command) -> io::Result<Output> {
     let child = command.process_group(0).kill_on_drop(true).spawn()?;
-    let mut group = Group(child.id());
+    let mut group = Group::of(&child);
     let output = child.wait_with_output().await;
     // What outlives its build on purpose (a compiler's cache server) is not ours to end.
     group.0 = None;
@@ -81,7 +81,15 @@ pub async fn output(command: &mut Command) -> io::Result<Output> {
 }
 
 /// A process group that is killed when this is dropped.
-struct Group(Option<u32>);
+#[derive(Debug)]
+pub struct Group(Option<u32>);
+
+impl Group {
+    /// The group that a child leads.
+    pub fn of(child: &Child) -> Group {
+        Group(child.id())
+    }
+}
 
 impl Drop for Group {
     fn drop(&mut self) {

@@ -136,8 +136,8 @@ fn in_one_line(values: Vec<String>) -> Option<String> {
     (!all.is_empty()).then(|| all.into_iter().collect::<Vec<_>>().join(", "))
 }
 
-/// The coarse clock moves with the timer interrupt (clock_getres(2)).
-fn timer_hz() -> Option<u64> {
+/// Timer interrupts per second: the coarse clock moves with them (clock_getres(2)).
+pub fn timer_hz() -> Option<u64> {
     let step = clock_getres(ClockId::from_raw(nix::libc::CLOCK_MONOTONIC_COARSE)).ok()?;
     let ns = step.tv_sec() as u64 * 1_000_000_000 + step.tv_nsec() as u64;
     (ns > 0).then(|| (1_000_000_000 + ns / 2) / ns)

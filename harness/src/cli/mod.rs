@@ -5,6 +5,7 @@ pub mod compare;
 pub mod config;
 pub mod export;
 pub mod gate;
+pub mod lab;
 pub mod rate;
 pub mod start;
 pub mod threshold;
@@ -24,6 +25,7 @@ use compare::CompareFlags;
 use export::Export;
 use gate::GateFlags;
 use ipnet::IpNet;
+use lab::LabFlags;
 use loadgen::base::units::{parse_count, parse_duration};
 use loadgen::load::Target;
 use loadgen::load::flags::LoadFlags;
@@ -100,10 +102,18 @@ pub enum Command {
     Gate(Box<GateFlags>),
     /// Measure one server against itself: how far apart this machine's figures lie when nothing has changed
     Calibrate(CalibrateFlags),
+    /// Measure a textbook's claim about TCP or servers on this machine, and judge it: exit code 99 if it does not hold
+    Lab(LabFlags),
     /// Start one model's server, such as `tenk serve epoll --listen 127.0.0.1:9000`
     Serve(ServeFlags),
     /// Start the load generator, such as `tenk load --target 127.0.0.1:9000 --conns 100`
     Load(LoadWords),
+    /// Measure a lab in a private network namespace
+    #[command(hide = true)]
+    Measure {
+        /// What to measure, as JSON.
+        spec: String,
+    },
     /// Enter the namespace, groups and CPUs of a measured process and become it
     #[command(hide = true)]
     Launch {

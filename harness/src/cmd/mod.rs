@@ -5,6 +5,7 @@ mod doctor;
 mod dry_run;
 pub mod gate;
 mod hand_over;
+mod lab;
 mod list;
 mod preflight;
 mod rate;
@@ -41,8 +42,10 @@ fn obey(cli: &Cli) -> Result<u8, Failure> {
         Some(Command::Report(flags)) => report::report(flags),
         Some(Command::Gate(flags)) => supervise(gate::gate(flags)),
         Some(Command::Calibrate(flags)) => supervise(gate::calibrate::calibrate(flags)),
+        Some(Command::Lab(flags)) => supervise(lab::lab(flags)),
         Some(Command::Serve(flags)) => supervise(start::serve(flags)),
         Some(Command::Load(words)) => supervise(start::load(words)),
+        Some(Command::Measure { spec }) => crate::lab::measure(spec),
         Some(Command::Launch { spec }) => launch(spec),
         None => supervise(run::run(&cli.run)),
     }

@@ -19,21 +19,49 @@ use tokio::process::Command;
 /// The measured programs by name, in a folder that goes with this value.
 #[derive(Debug)]
 pub struct Binaries {
-    folder: TempDir,
+    folder: Folder,
     /// SHA-256 of every program, in hexadecimal, by name.
     pub sha256: BTreeMap<String, String>,
 }
 
+/// Where they are.
+#[derive(Debug)]
+enum Folder {
+    Own(TempDir),
+    /// Another process's, which outlives this one.
+    Lent(PathBuf),
+}
+
+impl Folder {
+    fn path(&self) -> &Path {
+        match self {
+            Folder::Own(folder) => folder.path(),
+            Folder::Lent(folder) => folder,
+        }
+    }
+}
+
 impl Binaries {
+    /// The programs that another process has prepared in this folder.
+    pub fn lent(folder: &Path) -> Binaries {
+        Binaries {
+            folder: Folder::Lent(folder.into()),
+            sha256: BTreeMap::new(),
+        }
+    }
+
     /// Builds (or finds) the programs of these names and copies them.
     pub async fn prepare(names: &[&str], quiet: bool) -> Result<Binaries, Failure> {
-        let found = locate(names, quiet).await?;
+        let found = match names.is_empty() {
+            true => BTreeMap::new(),
+            false => locate(names, quiet).await?,
+        };
         let folder = tempfile::Builder::new()
             .prefix(&identity::own_prefix())
             .tempdir()
             .map_err(|e| Failure::failed(format!("cannot make a temporary folder: {e}")))?;
         let mut binaries = Binaries {
-            folder,
+            folder: Folder::Own(folder),
             sha256: BTreeMap::new(),
         };
         for &name in names {

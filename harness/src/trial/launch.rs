@@ -138,20 +138,36 @@ pub fn pin(cpus: &[usize]) -> io::Result<()> {
     }
 }
 
+/// Puts this process into a private network of its own, in which it and what it starts may do what root may. It ends with
+/// its parent. An error leaves the process in no state to go on.
+pub fn become_private(parent: i32, sysctls: &[(String, String)]) -> io::Result<()> {
+    die_with(Pid::from_raw(parent))?;
+    make_private(sysctls, User::Root).map_err(|e| context("make a private network namespace", e))
+}
+
+/// Who a process without privilege is in a user namespace of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum User {
+    /// Who it was.
+    Same,
+    /// Root, so that programs that it starts keep their capabilities (capabilities(7)).
+    Root,
+}
+
 /// Whether the network is a private one now. An error leaves the process in no state to go on.
 fn enter(network: &Network) -> io::Result<bool> {
     match network {
         Network::Host => Ok(false),
         Network::Of { pid } => join(*pid).map(|()| false),
-        Network::Private { sysctls, .. } => make_private(sysctls)
+        Network::Private { sysctls, .. } => make_private(sysctls, User::Same)
             .map(|()| true)
             .map_err(|e| context("make a private network namespace", e)),
     }
 }
 
-fn make_private(sysctls: &[(String, String)]) -> io::Result<()> {
+fn make_private(sysctls: &[(String, String)], user: User) -> io::Result<()> {
     match unshare(CloneFlags::CLONE_NEWNET) {
-        Err(Errno::EPERM) => unshare_as_user()?,
+        Err(Errno::EPERM) => unshare_with_user(user)?,
         other => other?,
     }
     sys::bring_loopback_up().map_err(|e| context("bring its loopback up", e))?;
@@ -162,17 +178,21 @@ fn make_private(sysctls: &[(String, String)]) -> io::Result<()> {
     Ok(())
 }
 
-/// Without privilege a network namespace needs a user namespace around it, with this user mapped to itself
+/// Without privilege a network namespace needs a user namespace around it, with this one user mapped
 /// (user_namespaces(7): setgroups must be denied before gid_map may be written).
-fn unshare_as_user() -> io::Result<()> {
+fn unshare_with_user(user: User) -> io::Result<()> {
     let (uid, gid) = (Uid::effective(), Gid::effective());
+    let inside = match user {
+        User::Same => (uid, gid),
+        User::Root => (Uid::from_raw(0), Gid::from_raw(0)),
+    };
     unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET)?;
     let map = |file: &str, text: &str| {
         fs::write(file, text).map_err(|e| context(&format!("write {file}"), e))
     };
     map("/proc/self/setgroups", "deny")?;
-    map("/proc/self/uid_map", &format!("{uid} {uid} 1"))?;
-    map("/proc/self/gid_map", &format!("{gid} {gid} 1"))
+    map("/proc/self/uid_map", &format!("{} {uid} 1", inside.0))?;
+    map("/proc/self/gid_map", &format!("{} {gid} 1", inside.1))
 }
 
 fn join(pid: u32) -> io::Result<()> {

@@ -1,0 +1,143 @@
+//! `tenk lab`: the labs, one after the other, each said as soon as it is over, and a folder with all of them.
+
+use crate::base::error::{Exit, Failure};
+use crate::base::terminal::{Signals, eprintln, say};
+use crate::base::text::visible;
+use crate::cli::lab::{ALL, LabFlags, LabFormat};
+use crate::lab::finding::Outcome;
+use crate::lab::{self, Entry, Folder, LABS, Report, words};
+use crate::store::folder::cannot_save;
+use crate::trial::{self, binaries::Binaries};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::io::IsTerminal;
+use std::time::Duration;
+
+/// Lists the labs, or runs those that are named; returns the exit code.
+pub async fn lab(flags: &LabFlags) -> Result<u8, Failure> {
+    if flags.names.is_empty() {
+        let text = match flags.format {
+            LabFormat::Table => words::list(),
+            LabFormat::Json => words::list_as_json(),
+        };
+        return say(&text).map(|()| 0);
+    }
+    let labs = chosen(&flags.names);
+    let mut signals = Signals::listen()?;
+    trial::sweep_leftovers();
+    let programs = programs(&labs);
+    let prepared = tokio::select! {
+        prepared = Binaries::prepare(&programs, flags.quiet) => prepared?,
+        code = signals.next() => return Ok(code),
+    };
+    let mut folder = Folder::create(&flags.results)
+        .map_err(|e| cannot_save(format!("{}: {e}", flags.results.display())))?;
+    let interrupted = run_these(&labs, &prepared, &mut folder, &mut signals, flags).await?;
+    let saved = folder.finish(interrupted.is_none());
+    match flags.format {
+        LabFormat::Json => say(&folder.json(interrupted.is_none()))?,
+        LabFormat::Table => say(&words::summary(folder.reports(), &folder.path()))?,
+    }
+    saved.map_err(cannot_save)?;
+    let contradicted =
+        |report: &Report| matches!(report.finding().outcome, Outcome::NotAsExpected { .. });
+    Ok(match interrupted {
+        Some(code) => code,
+        None if folder.reports().iter().any(contradicted) => Exit::Missed.code(),
+        None => 0,
+    })
+}
+
+/// Those of these names, in the order of the registry.
+fn chosen(names: &[String]) -> Vec<&'static Entry> {
+    let is_chosen = |lab: &&Entry| names.iter().any(|n| n == ALL || n == lab.about.name);
+    LABS.iter().filter(is_chosen).collect()
+}
+
+/// The programs of ours that they start.
+fn programs(labs: &[&'static Entry]) -> Vec<&'static str> {
+    let mut all: Vec<&str> = labs
+        .iter()
+        .flat_map(|lab| lab.about.programs.iter().copied())
+        .collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+/// Runs them; returns the exit code of the signal that ended it, if one did.
+async fn run_these(
+    labs: &[&'static Entry],
+    binaries: &Binaries,
+    folder: &mut Folder,
+    signals: &mut Signals,
+    flags: &LabFlags,
+) -> Result<Option<u8>, Failure> {
+    let is_for_people = flags.format == LabFormat::Table;
+    for lab in labs {
+        if is_for_people {
+            say(&words::before(&lab.about))?;
+        }
+        let line = Line::new(lab.about.name, flags.quiet);
+        let run = lab::Run { lab, binaries };
+        let progress = |text: &str| line.say(text);
+        let report = tokio::select! {
+            report = lab::run(&run, &progress) => report?,
+            code = signals.next() => {
+                line.finish();
+                lab::await_the_rest().await;
+                eprintln(&format!("interrupted in {}; what was done before is saved", lab.about.name));
+                return Ok(Some(code));
+            }
+        };
+        line.finish();
+        if is_for_people {
+            say(&words::after(&report))?;
+        }
+        folder.add(report).map_err(cannot_save)?;
+    }
+    Ok(None)
+}
+
+/// The line of live progress, only on a terminal and only when wanted.
+struct Line(ProgressBar);
+
+impl Line {
+    fn new(lab: &str, quiet: bool) -> Line {
+        let target = match !quiet && std::io::stderr().is_terminal() {
+            true => ProgressDrawTarget::stderr_with_hz(5),
+            false => ProgressDrawTarget::hidden(),
+        };
+        let bar = ProgressBar::with_draw_target(None, target);
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix} {elapsed}  {wide_msg}")
+        {
+            bar.set_style(style);
+        }
+        bar.set_prefix(lab.to_string());
+        bar.enable_steady_tick(Duration::from_millis(250));
+        Line(bar)
+    }
+
+    fn say(&self, text: &str) {
+        self.0.set_message(visible(text));
+    }
+
+    fn finish(&self) {
+        self.0.finish_and_clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labs_are_chosen_by_name_in_the_order_of_the_course() {
+        let names = |names: &[&str]| -> Vec<&str> {
+            let names: Vec<String> = names.iter().map(|name| name.to_string()).collect();
+            chosen(&names).iter().map(|lab| lab.about.name).collect()
+        };
+        assert_eq!(names(&["all"]).len(), LABS.len());
+        assert_eq!(names(&["nagle", "backlog", "nagle"]), ["backlog", "nagle"]);
+        assert!(programs(&chosen(&["all".into()])).is_sorted());
+    }
+}

@@ -1,0 +1,174 @@
+//! docs/LABS.md: the registry, the tutorial's claims, and what one machine showed.
+
+use super::claims::{CLAIMS, Claim};
+use super::finding::Outcome;
+use super::report::Report;
+use super::{About, LABS};
+use crate::base::text::visible;
+
+/// The file's text.
+fn document(reports: &[Report]) -> String {
+    let report = |name: &str| reports.iter().find(|report| report.lab == name);
+    let mut text = String::from(HEAD);
+    text.push_str(&machine(reports));
+    text.push_str("\n| lab | question | here |\n|---|---|---|\n");
+    for lab in LABS {
+        let about = &lab.about;
+        let outcome = report(about.name).map_or("not run", |r| r.finding().outcome.words());
+        text.push_str(&format!(
+            "| [{0}](#{0}) | {1} | {outcome} |\n",
+            about.name, about.question
+        ));
+    }
+    text.push_str("\n## The tutorial's claims\n\n| claim | labs | what this machine showed |\n|---|---|---|\n");
+    for claim in CLAIMS {
+        text.push_str(&row(claim, &report));
+    }
+    for lab in LABS {
+        text.push_str(&section(&lab.about, report(lab.about.name)));
+    }
+    text
+}
+
+const HEAD: &str = "\
+# Labs: what the textbooks say, measured
+
+    tenk lab                  # which there are
+    tenk lab backlog nagle    # run these
+    tenk lab all              # run all of them: about ten minutes; results/labs-…/labs.html is for a class
+
+Each lab states a claim with its source, computes from the settings of the machine what is to be expected, measures in a private
+network namespace, and judges: *as expected*, *not as expected* (exit code 99), or *not judged*, which says why and what would
+make it possible. No privilege is needed where the kernel lets users make namespaces.
+
+Made by `UPDATE_DOCS=1 cargo test -p harness --lib labs_md` from the registry (`harness/src/lab/`) and from
+[labs/labs.jsonl](labs/labs.jsonl), a copy of what `tenk lab all` wrote on one machine.
+";
+
+fn machine(reports: &[Report]) -> String {
+    let Some(settings) = reports.iter().find_map(|report| report.settings.as_ref()) else {
+        return String::new();
+    };
+    let of = |words: &str| {
+        reports
+            .iter()
+            .filter(|r| r.finding().outcome.words() == words)
+            .count()
+    };
+    format!(
+        "\nThat machine: {} CPUs, Linux {}.{}, {}. {} of {} labs as expected, {} not as expected, {} not judged.\n",
+        settings.cpus,
+        settings.kernel.0,
+        settings.kernel.1,
+        settings
+            .hz
+            .map_or("HZ unknown".into(), |hz| format!("HZ {hz}")),
+        of("as expected"),
+        reports.len(),
+        of("not as expected"),
+        of("not judged")
+    )
+}
+
+/// A claim, with what is to be said of it where its labs were as expected, and with their outcome where not.
+fn row<'a>(claim: &Claim, report: &impl Fn(&str) -> Option<&'a Report>) -> String {
+    let labs: Vec<String> = claim
+        .labs
+        .iter()
+        .map(|name| format!("[{name}](#{name})"))
+        .collect();
+    let outcome = |name: &str| report(name).map(|r| r.finding().outcome);
+    let others = claim.labs.iter().filter_map(|name| match outcome(name) {
+        Some(Outcome::AsExpected) => None,
+        Some(other) => Some(format!("{name}: {}", other.words())),
+        None => Some(format!("{name}: not run")),
+    });
+    let others: Vec<String> = others.collect();
+    let first = report(claim.labs[0]).map(Report::finding);
+    let figure = first.and_then(|finding| {
+        let line = finding
+            .lines
+            .into_iter()
+            .find(|line| line.holds == Some(true))?;
+        Some(format!(" ({}: {})", line.what, line.measured))
+    });
+    let showed = match others.is_empty() {
+        true => format!("{}{}", claim.verdict, figure.unwrap_or_default()),
+        false => others.join("; "),
+    };
+    format!(
+        "| {} | {} | {} |\n",
+        cell(claim.says),
+        labs.join(", "),
+        cell(&showed)
+    )
+}
+
+fn section(about: &About, report: Option<&Report>) -> String {
+    let mut text = format!("\n## {}\n\n**{}**\n\n", about.name, about.question);
+    text.push_str(&format!(
+        "{}\n\n*Sources:* {}.\n\n",
+        about.claim,
+        about.sources.join("; ")
+    ));
+    text.push_str(&format!(
+        "*Before you look:* {}\n\n*What is done:* {}\n\n",
+        about.prediction, about.done
+    ));
+    text.push_str("<details><summary>What was measured</summary>\n\n");
+    if let Some(report) = report {
+        let finding = report.finding();
+        text.push_str("| what | expected | measured | |\n|---|---|---|---|\n");
+        for line in &finding.lines {
+            let words = [&line.what, &line.expected, &line.measured].map(|word| cell(word));
+            text.push_str(&format!("| {} | {} |\n", words.join(" | "), line.verdict()));
+        }
+        let reason = visible(&finding.outcome.reason());
+        text.push_str(&format!(
+            "\n**{}**{}\n\n",
+            finding.outcome.words(),
+            match reason.is_empty() {
+                true => String::new(),
+                false => format!(": {reason}"),
+            }
+        ));
+    }
+    text.push_str(&format!(
+        "{}\n\n*Next:* {}.\n\n</details>\n",
+        about.answer,
+        about.next.join("; ")
+    ));
+    text
+}
+
+/// Text as the cell of a table.
+fn cell(text: &str) -> String {
+    visible(text).replace('|', "\\|")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::path::Path;
+
+    #[test]
+    fn labs_md_is_what_the_registry_and_the_results_make() {
+        let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
+        let saved = fs::read_to_string(docs.join("labs/labs.jsonl")).unwrap();
+        let reports: Vec<Report> = saved
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        let text = document(&reports);
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            fs::write(docs.join("LABS.md"), &text).unwrap();
+        }
+        let found = fs::read_to_string(docs.join("LABS.md")).unwrap_or_default();
+        assert!(
+            found == text,
+            "docs/LABS.md is not what the registry makes: `UPDATE_DOCS=1 cargo test -p harness --lib labs_md`; where a \
+             lab's evidence has changed, first `tenk lab all` and copy its labs.jsonl to docs/labs/"
+        );
+    }
+}

@@ -1,0 +1,76 @@
+//! The process that measures: it enters a private network namespace, reads the settings there, measures, and says what
+//! it found, a line of JSON each.
+
+use super::place::{Means, Place};
+use super::settings::Settings;
+use super::trouble::Trouble;
+use super::{Entry, find};
+use crate::base::error::Failure;
+use crate::base::terminal::say;
+use crate::trial::launch::become_private;
+use crate::trial::namespace;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::path::PathBuf;
+
+/// What the process is told.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Spec {
+    /// The lab.
+    pub lab: String,
+    /// Who waits for what it finds.
+    pub parent: i32,
+    /// The folder of the programs, which also takes what else lives only as long as the lab.
+    pub folder: PathBuf,
+    /// The host's settings for networks: (path below /proc/sys, value).
+    pub sysctls: Vec<(String, String)>,
+}
+
+/// What it says.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Message {
+    /// What was read before anything was measured.
+    Settings(Settings),
+    /// What is being done.
+    Progress(String),
+    /// What was measured.
+    Evidence(Value),
+    /// Why nothing was.
+    Trouble(Trouble),
+}
+
+impl Message {
+    /// Says it.
+    pub fn say(&self) -> Result<(), Failure> {
+        let line = serde_json::to_string(self).map_err(|e| Failure::failed(e.to_string()))?;
+        say(&(line + "\n"))
+    }
+}
+
+/// Runs the hidden sub-command.
+pub fn main(spec: &str) -> Result<u8, Failure> {
+    let spec: Spec = serde_json::from_str(spec).map_err(|e| Failure::usage(e.to_string()))?;
+    let lab = find(&spec.lab).ok_or_else(|| Failure::usage("there is no such lab"))?;
+    let last = match measure(&spec, lab) {
+        Ok(evidence) => Message::Evidence(evidence),
+        Err(trouble) => Message::Trouble(trouble),
+    };
+    last.say().map(|()| 0)
+}
+
+fn measure(spec: &Spec, lab: &Entry) -> Result<Value, Trouble> {
+    let is_root = nix::unistd::geteuid().is_root();
+    become_private(spec.parent, &spec.sysctls)
+        .map_err(|e| Trouble::denied(e.to_string(), namespace::remedy()))?;
+    let settings = Settings::read(&lab.about, is_root);
+    Message::Settings(settings.clone()).say()?;
+    // Orphans of what is started here are waited for here.
+    nix::sys::prctl::set_child_subreaper(true)?;
+    let means = Means {
+        settings,
+        folder: spec.folder.clone(),
+        programs: lab.about.programs,
+    };
+    (lab.measure)(&Place::new(means)?)
+}
