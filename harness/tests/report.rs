@@ -62,6 +62,74 @@ fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
     files
 }
 
+/// The levels that a load is offered at, as shares.
+const SHARES: [f64; 7] = [0.1, 0.3, 0.5, 0.7, 0.9, 0.95, 1.0];
+
+#[test]
+fn a_load_at_several_rates_is_drawn_and_its_promise_is_answered_in_every_report() {
+    let folder = tempfile::tempdir().unwrap();
+    saved_run::write_levels(folder.path(), &["epoll", "poll", "thread"], &SHARES, 3);
+    let slo = "response_p99_ns<2ms";
+    let output = report_with(folder.path(), &["--slo", slo, "--write"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let screen = text(&output.stdout);
+    let first = screen.split("Take ").next().unwrap().replace('\n', " ");
+    assert!(
+        first.starts_with("Under response_p99_ns<2ms: `"),
+        "{screen}"
+    );
+    let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
+    let run: serde_json::Value = serde_json::from_str(&read("run.json")).unwrap();
+    let curve = &run["answer"]["load_curves"][0];
+    assert_eq!(
+        (&curve["workload"], &curve["in_shares"]),
+        (&json!("c50/echo64"), &json!(true))
+    );
+    let mut held = 0;
+    for arm in curve["arms"].as_array().unwrap() {
+        let rate = arm["slo_held_per_s"].as_f64().unwrap();
+        let levels = arm["levels"].as_array().unwrap();
+        let level = levels
+            .iter()
+            .find(|level| level["rate_per_s"] == rate)
+            .unwrap();
+        assert_eq!(
+            (&level["slo_kept"], &level["held"]),
+            (&json!(true), &json!(true))
+        );
+        held += 1;
+    }
+    assert_eq!(held, 3);
+    // One sentence, told alike; Markdown escapes its letters and the page its markup.
+    let sentence = run["answer"]["sentences"][0].as_str().unwrap();
+    assert_eq!(first.trim(), sentence, "{screen}");
+    let names = sentence
+        .replace('<', "&lt;")
+        .replace('`', "\\`")
+        .replace('_', "\\_");
+    assert!(read("report.md").contains(&names), "{names}");
+    assert!(
+        read("report.md").contains("## Latency against load: 50 connections, open loop, echo 64 B")
+    );
+    let in_page = sentence.replace('<', "&lt;").replace('/', "&#x2f;");
+    assert!(read("report.html").contains(&in_page), "{in_page}");
+    for percentile in ["p50", "p99", "p999"] {
+        let svg = read(&format!("charts/latency-against-load-{percentile}.svg"));
+        assert!(
+            svg.contains("epoll") && svg.contains("r=\"9\""),
+            "a knee has its ring"
+        );
+    }
+    assert!(read("charts/latency-against-load-p99.svg").contains("breaks response_p99_ns&lt;2ms"));
+    // Every arm has its map, and of the levels the lowest, the middle and the highest have a chart each.
+    let maps = fs::read_dir(folder.path().join("charts")).unwrap();
+    let maps = maps.filter(|file| {
+        let name = file.as_ref().unwrap().file_name();
+        name.to_string_lossy().starts_with("latency-over-time-")
+    });
+    assert_eq!(maps.count(), 3);
+}
+
 #[test]
 fn everything_is_made_again_and_the_same() {
     let folder = tempfile::tempdir().unwrap();

@@ -2,6 +2,7 @@
 
 pub mod answer;
 pub mod decide;
+pub mod load_curve;
 pub mod noise;
 pub mod stats;
 pub mod steadiness;

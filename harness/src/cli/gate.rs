@@ -1,6 +1,6 @@
 //! The command line of `tenk gate`.
 
-use crate::cli::rate::Rate;
+use crate::cli::rate::{Rate, parse_common};
 use crate::cli::{OutputFlags, PlaceFlags, ServerFlags};
 use crate::model::metrics::Gated;
 use crate::model::service::Service;
@@ -68,6 +68,7 @@ pub struct GateFlags {
         long,
         value_name = "PER_S,…|auto",
         value_delimiter = ',',
+        value_parser = parse_common,
         help_heading = "Load"
     )]
     pub rate: Vec<Rate>,

@@ -30,6 +30,7 @@ use loadgen::base::units::{parse_count, parse_duration};
 use loadgen::load::Target;
 use loadgen::load::flags::LoadFlags;
 use loadgen::load::{CpuList, PayloadSize};
+use loadgen::tally::slo::Slo;
 use rate::Rate;
 use servers::models;
 use start::{LoadWords, ServeFlags};
@@ -50,6 +51,7 @@ Examples:
   tenk --model epoll --conns 10000
   tenk --model all --conns 50,1000 --repeat 6
   tenk --model process,thread,epoll --conns 50 --requests-per-conn 1
+  tenk --model epoll,thread --rate 10%,30%,50%,70%,80%,90%,95% --slo 'response_p99_ns<5ms'
   tenk --server 'redis-server --port {port}' --protocol resp
   tenk --scenario quick --dry-run
   tenk --config tenk.toml --scenario mine --conns 500
@@ -170,11 +172,11 @@ pub struct RunFlags {
     /// Silent connections beside the active ones
     #[arg(long, value_name = "COUNT,…", value_delimiter = ',', value_parser = parse_count, help_heading = "What to compare")]
     pub idle: Vec<u64>,
-    /// Requests per second over all connections (open loop); `auto`: 70 % of what the slowest can do, found out first;
-    /// absent: closed loop
+    /// Requests per second over all connections (open loop): 1k,5k for all arms alike; 10%,50%,90% of what each arm can
+    /// do, found out first; `auto`: 70 % of what the slowest can do, found out first; absent: closed loop
     #[arg(
         long,
-        value_name = "PER_S,…|auto",
+        value_name = "PER_S,…|SHARE%,…|auto",
         value_delimiter = ',',
         help_heading = "What to compare"
     )]
@@ -228,6 +230,10 @@ pub struct RunFlags {
     /// does not; may be repeated
     #[arg(long, value_name = "COLUMN<VALUE", help_heading = "Output")]
     pub threshold: Vec<Threshold>,
+    /// A promise, such as 'response_p99_ns<5ms': the highest rate of --rate at which each arm keeps it in the median
+    /// trial is told; may be repeated
+    #[arg(long, value_name = "METRIC<LIMIT", help_heading = "Output")]
+    pub slo: Vec<Slo>,
 }
 
 /// How servers are started and waited for.
@@ -346,6 +352,10 @@ pub struct ReportFlags {
     /// What the median over trials must reach, such as 'errors==0'; may be repeated
     #[arg(long, value_name = "COLUMN<VALUE")]
     pub threshold: Vec<Threshold>,
+    /// Promises to hold its rates against, such as 'response_p99_ns<5ms', instead of those that it was made with; may
+    /// be repeated
+    #[arg(long, value_name = "METRIC<LIMIT")]
+    pub slo: Vec<Slo>,
 }
 
 /// Whether trials get a private network namespace.

@@ -27,6 +27,7 @@ struct Cell {
     requests_per_conn: Option<u64>,
     payload_bytes: Option<String>,
     rate_per_s: Option<f64>,
+    capacity_fraction: Option<f64>,
     work_ns: Option<u64>,
     block_ns: Option<u64>,
     trials: u64,
@@ -41,6 +42,7 @@ const COLUMNS: &[&str] = &[
     "requests_per_conn",
     "payload_bytes",
     "rate_per_s",
+    "capacity_fraction",
     "work_ns",
     "block_ns",
     "trials",
@@ -49,7 +51,7 @@ const COLUMNS: &[&str] = &[
 
 impl Cell {
     fn new(plan: &Plan, arm: &Arm, scenario: &Scenario) -> Cell {
-        let Scenario { load, cost } = scenario;
+        let Scenario { load, cost, .. } = scenario;
         Cell {
             arm: arm.label.clone(),
             model: arm.subject.kind().to_string(),
@@ -58,6 +60,7 @@ impl Cell {
             requests_per_conn: load.requests_per_conn,
             payload_bytes: load.payload.map(|payload| payload.to_string()),
             rate_per_s: load.rate_per_s,
+            capacity_fraction: scenario.share,
             work_ns: cost.work.map(as_ns),
             block_ns: cost.block.map(as_ns),
             trials: plan.repeat,
@@ -112,11 +115,14 @@ fn for_people(plan: &Plan, flags: &RunFlags, cells: &[Cell], style: TableStyle) 
         1 => format!("1 {one}"),
         n => format!("{} {one}s", format_count(n as u64)),
     };
-    let rate = match plan.rate_is_auto {
-        true => {
+    let rate = match (plan.rate_is_auto, plan.needs_capacities()) {
+        (true, _) => {
             "The rate of every workload is found out first: 70 % of what its slowest arm can do.\n"
         }
-        false => "",
+        (_, true) => {
+            "The rates are shares of what each arm can do, found out first: a short closed loop of each.\n"
+        }
+        _ => "",
     };
     format!(
         "{}\n{rate}{} of {} in random order ({}), {seed}.\nAbout {}, and what it takes to build the programs where they \
@@ -137,6 +143,7 @@ impl Cell {
             requests_per_conn: self.requests_per_conn,
             payload_bytes: self.payload_bytes.clone().filter(|bytes| bytes != "64"),
             rate_per_s: self.rate_per_s,
+            share: self.capacity_fraction,
             work_ns: self.work_ns,
             block_ns: self.block_ns,
         };

@@ -1,7 +1,8 @@
-//! One rate that is fair to all: below what the slowest arm of a workload can do, found out before the first block.
+//! Rates that are found out before the first block: one that is fair to all, below what the slowest arm of a workload
+//! can do, or shares of what each arm can do.
 //!
 //! In a closed loop latency is only connections ÷ throughput. Compared can it be at one rate, which nobody's knee is
-//! below.
+//! below; how it grows with the load is seen at shares of each arm's own capacity.
 
 use crate::base::error::Failure;
 use crate::base::terminal::eprintln;
@@ -10,13 +11,18 @@ use crate::judge::judge;
 use crate::model::rate::{Capacity, Found};
 use crate::model::row::{Row, Status};
 use crate::model::workload::workload_name;
-use crate::plan::{Plan, TrialPlan};
+use crate::plan::{Plan, Scenario, TrialPlan};
 use crate::trial::binaries::Binaries;
 use crate::trial::{self, Context};
-use loadgen::base::units::format_count;
+use loadgen::base::units::{format_count, format_rate};
+use loadgen::tally::code::Code;
+use std::collections::BTreeMap;
 
 /// How much of what the slowest arm can do `--rate auto` asks of all.
 pub const BELOW_THE_KNEE: f64 = 0.7;
+
+/// Who answers no more than this a second has no rate to be compared at.
+const LEAST_PER_S: f64 = 2.0;
 
 /// Load before the search's window, and that window, ns.
 const WARMUP_NS: u64 = 300_000_000;
@@ -31,35 +37,77 @@ pub async fn set_common(
     refuse: &dyn Fn(&Row) -> Result<(), Failure>,
     quiet: bool,
 ) -> Result<(), Failure> {
-    let mut all = Vec::new();
-    for index in 0..plan.scenarios.len() {
+    let (mut all, mut rates) = (Vec::new(), Vec::new());
+    for scenario in &plan.scenarios {
         let context = Context {
             plan,
             binaries,
             work_ns_per_iteration,
         };
-        let found = search(&context, index, share, refuse).await?;
+        let mut found = capacities(&context, scenario, refuse).await?;
+        let rate_per_s =
+            common(&found.capacities, share).ok_or_else(|| no_rate(&found.workload))?;
+        found.rate_per_s = Some(rate_per_s);
         if !quiet {
-            eprintln(&in_words(&found, share));
+            eprintln(&in_words(&found, rate_per_s, share));
         }
+        rates.push(rate_per_s);
         all.push(found);
     }
-    for (scenario, found) in plan.scenarios.iter_mut().zip(&all) {
-        scenario.load.rate_per_s = Some(found.rate_per_s);
+    for (scenario, rate_per_s) in plan.scenarios.iter_mut().zip(rates) {
+        scenario.load.rate_per_s = Some(rate_per_s);
     }
     plan.rates = all;
     Ok(())
 }
 
+/// Finds what each arm can do under every load that is offered in shares of it, once for all its levels, and sets the
+/// rates.
+pub async fn set_shares(
+    plan: &mut Plan,
+    binaries: &Binaries,
+    work_ns_per_iteration: Option<f64>,
+    quiet: bool,
+) -> Result<(), Failure> {
+    let mut all: Vec<(Scenario, Found)> = Vec::new();
+    if !quiet {
+        eprintln("capacity: a short closed loop of every arm first, to know what shares are of");
+    }
+    for scenario in plan.scenarios.iter().filter(|s| s.share.is_some()) {
+        if all.iter().any(|(other, _)| other.is_level_of(scenario)) {
+            continue;
+        }
+        let context = Context {
+            plan,
+            binaries,
+            work_ns_per_iteration,
+        };
+        let found = capacities(&context, scenario, &|_| Ok(())).await?;
+        if !found.capacities.iter().any(can_be_shared) {
+            return Err(no_rate(&found.workload));
+        }
+        if !quiet {
+            eprintln(&capacities_in_words(&found));
+        }
+        all.push((scenario.clone(), found));
+    }
+    for scenario in &mut plan.scenarios {
+        let found = all.iter().find(|(other, _)| other.is_level_of(scenario));
+        if let (Some(share), Some((_, found))) = (scenario.share, found) {
+            scenario.rates_per_s = shares(&found.capacities, share);
+        }
+    }
+    plan.rates = all.into_iter().map(|(_, found)| found).collect();
+    Ok(())
+}
+
 /// One short closed-loop trial of every arm.
-async fn search(
+async fn capacities(
     context: &Context<'_>,
-    scenario: usize,
-    share: f64,
+    scenario: &Scenario,
     refuse: &dyn Fn(&Row) -> Result<(), Failure>,
 ) -> Result<Found, Failure> {
     let plan = context.plan;
-    let scenario = &plan.scenarios[scenario];
     let (mut workload, mut capacities) = (String::new(), Vec::new());
     for arm in &plan.arms {
         let mut load = scenario.load.clone();
@@ -70,6 +118,7 @@ async fn search(
             arm: arm.clone(),
             load,
             cost: scenario.cost,
+            capacity_fraction: None,
         };
         let evidence = trial::run(context, &trial, &|_| ()).await?;
         let row = judge("", plan, &trial, &evidence);
@@ -79,53 +128,102 @@ async fn search(
         capacities.push(Capacity {
             arm: arm.label.clone(),
             requests_per_s: row.requests_per_s.filter(|_| served),
+            is_lower_bound: row.reasons.0.iter().any(|reason| reason.is(Code::W01)),
         });
     }
-    let rate_per_s = common(&capacities, share).ok_or_else(|| {
-        Failure::failed(format!(
-            "no arm answered more than two requests a second of {workload}: there is no rate to compare at (give \
-             another --rate or other --conns)"
-        ))
-    })?;
     Ok(Found {
         workload,
         capacities,
-        rate_per_s,
+        rate_per_s: None,
     })
+}
+
+fn no_rate(workload: &str) -> Failure {
+    Failure::failed(format!(
+        "no arm answered more than two requests a second of {workload}: there is no rate to compare at (give \
+         another --rate or other --conns)"
+    ))
+}
+
+/// Less than this has no shares that could be told apart.
+fn can_be_shared(capacity: &Capacity) -> bool {
+    capacity
+        .requests_per_s
+        .is_some_and(|per_s| per_s > LEAST_PER_S)
+}
+
+/// The rate of each arm that served, rounded to what can be read.
+fn shares(capacities: &[Capacity], share: f64) -> BTreeMap<String, f64> {
+    let rate = |capacity: &Capacity| {
+        let per_s = capacity.requests_per_s?;
+        can_be_shared(capacity).then(|| (capacity.arm.clone(), rounded_down(per_s * share, 3)))
+    };
+    capacities.iter().filter_map(rate).collect()
+}
+
+fn capacities_in_words(found: &Found) -> String {
+    let told = found.capacities.iter().filter_map(|capacity| {
+        let per_s = capacity
+            .requests_per_s
+            .filter(|_| can_be_shared(capacity))?;
+        let least = if capacity.is_lower_bound {
+            "at least "
+        } else {
+            ""
+        };
+        Some(format!(
+            "{} {least}{}",
+            visible(&capacity.arm),
+            format_rate(rounded_down(per_s, 3))
+        ))
+    });
+    let told: Vec<String> = told.collect();
+    format!(
+        "capacity: {}, closed loop, by which the shares of {} go{}",
+        told.join(", "),
+        found.workload,
+        left_out(found.capacities.iter().filter(|c| !can_be_shared(c)))
+    )
+}
+
+/// `; not counting select, which did not serve all`.
+fn left_out<'a>(unserved: impl Iterator<Item = &'a Capacity>) -> String {
+    let names: Vec<String> = unserved.map(|c| visible(&c.arm)).collect();
+    match names.is_empty() {
+        true => String::new(),
+        false => format!(
+            "; not counting {}, which did not serve all",
+            names.join(", ")
+        ),
+    }
 }
 
 /// A share of what the slowest of those that served can do; none where that is no rate at all.
 fn common(capacities: &[Capacity], share: f64) -> Option<f64> {
     let served = capacities.iter().filter_map(|c| c.requests_per_s);
     let slowest = served.min_by(f64::total_cmp)?;
-    (slowest > 2.0).then(|| two_digits(slowest * share))
+    (slowest > LEAST_PER_S).then(|| rounded_down(slowest * share, 2))
 }
 
-/// Rounded down to two significant digits, and at least 1.
-fn two_digits(rate: f64) -> f64 {
-    let unit = 10f64.powf(rate.log10().floor() - 1.0);
-    ((rate / unit).floor() * unit).max(1.0)
+/// Rounded down to so many significant digits, and at least 1.
+fn rounded_down(rate: f64, digits: i32) -> f64 {
+    let unit = 10f64.powf(rate.log10().floor() - f64::from(digits - 1));
+    // A number of units that is whole stays so, whatever the division left of it.
+    ((rate / unit * (1.0 + 1e-12)).floor() * unit).max(1.0)
 }
 
-fn in_words(found: &Found, share: f64) -> String {
-    let mut text = format!(
-        "rate: {} requests/s for {}, {:.0} % of what the slowest can do",
-        format_count(found.rate_per_s as u64),
-        found.workload,
-        share * 100.0
-    );
+fn in_words(found: &Found, rate_per_s: f64, share: f64) -> String {
     let unserved = found
         .capacities
         .iter()
         .filter(|c| c.requests_per_s.is_none());
-    let unserved: Vec<String> = unserved.map(|c| visible(&c.arm)).collect();
-    if !unserved.is_empty() {
-        text.push_str(&format!(
-            "; not counting {}, which did not serve all",
-            unserved.join(", ")
-        ));
-    }
-    text
+    format!(
+        "rate: {} requests/s for {}, {:.0} % of what the slowest can do{}",
+        format_count(rate_per_s as u64),
+        found.workload,
+        share * 100.0,
+        left_out(unserved)
+    )
 }
 
 #[cfg(test)]
@@ -136,6 +234,7 @@ mod tests {
         Capacity {
             arm: arm.into(),
             requests_per_s,
+            is_lower_bound: false,
         }
     }
 
@@ -148,7 +247,7 @@ mod tests {
             (0.2, 1.0),
         ] {
             assert!(
-                (two_digits(rate) - rounded).abs() < 1e-9 * rounded,
+                (rounded_down(rate, 2) - rounded).abs() < 1e-9 * rounded,
                 "{rate}"
             );
         }
@@ -167,11 +266,38 @@ mod tests {
         let found = Found {
             workload: "c50/echo64".into(),
             capacities: arms.into(),
-            rate_per_s: 42_000.0,
+            rate_per_s: Some(42_000.0),
         };
-        let text = in_words(&found, 0.7);
+        let text = in_words(&found, 42_000.0, 0.7);
         assert!(
             text.contains("42 000") && text.contains("not counting iterative"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn every_arm_has_shares_of_its_own() {
+        let mut arms = [
+            capacity("epoll", Some(123_456.0)),
+            capacity("thread", Some(60_000.0)),
+            capacity("iterative", None),
+        ];
+        arms[0].is_lower_bound = true;
+        let rates = shares(&arms, 0.5);
+        let rates: Vec<(&str, f64)> = rates
+            .iter()
+            .map(|(arm, rate)| (&**arm, rate.round()))
+            .collect();
+        assert_eq!(rates, [("epoll", 61_700.0), ("thread", 30_000.0)]);
+        let found = Found {
+            workload: "c50/echo64".into(),
+            capacities: arms.into(),
+            rate_per_s: None,
+        };
+        let text = capacities_in_words(&found);
+        assert!(
+            text.contains("epoll at least 123 000/s, thread 60 000/s")
+                && text.contains("not counting iterative"),
             "{text}"
         );
     }

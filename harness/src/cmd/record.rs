@@ -22,6 +22,7 @@ use crate::store::run::Run;
 use crate::store::saved::ENVIRONMENT;
 use crate::trial::Evidence;
 use crate::trial::environment::Environment;
+use loadgen::tally::slo::Slo;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::io;
@@ -180,7 +181,13 @@ impl Record {
         self.append(&Remark::End(End { complete }), "the end of the run");
         self.run.complete = complete;
         steadiness::judge(&mut self.run.rows, &self.run.timeline);
-        self.answer = Answer::of(&self.run.rows, complete);
+        let slo: Vec<Slo> = self
+            .environment
+            .slo
+            .iter()
+            .flat_map(|s| s.parse())
+            .collect();
+        self.answer = Answer::under(&self.run.rows, complete, &slo);
         self.environment.took_s = Some(self.started.elapsed().as_secs_f64());
         self.save_environment();
         self.run.environment = serde_json::to_value(&self.environment).unwrap_or_default();

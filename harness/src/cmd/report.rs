@@ -14,6 +14,8 @@ use crate::store::folder::RunFolder;
 use crate::store::journal::TRIALS;
 use crate::store::read::load;
 use crate::store::saved::SavedRun;
+use loadgen::tally::slo::Slo;
+use serde_json::Value;
 use std::path::Path;
 
 /// Prints the run again, makes its files and the exports, checks the thresholds; returns the exit code.
@@ -24,7 +26,7 @@ pub fn report(flags: &ReportFlags) -> Result<u8, Failure> {
     for note in &run.notes {
         eprintln(&format!("note: {note}"));
     }
-    let answer = Answer::of(&run.rows, run.complete);
+    let answer = Answer::under(&run.rows, run.complete, &promises(flags, &run.environment));
     let source = Source {
         rows: &run.rows,
         run_json: &run_json(run, &answer, &flags.dir)?,
@@ -39,6 +41,16 @@ pub fn report(flags: &ReportFlags) -> Result<u8, Failure> {
         (true, true) => Exit::Missed.code(),
         (true, false) => 0,
     })
+}
+
+/// The promises of this report, or else those that the run was made with.
+fn promises(flags: &ReportFlags, environment: &Value) -> Vec<Slo> {
+    if !flags.slo.is_empty() {
+        return flags.slo.clone();
+    }
+    let made_with = environment["slo"].as_array().into_iter().flatten();
+    let made_with = made_with.filter_map(Value::as_str);
+    made_with.flat_map(str::parse).collect()
 }
 
 /// Makes the files that are wanted. What is only missing need not be made, as in a folder that is read-only; what was
@@ -157,6 +169,7 @@ mod tests {
             verbose: false,
             export: Vec::new(),
             threshold: Vec::new(),
+            slo: Vec::new(),
         }
     }
 

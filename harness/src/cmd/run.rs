@@ -121,6 +121,9 @@ async fn prepare(plan: &mut Plan, quiet: bool) -> Result<(Binaries, Option<f64>)
         let (share, work) = (rate::BELOW_THE_KNEE, work_ns_per_iteration);
         rate::set_common(plan, &binaries, work, share, &|_| Ok(()), quiet).await?;
     }
+    if plan.needs_capacities() {
+        rate::set_shares(plan, &binaries, work_ns_per_iteration, quiet).await?;
+    }
     Ok((binaries, work_ns_per_iteration))
 }
 

@@ -192,9 +192,11 @@ mod tests {
                 capacities: vec![Capacity {
                     arm: "epoll".into(),
                     requests_per_s: None,
+                    is_lower_bound: false,
                 }],
-                rate_per_s: 1000.0,
+                rate_per_s: Some(1000.0),
             }],
+            slo: vec!["response_p99_ns<5ms".into()],
             prepare_s: Some(1.5),
             estimated_s: 60.0,
             took_s: None,

@@ -81,6 +81,7 @@ fn settings(run_id: &str, plan: &Plan, trial: &TrialPlan) -> Row {
         payload_bytes: load.payload.map_or(0, |p| u64::from(p.max)),
         requests_per_conn: load.requests_per_conn,
         rate_per_s: load.rate_per_s,
+        capacity_fraction: trial.capacity_fraction,
         arrival: match load.is_open_loop() {
             true => serialised(&load.arrival),
             false => "closed".into(),

@@ -10,15 +10,17 @@ pub struct Capacity {
     pub arm: String,
     /// Requests per second in a closed loop; none: it did not serve the workload, and does not count.
     pub requests_per_s: Option<f64>,
+    /// Whether the generator had reached its own limit (W01): the arm could do more.
+    pub is_lower_bound: bool,
 }
 
-/// A rate that was found.
+/// The rates that were found for a workload.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Found {
     /// The workload in words, without a rate.
     pub workload: String,
     /// What each arm could do.
     pub capacities: Vec<Capacity>,
-    /// The rate of all of them, requests per second.
-    pub rate_per_s: f64,
+    /// The rate of all of them, requests per second; none where each arm has shares of its own capacity.
+    pub rate_per_s: Option<f64>,
 }

@@ -176,6 +176,8 @@ row! {
     requests_per_conn: Option<u64>,
     /// Offered requests per second; none: closed loop.
     rate_per_s: Option<f64>,
+    /// Share of the arm's own capacity that `rate_per_s` was asked to be; none: a rate was asked for, or a closed loop.
+    capacity_fraction: Option<f64>,
     /// `closed`, `fixed` or `poisson`.
     arrival: String,
     /// Pause between a reply and the next request, ns.

@@ -1,6 +1,7 @@
 //! What was asked of a server: what rows must share to be compared with each other.
 
 use super::row::Row;
+use loadgen::base::units::{format_count, format_ns, format_rate};
 
 /// The part of a row's settings that says what was asked of the server.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -15,12 +16,30 @@ pub struct Workload {
     pub payload_bytes: u64,
     /// Requests per connection; none: long-lived.
     pub requests_per_conn: Option<u64>,
-    /// Offered rate, in a unit that can be compared exactly; none: closed loop.
+    /// Offered rate, in a unit that can be compared exactly; none: closed loop, or a share of each arm's capacity.
     pub requests_per_1000_s: Option<u64>,
+    /// Offered share of each arm's own capacity, in thousandths; none: a rate is, or a closed loop.
+    pub capacity_permille: Option<u64>,
     /// CPU work per request.
     pub work_ns: Option<u64>,
     /// Blocking call per request.
     pub block_ns: Option<u64>,
+}
+
+impl Workload {
+    /// Whether requests have a schedule, whatever the server does.
+    pub fn is_open_loop(&self) -> bool {
+        self.requests_per_1000_s.is_some() || self.capacity_permille.is_some()
+    }
+
+    /// The same without its rate: workloads that share it are levels of load.
+    pub fn without_rate(&self) -> Workload {
+        Workload {
+            requests_per_1000_s: None,
+            capacity_permille: None,
+            ..self.clone()
+        }
+    }
 }
 
 impl Row {
@@ -32,7 +51,11 @@ impl Row {
             idle: self.idle,
             payload_bytes: self.payload_bytes,
             requests_per_conn: self.requests_per_conn,
-            requests_per_1000_s: self.rate_per_s.map(|rate| (rate * 1e3) as u64),
+            requests_per_1000_s: match self.capacity_fraction {
+                None => self.rate_per_s.map(|rate| (rate * 1e3) as u64),
+                Some(_) => None,
+            },
+            capacity_permille: self.capacity_fraction.map(|of| (of * 1e3).round() as u64),
             work_ns: self.work_ns,
             block_ns: self.block_ns,
         }
@@ -48,8 +71,10 @@ pub fn workload_name(row: &Row) -> String {
     if let Some(n) = row.requests_per_conn {
         name.push_str(&format!("/rpc{n}"));
     }
-    if let Some(rate) = row.rate_per_s {
-        name.push_str(&format!("/{}{rate}", row.arrival));
+    match (row.capacity_fraction, row.rate_per_s) {
+        (Some(share), _) => name.push_str(&format!("/{}{}%", row.arrival, percent(share))),
+        (None, Some(rate)) => name.push_str(&format!("/{}{rate}", row.arrival)),
+        (None, None) => {}
     }
     for (what, ns) in [("work", row.work_ns), ("block", row.block_ns)] {
         if let Some(ns) = ns.filter(|&ns| ns > 0) {
@@ -57,4 +82,62 @@ pub fn workload_name(row: &Row) -> String {
         }
     }
     name
+}
+
+/// A share in percent, with what decimals it has.
+pub fn percent(share: f64) -> f64 {
+    (share * 1e3).round() / 10.0
+}
+
+/// A workload in words: `50 connections + 5 000 idle, 200 requests/s`.
+pub fn title(row: &Row) -> String {
+    let mut text = connections(row);
+    text.push_str(&match (row.capacity_fraction, row.rate_per_s) {
+        (Some(share), _) => format!(
+            ", {} at {} % of each arm's capacity",
+            row.arrival,
+            percent(share)
+        ),
+        (None, Some(rate)) => format!(", {} {}", row.arrival, format_rate(rate)),
+        (None, None) if row.service == "discard" => ", as fast as they send".into(),
+        (None, None) => ", closed loop".into(),
+    });
+    text + &requests(row)
+}
+
+/// The same of a load at several rates: `50 connections, open loop, echo 64 B`.
+pub fn title_without_rate(row: &Row) -> String {
+    format!("{}, open loop{}", connections(row), requests(row))
+}
+
+fn connections(row: &Row) -> String {
+    let mut text = match row.conns {
+        1 => "1 connection".to_string(),
+        n => format!("{} connections", format_count(n)),
+    };
+    if row.idle > 0 {
+        text.push_str(&format!(" + {} idle", format_count(row.idle)));
+    }
+    text
+}
+
+/// What is sent over them, and what it costs to answer.
+fn requests(row: &Row) -> String {
+    let mut text = String::new();
+    match row.requests_per_conn {
+        Some(1) => text.push_str(", a connection per request"),
+        Some(n) => text.push_str(&format!(", {} requests per connection", format_count(n))),
+        None => {}
+    }
+    text.push_str(&format!(
+        ", {} {} B",
+        row.service,
+        format_count(row.payload_bytes)
+    ));
+    for (what, ns) in [("work", row.work_ns), ("block", row.block_ns)] {
+        if let Some(ns) = ns.filter(|&ns| ns > 0) {
+            text.push_str(&format!(", {what} {}", format_ns(ns)));
+        }
+    }
+    text
 }

@@ -17,7 +17,9 @@ use crate::model::service::Service;
 use loadgen::load::Load;
 use loadgen::load::flags::{RunFlags as LoadRunFlags, ShapeFlags};
 use loadgen::load::{CpuList, ProtocolName};
+use loadgen::tally::slo::Slo;
 use servers::models::Model;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// The most trials one run may have: a bound on every list and file made from them.
@@ -42,6 +44,31 @@ pub struct Scenario {
     pub load: Load,
     /// The cost.
     pub cost: HandlerCost,
+    /// The share of each arm's own capacity that is offered, where no rate is.
+    pub share: Option<f64>,
+    /// What the share is, requests per second, by arm: filled in once the capacities are known; an arm without one did
+    /// not serve the workload in a closed loop, and is not run.
+    pub rates_per_s: BTreeMap<String, f64>,
+}
+
+impl Scenario {
+    /// The load of an arm; none where there is nothing that its share could be of.
+    fn load_of(&self, arm: &Arm) -> Option<Load> {
+        let mut load = self.load.clone();
+        if self.share.is_some() && !self.rates_per_s.is_empty() {
+            load.rate_per_s = Some(*self.rates_per_s.get(&arm.label)?);
+        }
+        Some(load)
+    }
+
+    /// Whether the other is the same but for its rate: another level of the same load.
+    pub fn is_level_of(&self, other: &Scenario) -> bool {
+        let bare = |scenario: &Scenario| Load {
+            rate_per_s: None,
+            ..scenario.load.clone()
+        };
+        self.cost == other.cost && bare(self) == bare(other)
+    }
 }
 
 /// Everything that a run needs to know.
@@ -85,6 +112,8 @@ pub struct Plan {
     pub settle_timeout: Duration,
     /// Variables of other server programs, beside the user's own.
     pub variables: Vec<(String, String)>,
+    /// The promises that rates are held against.
+    pub slo: Vec<Slo>,
 }
 
 /// One trial of a plan.
@@ -100,6 +129,8 @@ pub struct TrialPlan {
     pub load: Load,
     /// What a request costs the server.
     pub cost: HandlerCost,
+    /// The share of the arm's capacity that its rate is, where that was asked for.
+    pub capacity_fraction: Option<f64>,
 }
 
 impl Plan {
@@ -159,6 +190,18 @@ impl Plan {
                 "--rate auto stands alone: it is found out for every workload",
             ));
         }
+        if !flags.slo.is_empty() && flags.rate.is_empty() {
+            return Err(Failure::usage(
+                "--slo is held against rates: give some, such as --rate 10%,30%,50%,70%,80%,90%,95%",
+            ));
+        }
+        let per_s = flags.rate.iter().filter(|rate| rate.share().is_none());
+        if flags.rate.iter().any(|rate| rate.share().is_some()) && per_s.count() > 0 {
+            return Err(Failure::usage(
+                "--rate: give shares of each arm's capacity (10%,50%,90%) or rates (1k,5k), not both: they would be \
+                 levels of different loads",
+            ));
+        }
         let plan = Plan {
             scenarios: scenarios(flags, service, &client_cpus, seed)?,
             arms,
@@ -179,6 +222,7 @@ impl Plan {
             start_timeout: flags.servers.start_timeout,
             settle_timeout: flags.servers.settle_timeout,
             variables: flags.servers.env.clone(),
+            slo: flags.slo.clone(),
         };
         match plan.trial_count() {
             0 => Err(Failure::usage("--repeat 0: from 1 up")),
@@ -212,20 +256,41 @@ impl Plan {
             .saturating_mul(repeat)
     }
 
+    /// Whether the capacity of each arm has to be found before there are rates.
+    pub fn needs_capacities(&self) -> bool {
+        self.scenarios.iter().any(|s| s.share.is_some())
+    }
+
+    /// Whether some load is offered at several rates.
+    fn has_levels(&self) -> bool {
+        let is_open = |s: &&Scenario| s.share.is_some() || s.load.rate_per_s.is_some();
+        let open: Vec<&Scenario> = self.scenarios.iter().filter(is_open).collect();
+        let others = |s: &Scenario| open.iter().filter(|o| o.is_level_of(s)).count();
+        open.iter().any(|s| others(s) > 1)
+    }
+
     /// All trials in their order: a block is one load with every arm once, in random order, and the blocks of
-    /// different loads alternate, so that a drift of the machine meets everyone alike.
+    /// different loads alternate, so that a drift of the machine meets everyone alike. Levels of load come in random
+    /// order, too: rising ones would meet a server that the last one left warm, or in debt.
     pub fn trials(&self) -> Vec<TrialPlan> {
         let mut random = fastrand::Rng::with_seed(self.seed);
         let mut trials = Vec::new();
+        let has_levels = self.has_levels();
         for repetition in 0..self.repeat {
-            for (w, scenario) in self.scenarios.iter().enumerate() {
+            let mut scenarios: Vec<&Scenario> = self.scenarios.iter().collect();
+            if has_levels {
+                random.shuffle(&mut scenarios);
+            }
+            for (w, scenario) in scenarios.into_iter().enumerate() {
                 let block = repetition * self.scenarios.len() as u64 + w as u64 + 1;
                 let mut arms: Vec<&Arm> = self.arms.iter().collect();
                 random.shuffle(&mut arms);
                 // One for all arms of a block: what is random in the load is then the same for all of them.
                 let seed = random.u64(..);
                 for arm in arms {
-                    let mut load = scenario.load.clone();
+                    let Some(mut load) = scenario.load_of(arm) else {
+                        continue;
+                    };
                     load.seed = seed;
                     trials.push(TrialPlan {
                         block: block as u32,
@@ -233,6 +298,7 @@ impl Plan {
                         arm: arm.clone(),
                         load,
                         cost: scenario.cost,
+                        capacity_fraction: scenario.share,
                     });
                 }
             }
@@ -385,12 +451,17 @@ fn scenarios(
             target.addresses()[0].to_string()
         });
     let mut scenarios = Vec::new();
-    for shape in shapes(flags) {
-        let load = Load::new(&placeholder, &shape, &load_flags, &run)
+    for (shape, rate) in shapes(flags) {
+        let mut load = Load::new(&placeholder, &shape, &load_flags, &run)
             .map_err(|e| Failure::usage(e.to_string()))?;
+        load.rate_per_s = rate.and_then(Rate::per_s);
         for cost in costs(flags) {
-            let load = load.clone();
-            let scenario = Scenario { load, cost };
+            let scenario = Scenario {
+                load: load.clone(),
+                cost,
+                share: rate.and_then(Rate::share),
+                rates_per_s: BTreeMap::new(),
+            };
             if !scenarios.contains(&scenario) {
                 scenarios.push(scenario);
             }
@@ -410,25 +481,25 @@ fn costs(flags: &RunFlags) -> Vec<HandlerCost> {
     costs.collect()
 }
 
-fn shapes(flags: &RunFlags) -> Vec<ShapeFlags> {
+/// Stands for a rate that is still to be found, so that the flags are checked as those of an open loop.
+const ANY_RATE_PER_S: f64 = 1000.0;
+
+fn shapes(flags: &RunFlags) -> Vec<(ShapeFlags, Option<Rate>)> {
     let optional = |list: &[u64]| optional(list.iter().copied());
-    let rates = flags.rate.iter().filter_map(|rate| match rate {
-        Rate::Auto => None,
-        Rate::PerS(per_s) => Some(*per_s),
-    });
     let mut shapes = Vec::new();
     for &conns in &flags.conns {
         for requests_per_conn in optional(&flags.requests_per_conn) {
             for payload in self::optional(flags.payload.iter().copied()) {
                 for idle in optional(&flags.idle) {
-                    for rate in self::optional(rates.clone()) {
-                        shapes.push(ShapeFlags {
+                    for rate in self::optional(flags.rate.iter().copied()) {
+                        let shape = ShapeFlags {
                             conns,
-                            rate,
+                            rate: rate.map(|rate| rate.per_s().unwrap_or(ANY_RATE_PER_S)),
                             idle: idle.unwrap_or(0),
                             payload,
                             requests_per_conn,
-                        });
+                        };
+                        shapes.push((shape, rate));
                     }
                 }
             }
@@ -530,6 +601,40 @@ mod tests {
         };
         assert_eq!(order(1), order(1));
         assert_ne!(order(1), order(2));
+    }
+
+    #[test]
+    fn levels_of_load_come_in_random_order_and_each_arm_has_its_own_rates() {
+        let mut plan =
+            plan("--model epoll,poll --rate 10%,50%,90% --arrival poisson --repeat 6 --seed 3")
+                .unwrap();
+        assert!(plan.needs_capacities() && plan.scenarios.len() == 3);
+        for (scenario, share) in plan.scenarios.iter_mut().zip([0.1, 0.5, 0.9]) {
+            scenario.rates_per_s = [("epoll".to_string(), share * 1000.0)].into();
+        }
+        let trials = plan.trials();
+        assert!(
+            trials.iter().all(|t| t.arm.label == "epoll"),
+            "poll has no capacity"
+        );
+        let shares: Vec<f64> = trials.iter().filter_map(|t| t.capacity_fraction).collect();
+        assert_eq!(shares.len(), 18);
+        for (trial, share) in trials.iter().zip(&shares) {
+            assert_eq!(trial.load.rate_per_s, Some(share * 1000.0));
+        }
+        for repetition in shares.chunks(3) {
+            assert!(
+                (repetition.iter().sum::<f64>() - 1.5).abs() < 1e-9,
+                "each level once"
+            );
+        }
+        assert!(
+            shares.chunks(3).any(|levels| levels != &shares[..3]),
+            "{shares:?}"
+        );
+        assert!(self::plan("--model epoll --rate 10%,5k").is_err());
+        assert!(self::plan("--model epoll --slo response_p99_ns<5ms").is_err());
+        assert!(self::plan("--model epoll --rate auto --arrival poisson").is_ok());
     }
 
     #[test]

@@ -5,6 +5,7 @@ pub mod comparison;
 pub mod export;
 pub mod facts;
 pub mod gate_words;
+pub mod load_table;
 pub mod page;
 pub mod pull_request;
 pub mod report;

@@ -269,7 +269,9 @@ mod tests {
             rows: &rows,
             histograms: &Default::default(),
             timeline: &[],
+            latency_seconds: &Default::default(),
             workers: &[],
+            curves: &[],
             floor: None,
         };
         let environment = json!({"cpus": 2, "command": ["tenk", arm], "kernel": "Linux <6>", "host_sysctls": {"a.b": "1"}});

@@ -4,6 +4,7 @@ use super::comparison;
 use super::facts::{command, facts};
 use super::report::Made;
 use crate::base::text::visible;
+use crate::render::chart::load;
 use crate::render::export::md;
 
 /// GitHub takes 1 024 KiB in a job's summary; more is refused as a whole.
@@ -22,6 +23,13 @@ pub fn render(made: &Made) -> String {
     }
     for note in &report.notes {
         text.push_str(&format!("\n{}\n", md::escaped(note)));
+    }
+    for curve in report.answer.load_curves.iter().filter(|c| c.has_levels()) {
+        let title = md::escaped(&curve.title);
+        text.push_str(&format!(
+            "\n## Latency against load: {title}\n\n{}",
+            md::table(&load::table(curve))
+        ));
     }
     text.push_str(&format!("\n## Figures\n\n{}", md::figures(made.rows())));
     let compared = comparison::for_people(made.rows(), &report.answer.rankings);

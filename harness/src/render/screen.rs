@@ -2,8 +2,10 @@
 //! must be known when reading it.
 
 use super::comparison::growths;
+use super::load_table;
 use super::table::{caveats, notes};
 use crate::analysis::answer::{Answer, WorkloadAnswer, words};
+use crate::analysis::load_curve::LoadCurve;
 use crate::analysis::stats::ranking::{Place, Ranking, Standing};
 use crate::analysis::summary::{Cell, cells};
 use crate::base::text::{visible, wrapped};
@@ -60,9 +62,18 @@ pub fn for_people(rows: &[Row], answer: &Answer, folder: &Path, look: Look) -> S
             _ => lines,
         });
     }
+    for curve in &answer.load_curves {
+        text.push_str(&load_curve(curve, look));
+    }
     let workloads = cells.chunk_by(|a, b| a.workload == b.workload);
+    let is_level = |arms: &[Cell]| {
+        let mut curves = answer.load_curves.iter();
+        curves.any(|curve| curve.has_levels() && curve.holds(&arms[0].workload))
+    };
     for (arms, told) in workloads.zip(&answer.workloads) {
-        text.push_str(&workload(arms, told, answer, look));
+        if !is_level(arms) || look.verbose {
+            text.push_str(&workload(arms, told, answer, look));
+        }
     }
     if !cells.is_empty() {
         text.push_str(
@@ -81,6 +92,19 @@ pub fn for_people(rows: &[Row], answer: &Answer, folder: &Path, look: Look) -> S
         text.push_str(&wrapped(line, WIDTH));
     }
     text + &format!("\nResults: {}\n", folder.display())
+}
+
+fn load_curve(curve: &LoadCurve, look: Look) -> String {
+    if !curve.has_levels() {
+        return String::new();
+    }
+    let title = wrapped(&visible(&curve.title), WIDTH);
+    let mut text = format!("\n{}\n", look.paint(BOLD, title.trim_end()));
+    text.push_str(&load_table::of(curve));
+    for sentence in &curve.sentences {
+        text.push_str(&wrapped(&visible(sentence), WIDTH));
+    }
+    text
 }
 
 fn workload(arms: &[Cell], told: &WorkloadAnswer, answer: &Answer, look: Look) -> String {
@@ -141,7 +165,7 @@ fn columns(arms: &[Cell]) -> Vec<Column> {
             chosen.push(latency);
         }
     }
-    if workload.requests_per_1000_s.is_some() {
+    if workload.is_open_loop() {
         let slowest = ["response_p99_ns", "response_p50_ns"];
         let at = slowest
             .iter()

@@ -71,6 +71,7 @@ fn varied(workload: &Workload) -> varied::Words {
         requests_per_conn: workload.requests_per_conn,
         payload_bytes: (bytes > 0).then(|| format_count(bytes)),
         rate_per_s: workload.requests_per_1000_s.map(|n| n as f64 / 1000.0),
+        share: workload.capacity_permille.map(|n| n as f64 / 1000.0),
         work_ns: workload.work_ns,
         block_ns: workload.block_ns,
     };

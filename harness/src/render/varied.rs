@@ -1,5 +1,6 @@
 //! What tells workloads apart besides their connections, as columns of a table.
 
+use crate::model::workload::percent;
 use loadgen::base::units::{format_count, format_ns, format_rate};
 
 /// The names of the columns.
@@ -19,6 +20,8 @@ pub struct Varied {
     pub payload_bytes: Option<String>,
     /// Offered rate; none: closed loop.
     pub rate_per_s: Option<f64>,
+    /// The share of the arm's own capacity that is offered, where no rate is.
+    pub share: Option<f64>,
     /// CPU work per request.
     pub work_ns: Option<u64>,
     /// Blocking call per request.
@@ -34,7 +37,10 @@ impl Varied {
             self.payload_bytes
                 .as_ref()
                 .map(|bytes| format!("{bytes} B")),
-            self.rate_per_s.map(format_rate),
+            match self.share {
+                Some(share) => Some(format!("{} %", percent(share))),
+                None => self.rate_per_s.map(format_rate),
+            },
             self.work_ns.map(format_ns),
             self.block_ns.map(format_ns),
         ]

@@ -2,6 +2,7 @@
 //! before it.
 
 use crate::model::histograms::{Window, packed};
+use crate::model::latency_seconds::{self, LatencySecond};
 use crate::model::row::Row;
 use crate::model::timeline::{self, WindowSecond};
 use crate::model::workers::{self, Worker};
@@ -26,6 +27,8 @@ pub struct TrialLine {
     pub histograms: BTreeMap<String, String>,
     /// The window second by second, as in `timeline.csv`.
     pub timeline: Vec<WindowSecond>,
+    /// The response times of each second, counted in classes.
+    pub latency_seconds: Vec<LatencySecond>,
     /// The server's workers, as in `workers.csv`.
     pub workers: Vec<Worker>,
 }
@@ -69,6 +72,7 @@ impl TrialLine {
             response_censored_from_ns: outcome.and_then(|o| o.latency_ns.response.censored_from),
             histograms: outcome.map_or(Ok(BTreeMap::new()), histograms)?,
             timeline: outcome.map(timeline::of).unwrap_or_default(),
+            latency_seconds: outcome.map_or(Ok(Vec::new()), latency_seconds::of)?,
             workers: workers::of(tallies),
         })
     }

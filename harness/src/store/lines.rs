@@ -4,6 +4,7 @@ use super::line::{End, SetAside, TrialLine};
 use super::run::Run;
 use super::saved::{Columns, Fault};
 use crate::model::histograms::Window;
+use crate::model::latency_seconds::LatencySecond;
 use crate::model::row::{COLUMNS, Row};
 use crate::model::timeline::WindowSecond;
 use crate::model::workers::Worker;
@@ -26,6 +27,8 @@ struct Line {
     histograms: BTreeMap<String, String>,
     #[serde(default)]
     timeline: Vec<WindowSecond>,
+    #[serde(default)]
+    latency_seconds: Vec<LatencySecond>,
     #[serde(default)]
     workers: Vec<Worker>,
     set_aside: Option<SetAside>,
@@ -114,6 +117,7 @@ fn apply(line: Line, bytes: &[u8], run: &mut Run, columns: &mut Columns) -> Resu
         response_censored_from_ns: line.response_censored_from_ns,
         histograms: line.histograms,
         timeline: line.timeline,
+        latency_seconds: line.latency_seconds,
         workers: line.workers,
     })
 }

@@ -3,6 +3,7 @@
 use super::line::TrialLine;
 use crate::model::gate_words::GateWords;
 use crate::model::histograms::{Histograms, Recorded};
+use crate::model::latency_seconds::LatencySeconds;
 use crate::model::row::Row;
 use crate::model::timeline::TimelineRow;
 use crate::model::workers::WorkerRow;
@@ -27,6 +28,8 @@ pub struct Run {
     pub histograms: Histograms,
     /// Their seconds.
     pub timeline: Vec<TimelineRow>,
+    /// The response times of each of them, counted in classes; trials of older versions have none.
+    pub latency_seconds: LatencySeconds,
     /// Their servers' workers.
     pub workers: Vec<WorkerRow>,
     /// Whether it was read from what older versions kept, which is less.
@@ -54,6 +57,9 @@ impl Run {
         }
         let seconds = line.timeline.iter().map(|second| second.of_trial(&row));
         self.timeline.extend(seconds);
+        if !line.latency_seconds.is_empty() {
+            self.latency_seconds.insert(row.trial, line.latency_seconds);
+        }
         let workers = line.workers.iter().map(|worker| worker.of_trial(&row));
         self.workers.extend(workers);
         self.rows.push(row);
@@ -91,6 +97,7 @@ impl Run {
         self.timeline.retain(|line| !is_aside(line.trial));
         self.workers.retain(|line| !is_aside(line.trial));
         self.histograms.retain(|trial| !is_aside(trial));
+        self.latency_seconds.retain(|trial, _| !is_aside(*trial));
         self.rows = kept;
         self.set_aside.extend(aside);
     }

@@ -59,8 +59,10 @@ pub struct Environment {
     pub generator_floor: Option<Floor>,
     /// Blocks that something else disturbed (W07) and that were run again.
     pub blocks_redone: usize,
-    /// The rates that `--rate auto` found, a workload each.
+    /// The capacities that rates were found from (`--rate auto` or shares), a workload each.
     pub rate_search: Vec<Found>,
+    /// The promises that rates are held against.
+    pub slo: Vec<String>,
     /// How long the programs were built, checked and calibrated before the first trial, s.
     pub prepare_s: Option<f64>,
     /// How long the trials were expected to take, s.
@@ -126,6 +128,7 @@ impl Environment {
                 .flatten(),
             blocks_redone: 0,
             rate_search: plan.rates.clone(),
+            slo: plan.slo.iter().map(ToString::to_string).collect(),
             prepare_s: None,
             estimated_s: estimate::trials(plan).as_secs_f64(),
             took_s: None,

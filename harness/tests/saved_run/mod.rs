@@ -50,13 +50,63 @@ pub const MODELS: [&str; 15] = [
 pub fn write(folder: &Path, arms: &[&str], workloads: &[(u64, u64)], blocks: u64) -> usize {
     let mut random = fastrand::Rng::with_seed(7);
     let rows = rows(arms, workloads, blocks, &mut random);
+    write_lines(folder, &rows, &mut random);
+    rows.len()
+}
+
+/// Writes a run of these arms at these shares of what each can do, so many times each; returns its rows. The times are
+/// those of a queue: they grow as 1 ÷ (1 − share), and at 100 % the rate is not held.
+#[allow(
+    dead_code,
+    reason = "not every test that makes up a run needs one under several loads"
+)]
+pub fn write_levels(folder: &Path, arms: &[&str], shares: &[f64], blocks: u64) -> usize {
+    let mut random = fastrand::Rng::with_seed(7);
+    let mut rows = Vec::new();
+    for block in 1..=blocks {
+        for share in shares {
+            for arm in arms {
+                let trial = rows.len() as u64 + 1;
+                let row = row(trial, block, arm, (50, 0), &mut random);
+                rows.push(at_level(row, *share));
+            }
+        }
+    }
+    write_lines(folder, &rows, &mut random);
+    rows.len()
+}
+
+fn at_level(mut row: Map<String, Value>, share: f64) -> Map<String, Value> {
+    let capacity = row["requests_per_s"].as_f64().unwrap();
+    let rate = (capacity * share).floor();
+    let held = share < 0.99;
+    let grown = 1.0 + share / (1.0 - share.min(0.97));
+    let at = |column: &str| row[column].as_f64().map(|ns| (ns * grown) as u64);
+    let few = rate * 3.0 * 0.01 < 100.0;
+    let changed = json!({
+        "rate_per_s": rate, "capacity_fraction": share, "arrival": "fixed",
+        "requests_offered": (rate * 3.0) as u64,
+        "requests_completed": (rate * 3.0 * if held { 1.0 } else { 0.95 }) as u64,
+        "requests_per_s": rate * if held { 1.0 } else { 0.95 },
+        "response_p50_ns": at("response_p50_ns"),
+        "response_p99_ns": at("response_p99_ns").filter(|_| held && !few),
+        "response_p999_ns": at("response_p999_ns").filter(|_| held && rate > 35_000.0),
+        "verdict": "valid",
+    });
+    for (key, value) in changed.as_object().unwrap() {
+        row.insert(key.clone(), value.clone());
+    }
+    row
+}
+
+fn write_lines(folder: &Path, rows: &[Map<String, Value>], random: &mut fastrand::Rng) {
     let without = |row: Map<String, Value>| -> Map<String, Value> {
         let of_the_row = ["run_id", "trial", "arm", "conns"];
         row.into_iter()
             .filter(|(name, _)| !of_the_row.contains(&name.as_str()))
             .collect()
     };
-    let histograms = packed(&mut random);
+    let histograms = packed(random);
     let mut lines = String::new();
     for (i, row) in rows.iter().enumerate() {
         let line = json!({
@@ -65,6 +115,7 @@ pub fn write(folder: &Path, arms: &[&str], workloads: &[(u64, u64)], blocks: u64
             "response_censored_from_ns": null,
             "histograms": { "response": histograms[i % histograms.len()] },
             "timeline": seconds(row).into_iter().map(without).collect::<Vec<_>>(),
+            "latency_seconds": latency_seconds(row),
             "workers": workers(row).into_iter().map(without).collect::<Vec<_>>(),
         });
         lines += &format!("{line}\n");
@@ -73,7 +124,6 @@ pub fn write(folder: &Path, arms: &[&str], workloads: &[(u64, u64)], blocks: u64
     fs::write(folder.join("trials.jsonl"), lines).unwrap();
     let environment = serde_json::to_vec_pretty(&environment()).unwrap();
     fs::write(folder.join("environment.json"), environment).unwrap();
-    rows.len()
 }
 
 /// The same as versions before `trials.jsonl` kept it.
@@ -213,6 +263,37 @@ fn seconds(row: &Map<String, Value>) -> Vec<Map<String, Value>> {
             "response_p50_ns": 90_000, "response_p99_ns": null, "response_max_ns": 900_000,
         });
         line.as_object().unwrap().clone()
+    };
+    (0..3).map(second).collect()
+}
+
+/// Response times in classes, spread around the row's own; `poll` answers nothing for a second, then much too late.
+fn latency_seconds(row: &Map<String, Value>) -> Vec<Value> {
+    let middle = row["response_p50_ns"].as_f64().unwrap().log10() * 10.0;
+    let per_s = row["requests_per_s"].as_f64().unwrap();
+    let trial = row["trial"].as_u64().unwrap();
+    let stalls = row["model"] == "poll";
+    let counts = |second: u64| -> Vec<(u64, u64)> {
+        let (low, high) = (middle as u64 - 3, middle as u64 + 12 + (trial + second) % 3);
+        let of = |class: u64| {
+            let away = class as f64 - middle;
+            let away = if away > 0.0 { away * 0.5 } else { away };
+            (
+                class,
+                (per_s / 4.0 * (-away * away / 2.0).exp()).ceil() as u64,
+            )
+        };
+        let mut counts: Vec<(u64, u64)> = (low..=high).map(of).collect();
+        if stalls && second == 2 {
+            counts.push((89, 50));
+        }
+        counts
+    };
+    let second = |n: u64| {
+        let silent = stalls && n == 1;
+        json!({
+            "second": n, "length_s": 1, "counts": if silent { Vec::new() } else { counts(n) },
+        })
     };
     (0..3).map(second).collect()
 }

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 
-use super::search::slo::Slo;
 use crate::load::flags::{LoadFlags, RunFlags, ShapeFlags};
+use crate::tally::slo::Slo;
 
 /// What the program writes, and where.
 #[derive(Args, Clone, Debug, Default, PartialEq)]

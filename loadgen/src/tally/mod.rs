@@ -11,6 +11,7 @@ pub mod merge;
 pub mod outcome;
 pub mod second;
 pub mod series;
+pub mod slo;
 pub mod stretch;
 pub mod verdict;
 

@@ -1,15 +1,19 @@
 //! The answer of a run, made once from its rows: which arm to take and why, who is not told apart from it, who fails
 //! and how, and how sure all of that is. Terminal, reports, JSON and exports tell these sentences and no others.
 
+mod load;
 mod sentences;
 mod take;
 pub mod words;
 
+pub use load::{in_one_word, knee_in_words};
+
+use crate::analysis::load_curve::{self, LoadCurve};
 use crate::analysis::stats::ranking::{Ranking, rank_workload, rankings};
 use crate::analysis::summary::{Cell, arms, cells};
 use crate::model::row::Row;
-use crate::model::workload::workload_name;
-use loadgen::base::units::{format_count, format_ns, format_rate};
+use crate::model::workload::{title, workload_name};
+use loadgen::tally::slo::Slo;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -25,6 +29,8 @@ pub struct Answer {
     pub take: Option<String>,
     /// The answer over all workloads, the most important first.
     pub sentences: Vec<String>,
+    /// Latency against load: the workloads that were offered at several rates, or held against promises.
+    pub load_curves: Vec<LoadCurve>,
     /// The answer for each workload.
     pub workloads: Vec<WorkloadAnswer>,
     /// What it was made from.
@@ -59,12 +65,18 @@ pub struct Leaders {
 impl Answer {
     /// The answer of these rows; of a run that was interrupted it says so.
     pub fn of(rows: &[Row], complete: bool) -> Answer {
+        Answer::under(rows, complete, &[])
+    }
+
+    /// The same, with the rate that each arm holds under these promises.
+    pub fn under(rows: &[Row], complete: bool, slo: &[Slo]) -> Answer {
         let cells = cells(rows);
         if arms(rows) == GATE {
             return Answer {
                 complete,
                 take: None,
                 sentences: Vec::new(),
+                load_curves: Vec::new(),
                 workloads: Vec::new(),
                 rankings: rankings(rows),
             };
@@ -89,6 +101,11 @@ impl Answer {
                 "Interrupted after {trials}: this is what they say."
             ));
         }
+        let mut load_curves = load_curve::curves(rows, slo);
+        for curve in &mut load_curves {
+            curve.sentences = load::of_curve(curve);
+            sentences.extend(load::held_under(curve));
+        }
         let mut take = None;
         if arms(rows).len() < 2 {
             sentences.push(sentences::alone(&cells));
@@ -103,8 +120,9 @@ impl Answer {
             sentences,
             workloads: workloads
                 .iter()
-                .map(|(arms, rankings)| of_workload(arms, rankings))
+                .map(|(arms, rankings)| of_workload(arms, rankings, &load_curves))
                 .collect(),
+            load_curves,
             rankings: workloads
                 .into_iter()
                 .flat_map(|(_, rankings)| rankings)
@@ -115,9 +133,11 @@ impl Answer {
     /// Every sentence: those over all workloads, then each workload's under its title.
     pub fn text(&self) -> String {
         let mut text = self.sentences.join("\n") + "\n";
-        for workload in self.workloads.iter().filter(|w| !w.sentences.is_empty()) {
-            text.push_str(&format!("\n{}\n", workload.title));
-            for sentence in &workload.sentences {
+        let curves = self.load_curves.iter().map(|c| (&c.title, &c.sentences));
+        let workloads = self.workloads.iter().map(|w| (&w.title, &w.sentences));
+        for (title, sentences) in curves.chain(workloads).filter(|(_, s)| !s.is_empty()) {
+            text.push_str(&format!("\n{title}\n"));
+            for sentence in sentences {
                 text.push_str(&format!("{sentence}\n"));
             }
         }
@@ -125,7 +145,9 @@ impl Answer {
     }
 }
 
-fn of_workload(arms: &[Cell], rankings: &[Ranking]) -> WorkloadAnswer {
+fn of_workload(arms: &[Cell], rankings: &[Ranking], load_curves: &[LoadCurve]) -> WorkloadAnswer {
+    // Levels of load are told together, once.
+    let is_level = |curve: &LoadCurve| curve.has_levels() && curve.holds(&arms[0].workload);
     let leaders = |ranking: &Ranking| {
         let shown = !ranking.is_provisional();
         let names = match shown {
@@ -147,41 +169,11 @@ fn of_workload(arms: &[Cell], rankings: &[Ranking]) -> WorkloadAnswer {
         name: workload_name(arms[0].rows[0]),
         title: title(arms[0].rows[0]),
         leaders: rankings.iter().map(leaders).collect(),
-        sentences: sentences::of_workload(arms, rankings),
+        sentences: match load_curves.iter().any(is_level) {
+            true => sentences::failures(arms).into_iter().collect(),
+            false => sentences::of_workload(arms, rankings),
+        },
     }
-}
-
-/// A workload in words: `50 connections + 5 000 idle, 200 requests/s`.
-pub fn title(row: &Row) -> String {
-    let connections = match row.conns {
-        1 => "1 connection".to_string(),
-        n => format!("{} connections", format_count(n)),
-    };
-    let mut text = connections;
-    if row.idle > 0 {
-        text.push_str(&format!(" + {} idle", format_count(row.idle)));
-    }
-    text.push_str(&match row.rate_per_s {
-        Some(rate) => format!(", {} {}", row.arrival, format_rate(rate)),
-        None if row.service == "discard" => ", as fast as they send".into(),
-        None => ", closed loop".into(),
-    });
-    match row.requests_per_conn {
-        Some(1) => text.push_str(", a connection per request"),
-        Some(n) => text.push_str(&format!(", {} requests per connection", format_count(n))),
-        None => {}
-    }
-    text.push_str(&format!(
-        ", {} {} B",
-        row.service,
-        format_count(row.payload_bytes)
-    ));
-    for (what, ns) in [("work", row.work_ns), ("block", row.block_ns)] {
-        if let Some(ns) = ns.filter(|&ns| ns > 0) {
-            text.push_str(&format!(", {what} {}", format_ns(ns)));
-        }
-    }
-    text
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use crate::analysis::stats::ranking::{Place, Ranking, Standing, holds_rate};
 use crate::analysis::summary::{Cell, Figure};
 use crate::base::text::{about, visible};
 use crate::model::row::{Row, Status};
+use crate::model::workload::percent as percent_of;
 use loadgen::base::units::{format_count, format_rate};
 use std::time::Duration;
 
@@ -54,7 +55,11 @@ pub fn alone(cells: &[Cell]) -> String {
 
 /// Whether what a fixed rate asked for was answered.
 fn rate_held(arms: &[Cell]) -> Option<String> {
-    let rate = format_rate(arms.first()?.rows.first()?.rate_per_s?);
+    let row = arms.first()?.rows.first()?;
+    let rate = match row.capacity_fraction {
+        Some(share) => format!("{} % of its own capacity", percent_of(share)),
+        None => format_rate(row.rate_per_s?),
+    };
     let ran: Vec<&Cell> = arms
         .iter()
         .filter(|cell| cell.status().0 == Status::Ok)
@@ -133,7 +138,7 @@ fn leaders(ranking: &Ranking) -> String {
 }
 
 /// Who did not do what was asked, and how.
-fn failures(arms: &[Cell]) -> Option<String> {
+pub fn failures(arms: &[Cell]) -> Option<String> {
     let failed: Vec<String> = arms.iter().filter_map(failure).collect();
     let all = failed.len();
     (all > 0).then(|| match all {

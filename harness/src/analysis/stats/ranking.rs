@@ -19,7 +19,7 @@ use serde::Serialize;
 use std::collections::BTreeSet;
 
 /// A fixed rate is held where at least this share of it was answered in the window.
-const HELD: f64 = 0.99;
+pub const HELD: f64 = 0.99;
 
 /// The arms of one workload, ranked by one criterion.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
@@ -137,6 +137,13 @@ pub fn rank_workload(arms: &[Cell]) -> Vec<Ranking> {
 /// What counts: under a closed loop how much is done, at a fixed rate what it takes and how long it takes, of
 /// connections that end how many there are.
 pub fn criteria(workload: &Workload) -> Vec<Metric> {
+    if workload.capacity_permille.is_some() {
+        // Each arm has a rate of its own: the slower one would have the shorter times for it.
+        return match workload.requests_per_conn {
+            None => vec![CPU_PER_REQUEST, MEMORY],
+            Some(_) => vec![CPU_PER_CONNECTION],
+        };
+    }
     let fixed_rate = workload.requests_per_1000_s.is_some();
     match (
         workload.service.as_str(),

@@ -4,9 +4,11 @@
 
 mod heat;
 mod multiples;
+mod over_time;
 
 pub use heat::heat;
 pub use multiples::multiples;
+pub use over_time::over_time;
 
 use super::look::{Look, Marker};
 use super::svg::{Area as Paper, Groups, Svg};
@@ -23,6 +25,8 @@ const RIGHT: i32 = 210;
 /// Height of a line of the legend, and of a bar with its gap, at least.
 const LEGEND_LINE: i32 = 22;
 const BAR_LINE: i32 = 18;
+/// Radius of the ring around a knee.
+const RING: i32 = 9;
 const TOP: i32 = 72;
 const BOTTOM: i32 = 92;
 /// Characters of a caption in one line.
@@ -213,9 +217,18 @@ pub struct Point {
     /// Crossed out: something failed here.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub failed: bool,
+    /// Drawn with an arrow: it is so much at least.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub is_bound: bool,
+    /// Drawn with a ring: the curve turns here.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub is_knee: bool,
     /// Words beside the mark.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+    /// Words that are only shown with the figure itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
 }
 
 /// The points of one arm.
@@ -616,6 +629,13 @@ impl Frame<'_> {
         if point.failed {
             self.cross(at)?;
         }
+        if point.is_knee {
+            let ring = Circle::new(at, RING, series.look.colour.stroke_width(2));
+            self.area.draw(&ring).map_err(|e| e.to_string())?;
+        }
+        if point.is_bound {
+            self.arrow(at, series.look.colour)?;
+        }
         if let Some(note) = &point.note
             && let Some(end) = free_place(note, at, edges, notes)
         {
@@ -637,6 +657,14 @@ impl Frame<'_> {
             drawn.map_err(|e| e.to_string())?;
         }
         Ok(())
+    }
+
+    /// Upwards from a mark.
+    fn arrow(&self, (x, y): (i32, i32), colour: RGBColor) -> Drawn {
+        let tip = (x, y - 22);
+        self.path(&[(x, y - 6), tip], colour.stroke_width(2))?;
+        let head = [(x - 4, y - 16), tip, (x + 4, y - 16)];
+        self.path(&head, colour.stroke_width(2))
     }
 
     fn cross(&self, (x, y): (i32, i32)) -> Drawn {
@@ -851,7 +879,10 @@ pub fn figure_in_full(label: &str, point: &Point, x: &Axis, y: &Axis) -> String 
 
 /// A figure with everything that is known of it.
 pub fn in_full(point: &Point, unit: Unit) -> String {
-    let mut words = unit.words(point.y);
+    let mut words = match point.is_bound {
+        true => format!("≥ {}", unit.words(point.y)),
+        false => unit.words(point.y),
+    };
     if let Some((low, high)) = point
         .range
         .filter(|(low, high)| low.is_finite() && high.is_finite())
@@ -861,7 +892,10 @@ pub fn in_full(point: &Point, unit: Unit) -> String {
     if point.suspect {
         words.push_str(", suspect");
     }
-    if let Some(note) = &point.note {
+    if point.is_knee {
+        words.push_str(", knee");
+    }
+    for note in [&point.note, &point.hint].into_iter().flatten() {
         words.push_str(&format!(", {note}"));
     }
     words

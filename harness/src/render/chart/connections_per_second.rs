@@ -1,7 +1,7 @@
 //! Connections served per second: over the ramp when they are long-lived, over the window when they are short-lived.
 
 use super::canvas::{Scale, Texts};
-use super::panel::Panel;
+use super::panel::{Along, Panel};
 use super::{Chart, Measure};
 use crate::model::metrics::{CONNECTIONS, Metric};
 use crate::model::row::{Row, Status};
@@ -10,6 +10,10 @@ use crate::model::row::{Row, Status};
 const SHORTEST_RAMP_S: f64 = 0.1;
 
 pub fn draw(panel: &Panel) -> Option<Chart> {
+    if panel.along == Along::Rate && panel.row().requests_per_conn.is_none() {
+        // The ramp is over before there is a rate.
+        return None;
+    }
     let when = match panel.row().requests_per_conn {
         Some(_) => "Connected, served and closed, over the window.",
         None => {

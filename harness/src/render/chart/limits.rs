@@ -12,6 +12,10 @@ use crate::model::row::Status;
 const LONGEST_WALL: usize = 40;
 
 pub fn draw(panel: &Panel) -> Option<Chart> {
+    if panel.along == Along::Rate {
+        // As many connections at every rate: there is nothing to draw along them.
+        return None;
+    }
     let all = panel.series(|cell| served(panel, cell));
     if all.is_empty() {
         return None;

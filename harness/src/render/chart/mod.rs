@@ -12,22 +12,28 @@ pub mod heat;
 mod idle;
 mod latency;
 mod limits;
+pub mod load;
 pub mod look;
 mod memory;
+pub mod over_time;
 pub mod panel;
 pub mod plot;
 mod svg;
+pub mod table;
 mod throughput;
 mod timeline;
 
+use crate::analysis::load_curve::LoadCurve;
 use crate::model::histograms::Histograms;
+use crate::model::latency_seconds::LatencySeconds;
 use crate::model::row::Row;
 use crate::model::timeline::TimelineRow;
 use crate::model::workers::WorkerRow;
 use crate::model::workload::Workload;
 use loadgen::tally::outcome::Floor;
-use panel::panels;
+use panel::{Along, panels};
 pub use plot::{Chart, Measure, Plot};
+use std::borrow::Cow;
 
 /// Everything that charts are drawn from.
 #[derive(Debug, Clone, Copy)]
@@ -38,8 +44,12 @@ pub struct Evidence<'a> {
     pub histograms: &'a Histograms,
     /// Their seconds.
     pub timeline: &'a [TimelineRow],
+    /// The response times of each second, counted in classes.
+    pub latency_seconds: &'a LatencySeconds,
     /// Their servers' workers.
     pub workers: &'a [WorkerRow],
+    /// Latency against load, as the answer has it.
+    pub curves: &'a [LoadCurve],
     /// What the generator can do, where it is known.
     pub floor: Option<&'a Floor>,
 }
@@ -47,7 +57,8 @@ pub struct Evidence<'a> {
 /// Every chart that there are figures for.
 pub fn all(evidence: &Evidence) -> Vec<Chart> {
     let rows = evidence.rows;
-    let mut charts = heat::draw(rows);
+    let mut charts = load::draw(evidence.curves, rows, evidence.histograms, evidence.floor);
+    charts.extend(heat::draw(rows));
     // A cell may be in two panels; what shows it alone is drawn once.
     let mut split: Vec<Workload> = Vec::new();
     for panel in panels(rows) {
@@ -57,6 +68,9 @@ pub fn all(evidence: &Evidence) -> Vec<Chart> {
         charts.extend(connections_per_second::draw(&panel));
         charts.extend(cpu::draw(&panel));
         charts.extend(memory::draw(&panel));
+        if panel.along == Along::Rate {
+            continue;
+        }
         for cells in panel.cells.chunk_by(|a, b| a.workload == b.workload) {
             if !split.contains(&cells[0].workload) {
                 split.push(cells[0].workload.clone());
@@ -65,9 +79,34 @@ pub fn all(evidence: &Evidence) -> Vec<Chart> {
         }
     }
     charts.extend(accepts::draw(rows, evidence.workers));
-    charts.extend(latency::draw(rows, evidence.histograms, evidence.floor));
-    charts.extend(timeline::draw(rows, evidence.timeline));
+    let few = without_most_levels(rows, evidence.curves);
+    charts.extend(latency::draw(&few, evidence.histograms, evidence.floor));
+    charts.extend(over_time::draw(&few, evidence.latency_seconds));
+    charts.extend(timeline::draw(&few, evidence.timeline));
     charts
+}
+
+/// The rows without those of levels of load beside the lowest, the middle and the highest: charts that show one
+/// workload each would be many, and alike.
+fn without_most_levels<'a>(rows: &'a [Row], curves: &[LoadCurve]) -> Cow<'a, [Row]> {
+    let mut dropped: Vec<Workload> = Vec::new();
+    for curve in curves.iter().filter(|curve| curve.has_levels()) {
+        let levels = rows.iter().map(Row::workload);
+        let mut levels: Vec<Workload> = levels.filter(|w| curve.holds(w)).collect();
+        levels.sort();
+        levels.dedup();
+        let last = levels.len().saturating_sub(1);
+        let kept = [0, last / 2, last];
+        let rest = levels.into_iter().enumerate();
+        dropped.extend(rest.filter(|(i, _)| !kept.contains(i)).map(|(_, w)| w));
+    }
+    match dropped.is_empty() {
+        true => Cow::Borrowed(rows),
+        false => {
+            let is_kept = |row: &&Row| !dropped.contains(&row.workload());
+            Cow::Owned(rows.iter().filter(is_kept).cloned().collect())
+        }
+    }
 }
 
 #[cfg(test)]
@@ -136,7 +175,9 @@ mod tests {
             rows: &rows,
             histograms: &histograms,
             timeline: &[],
+            latency_seconds: &Default::default(),
             workers: &workers,
+            curves: &[],
             floor: None,
         });
         let names: Vec<&str> = charts.iter().map(|c| c.name.as_str()).collect();

@@ -1,15 +1,19 @@
 //! Which cells belong into one picture: those whose workloads differ in one number only.
 
-use super::canvas::{Point, Series};
+use super::canvas::{Axis, Point, Scale, Series, in_full};
 use super::look;
+use super::table::Table;
 use crate::analysis::stats::order_statistic::median_interval;
 use crate::analysis::summary::{Cell, Figure, arms, cells};
 use crate::base::text::file_name;
 use crate::base::text::visible;
-use crate::base::unit::count;
+use crate::base::unit::{Unit, count};
 use crate::model::row::{Row, Status, Verdict};
 use crate::model::workload::Workload;
-use crate::model::workload::workload_name;
+use crate::model::workload::{percent, workload_name};
+
+/// Rates that differ by no more than this can be told apart on a linear axis.
+const LINEAR_UP_TO: f64 = 100.0;
 
 /// The number in which the workloads of a panel differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +22,8 @@ pub enum Along {
     Connections,
     /// Idle connections.
     Idle,
+    /// Offered requests per second.
+    Rate,
     /// None: there is one workload.
     Nothing,
 }
@@ -35,11 +41,17 @@ pub struct Panel<'a> {
     pub suffix: String,
 }
 
-/// Sweeps over connections first, then over idle connections, then what is in neither; where both take several values
-/// a cell is in a panel of each kind.
+/// Sweeps over rates first, of the other cells over connections, then over idle connections, then what is in neither;
+/// where both take several values a cell is in a panel of each kind.
 pub fn panels(rows: &[Row]) -> Vec<Panel<'_>> {
-    let (mut panels, alone) = sweeps(cells(rows), Along::Connections);
-    let (idle, rest) = sweeps(cells(rows), Along::Idle);
+    let (open, others): (Vec<Cell>, Vec<Cell>) = cells(rows)
+        .into_iter()
+        .partition(|cell| cell.workload.is_open_loop());
+    let (mut panels, single) = sweeps(open, Along::Rate);
+    let others: Vec<Cell> = others.into_iter().chain(single).collect();
+    let (conns, alone) = sweeps(others.clone(), Along::Connections);
+    panels.extend(conns);
+    let (idle, rest) = sweeps(others, Along::Idle);
     panels.extend(idle);
     let is_alone = |cell: &Cell| alone.iter().any(|other| same_workload(cell, other));
     let rest = rest.into_iter().filter(is_alone).collect();
@@ -77,6 +89,10 @@ fn sweeps(cells: Vec<Cell<'_>>, along: Along) -> (Vec<Panel<'_>>, Vec<Cell<'_>>)
         match along {
             Along::Connections => key.conns = 0,
             Along::Idle => key.idle = 0,
+            Along::Rate => {
+                key.requests_per_1000_s = key.requests_per_1000_s.map(|_| 0);
+                key.capacity_permille = key.capacity_permille.map(|_| 0);
+            }
             Along::Nothing => {}
         }
         match groups.iter_mut().find(|(other, _)| *other == key) {
@@ -111,6 +127,7 @@ impl<'a> Panel<'a> {
         let parts = name.split('/').filter(|part| match self.along {
             Along::Connections => !is_numbered(part, "c"),
             Along::Idle => !is_numbered(part, "idle"),
+            Along::Rate => !part.starts_with(self.row().arrival.as_str()),
             Along::Nothing => true,
         });
         file_name(&parts.collect::<Vec<_>>().join("-"))
@@ -125,6 +142,7 @@ impl<'a> Panel<'a> {
     pub fn label(&self) -> &'static str {
         match self.along {
             Along::Idle => "idle connections",
+            Along::Rate => "requests/s offered",
             _ => "connections",
         }
     }
@@ -133,7 +151,48 @@ impl<'a> Panel<'a> {
     pub fn x(&self, cell: &Cell) -> f64 {
         match self.along {
             Along::Idle => cell.workload.idle as f64,
+            Along::Rate => cell.rows[0].rate_per_s.unwrap_or(0.0),
             _ => cell.workload.conns as f64,
+        }
+    }
+
+    /// The horizontal axis over these places.
+    pub fn axis(&self, places: impl Iterator<Item = f64> + Clone) -> Axis {
+        let scale = match self.along {
+            Along::Rate => scale_of_rates(places.clone()),
+            _ => Scale::Log,
+        };
+        Axis::over(self.label(), scale, places, Unit::Count)
+    }
+
+    /// The figures of a panel along rates as a table: each arm has its own, so that their levels head the columns.
+    pub fn level_table(&self, unit: Unit, point: impl Fn(&Cell) -> Option<Point>) -> Table {
+        let mut levels: Vec<(Workload, String)> = Vec::new();
+        for cell in &self.cells {
+            if !levels
+                .iter()
+                .any(|(workload, _)| *workload == cell.workload)
+            {
+                levels.push((cell.workload.clone(), level_in_words(cell)));
+            }
+        }
+        let mut own: Vec<&str> = self.cells.iter().map(|cell| cell.arm).collect();
+        own.sort_by_key(|arm| self.arms.iter().position(|other| other == arm));
+        own.dedup();
+        let figure = |arm: &str, level: &Workload| {
+            let mut cells = self.cells.iter();
+            let cell = cells.find(|cell| cell.arm == arm && cell.workload == *level);
+            let point = cell.and_then(&point);
+            point.map_or("n/a".to_string(), |point| in_full(&point, unit))
+        };
+        let line = |arm: &&str| {
+            let figures = levels.iter().map(|(level, _)| figure(arm, level));
+            std::iter::once(visible(arm)).chain(figures).collect()
+        };
+        let header = levels.iter().map(|(_, words)| words.clone());
+        Table {
+            header: std::iter::once("arm".to_string()).chain(header).collect(),
+            lines: own.iter().map(line).collect(),
         }
     }
 
@@ -164,7 +223,7 @@ impl<'a> Panel<'a> {
         let own = match self.along {
             Along::Connections => format!("-c{}", workload.conns),
             Along::Idle => format!("-idle{}", workload.idle),
-            Along::Nothing => String::new(),
+            Along::Rate | Along::Nothing => String::new(),
         };
         Panel {
             along: Along::Nothing,
@@ -212,6 +271,25 @@ impl<'a> Panel<'a> {
     }
 }
 
+/// Rates are read off a linear axis, where a curve has its shape, unless the lowest would all lie at its beginning.
+pub fn scale_of_rates(rates: impl Iterator<Item = f64> + Clone) -> Scale {
+    let low = rates.clone().fold(f64::INFINITY, f64::min);
+    let high = rates.fold(0.0, f64::max);
+    match high > LINEAR_UP_TO * low {
+        true => Scale::Log,
+        false => Scale::Linear,
+    }
+}
+
+/// `50 %` of the arm's capacity, or a rate.
+fn level_in_words(cell: &Cell) -> String {
+    let row = cell.rows[0];
+    match row.capacity_fraction {
+        Some(share) => format!("{} %", percent(share)),
+        None => format!("{}/s", count(row.rate_per_s.unwrap_or(0.0))),
+    }
+}
+
 fn is_numbered(part: &str, prefix: &str) -> bool {
     part.strip_prefix(prefix)
         .is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
@@ -246,6 +324,7 @@ fn trials_caption(cells: &[Cell]) -> String {
 pub fn left_out(cells: &[Cell], along: Along) -> Option<String> {
     let at = |cell: &Cell| match along {
         Along::Idle => format!("{} idle", count(cell.workload.idle as f64)),
+        Along::Rate => level_in_words(cell),
         _ => count(cell.workload.conns as f64),
     };
     let missing = |cell: &&Cell| !cell.rows.iter().any(|row| row.is_usable());
@@ -293,9 +372,11 @@ pub fn conditions(row: &Row, along: Along) -> String {
         Some(1) => "one request per connection".to_string(),
         Some(n) => format!("{n} requests per connection"),
     });
-    words.push(match row.rate_per_s {
-        None => "closed loop".to_string(),
-        Some(rate) => format!("{} requests/s offered", count(rate)),
+    words.push(match (along, row.capacity_fraction, row.rate_per_s) {
+        (_, _, None) => "closed loop".to_string(),
+        (Along::Rate, _, _) => "open loop".into(),
+        (_, Some(share), _) => format!("{} % of each arm's capacity offered", percent(share)),
+        (_, None, Some(rate)) => format!("{} requests/s offered", count(rate)),
     });
     for (what, ns) in [("work", row.work_ns), ("blocking", row.block_ns)] {
         if let Some(ns) = ns.filter(|ns| *ns > 0) {
@@ -357,6 +438,44 @@ mod tests {
             v
         };
         assert_eq!(sorted(all), sorted(expected.to_vec()));
+    }
+
+    #[test]
+    fn levels_of_load_are_one_panel_whatever_each_arms_rate() {
+        let level = |arm: &str, share: f64, rate: f64| Row {
+            rate_per_s: Some(rate),
+            capacity_fraction: Some(share),
+            arrival: "fixed".into(),
+            requests_completed: Some(1),
+            requests_per_s: Some(rate),
+            ..row(arm, 50, 0)
+        };
+        let rows = [
+            level("epoll", 0.1, 1e4),
+            level("epoll", 0.5, 5e4),
+            level("poll", 0.1, 5e3),
+            level("poll", 0.5, 2.5e4),
+            row("epoll", 50, 0),
+            row("epoll", 60, 0),
+        ];
+        let panels = panels(&rows);
+        let kinds: Vec<(Along, usize)> = panels.iter().map(|p| (p.along, p.cells.len())).collect();
+        assert_eq!(kinds, [(Along::Rate, 4), (Along::Connections, 2)]);
+        assert_eq!(panels[0].suffix, "-c50-echo64");
+        let point = |cell: &Cell| panels[0].point(cell, |row| row.requests_per_s);
+        let series = panels[0].series(point);
+        let rates = |n: usize| -> Vec<f64> { series[n].points.iter().map(|p| p.x).collect() };
+        let poll = series.iter().position(|s| s.label == "poll").unwrap();
+        assert_eq!(rates(poll), [5e3, 2.5e4]);
+        assert_eq!(panels[0].axis([5e3, 5e4].into_iter()).scale, Scale::Linear);
+        assert_eq!(panels[0].axis([5.0, 5e4].into_iter()).scale, Scale::Log);
+        let table = panels[0].level_table(Unit::Count, point);
+        assert_eq!(table.header, ["arm", "10 %", "50 %"]);
+        assert!(
+            table
+                .lines
+                .contains(&["poll", "5k", "25k"].map(String::from).to_vec())
+        );
     }
 
     #[test]

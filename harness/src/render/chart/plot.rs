@@ -2,6 +2,9 @@
 
 use super::canvas::{self, Axis, Drawn, Point, Scale, Series, Shade, Stack, Texts, View, in_full};
 use super::heat::{Heat, HeatCell};
+use super::over_time::OverTime;
+pub use super::table::Table;
+use crate::analysis::summary::Cell;
 use crate::base::unit::Unit;
 use crate::model::metrics::Metric;
 use serde::Serialize;
@@ -51,15 +54,9 @@ pub enum Plot {
     },
     /// Coloured cells.
     Heat(Heat),
-}
-
-/// The figures of a chart in words: an arm per line.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Table {
-    /// The columns; the first is the arm.
-    pub header: Vec<String>,
-    /// The lines.
-    pub lines: Vec<Vec<String>>,
+    /// Response times over time.
+    #[serde(rename = "over_time")]
+    OverTime(OverTime),
 }
 
 impl Chart {
@@ -93,6 +90,7 @@ impl Chart {
             Plot::Lines { series, .. } | Plot::Bars { series, .. } => series.len(),
             Plot::Stacks { stacks, .. } => stacks.len(),
             Plot::Heat(heat) => heat.rows.len(),
+            Plot::OverTime(plot) => plot.arms.len(),
         }
     }
 
@@ -108,6 +106,7 @@ impl Chart {
             Plot::Bars { value, series } => canvas::bars(view, texts, value, series),
             Plot::Stacks { value, stacks } => canvas::stacks(view, texts, value, stacks),
             Plot::Heat(heat) => canvas::heat(view, texts, heat),
+            Plot::OverTime(plot) => canvas::over_time(view, texts, plot),
         }
     }
 
@@ -122,6 +121,10 @@ impl Chart {
             Plot::Stacks { stacks, .. } => Table {
                 header: ["arm", "shares", ""].map(String::from).into(),
                 lines: stacks.iter().map(stack_line).collect(),
+            },
+            Plot::OverTime(_) => Table {
+                header: Vec::new(),
+                lines: Vec::new(),
             },
             Plot::Heat(heat) => Table {
                 header: std::iter::once("arm".to_string())
@@ -248,8 +251,8 @@ impl Measure {
         use super::panel::Along;
         let (label, of) = (self.metric.label, self.metric.of);
         let (unit, scale) = self.metric.unit().axis();
-        let mut series =
-            panel.series(|cell| panel.point(cell, |row| of(row).map(|value| value * scale)));
+        let point = |cell: &Cell| panel.point(cell, |row| of(row).map(|value| value * scale));
+        let mut series = panel.series(point);
         if panel.along == Along::Idle {
             // Nothing is no place on a logarithmic axis; the table keeps it.
             series
@@ -270,24 +273,20 @@ impl Measure {
                 value: Axis::over(label, Scale::Linear, values(), unit).shaded(shade),
                 series,
             },
-            Along::Connections | Along::Idle => Plot::Lines {
-                x: Axis::over(
-                    panel.label(),
-                    Scale::Log,
-                    points().map(|p| p.x),
-                    Unit::Count,
-                ),
+            Along::Connections | Along::Idle | Along::Rate => Plot::Lines {
+                x: panel.axis(points().map(|p| p.x)),
                 y: Axis::over(label, self.scale, values(), unit).shaded(shade),
                 series,
                 marked: 1,
             },
         };
         let name = format!("{}{}", self.name, panel.suffix);
+        let by_level = panel.along == Along::Rate;
         Some(Chart {
             name,
             texts,
             plot,
-            table: None,
+            table: by_level.then(|| panel.level_table(unit, point)),
         })
     }
 }

@@ -7,6 +7,7 @@
 
 use plotters::coord::Shift;
 use plotters::prelude::{DrawingArea, DrawingBackend, IntoDrawingArea};
+use plotters::style::RGBColor;
 use plotters_backend::text_anchor::{HPos, VPos};
 use plotters_backend::{
     BackendColor, BackendCoord, BackendStyle, BackendTextStyle, DrawingErrorKind, FontTransform,
@@ -97,6 +98,28 @@ impl Groups {
         let drawn = draw();
         self.close("g");
         drawn
+    }
+
+    /// Rectangles (left, top, width, height) of one colour as a single element: a map of thousands of cells would be a
+    /// megabyte of elements of their own.
+    pub fn cells(&self, colour: RGBColor, opacity: f64, cells: &[(i32, i32, i32, i32)]) {
+        if cells.is_empty() {
+            return;
+        }
+        let mut d = String::new();
+        for (left, top, width, height) in cells {
+            // Writing to a String cannot fail.
+            let _ = write!(d, "M{left} {top}h{width}v{height}h-{width}z");
+        }
+        let RGBColor(r, g, b) = colour;
+        let (fill, opacity) = (format!("#{r:02x}{g:02x}{b:02x}"), format!("{opacity:.2}"));
+        let mut attributes = vec![("d", d.as_str()), ("fill", fill.as_str())];
+        if opacity != "1.00" {
+            attributes.push(("opacity", opacity.as_str()));
+        }
+        let text = &mut *self.0.borrow_mut();
+        begin_tag(text, "path", &attributes);
+        text.push_str("/>\n");
     }
 
     /// The whole SVG; nothing is drawn after it.

@@ -3,11 +3,10 @@
 //!
 //! Its `range` is read only as `± number` in the value's own unit.
 
-use super::{EXPORTED, Exported, Files, cell_name, measured};
+use super::{EXPORTED, Exported, Files, Source, cell_name, measured, rates_held};
 use crate::analysis::summary::{Cell, cells};
 use crate::base::error::Failure;
 use crate::base::text::visible;
-use crate::model::row::Row;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -22,17 +21,20 @@ struct Entry {
     extra: String,
 }
 
-pub fn render(rows: &[Row], path: &Path) -> Result<Files, Failure> {
-    let cells = cells(rows);
+pub fn render(source: &Source, path: &Path) -> Result<Files, Failure> {
+    let cells = cells(source.rows);
     [("bigger", true), ("smaller", false)]
         .into_iter()
         .map(|(word, more_is_better)| {
             let metrics = EXPORTED
                 .iter()
                 .filter(|m| m.metric.more_is_better == more_is_better);
-            let entries: Vec<Entry> = metrics
+            let mut entries: Vec<Entry> = metrics
                 .flat_map(|exported| cells.iter().filter_map(|cell| entry(cell, exported)))
                 .collect();
+            if more_is_better {
+                entries.extend(rates_held(source).into_iter().map(held));
+            }
             let text = serde_json::to_string_pretty(&entries)
                 .map_err(|e| Failure::failed(format!("--export gha: {e}")))?;
             Ok((with_word(path, word), text + "\n"))
@@ -56,6 +58,17 @@ fn entry(cell: &Cell, exported: &Exported) -> Option<Entry> {
     })
 }
 
+/// The rate that an arm holds under a promise.
+fn held((name, per_s): (String, f64)) -> Entry {
+    Entry {
+        name: format!("{name} rate held under SLO"),
+        value: per_s,
+        unit: "req/s",
+        range: None,
+        extra: "the highest rate offered at which the median trial kept it".into(),
+    }
+}
+
 /// `bench.json` → `bench.bigger.json`; a name without extension gets the word and `.json`.
 fn with_word(path: &Path, word: &str) -> PathBuf {
     let extension = path
@@ -68,11 +81,22 @@ fn with_word(path: &Path, word: &str) -> PathBuf {
 mod tests {
     use super::super::tests::rows;
     use super::*;
+    use crate::model::row::Row;
+
+    fn rendered(rows: &[Row], path: &str) -> Files {
+        let source = Source {
+            rows,
+            run_json: "",
+            answer: None,
+            gate: None,
+        };
+        render(&source, Path::new(path)).unwrap()
+    }
 
     #[test]
     fn two_files_by_direction() {
         let rows: Vec<Row> = rows().into_iter().take(6).collect();
-        let files = render(&rows, Path::new("out/bench.json")).unwrap();
+        let files = rendered(&rows, "out/bench.json");
         let bigger = r#"[
   {
     "name": "epoll-et/c10000/echo64 throughput",
@@ -110,7 +134,7 @@ mod tests {
     #[test]
     fn few_trials_have_no_range_and_odd_names_stay_one_string() {
         let rows = rows();
-        let files = render(&rows[6..], Path::new("bench")).unwrap();
+        let files = rendered(&rows[6..], "bench");
         assert_eq!(files[0].0, PathBuf::from("bench.bigger.json"));
         let entries: serde_json::Value = serde_json::from_str(&files[0].1).unwrap();
         assert_eq!(

@@ -4,6 +4,7 @@ use super::Source;
 use crate::analysis::answer::Answer;
 use crate::base::text::visible;
 use crate::model::row::{Reasons, Row};
+use crate::render::chart::plot::Table;
 use crate::render::table;
 
 /// A gate's verdict, where the run is one, else the answer; then all figures.
@@ -45,6 +46,17 @@ fn escaped_row(row: &Row) -> Row {
     }
     row.reasons = Reasons(reasons);
     row
+}
+
+/// A chart's figures.
+pub fn table(table: &Table) -> String {
+    let line = |cells: &[String]| {
+        let cells: Vec<String> = cells.iter().map(|cell| escaped(cell)).collect();
+        format!("| {} |\n", cells.join(" | "))
+    };
+    let rule = format!("|{}\n", "---|".repeat(table.header.len()));
+    let lines = table.lines.iter().map(|cells| line(cells));
+    line(&table.header) + &rule + &lines.collect::<String>()
 }
 
 /// Text without anything that Markdown or HTML would obey.

@@ -51,11 +51,11 @@ type Files = Vec<(PathBuf, String)>;
 
 fn files(format: ExportFormat, source: &Source, path: &Path) -> Result<Files, Failure> {
     let text = match format {
-        ExportFormat::Gha => return gha::render(source.rows, path),
+        ExportFormat::Gha => return gha::render(source, path),
         ExportFormat::Json => json::render(source),
         ExportFormat::Csv => csv::render(source.rows)?,
         ExportFormat::Md => md::of(source),
-        ExportFormat::Bmf => bmf::render(source.rows)?,
+        ExportFormat::Bmf => bmf::render(source)?,
         ExportFormat::Benchfmt => benchfmt::render(source),
     };
     Ok(vec![(path.to_path_buf(), text)])
@@ -132,6 +132,19 @@ fn measured(cell: &Cell, exported: &Exported) -> Option<(Figure, Option<Interval
         Figure::of(values.iter().copied())?,
         median_interval(&values),
     ))
+}
+
+/// The rate that each arm holds under the run's promises, by `epoll/c50/echo64`.
+fn rates_held(source: &Source) -> Vec<(String, f64)> {
+    let curves = source.answer.map_or(&[][..], |answer| &answer.load_curves);
+    let held = curves.iter().flat_map(|curve| {
+        let arms = curve.arms.iter();
+        arms.filter_map(|arm| {
+            let name = visible(&format!("{}/{}", arm.arm, curve.workload));
+            Some((name, arm.slo_held_per_s?))
+        })
+    });
+    held.collect()
 }
 
 /// `epoll-et/c10000/echo64`: what a cell is called in Bencher and github-action-benchmark.

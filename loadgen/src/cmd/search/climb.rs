@@ -6,13 +6,13 @@ use serde::{Deserialize, Serialize};
 
 use super::START_PER_S;
 use super::bounds::{Bounds, MAX_STEPS};
-use super::slo::Slo;
 use crate::base::units::format_rate;
 use crate::fleet::link::{Interruption, Link};
 use crate::fleet::run::Listener;
 use crate::fleet::{Program, run_everywhere};
 use crate::load::Load;
 use crate::tally::outcome::Outcome;
+use crate::tally::slo::Slo;
 
 /// Share of the offered requests that must have been sent, and answered, for a step to count as held.
 const DELIVERED: f64 = 0.99;

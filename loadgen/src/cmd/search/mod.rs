@@ -3,7 +3,6 @@
 
 mod bounds;
 pub mod climb;
-pub mod slo;
 
 use super::cli::{PrintFlags, RunCommand};
 use super::output::{Stderr, save, show};
@@ -11,9 +10,9 @@ use super::run::validated;
 use super::{Failure, report};
 use crate::fleet::Program;
 use crate::fleet::link::Link;
+use crate::tally::slo::Slo;
 
 pub use climb::{Found, Step, search};
-pub use slo::{Metric, Slo};
 
 /// Where the climb starts unless `--rate` says otherwise, requests per second.
 pub const START_PER_S: f64 = 1000.0;

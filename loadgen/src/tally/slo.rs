@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::outcome::Outcome;
 use crate::base::units::{as_ns, parse_duration};
-use crate::tally::outcome::Outcome;
 
 /// A figure of the outcome that promises can be made about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,7 +30,8 @@ pub enum Metric {
 }
 
 impl Metric {
-    const ALL: [(&str, Self); 7] = [
+    /// Every one of them by its name, which is also that of a harness's column.
+    pub const ALL: [(&str, Self); 7] = [
         ("response_p50_ns", Self::ResponseP50Ns),
         ("response_p90_ns", Self::ResponseP90Ns),
         ("response_p99_ns", Self::ResponseP99Ns),
@@ -42,7 +43,8 @@ impl Metric {
 
     /// Whether the promise was kept; `None` with too few samples. A lower bound below the limit says nothing good: the
     /// request it stands for was given up.
-    pub(super) fn is_kept(self, outcome: &Outcome, limit: u64) -> Option<bool> {
+    #[must_use]
+    pub fn is_kept(self, outcome: &Outcome, limit: u64) -> Option<bool> {
         let value = self.of(outcome)?;
         let bounded = match self {
             Self::Errors => false,
@@ -50,6 +52,13 @@ impl Metric {
             _ => outcome.latency_ns.response.is_lower_bound(value),
         };
         Some(value < limit && !bounded)
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        let known = Self::ALL.iter().find(|(_, metric)| *metric == self);
+        known.map_or("", |(name, _)| name)
     }
 
     fn of(self, outcome: &Outcome) -> Option<u64> {
@@ -102,10 +111,7 @@ impl FromStr for Slo {
 
 impl fmt::Display for Slo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = Metric::ALL
-            .iter()
-            .find(|(_, metric)| *metric == self.metric)
-            .map_or("", |(name, _)| name);
+        let name = self.metric.name();
         match self.metric {
             Metric::Errors => write!(f, "{name}<{}", self.limit),
             _ => write!(
