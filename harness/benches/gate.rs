@@ -5,12 +5,12 @@
 //! replacement, and judged by the code of `tenk gate`. A second pool, of a closed loop, runs it twice; comparisons of
 //! two equal arms are drawn from both. At the end two real gates are run.
 //!
-//! Disturbed blocks are in the pools, as they are in gates. Beside each pool a synthetic one is judged, in which every
+//! Disturbed blocks are in the pools, as they are in gates: the first attempts at blocks that were run again, too. Beside each pool a synthetic one is judged, in which every
 //! second trial, at random and for itself alone, costs up to 40 % more: worse than a neighbour, who meets both of a pair.
 //!
-//! `TENK_BENCH_BLOCKS` (100) sets the pools' size. The trials are kept in results/gate and results/gate/closed-loop;
-//! with `-- --loaded` in results/gate/loaded, and something burns half a CPU meanwhile, on and off at random.
-//! `-- --from DIR` judges those of an earlier pool again, and measures nothing.
+//! `TENK_BENCH_BLOCKS` (100) sets the pools' size. The trials are kept in results/gate/quiet; with `-- --loaded` in
+//! results/gate/loaded, and something burns half a CPU meanwhile, on and off at random. The closed loop's are beside
+//! them in `closed-loop`. `-- --from DIR` judges those of an earlier pool again, and measures nothing.
 
 use harness::analysis::decide::{Question, Verdict, answers, is_precise, is_time_to_look};
 use harness::analysis::stats::ranking::{Standing, rankings};
@@ -60,7 +60,7 @@ fn main() -> Result<(), Error> {
             let _burner = Burner::start();
             measure_pool(&server, &workspace().join("results/gate/loaded"))?
         }
-        None => measure_pool(&server, &workspace().join("results/gate"))?,
+        None => measure_pool(&server, &workspace().join("results/gate/quiet"))?,
     };
     let pool = Pool::read(&folder)?;
     pool.describe();
@@ -95,7 +95,7 @@ struct Pool {
 
 impl Pool {
     fn read(folder: &Path) -> Result<Pool, Error> {
-        let run = load(folder)?.run;
+        let rows = every_attempt(folder)?;
         let text = std::fs::read_to_string(folder.join("run.json"))?;
         let environment = serde_json::from_str::<Value>(&text)?["environment"].take();
         let facts: Value =
@@ -105,7 +105,7 @@ impl Pool {
             number("iterations_5")? as u64,
             number("iterations_10")? as u64,
         ];
-        let blocks = blocks_of(&run.rows);
+        let blocks = blocks_of(&rows);
         let costs: Vec<_> = blocks.iter().filter_map(usable).collect();
         let ratio =
             |arm: usize| -> Vec<f64> { costs.iter().map(|costs| costs[arm] - costs[0]).collect() };
@@ -117,9 +117,9 @@ impl Pool {
         let injected_us =
             iterations.map(|n| n as f64 * number("ns_per_iteration").unwrap_or(0.0) / 1e3);
         Ok(Pool {
-            pairs: pairs(&run.rows),
+            pairs: pairs(&rows),
             closed: match folder.join(CLOSED) {
-                closed if closed.exists() => pairs(&load(&closed)?.run.rows),
+                closed if closed.exists() => pairs(&every_attempt(&closed)?),
                 _ => Vec::new(),
             },
             same: ratio(1),
@@ -128,11 +128,11 @@ impl Pool {
             base_us,
             truth: injected_us.map(|us| us / base_us),
             lost: blocks.len() - costs.len(),
-            rate_per_s: run.rows[0].rate_per_s.unwrap_or_default(),
+            rate_per_s: rows[0].rate_per_s.unwrap_or_default(),
             trial_s: environment["took_s"]
                 .as_f64()
                 .ok_or("run.json: no took_s")?
-                / run.rows.len() as f64,
+                / rows.len() as f64,
         })
     }
 
@@ -192,12 +192,25 @@ impl Pool {
     }
 }
 
+/// The rows of a run with those of the blocks that were disturbed and run again, as blocks of their own.
+fn every_attempt(folder: &Path) -> Result<Vec<Row>, Error> {
+    let run = load(folder)?.run;
+    let last = run.rows.iter().map(|row| row.block).max().unwrap_or(0);
+    let renumbered = |row: Row| Row {
+        block: row.block + last,
+        ..row
+    };
+    let again = run.set_aside.into_iter().map(renumbered);
+    Ok(run.rows.into_iter().chain(again).collect())
+}
+
 /// The rows of every block, in the order of [`ARMS`].
 fn blocks_of(rows: &[Row]) -> Vec<[Option<&Row>; 4]> {
     let last = rows.iter().map(|row| row.block).max().unwrap_or(0);
     let of = |block, arm| rows.iter().find(|row| row.block == block && row.arm == arm);
-    (1..=last)
-        .map(|block| ARMS.map(|arm| of(block, arm)))
+    let blocks = (1..=last).map(|block| ARMS.map(|arm| of(block, arm)));
+    blocks
+        .filter(|rows| rows.iter().any(Option::is_some))
         .collect()
 }
 
@@ -469,6 +482,10 @@ impl Run {
             self.folder.path().join("trials.csv"),
             folder.join("trials.csv"),
         )?;
+        let again = self.folder.path().join("redone.csv");
+        if again.exists() {
+            std::fs::copy(again, folder.join("redone.csv"))?;
+        }
         let text = std::fs::read_to_string(self.folder.path().join("run.json"))?;
         let mut record: Value = serde_json::from_str(&text)?;
         if let Some(record) = record.as_object_mut() {
