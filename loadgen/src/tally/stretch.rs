@@ -87,6 +87,7 @@ mod tests {
 
     use super::*;
     use crate::tally::latency::Latency;
+    use crate::tally::outcome::Outcome;
 
     fn second(number: u64) -> Second {
         let mut latency = Latency::default();
@@ -126,6 +127,48 @@ mod tests {
             let text = serde_json::to_string(&seconds).expect("JSON");
             prop_assert_eq!(serde_json::from_str::<Vec<Second>>(&text).expect("read back"), seconds);
         }
+    }
+
+    /// Sixteen hours of full seconds are some 600 MB, nine times what they may take. Here every half minute is one
+    /// record, and a small one, with as much less room.
+    #[test]
+    fn sixteen_hours_of_seconds_are_an_outcome_that_can_be_read_again() {
+        const STEP_S: u64 = 32;
+        let count = 16 * 3600 / STEP_S;
+        let one = second(3);
+        let budget = count as usize * one.histogram.len() / 9;
+        let mut kept = Kept::within(budget);
+        for number in 0..count {
+            kept.push(Second {
+                second: number * STEP_S,
+                length_s: STEP_S,
+                ..one.clone()
+            });
+        }
+        let seconds = kept.into_seconds();
+        let covered: u64 = seconds.iter().map(|second| second.length_s).sum();
+        let completed: u64 = seconds.iter().map(|second| second.completed).sum();
+        assert_eq!((covered, completed), (16 * 3600, count * one.completed));
+        assert!(
+            seconds.len() as u64 > count / 20,
+            "{} stretches",
+            seconds.len()
+        );
+        let load = crate::load::Load::new(
+            "127.0.0.1:1",
+            &Default::default(),
+            &Default::default(),
+            &Default::default(),
+        );
+        let outcome = Outcome {
+            series: seconds.clone(),
+            ..Outcome::of_nothing(load.expect("a load"))
+        };
+        let text = serde_json::to_vec(&outcome).expect("JSON");
+        let held: usize = seconds.iter().map(|second| second.histogram.len()).sum();
+        assert!(held <= budget, "{held} bytes of {budget}");
+        let read = crate::tally::outcome::read(&text).expect("an outcome");
+        assert_eq!(read.series, seconds);
     }
 
     #[test]

@@ -81,11 +81,6 @@ impl Worker {
         let window_ns = edges.window_start_ns.min(end_ns);
         let go_on = || !self.plan.control.hurried();
         let instants = [window_ns, end_ns].map(|at_ns| at_ns.saturating_sub(start_ns));
-        let Some([warmup, all]) = schedule.counts_before(stream, instants, go_on) else {
-            return; // Nobody waits for the counts of a run that was broken off.
-        };
-        self.tally.phases[Phase::Warmup as usize].offered += warmup;
-        self.tally.phases[Phase::Window as usize].offered += all - warmup;
         let next = Event {
             index,
             due_ns: next_due_ns.saturating_sub(start_ns),
@@ -102,29 +97,23 @@ impl Worker {
             let least_ns = least_equivalent(now_ns - at_ns);
             now_ns.saturating_sub(least_ns).saturating_sub(start_ns) + 1
         };
-        schedule.for_each_group(
-            stream,
-            next,
-            end_ns.saturating_sub(start_ns),
-            group_end,
-            go_on,
-            |group| {
-                let [first_ns, last_ns] =
-                    [group.first_ns, group.last_ns].map(|ns| start_ns.saturating_add(ns));
-                let phase = if first_ns < window_ns {
-                    Phase::Warmup
-                } else {
-                    Phase::Window
-                };
-                phases[phase as usize].dropped += group.count;
-                if phase == Phase::Window {
-                    response.record_censored_group(
-                        group.count,
-                        now_ns - first_ns,
-                        now_ns - last_ns,
-                    );
-                }
-            },
-        );
+        let counts = schedule.account(stream, instants, next, group_end, go_on, |group| {
+            let [first_ns, last_ns] =
+                [group.first_ns, group.last_ns].map(|ns| start_ns.saturating_add(ns));
+            let phase = if first_ns < window_ns {
+                Phase::Warmup
+            } else {
+                Phase::Window
+            };
+            phases[phase as usize].dropped += group.count;
+            if phase == Phase::Window {
+                response.record_censored_group(group.count, now_ns - first_ns, now_ns - last_ns);
+            }
+        });
+        // Nobody waits for the counts of a run that was broken off.
+        if let Some([warmup, all]) = counts {
+            phases[Phase::Warmup as usize].offered += warmup;
+            phases[Phase::Window as usize].offered += all - warmup;
+        }
     }
 }
