@@ -1,6 +1,7 @@
 //! What the rows say: pure functions of what the store holds.
 
 pub mod answer;
+pub mod comparable;
 pub mod decide;
 pub mod load_curve;
 pub mod noise;

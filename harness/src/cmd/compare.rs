@@ -3,6 +3,7 @@
 //! Their trials share no block, so whatever changed on the machine between the runs is in the difference as well;
 //! the output says so, and names the gate, which measures both in one job.
 
+use crate::analysis::comparable::{self, Comparison};
 use crate::analysis::stats::{ALPHA, Interval, holm, rank_sum};
 use crate::analysis::summary::{Cell, Figure, cells};
 use crate::base::column_unit::ColumnUnit;
@@ -21,28 +22,10 @@ use crate::store::run::Run;
 use comfy_table::presets::{ASCII_MARKDOWN, NOTHING};
 use comfy_table::{CellAlignment, Table, TableStyle};
 use serde::Serialize;
-use serde_json::Value;
-use std::collections::BTreeMap;
 use std::path::Path;
 
 /// The schema of what `--format json` prints.
 const SCHEMA: &str = "tenk.compare/1";
-
-/// What must be the same for figures of two runs to be of one machine.
-const MACHINE: [&str; 9] = [
-    "kernel",
-    "cpu_model",
-    "cpus",
-    "memory_kib",
-    "server_cpus",
-    "client_cpus",
-    "host_sysctls",
-    "memory_method",
-    "settings",
-];
-
-/// Two amounts of memory that differ by less are one machine's: a kernel keeps more or less of it for itself.
-const MEMORY: f64 = 0.02;
 
 /// One figure of one cell in both runs.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -81,21 +64,18 @@ const COLUMNS: [&str; 12] = [
 /// Compares two saved runs and returns the exit code.
 pub fn compare(flags: &CompareFlags) -> Result<u8, Failure> {
     let (a, b) = (read(&flags.a)?, read(&flags.b)?);
-    let different = differences(&a.environment, &b.environment);
-    if !different.is_empty() {
+    let found = comparable::compare(&a.environment, &b.environment);
+    if !found.different.is_empty() {
         return Err(Failure::usage(format!(
-            "the runs are not of one machine in one state, so that their figures cannot be compared:\n{}",
-            different.join("\n")
+            "the runs are not of one machine in one state, so that their figures cannot be compared:\n  {}\n`tenk gate` \
+             measures two builds in one job, in one state",
+            found.different.join("\n  ")
         )));
     }
-    let unrecorded = unrecorded(&a.environment, &b.environment);
-    if !unrecorded.is_empty() {
-        eprintln(&format!(
-            "note: only one of the runs recorded {}: whether the other had the same is not known",
-            unrecorded.join(", ")
-        ));
+    for note in &found.notes {
+        eprintln(&format!("note: {note}"));
     }
-    let (lines, alone) = (lines(&a.rows, &b.rows), alone(&a.rows, &b.rows));
+    let (lines, alone) = (lines(&a.rows, &b.rows, &found), alone(&a.rows, &b.rows));
     if lines.is_empty() {
         let named = alone.iter().take(6).cloned().collect::<Vec<_>>();
         return Err(Failure::usage(format!(
@@ -131,55 +111,7 @@ fn read(folder: &Path) -> Result<Run, Failure> {
     Ok(saved.run)
 }
 
-/// What differs between two machines, a line each. What neither run knows is no difference, and neither is what an older
-/// run did not record.
-fn differences(a: &Value, b: &Value) -> Vec<String> {
-    let (a, b) = (machine_facts(a), machine_facts(b));
-    let both = a.iter().filter_map(|(key, x)| Some((key, x, b.get(key)?)));
-    let different = both.filter(|(key, x, y)| !is_same_fact(key, x, y));
-    let said = different.map(|(key, x, y)| format!("  {key}: {x} and {y}"));
-    said.map(|line| visible(&line)).collect()
-}
-
-/// What only one of two runs recorded.
-fn unrecorded(a: &Value, b: &Value) -> Vec<String> {
-    let (a, b) = (machine_facts(a), machine_facts(b));
-    let all = a.keys().chain(b.keys());
-    let mut one: Vec<String> = all
-        .filter(|key| a.contains_key(*key) != b.contains_key(*key))
-        .cloned()
-        .collect();
-    one.sort();
-    one
-}
-
-/// The facts of [`MACHINE`] that a run knows; a group of settings is as many facts as it has settings.
-fn machine_facts(environment: &Value) -> BTreeMap<String, Value> {
-    let mut facts = BTreeMap::new();
-    for key in MACHINE {
-        match &environment[key] {
-            Value::Null => {}
-            Value::Object(group) => {
-                let named = group
-                    .iter()
-                    .map(|(name, value)| (format!("{key} {name}"), value.clone()));
-                facts.extend(named);
-            }
-            value => drop(facts.insert(key.to_string(), value.clone())),
-        }
-    }
-    facts
-}
-
-/// Measured quantities are compared with a tolerance: a machine's free memory at its start differs by some pages.
-fn is_same_fact(key: &str, a: &Value, b: &Value) -> bool {
-    match (key, a.as_f64(), b.as_f64()) {
-        ("memory_kib", Some(a), Some(b)) => (a - b).abs() <= MEMORY * a.max(b),
-        _ => a == b,
-    }
-}
-
-fn lines(a: &[Row], b: &[Row]) -> Vec<Line> {
+fn lines(a: &[Row], b: &[Row], found: &Comparison) -> Vec<Line> {
     let (a, b) = (cells(a), cells(b));
     let mut lines = Vec::new();
     for one in &a {
@@ -190,7 +122,8 @@ fn lines(a: &[Row], b: &[Row]) -> Vec<Line> {
         let has_rate = one.workload.requests_per_1000_s.is_some();
         let metrics = METRICS
             .iter()
-            .filter(|metric| has_rate || !metric.column.starts_with("response_"));
+            .filter(|metric| has_rate || !metric.column.starts_with("response_"))
+            .filter(|metric| found.compares(metric.column));
         lines.extend(metrics.filter_map(|metric| line(one, other, metric)));
     }
     let p: Vec<f64> = lines.iter().map(|line: &Line| line.p_adjusted).collect();
@@ -335,6 +268,7 @@ mod tests {
     fn a_change_is_found_in_the_figures_own_direction() {
         let a = rows("epoll", &[100.0, 101.0, 99.0, 100.5, 98.0]);
         let slower = rows("epoll", &[80.0, 81.0, 79.0, 80.5, 78.0]);
+        let lines = |a: &[Row], b: &[Row]| super::lines(a, b, &Comparison::default());
         let found = lines(&a, &slower);
         assert_eq!(
             found.len(),
@@ -354,48 +288,10 @@ mod tests {
     #[test]
     fn cells_of_one_run_only_are_named() {
         let (a, b) = (rows("epoll", &[1.0]), rows("poll", &[1.0]));
-        assert!(lines(&a, &b).is_empty());
+        assert!(lines(&a, &b, &Comparison::default()).is_empty());
         assert_eq!(
             alone(&a, &b),
             ["epoll c50/echo0 only in A", "poll c50/echo0 only in B"]
         );
-    }
-
-    #[test]
-    fn machines_are_told_apart_by_what_differs() {
-        let machine = |kernel: &str, memory_kib: u64, congestion: &str| {
-            serde_json::json!({
-                "kernel": kernel,
-                "cpu_model": null,
-                "memory_kib": memory_kib,
-                "host_sysctls": {"net/ipv4/tcp_congestion_control": congestion},
-            })
-        };
-        let a = machine("a", 8_000_000, "bbr");
-        assert!(
-            differences(&a, &a).is_empty(),
-            "what is unknown does not differ from itself"
-        );
-        assert!(differences(&a, &machine("a", 8_000_004, "bbr")).is_empty());
-        assert!(differences(&Value::Null, &Value::Null).is_empty());
-        assert_eq!(differences(&a, &machine("a", 16_000_000, "bbr")).len(), 1);
-        let other = differences(&a, &machine("b\u{1b}[2J", 8_000_000, "bbr"));
-        assert!(
-            other.len() == 1 && !other[0].contains('\u{1b}'),
-            "{other:?}"
-        );
-        let congestion = differences(&a, &machine("a", 8_000_000, "cubic")).join("");
-        assert_eq!(
-            congestion,
-            "  host_sysctls net/ipv4/tcp_congestion_control: \"bbr\" and \"cubic\""
-        );
-    }
-
-    #[test]
-    fn what_an_older_run_did_not_record_is_named_and_no_difference() {
-        let old = serde_json::json!({"kernel": "a"});
-        let new = serde_json::json!({"kernel": "a", "settings": {"timer HZ": "250"}});
-        assert!(differences(&old, &new).is_empty());
-        assert_eq!(unrecorded(&old, &new), ["settings timer HZ"]);
     }
 }
