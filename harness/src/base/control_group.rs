@@ -19,6 +19,11 @@ impl Level {
         let text = fs::read_to_string(self.path.join(file)).ok()?;
         Some(text.trim_end().to_string())
     }
+
+    /// A number of one of its files that has a name and a number in each line.
+    pub fn field(&self, file: &str, key: &str) -> Option<u64> {
+        field(&self.read(file)?, key)
+    }
 }
 
 /// Where this process's own group is; the empty controller means cgroup v2.
@@ -31,8 +36,13 @@ pub fn own(controller: &str) -> Option<PathBuf> {
 
 /// This process's own group, and all above it that can be seen.
 pub fn levels(controller: &str) -> Vec<Level> {
+    levels_around("self", controller)
+}
+
+/// The same of another process, by its id.
+pub fn levels_around(process: &str, controller: &str) -> Vec<Level> {
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let memberships = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let memberships = fs::read_to_string(format!("/proc/{process}/cgroup")).unwrap_or_default();
     match place(&mounts, &memberships, controller) {
         Some((mount, below)) => levels_of(&mount, &below),
         None => Vec::new(),
@@ -52,6 +62,14 @@ pub fn values(v2: &str, (controller, v1): (&str, &str)) -> Vec<(String, String)>
     let mut values = read("", v2);
     values.extend(read(controller, v1));
     values
+}
+
+/// The number behind a name, in a text with a name and a number in each line.
+pub fn field(text: &str, key: &str) -> Option<u64> {
+    text.lines().find_map(|line| {
+        let (name, value) = line.split_once(' ')?;
+        (name == key).then(|| value.trim().parse().ok()).flatten()
+    })
 }
 
 fn levels_of(mount: &Path, below: &Path) -> Vec<Level> {
@@ -121,6 +139,13 @@ mod tests {
         );
         assert_eq!(find("blkio"), None);
         assert_eq!(place("", "", ""), None);
+    }
+
+    #[test]
+    fn fields_are_read_by_whole_names() {
+        let text = "usage_usec 12\nuser_usec 7\n";
+        assert_eq!(field(text, "user_usec"), Some(7));
+        assert_eq!(field(text, "user"), None);
     }
 
     #[test]

@@ -117,6 +117,67 @@ pub fn cpu_quota() -> Option<(String, f64)> {
     v2.chain(v1).min_by(|a, b| a.1.total_cmp(&b.1))
 }
 
+/// How long a quota of CPU time has kept the processes of a control group from running.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Throttled {
+    /// Where the quota is set: `cpu.max of /jobs/7`.
+    pub what: String,
+    /// In how many of its periods.
+    pub periods: u64,
+    /// How long, over all CPUs, s.
+    pub total_s: f64,
+}
+
+/// What quotas have done so far to a process (`self`, or an id), at every level that has one.
+pub fn throttled(process: &str) -> Vec<Throttled> {
+    let v2 = control_group::levels_around(process, "");
+    let v2 = v2.iter().filter_map(|level| {
+        quota(&level.read("cpu.max")?)?;
+        throttled_at(level, "cpu.max", ("throttled_usec", 1e6))
+    });
+    let v1 = control_group::levels_around(process, "cpu");
+    let v1 = v1.iter().filter_map(|level| {
+        level.read("cpu.cfs_quota_us")?.parse::<u64>().ok()?;
+        throttled_at(level, "cpu.cfs_quota_us", ("throttled_time", 1e9))
+    });
+    v2.chain(v1).collect()
+}
+
+fn throttled_at(level: &Level, quota: &str, (time, per_s): (&str, f64)) -> Option<Throttled> {
+    Some(Throttled {
+        what: format!("{quota} of {}", level.name),
+        periods: level.field("cpu.stat", "nr_throttled")?,
+        total_s: level.field("cpu.stat", time)? as f64 / per_s,
+    })
+}
+
+/// What came between two readings of [`throttled`], where a quota was felt most.
+pub fn throttled_between(then: &[Throttled], now: &[Throttled]) -> Option<Throttled> {
+    let between = |now: &Throttled| {
+        let then = then.iter().find(|then| then.what == now.what)?;
+        Some(Throttled {
+            what: now.what.clone(),
+            periods: now.periods.checked_sub(then.periods).filter(|n| *n > 0)?,
+            total_s: now.total_s - then.total_s,
+        })
+    };
+    let felt = now.iter().filter_map(between);
+    felt.max_by(|a, b| a.total_s.total_cmp(&b.total_s))
+}
+
+/// How often the kernel has ended a process because memory was short, in this process's own control group or, where
+/// that is not counted, on this machine.
+pub fn killed_for_memory() -> Option<u64> {
+    let of = |controller: &str, file: &str| {
+        let own = control_group::levels(controller).into_iter().next()?;
+        own.field(file, "oom_kill")
+    };
+    let machine = || control_group::field(&read("/proc/vmstat"), "oom_kill");
+    of("", "memory.events")
+        .or_else(|| of("memory", "memory.oom_control"))
+        .or_else(machine)
+}
+
 /// `max 100000` or `150000 100000`: time per period (cgroup v2, cpu.max); v1 writes -1 for no limit.
 fn quota(text: &str) -> Option<f64> {
     let mut words = text.split_whitespace();
@@ -226,6 +287,36 @@ mod tests {
         for none in ["max 100000", "-1 100000", "", "100000", "1 0"] {
             assert_eq!(quota(none), None, "{none}");
         }
+    }
+
+    #[test]
+    fn a_quota_that_was_felt_is_named_with_what_it_withheld() {
+        let folder = tempfile::tempdir().unwrap();
+        let level = Level {
+            name: "/jobs".into(),
+            path: folder.path().into(),
+        };
+        let of = |stat: &str, time| {
+            fs::write(folder.path().join("cpu.stat"), stat).unwrap();
+            throttled_at(&level, "cpu.max", time)
+        };
+        let v2 = ("throttled_usec", 1e6);
+        let then = of("nr_periods 9\nnr_throttled 3\nthrottled_usec 500000\n", v2).unwrap();
+        let now = of(
+            "nr_periods 20\nnr_throttled 10\nthrottled_usec 1700000\n",
+            v2,
+        )
+        .unwrap();
+        let felt = throttled_between(&[then.clone()], &[now]).unwrap();
+        assert_eq!((felt.what.as_str(), felt.periods), ("cpu.max of /jobs", 7));
+        assert!((felt.total_s - 1.2).abs() < 1e-9);
+        assert_eq!(throttled_between(&[then.clone()], &[then]), None);
+        let v1 = of(
+            "nr_throttled 1\nthrottled_time 2500000000\n",
+            ("throttled_time", 1e9),
+        );
+        assert_eq!(v1.unwrap().total_s, 2.5);
+        assert_eq!(of("usage_usec 5\n", v2), None);
     }
 
     #[test]

@@ -20,8 +20,9 @@ pub async fn load(words: &LoadWords) -> Result<u8, Failure> {
 }
 
 async fn become_program(name: &str, flags: &[OsString]) -> Result<u8, Failure> {
-    let program = binaries::locate(&[name], true).await?.remove(name);
-    let program = program.ok_or_else(|| binaries::missing(name))?;
+    let mut found = binaries::locate(&[name], true).await?;
+    let program = found.remove(name);
+    let program = program.ok_or_else(|| binaries::missing(&found, &[name]))?;
     // What supervises trials adopts orphans; the program that this one becomes has to be as if started by itself.
     nix::sys::prctl::set_child_subreaper(false).map_err(|e| Failure::failed(e.to_string()))?;
     let error = Command::new(&program).args(flags).exec();

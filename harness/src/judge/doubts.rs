@@ -57,8 +57,25 @@ fn disturbed(row: &Row, evidence: &Evidence, limits: Limits) -> Option<Reason> {
         format!("something else used {percent:.0} % of a CPU (a build, a browser, another run?)")
     });
     let own = (own > limits.foreign_cpus && is_seen(own)).then(|| own_use(own, window));
-    let said: Vec<String> = [stolen, used, own].into_iter().flatten().collect();
+    let throttled = throttled(window, limits);
+    let said: Vec<String> = [stolen, throttled, used, own]
+        .into_iter()
+        .flatten()
+        .collect();
     (!said.is_empty()).then(|| reason("W07", said.join("; ")))
+}
+
+/// A quota stops everybody in its group until the next period: what is late then is so by its length.
+fn throttled(window: &Window, limits: Limits) -> Option<String> {
+    let throttled = window.throttled.as_ref()?;
+    let share = throttled.total_s / window.between_s.max(f64::MIN_POSITIVE);
+    (share > limits.steal).then(|| {
+        format!(
+            "{} was used up in {} of its periods and withheld {:.2} s of CPU time (raise it, or give fewer CPUs with \
+             --server-cpus and --client-cpus)",
+            throttled.what, throttled.periods, throttled.total_s
+        )
+    })
 }
 
 /// The harness has next to nothing to do in a window but to read what the server prints.
@@ -124,15 +141,15 @@ fn ledgers(row: &Row, evidence: &Evidence, outcome: &Outcome) -> Option<Reason> 
             format!("{established} connections were established, the server knows of {accounted}"),
         ));
     }
-    // What was sent again had been sent in vain before: whether the server read it then, nobody knows.
-    let once = outcome.whole_run.resent == 0;
-    let settled = once && row.errors == Some(0) && row.conns_reset == Some(0) && tally.shed == 0;
+    let settled = row.errors == Some(0) && row.conns_reset == Some(0) && tally.shed == 0;
     let echoes = matches!(row.protocol.as_str(), "echo" | "discard");
     if !settled || !echoes || !outcome.complete {
         return None;
     }
     let sent = outcome.whole_run.bytes_sent + evidence.probe_bytes;
-    (sent != tally.bytes_in).then(|| {
+    let unread = sent.checked_sub(tally.bytes_in);
+    let is_explained = unread.is_some_and(|unread| unread <= sent_in_vain(outcome));
+    (!is_explained).then(|| {
         reason(
             "W09",
             format!(
@@ -141,6 +158,20 @@ fn ledgers(row: &Row, evidence: &Evidence, outcome: &Outcome) -> Option<Reason> 
             ),
         )
     })
+}
+
+/// Bytes that a server may have left unread although nothing failed: what was sent again had been sent before on a
+/// connection that the server closed, whose last request may have been written in part.
+fn sent_in_vain(outcome: &Outcome) -> u64 {
+    let again = match outcome.whole_run.resent {
+        0 => 0,
+        resent => resent + outcome.connections.closed_by_peer,
+    };
+    let largest = outcome
+        .load
+        .payload
+        .map_or(0, |payload| u64::from(payload.max));
+    again.saturating_mul(largest)
 }
 
 fn other_server(evidence: &Evidence, outcome: &Outcome) -> Option<Reason> {

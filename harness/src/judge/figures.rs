@@ -21,6 +21,8 @@ pub fn of_generator(row: &mut Row, outcome: &Outcome) {
     row.conns_refused = Some(c.refused);
     row.conns_timed_out = Some(c.timed_out);
     row.conns_reset = Some(c.reset_later);
+    row.conns_closed_unasked = Some(c.closed_unasked);
+    row.conns_idle_lost = Some(c.idle_lost);
     row.local_failures = Some(total(&c.local_failures));
     row.conns_per_s = match outcome.load.churns() {
         true => Some(c.per_s),
@@ -29,12 +31,17 @@ pub fn of_generator(row: &mut Row, outcome: &Outcome) {
     row.requests_offered = Some(r.offered);
     row.requests_completed = Some(r.completed);
     row.requests_dropped = Some(r.dropped);
+    row.requests_resent = Some(r.resent);
     row.requests_timed_out = Some(r.timed_out);
     row.requests_failed = Some(total(&r.failed));
     row.requests_mismatched = Some(r.mismatched);
     row.errors = Some(errors(c, r));
     row.requests_per_s = Some(r.per_s);
     row.bytes_per_s = Some(r.bytes_per_s);
+    row.bytes_sent_per_s = r.bytes_sent_per_s;
+    row.bytes_received_per_s = r.bytes_received_per_s;
+    row.sources_used = Some(c.sources_used.join(" and ")).filter(|words| !words.is_empty());
+    row.syns_sent_again = Some(c.syn_retries);
     let latency = &outcome.latency_ns;
     row.response_p50_ns = known(&latency.response, latency.response.p50);
     row.response_p90_ns = known(&latency.response, latency.response.p90);
@@ -73,6 +80,7 @@ fn errors(c: &Connections, r: &Requests) -> u64 {
 /// What was read of the server; nothing of that where the processes that were read are not the ones that served.
 pub fn of_server(row: &mut Row, plan: &Plan, evidence: &Evidence) {
     row.conns_shed = evidence.ledger.map(|tally| tally.shed);
+    row.server_oom_kills = evidence.out_of_memory.as_ref().map(|why| why.killed);
     if let Some(net) = evidence.net {
         row.listen_overflows = Some(net.listen_overflows);
         row.listen_drops = Some(net.listen_drops);
@@ -81,6 +89,12 @@ pub fn of_server(row: &mut Row, plan: &Plan, evidence: &Evidence) {
     let (Some(window), Some(outcome)) = (&evidence.window, &evidence.outcome) else {
         return;
     };
+    row.throttled_s = Some(
+        window
+            .throttled
+            .as_ref()
+            .map_or(0.0, |throttled| throttled.total_s),
+    );
     let requests = outcome.requests.completed as f64;
     let per_request = |amount: f64| (requests > 0.0).then(|| amount / requests);
     row.wakeups_per_request = window.wakeups.and_then(|n| per_request(n as f64));

@@ -133,10 +133,11 @@ fn unrank_latency(row: &mut Row, trial: &TrialPlan, evidence: &Evidence) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::limits::{Limit, Throttled};
     use crate::cli::Cli;
     use crate::model::disturbance::Limits;
     use crate::model::row::{Bottleneck, Status};
-    use crate::trial::evidence::Window;
+    use crate::trial::evidence::{OutOfMemory, Window};
     use crate::trial::machine::MachineTime;
     use crate::trial::owner::Owner;
     use crate::trial::procfs::CpuTime;
@@ -595,6 +596,77 @@ mod tests {
         assert!(
             text.starts_with("W07 the harness itself used 30 % of a CPU, to read the 4.77 MiB"),
             "{text}"
+        );
+    }
+
+    #[test]
+    fn a_server_may_leave_unread_what_was_sent_again_and_not_more() {
+        let with = |resent, closed_by_peer, unread| {
+            let row = judged("--model epoll --payload 64", |e| {
+                e.ledger.as_mut().unwrap().bytes_in -= unread;
+                let outcome = outcome(e);
+                outcome.whole_run.resent = resent;
+                outcome.connections.closed_by_peer = closed_by_peer;
+                outcome.connections.closed_by_us -= closed_by_peer;
+            });
+            codes(&row).contains(&"W09")
+        };
+        assert!(with(0, 2, 1), "nothing was sent again: every byte counts");
+        assert!(!with(10, 2, 0) && !with(10, 2, 10 * 64 + 2 * 64));
+        assert!(with(10, 2, 12 * 64 + 1));
+    }
+
+    #[test]
+    fn a_quota_that_was_used_up_is_named() {
+        let row = judged("--model epoll", |e| {
+            e.window.as_mut().unwrap().throttled = Some(Throttled {
+                what: "cpu.max of /jobs".into(),
+                periods: 7,
+                total_s: 1.2,
+            });
+        });
+        let text = String::from(row.reasons.clone());
+        assert!(
+            text.contains(
+                "W07 cpu.max of /jobs was used up in 7 of its periods and withheld 1.20 s"
+            ),
+            "{text}"
+        );
+        assert_eq!(
+            (row.throttled_s, row.verdict),
+            (Some(1.2), Verdict::Suspect)
+        );
+        assert_eq!(judged("--model epoll", |_| {}).throttled_s, Some(0.0));
+    }
+
+    #[test]
+    fn memory_that_ran_short_is_the_cause() {
+        let short = || {
+            Some(OutOfMemory {
+                killed: 3,
+                limit: Some(Limit {
+                    what: "memory.max of /jobs".into(),
+                    most: 64 << 20,
+                    used: 0,
+                }),
+            })
+        };
+        let row = judged("--model process", |e| {
+            e.server_ended = Some("signal 9 (SIGKILL)".into());
+            e.out_of_memory = short();
+        });
+        assert_eq!(row.status, Status::Crashed);
+        assert!(
+            row.reasons.0[0].text.contains(
+                "the kernel ended the server because memory was short (memory.max of /jobs is 64.0 MiB)"
+            ),
+            "{:?}",
+            row.reasons
+        );
+        let children = judged("--model process", |e| e.out_of_memory = short());
+        assert_eq!(
+            (children.status, children.server_oom_kills),
+            (Status::Limited, Some(3))
         );
     }
 

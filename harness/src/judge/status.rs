@@ -58,10 +58,11 @@ pub fn status(trial: &TrialPlan, evidence: &Evidence) -> (Status, Option<String>
         None => {}
     }
     if let Some(end) = &evidence.server_ended {
-        return (
-            Status::Crashed,
-            Some(format!("the server ended by itself: {end}")),
-        );
+        let why = match &evidence.out_of_memory {
+            Some(why) => format!("the kernel ended the server because {why}: {end}"),
+            None => format!("the server ended by itself: {end}"),
+        };
+        return (Status::Crashed, Some(why));
     }
     let Some(outcome) = &evidence.outcome else {
         let why = evidence.generator_error.clone().unwrap_or_default();
@@ -104,6 +105,13 @@ fn limits(trial: &TrialPlan, evidence: &Evidence, outcome: &Outcome) -> (Status,
         let wall = model.map_or("a limit", |model| model.wall.name);
         let wall = cause.unwrap_or_else(|| wall.to_owned());
         let text = format!("{wall} at {} of {}", c.served_at_barrier, c.requested);
+        return (Status::Limited, Some(text));
+    }
+    if let Some(why) = &evidence.out_of_memory {
+        let text = format!(
+            "{why}: the kernel ended {} of the server's processes, {} of {} connections were served",
+            why.killed, c.served_at_barrier, c.requested
+        );
         return (Status::Limited, Some(text));
     }
     // A connection that was told no was answered in time; what it was told is named beside the status.

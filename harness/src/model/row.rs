@@ -216,6 +216,10 @@ row! {
     conns_timed_out: Option<u64>,
     /// Established connections ended by a reset.
     conns_reset: Option<u64>,
+    /// Connections that the server closed although neither the load nor an answer had said that it would.
+    conns_closed_unasked: Option<u64>,
+    /// Silent connections (`--idle`) that the server ended: each an error.
+    conns_idle_lost: Option<u64>,
     /// Connections that failed in the generator's own system.
     local_failures: Option<u64>,
     /// Connections served per second: over the window when short-lived, over the ramp when long-lived.
@@ -226,6 +230,8 @@ row! {
     requests_completed: Option<u64>,
     /// Requests due and never sent.
     requests_dropped: Option<u64>,
+    /// How often a request was sent again, since its connection was closed before a byte of its answer: no failure.
+    requests_resent: Option<u64>,
     /// Requests sent and not answered in time.
     requests_timed_out: Option<u64>,
     /// Requests ended by an error of the connection.
@@ -238,6 +244,10 @@ row! {
     requests_per_s: Option<f64>,
     /// Payload bytes completed in the window per second.
     bytes_per_s: Option<f64>,
+    /// Bytes that the generator sent in the window per second, heads and all.
+    bytes_sent_per_s: Option<f64>,
+    /// Bytes that it received in the window per second, heads and all.
+    bytes_received_per_s: Option<f64>,
     /// Response time, median, ns.
     response_p50_ns: Option<u64>,
     /// Response time, 90th percentile, ns.
@@ -284,6 +294,10 @@ row! {
     generator_cpu_us_per_request: Option<f64>,
     /// Useful share of the generator's CPUs, 0 to 1.
     generator_utilisation: Option<f64>,
+    /// Addresses that connections came from, in words; none where the kernel chose.
+    sources_used: Option<String>,
+    /// SYNs that this trial's connections had to send again: each waited for a second or more.
+    syns_sent_again: Option<u64>,
     /// TcpExt ListenOverflows during the trial.
     listen_overflows: Option<u64>,
     /// TcpExt ListenDrops during the trial.
@@ -294,6 +308,10 @@ row! {
     steal_fraction: Option<f64>,
     /// Share of the machine's CPU time in the window used by processes of neither side.
     foreign_cpu_fraction: Option<f64>,
+    /// CPU time that the quota of a control group withheld in the window, s; 0 where none was used up.
+    throttled_s: Option<f64>,
+    /// Processes of the server that the kernel ended because memory was short.
+    server_oom_kills: Option<u64>,
 }
 
 impl Row {

@@ -4,10 +4,11 @@
 use super::identity;
 use crate::base::child::{clean_command, output};
 use crate::base::error::Failure;
+use crate::base::shell::quoted;
 use nix::sys::statvfs::{FsFlags, statvfs};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs;
 use std::io;
@@ -65,7 +66,7 @@ impl Binaries {
             sha256: BTreeMap::new(),
         };
         for &name in names {
-            binaries.add(name, found.get(name).ok_or_else(|| missing(name))?)?;
+            binaries.add(name, found.get(name).ok_or_else(|| missing(&found, names))?)?;
         }
         binaries.try_one(names).await?;
         Ok(binaries)
@@ -137,8 +138,9 @@ pub async fn locate(names: &[&str], quiet: bool) -> Result<BTreeMap<String, Path
         quiet,
     };
     match cargo.or_else(cargo_for_a_debug_build) {
-        Some(cargo) => build(cargo).run().await,
-        None => beside_this_program(),
+        // A program that was installed may be started by a cargo that knows nothing of its sources.
+        Some(cargo) if Path::new(HERE).is_dir() => build(cargo).run().await,
+        _ => beside_this_program(),
     }
 }
 
@@ -148,12 +150,73 @@ fn cargo_for_a_debug_build() -> Option<OsString> {
     own.parent()?.ends_with("debug").then(|| "cargo".into())
 }
 
-/// What is said of a program that is not there.
-pub fn missing(name: &str) -> Failure {
-    Failure::failed(format!(
-        "the program `{name}` was not found; build it with `cargo build --release -p servers -p loadgen` \
-         or start tenk with `cargo run -p harness`"
-    ))
+/// What is said where programs of these names are not among those found: how to get a program that can measure.
+pub fn missing(found: &BTreeMap<String, PathBuf>, names: &[&str]) -> Failure {
+    let absent: Vec<&str> = names
+        .iter()
+        .copied()
+        .filter(|name| !found.contains_key(*name))
+        .collect();
+    let own = std::env::current_exe().unwrap_or_default();
+    let own = fs::canonicalize(&own).unwrap_or(own);
+    let sources = Path::new(HERE).parent().filter(|place| place.is_dir());
+    Failure::preflight(how_to_measure(&absent, &own, sources))
+}
+
+/// The commands that put what is missing beside this program, as they can be typed.
+fn how_to_measure(absent: &[&str], own: &Path, sources: Option<&Path>) -> String {
+    let folder = own.parent().unwrap_or(Path::new("/"));
+    let quote = |path: &Path| quoted(&path.display().to_string());
+    let package = |name: &str| {
+        if name == "loadgen" {
+            "loadgen"
+        } else {
+            "servers"
+        }
+    };
+    let packages: BTreeSet<&str> = absent.iter().map(|name| package(name)).collect();
+    let place = |package: &str| match sources {
+        Some(sources) => quote(&sources.join(package)),
+        None => package.into(),
+    };
+    let get = match folder.file_name() {
+        Some(name) if name == "bin" => {
+            let root = quote(folder.parent().unwrap_or(folder));
+            let commands = packages.iter().map(|package| {
+                let place = place(package);
+                format!("cargo install --locked --root {root} --path {place}")
+            });
+            let commands = commands.collect::<Vec<_>>().join(" && ");
+            format!("`{commands}` puts them there")
+        }
+        _ => {
+            let manifest = match sources {
+                Some(sources) => format!(" --manifest-path {}", quote(&sources.join("Cargo.toml"))),
+                None => String::new(),
+            };
+            format!(
+                "`cargo run --release --locked{manifest} -p harness -- --help` makes a tenk with all of them beside it"
+            )
+        }
+    };
+    let whence = match sources {
+        Some(_) => "",
+        None => " (typed in the folder of tenk's sources)",
+    };
+    let (some, more) = absent.split_at(absent.len().min(3));
+    let named = some
+        .iter()
+        .map(|name| format!("`{name}`"))
+        .collect::<Vec<_>>()
+        .join(", ");
+    let more = match more.len() {
+        0 => String::new(),
+        n => format!(" and {n} more"),
+    };
+    format!(
+        "this tenk cannot measure yet: {named}{more} must lie beside it in {}; {get}{whence}",
+        folder.display()
+    )
 }
 
 /// The workspace this program was built from.
@@ -285,6 +348,23 @@ not json
         let found = executables(messages);
         assert_eq!(found.len(), 1);
         assert_eq!(found["epoll"], PathBuf::from("/t/release/epoll"));
+    }
+
+    #[test]
+    fn what_is_missing_is_said_with_the_commands_that_put_it_there() {
+        let sources = Some(Path::new("/src/te nk"));
+        assert_eq!(
+            how_to_measure(&["epoll", "loadgen"], Path::new("/r/bin/tenk"), sources),
+            "this tenk cannot measure yet: `epoll`, `loadgen` must lie beside it in /r/bin; `cargo install --locked \
+             --root /r --path '/src/te nk/loadgen' && cargo install --locked --root /r --path '/src/te nk/servers'` \
+             puts them there"
+        );
+        let elsewhere = how_to_measure(&["loadgen"], Path::new("/tmp/tenk"), None);
+        assert_eq!(
+            elsewhere,
+            "this tenk cannot measure yet: `loadgen` must lie beside it in /tmp; `cargo run --release --locked -p \
+             harness -- --help` makes a tenk with all of them beside it (typed in the folder of tenk's sources)"
+        );
     }
 
     #[test]

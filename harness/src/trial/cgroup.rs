@@ -3,7 +3,7 @@
 
 use super::identity;
 use super::procfs::CpuTime;
-use crate::base::control_group;
+use crate::base::control_group::{self, field};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
@@ -84,15 +84,15 @@ impl Group {
         v2.and_then(read).or_else(|| v1.and_then(read))
     }
 
-    /// How often the kernel ended a process of the group because memory was short, at whatever level.
-    pub fn killed_for_memory(&self) -> u64 {
+    /// How often the kernel ended a process of the group because memory was short, at whatever level; none where no
+    /// group counts that.
+    pub fn killed_for_memory(&self) -> Option<u64> {
         let read = |directory: &Option<PathBuf>, file| {
             let text = fs::read_to_string(directory.as_ref()?.join(file)).ok()?;
             field(&text, "oom_kill")
         };
         let v2 = read(&self.unified, "memory.events");
         v2.or_else(|| read(&self.memory, "memory.oom_control"))
-            .unwrap_or(0)
     }
 
     /// Sends SIGKILL to every process in the group, however it detached itself.
@@ -157,23 +157,9 @@ fn end_all(group: &Path) {
     }
 }
 
-fn field(text: &str, key: &str) -> Option<u64> {
-    text.lines().find_map(|line| {
-        let (name, value) = line.split_once(' ')?;
-        (name == key).then(|| value.trim().parse().ok()).flatten()
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn fields_are_read_by_whole_names() {
-        let text = "usage_usec 12\nuser_usec 7\n";
-        assert_eq!(field(text, "user_usec"), Some(7));
-        assert_eq!(field(text, "user"), None);
-    }
 
     #[test]
     fn a_group_counts_its_process_or_says_that_it_cannot() {

@@ -5,8 +5,11 @@ use super::owner::Owner;
 use super::procfs::{CpuTime, NetCounters};
 use super::ran::Ran;
 use super::server::StartError;
+use crate::base::limits::{Limit, Throttled};
+use loadgen::base::units::format_bytes;
 use loadgen::tally::outcome::Outcome;
 use servers::ledger::Tally;
+use std::fmt;
 use std::net::SocketAddr;
 
 /// The network that a trial ran in.
@@ -63,12 +66,38 @@ pub struct Evidence {
     pub left_behind: Option<Owner>,
     /// Bytes of our own exchanges that an echo or discard server received.
     pub probe_bytes: u64,
+    /// What the kernel did because memory was short, if it ended any of the server's processes.
+    pub out_of_memory: Option<OutOfMemory>,
 }
 
 impl Evidence {
     /// Whether the processes that were read are those that served, as far as is known.
     pub fn is_of_the_server(&self) -> bool {
         matches!(self.owner, Owner::Family | Owner::NotAsked)
+    }
+}
+
+/// Processes of a server that the kernel ended because memory was short (proc_pid_oom_score(5)).
+#[derive(Debug, Clone, PartialEq)]
+pub struct OutOfMemory {
+    /// How many.
+    pub killed: u64,
+    /// What leaves the least memory here.
+    pub limit: Option<Limit>,
+}
+
+impl fmt::Display for OutOfMemory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("memory was short")?;
+        match &self.limit {
+            Some(limit) => write!(
+                f,
+                " ({} is {})",
+                limit.what,
+                format_bytes(limit.most as f64)
+            ),
+            None => Ok(()),
+        }
     }
 }
 
@@ -95,6 +124,8 @@ pub struct Window {
     pub harness_s: f64,
     /// What the server printed meanwhile, bytes: the harness reads it.
     pub printed_bytes: u64,
+    /// The quota of CPU time that was felt most, by the server or by the generator.
+    pub throttled: Option<Throttled>,
 }
 
 impl Default for Window {
@@ -110,6 +141,7 @@ impl Default for Window {
             machine: None,
             harness_s: 0.0,
             printed_bytes: 0,
+            throttled: None,
         }
     }
 }

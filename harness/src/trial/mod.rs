@@ -134,8 +134,10 @@ pub async fn run(
     let evidence = measure(context, trial, &mut server, ledger.as_ref(), progress).await;
     progress("clean up");
     let addr = server.addr;
+    let out_of_memory = server.out_of_memory();
     server.stop().await;
     evidence.map(|mut evidence| {
+        evidence.out_of_memory = out_of_memory;
         if matches!(trial.arm.subject, Subject::Command { .. })
             && !evidence.launched.private_network
         {
@@ -193,7 +195,11 @@ async fn measure(
     if let Err(why) = first_exchange(context, trial, server).await? {
         evidence.server_ended = server.ended().await;
         evidence.wrong_answer = why.is_wrong || why.is_refusal;
-        evidence.generator_error = Some(format!("the first exchange failed: {}", why.words));
+        let was_answered = evidence.wrong_answer;
+        let elsewhere = where_it_listens(trial, server).filter(|_| !was_answered);
+        let words = [Some(why.words), elsewhere, server.background()];
+        let words: Vec<String> = words.into_iter().flatten().collect();
+        evidence.generator_error = Some(format!("the first exchange failed: {}", words.join("; ")));
         return Ok(evidence);
     }
     evidence.server_ended = server.ended().await;
@@ -232,6 +238,30 @@ async fn measure(
     Ok(evidence)
 }
 
+/// Where a command's processes listen, if that is not where they were told to.
+fn where_it_listens(trial: &TrialPlan, server: &Server) -> Option<String> {
+    let Subject::Command { .. } = trial.arm.subject else {
+        return None;
+    };
+    let addr = server.addr;
+    let places = owner::places_of(server.network_pid(), &server.pids());
+    let gets = |place: &std::net::SocketAddr| {
+        place.port() == addr.port() && (place.ip() == addr.ip() || place.ip().is_unspecified())
+    };
+    if places.iter().any(gets) {
+        return None;
+    }
+    let listed: Vec<String> = places.iter().map(ToString::to_string).collect();
+    Some(match listed.is_empty() {
+        true => "none of its processes listens on a TCP port".into(),
+        false => format!(
+            "its processes listen on {} (put {{addr}}, or {{host}} and {{port}}, where the command names its address; a \
+             server with an address of its own is started by you and measured with `--target ADDR --pid PID`)",
+            listed.join(", ")
+        ),
+    })
+}
+
 /// One exchange more, now that the load has gone, and whether it is still the same server that answers.
 async fn look_afterwards(
     context: &Context<'_>,
@@ -253,8 +283,10 @@ async fn look_afterwards(
         if evidence.owner == Owner::Family {
             evidence.owner = owner(trial, server);
         }
-        // A server may also die of the last connections' end.
-        evidence.server_ended = server.ended().await;
+        // A server may also die of the last connections' end; and what it left in the background need not be the server.
+        let ended = server.ended().await;
+        let answers = evidence.answers_afterwards;
+        evidence.server_ended = ended.or_else(|| server.background().filter(|_| !answers));
     }
     Ok(())
 }

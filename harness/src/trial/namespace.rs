@@ -19,8 +19,9 @@ pub async fn settle(plan: &mut Plan) -> Result<Option<String>, Failure> {
     let Network::Private { required, .. } = plan.network else {
         return Ok(None);
     };
-    let Err(why) = attempt(&plan.network).await else {
-        return Ok(None);
+    let why = match attempt(&plan.network).await {
+        Ok(unset) => return Ok(not_set_in_words(&unset)),
+        Err(why) => why,
     };
     let remedy = remedy();
     if required {
@@ -36,8 +37,20 @@ pub async fn settle(plan: &mut Plan) -> Result<Option<String>, Failure> {
     )))
 }
 
-/// Does all that a trial will: makes the namespace, and joins it from another process.
-pub async fn attempt(network: &Network) -> Result<(), String> {
+/// A setting of the host that a private network has not taken over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unset {
+    /// Its path below /proc/sys.
+    key: String,
+    /// The host's value.
+    wanted: String,
+    /// What is in force in the private network; none where it has no such setting.
+    found: Option<String>,
+}
+
+/// Does all that a trial will: makes the namespace, and joins it from another process. Returns the settings that could
+/// not be set there.
+pub async fn attempt(network: &Network) -> Result<Vec<Unset>, String> {
     let own = server::own_program().map_err(|e| e.to_string())?;
     let spec = ServerSpec {
         program: own,
@@ -54,6 +67,10 @@ pub async fn attempt(network: &Network) -> Result<(), String> {
         Ok(server) => server,
         Err(StartError::NotStarted(why) | StartError::Ended(why)) => return Err(why),
         Err(StartError::Silent(why) | StartError::Unavailable(why)) => return Err(why),
+    };
+    let unset = match network {
+        Network::Private { sysctls, .. } => not_set(sysctls, &server.started.sysctls),
+        Network::Host | Network::Of { .. } => Vec::new(),
     };
     let joining = Launch {
         parent: std::process::id() as i32,
@@ -75,8 +92,38 @@ pub async fn attempt(network: &Network) -> Result<(), String> {
             let words = String::from_utf8_lossy(&output.stderr).into_owned();
             Err(words.trim().trim_start_matches("error: ").to_string())
         }
-        _ => Ok(()),
+        _ => Ok(unset),
     }
+}
+
+fn not_set(wanted: &[(String, String)], in_force: &[(String, String)]) -> Vec<Unset> {
+    let missing = |(key, wanted): &(String, String)| {
+        let found = in_force.iter().find(|(name, _)| name == key);
+        let found = found.map(|(_, value)| value.clone());
+        (found.as_ref() != Some(wanted)).then(|| Unset {
+            key: key.clone(),
+            wanted: wanted.clone(),
+            found,
+        })
+    };
+    wanted.iter().filter_map(missing).collect()
+}
+
+/// Which settings the trials will not have, and what can be done; nothing where they have them all.
+fn not_set_in_words(unset: &[Unset]) -> Option<String> {
+    let words = |unset: &Unset| {
+        let name = unset.key.replace('/', ".");
+        let found = unset.found.as_deref().unwrap_or("absent");
+        format!("{name} ({found} there, {} on this machine)", unset.wanted)
+    };
+    let all: Vec<String> = unset.iter().map(words).collect();
+    (!all.is_empty()).then(|| {
+        format!(
+            "note: trials have private networks, in which this could not be set as it is on this machine: {}; \
+             `--netns off` measures in this machine's own network, with its settings",
+            all.join(", ")
+        )
+    })
 }
 
 /// What lets this kernel make private networks, as far as it says what is in the way.
@@ -114,6 +161,32 @@ fn remedy_for(sysctl: impl Fn(&str) -> Option<String>, in_container: bool) -> St
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_setting_that_could_not_be_set_is_said_with_both_values() {
+        let of = |list: &[(&str, &str)]| -> Vec<(String, String)> {
+            let owned = |(key, value): &(&str, &str)| (key.to_string(), value.to_string());
+            list.iter().map(owned).collect()
+        };
+        let wanted = of(&[
+            ("net/core/somaxconn", "4096"),
+            ("net/ipv4/tcp_fin_timeout", "15"),
+            ("net/ipv4/tcp_autocorking", "1"),
+        ]);
+        let in_force = of(&[
+            ("net/core/somaxconn", "4096"),
+            ("net/ipv4/tcp_fin_timeout", "60"),
+        ]);
+        let words = not_set_in_words(&not_set(&wanted, &in_force)).unwrap();
+        assert!(
+            words.contains(
+                "net.ipv4.tcp_fin_timeout (60 there, 15 on this machine), net.ipv4.tcp_autocorking (absent there, 1"
+            ) && words.contains("--netns off"),
+            "{words}"
+        );
+        assert!(!words.contains("somaxconn"));
+        assert_eq!(not_set_in_words(&not_set(&wanted, &wanted)), None);
+    }
 
     #[test]
     fn the_remedy_is_this_kernels() {

@@ -45,12 +45,23 @@ pub fn of(addr: SocketAddr, network: u32, family: &[u32]) -> Owner {
     }
 }
 
+/// Where a family listens, in the network of process `network`.
+pub fn places_of(network: u32, family: &[u32]) -> Vec<SocketAddr> {
+    let held: HashSet<u64> = family.iter().flat_map(|&pid| sockets_of(pid)).collect();
+    let mut places: Vec<SocketAddr> = all_listening(network)
+        .into_iter()
+        .filter(|(_, inode)| held.contains(inode))
+        .map(|(at, _)| at)
+        .collect();
+    places.sort();
+    places.dedup();
+    places
+}
+
 /// The inodes of the sockets that get the connections made to `addr`: those bound to it, else those bound to all
 /// addresses, as the kernel's own lookup prefers them (inet_lookup_listener).
 fn listeners(addr: SocketAddr, network: u32) -> HashSet<u64> {
-    let read = |file: &str| fs::read_to_string(format!("/proc/{network}/net/{file}"));
-    let lines = [read("tcp"), read("tcp6")].map(|text| text.unwrap_or_default());
-    let all: Vec<(SocketAddr, u64)> = lines.iter().flat_map(|text| listening(text)).collect();
+    let all = all_listening(network);
     let on = |matches: &dyn Fn(IpAddr) -> bool| -> HashSet<u64> {
         let found = all
             .iter()
@@ -62,6 +73,13 @@ fn listeners(addr: SocketAddr, network: u32) -> HashSet<u64> {
         false => exact,
         true => on(&|ip| ip.to_canonical().is_unspecified() || ip.is_unspecified()),
     }
+}
+
+/// Every listening TCP socket, and its inode.
+fn all_listening(network: u32) -> Vec<(SocketAddr, u64)> {
+    let read = |file: &str| fs::read_to_string(format!("/proc/{network}/net/{file}"));
+    let lines = [read("tcp"), read("tcp6")].map(|text| text.unwrap_or_default());
+    lines.iter().flat_map(|text| listening(text)).collect()
 }
 
 fn listening(text: &str) -> Vec<(SocketAddr, u64)> {

@@ -2,10 +2,12 @@
 
 use super::cgroup::Group;
 use super::cpu::Reading;
+use super::evidence::OutOfMemory;
 use super::launch::{Action, Launch};
 use super::output::{Tail, widen};
 use super::procfs;
 use super::supervise::{End, Report, Service, Started};
+use crate::base::limits;
 use crate::base::shell::FOLDER;
 use crate::model::network::Network;
 use nix::sys::signal::{Signal, kill, killpg};
@@ -100,6 +102,8 @@ pub struct Server {
     pub addr: SocketAddr,
     /// Where it was started.
     pub started: Started,
+    /// How often the kernel had ended a process for want of memory before it was started.
+    killed_before: Option<u64>,
 }
 
 /// The process that started it, see [`super::supervise`].
@@ -142,6 +146,7 @@ impl Server {
             pid: 0,
             addr: SocketAddr::from(([127, 0, 0, 1], 0)),
             started: Started::default(),
+            killed_before: limits::killed_for_memory(),
         };
         server.await_start().await?;
         let greeting = timeout(
@@ -173,6 +178,7 @@ impl Server {
             pid: pid.unwrap_or(0),
             addr,
             started: Started::default(),
+            killed_before: None,
         }
     }
 
@@ -228,7 +234,10 @@ impl Server {
         let words = self.output.text();
         match end {
             Some(end) if end.code == Some(NOT_AVAILABLE) => StartError::Unavailable(words),
-            Some(end) => StartError::Ended(format!("{}: {words}", in_words(&end))),
+            Some(end) => StartError::Ended(match self.out_of_memory() {
+                Some(why) => format!("{}, by the kernel because {why}: {words}", in_words(&end)),
+                None => format!("{}: {words}", in_words(&end)),
+            }),
             None => StartError::Silent(format!(
                 "printed something other than its ready line; {words}"
             )),
@@ -312,9 +321,34 @@ impl Server {
         }
     }
 
-    /// How often the kernel ended a process of the family because memory was short.
-    pub fn killed_for_memory(&self) -> u64 {
-        self.group.killed_for_memory()
+    /// Whether the kernel ended processes of the family because memory was short. Where no control group counts those
+    /// of this family alone, it must be the server itself that SIGKILL ended.
+    pub fn out_of_memory(&self) -> Option<OutOfMemory> {
+        let killed = match self.group.killed_for_memory() {
+            Some(killed) => killed,
+            None => {
+                let end = self.supervisor.as_ref()?.end.as_ref()?;
+                let is_killed = end.signal == Some(Signal::SIGKILL as i32);
+                let since = limits::killed_for_memory()?.saturating_sub(self.killed_before?);
+                if is_killed { since } else { 0 }
+            }
+        };
+        (killed > 0).then(|| OutOfMemory {
+            killed,
+            limit: limits::tightest(limits::memory()),
+        })
+    }
+
+    /// What the server's own process left running when it ended without an error, in words.
+    pub fn background(&self) -> Option<String> {
+        let end = self.supervisor.as_ref()?.end.as_ref()?;
+        end.is_in_background().then(|| in_words(end))
+    }
+
+    /// Whether its processes still run although the one that was started has ended.
+    fn goes_on_in_background(&self) -> bool {
+        let is_alive = |pid: &u32| procfs::Stat::read(*pid).is_some_and(|stat| stat.state != 'Z');
+        self.background().is_some() && self.pids().iter().any(is_alive)
     }
 
     /// Bytes that it has printed.
@@ -322,7 +356,8 @@ impl Server {
         self.output.bytes()
     }
 
-    /// Whether the server's own process is still there; if not, how it ended, what it left, and its last words.
+    /// Whether the server is still there, in the foreground or as what its own process left in the background; if not,
+    /// how it ended, what it left, and its last words.
     pub async fn ended(&mut self) -> Option<String> {
         let pid = self.pid;
         let supervisor = self.supervisor.as_mut()?;
@@ -335,14 +370,13 @@ impl Server {
             }
         }
         let end = supervisor.end.clone();
+        if self.goes_on_in_background() {
+            return None;
+        }
         self.output.finish().await;
         let how = end.map_or("for an unknown reason".into(), |end| in_words(&end));
-        let killed = match self.killed_for_memory() {
-            0 => "",
-            _ => " (the kernel ended it because memory was short)",
-        };
         Some(
-            format!("{how}{killed} {}", self.output.text())
+            format!("{how} {}", self.output.text())
                 .trim_end()
                 .to_string(),
         )
@@ -480,9 +514,10 @@ fn in_words(end: &End) -> String {
         _ => "an unknown end".into(),
     };
     match end.left.first() {
-        Some((pid, name)) if end.code == Some(0) => format!(
+        Some((pid, name)) if end.is_in_background() => format!(
             "{how}, and process {pid} ({name}) went on in the background: start the server in the foreground, as with \
-             `--daemonize no` (redis), `daemon off;` (nginx) or without `&`"
+             `--daemonize no` (redis), `daemon off;` (nginx) or without `&`; or start it yourself, and give \
+             `--target ADDR --pid PID` instead of --server"
         ),
         _ => how,
     }

@@ -69,6 +69,13 @@ pub struct End {
     pub left: Vec<(u32, String)>,
 }
 
+impl End {
+    /// Whether it ended as a server does that goes to the background: without an error, and with something left.
+    pub fn is_in_background(&self) -> bool {
+        self.code == Some(0) && !self.left.is_empty()
+    }
+}
+
 /// What to start, and how much time it gets to end by itself.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Service {
@@ -201,20 +208,31 @@ fn left_behind() -> Vec<(u32, String)> {
 
 fn below(own: u32) -> Vec<u32> {
     let family = procfs::descendants(own);
-    let living = |pid: &u32| procfs::Stat::read(*pid).is_some_and(|stat| stat.state != 'Z');
     family
         .into_iter()
-        .filter(|&pid| pid != own)
-        .filter(living)
+        .filter(|&pid| pid != own && is_running(pid))
         .collect()
+}
+
+fn is_running(pid: u32) -> bool {
+    procfs::Stat::read(pid).is_some_and(|stat| stat.state != 'Z')
 }
 
 /// Asks the server's group to end, waits as long as it was given, and kills what is left, however it detached itself.
 fn end(server: Pid, grace: Duration) {
     if !grace.is_zero() {
         let _ = killpg(server, Signal::SIGTERM);
+        // What went to the background has left the group, and is asked as well.
+        let in_background = match is_there(server) {
+            true => Vec::new(),
+            false => below(std::process::id()),
+        };
+        for pid in &in_background {
+            let _ = kill(Pid::from_raw(*pid as i32), Signal::SIGTERM);
+        }
+        let remains = || is_there(server) || in_background.iter().any(|pid| is_running(*pid));
         let deadline = Instant::now() + grace;
-        while is_there(server) && Instant::now() < deadline {
+        while remains() && Instant::now() < deadline {
             let _ = reap(server);
             std::thread::sleep(STEP);
         }

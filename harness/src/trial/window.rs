@@ -5,6 +5,7 @@ use super::evidence::Window;
 use super::machine::MachineCpu;
 use super::procfs;
 use super::server::Server;
+use crate::base::limits::{self, Throttled};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 use servers::ledger::Reader;
@@ -21,6 +22,7 @@ pub struct Opening {
     machine: Option<MachineCpu>,
     harness_s: f64,
     printed_bytes: u64,
+    throttled: Vec<Throttled>,
 }
 
 /// Reads what is known when the window begins.
@@ -38,6 +40,7 @@ pub fn open(server: &Server, ledger: Option<&Reader>) -> Opening {
         machine: MachineCpu::read(&own(&pids)),
         harness_s: own_cpu_s(),
         printed_bytes: server.printed_bytes(),
+        throttled: throttled(server),
     }
 }
 
@@ -72,7 +75,23 @@ pub fn close(
         machine,
         harness_s,
         printed_bytes: server.printed_bytes() - opening.printed_bytes,
+        throttled: limits::throttled_between(&opening.throttled, &throttled(server)),
     }
+}
+
+/// What quotas around the generator and the server have done so far. The generator's groups are this process's.
+fn throttled(server: &Server) -> Vec<Throttled> {
+    let mut all = limits::throttled("self");
+    if server.pid != 0 {
+        let others = limits::throttled(&server.pid.to_string());
+        let is_known = |other: &Throttled| all.iter().any(|one: &Throttled| one.what == other.what);
+        let others: Vec<Throttled> = others
+            .into_iter()
+            .filter(|other| !is_known(other))
+            .collect();
+        all.extend(others);
+    }
+    all
 }
 
 /// This process, from which all that belongs to the trial descends, but for a server that ran before.

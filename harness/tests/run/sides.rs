@@ -89,6 +89,28 @@ fn a_worktree_that_is_out_of_sight_for_a_moment_is_not_forgotten() {
 }
 
 #[test]
+fn what_a_gate_keeps_in_a_repository_is_no_change_of_it() {
+    let Some(repository) = Repository::new() else {
+        return;
+    };
+    let said = repository.said(
+        "mkdir -p repo/sub repo/r; cd repo/sub; echo >../r/kept; export XDG_CACHE_HOME=$(cd ..; pwd)/.cache; \
+         for once in 1 2; do gate -q --base HEAD~1 --build 'test \"$(cat f)\" = 1' --base-cmd x --head-cmd x \
+         --results ../r; done; echo >../new; gate -q --base HEAD~1 --build 'test \"$(cat f)\" = 1' --base-cmd x \
+         --head-cmd x --results ../r",
+    );
+    let heads: Vec<&str> = said
+        .lines()
+        .filter(|line| line.contains("head ("))
+        .collect();
+    assert_eq!(heads.len(), 3, "{said}");
+    for head in &heads[..2] {
+        assert!(!head.contains("not committed"), "{said}");
+    }
+    assert!(heads[2].contains("not committed (new)"), "{said}");
+}
+
+#[test]
 fn a_checkout_is_whole_or_made_again() {
     let Some(repository) = Repository::new() else {
         return;
@@ -109,6 +131,10 @@ fn a_checkout_is_whole_or_made_again() {
         ("git -C $C checkout -q --detach main", "another commit"),
         ("rm -rf .git/worktrees", "entries that were pruned"),
         ("echo >$C/half-built", "what a killed build left"),
+        (
+            "git config status.showUntrackedFiles no; echo >$C/half-built",
+            "what a killed build left, where git is told not to show it",
+        ),
     ] {
         let said = repository.said(&format!(
             "cd repo; C=$(ls -d ../cache/tenk/gate/*/$(git rev-parse HEAD~1)); {damage}; {gate}"

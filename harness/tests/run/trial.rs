@@ -108,17 +108,33 @@ fn a_server_that_was_started_elsewhere_has_no_figures_and_no_gate() {
 }
 
 #[test]
-fn a_server_in_the_background_is_ended_and_asked_into_the_foreground() {
+fn a_server_that_goes_to_the_background_is_measured_there_and_ended() {
     let marker = "--idle-timeout=7177s".to_string();
     let command = format!("setsid {} --listen {{addr}} {marker} & sleep 0.2", epoll());
     let (code, run) = of_server(&command, &format!("--conns 2 {SHORT}")).json();
-    assert_eq!(code, Some(1), "{run:#}");
-    assert_eq!(trials(&run)[0]["status"], "crashed");
-    assert!(
-        reasons(&run).contains("start the server in the foreground"),
-        "{run:#}"
-    );
+    assert_made(code, &run);
+    let row = &trials(&run)[0];
+    assert_eq!(row["status"], "ok", "{row:#}");
+    assert!(row["server_cpu_us_per_request"].is_number(), "{row:#}");
     wait_for("the server to end", || !is_running(&epoll(), &marker));
+}
+
+#[test]
+fn what_goes_on_in_the_background_and_is_no_server_is_named() {
+    let command = "sleep 717.6 & echo {port}";
+    let (code, run) =
+        of_server(command, &format!("--conns 2 --start-timeout 500ms {SHORT}")).json();
+    assert_eq!(code, Some(1), "{run:#}");
+    assert_eq!(trials(&run)[0]["status"], "hung");
+    let reasons = reasons(&run);
+    for words in [
+        "(sleep) went on in the background",
+        "start the server in the foreground",
+        "`--target ADDR --pid PID`",
+    ] {
+        assert!(reasons.contains(words), "{words}: {run:#}");
+    }
+    wait_for("the rest to end", || !is_running("sleep", "717.6"));
 }
 
 #[test]
@@ -314,5 +330,224 @@ fn a_limit_of_any_level_is_named_where_it_is_set() {
     assert!(
         words.contains(&format!("pids.max of /{name} is 120")),
         "{words}"
+    );
+}
+
+/// What `cargo install --path harness` makes: the program alone, in a `bin` of its own.
+#[test]
+fn a_program_that_was_installed_alone_says_first_how_to_get_what_measures() {
+    let root = tempfile::tempdir().unwrap();
+    let bin = root.path().join("bin");
+    fs::create_dir(&bin).unwrap();
+    let alone = bin.join("tenk");
+    fs::copy(env!("CARGO_BIN_EXE_tenk"), &alone).unwrap();
+    let run = |words: &[&str]| {
+        let mut command = Command::new(&alone);
+        command
+            .args(words)
+            .current_dir(root.path())
+            .env_remove("CARGO");
+        let output = command.stdin(Stdio::null()).output().unwrap();
+        let words = errors(&output);
+        (
+            output.status.code(),
+            words.lines().next().unwrap_or_default().to_string(),
+        )
+    };
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    for words in [
+        &["--model", "epoll", "--conns", "2"][..],
+        &["--server", "nc -l {port}", "--conns", "2"],
+        &["gate", "--base-cmd", "true", "--head-cmd", "false"],
+        &["calibrate"],
+        &["load", "--target", "127.0.0.1:1"],
+    ] {
+        let (code, first) = run(words);
+        assert_eq!(code, Some(3), "{words:?}: {first}");
+        let command = format!(
+            "cargo install --locked --root {} --path {}/loadgen",
+            root.path().display(),
+            sources.display()
+        );
+        assert!(first.contains(&command), "{words:?}: {first}");
+    }
+    assert!(
+        !root.path().join("results").exists(),
+        "no folder of a run that was not made"
+    );
+    // Once they lie beside it, it measures.
+    for name in ["epoll", "loadgen"] {
+        let package = if name == "loadgen" { name } else { "servers" };
+        fs::copy(built(package, ["--bin", name]), bin.join(name)).unwrap();
+    }
+    let (code, first) = run(&[
+        "-q",
+        "--model",
+        "epoll",
+        "--conns",
+        "2",
+        "--repeat",
+        "1",
+        "--duration",
+        "100ms",
+    ]);
+    assert_eq!(code, Some(0), "{first}");
+}
+
+/// A control group with one setting, for a harness and all that it starts.
+struct Group(PathBuf);
+
+impl Group {
+    /// None where no such group can be made.
+    fn with(controller: &str, file: &str, value: &str) -> Option<Group> {
+        static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let name = format!("tenk-limit-{}-{number}", std::process::id());
+        let group = Group(Path::new("/sys/fs/cgroup").join(controller).join(name));
+        let made = fs::create_dir(&group.0).and_then(|()| fs::write(group.0.join(file), value));
+        match made {
+            Ok(()) => Some(group),
+            Err(why) => {
+                eprintln!("skipped: no control group with {file} can be made here: {why}");
+                None
+            }
+        }
+    }
+
+    fn name(&self) -> String {
+        format!("/{}", self.0.file_name().unwrap().to_str().unwrap())
+    }
+
+    /// Runs the harness in it; what it printed as JSON, and its errors.
+    fn run(&self, run: &mut Harness) -> (Value, String) {
+        let script = format!(
+            "echo $$ > {}/cgroup.procs && exec \"$0\" \"$@\"",
+            self.0.display()
+        );
+        run.command.args(["--format", "json"]);
+        let output = behind(&["sh", "-c", &script], run).output().unwrap();
+        let words = errors(&output);
+        let value = serde_json::from_slice(&output.stdout);
+        (value.unwrap_or_else(|e| panic!("{e}: {words}")), words)
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        for _ in 0..200 {
+            if fs::remove_dir(&self.0).is_ok() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+#[test]
+fn a_server_that_the_kernel_ended_for_want_of_memory_is_said_to_have_been() {
+    let Some(group) = Group::with("memory", "memory.limit_in_bytes", "300M") else {
+        return;
+    };
+    let limit = format!(
+        "memory was short (memory.limit_in_bytes of {} is 300 MiB)",
+        group.name()
+    );
+    // What reads a line without an end keeps all of it.
+    let words = format!("--conns 2 --start-timeout 60s {SHORT}");
+    let (run, _) = group.run(&mut of_server("exec tail /dev/zero {port}", &words));
+    assert_eq!(trials(&run)[0]["status"], "crashed", "{run:#}");
+    assert!(
+        reasons(&run).contains(&format!("the kernel ended the server because {limit}")),
+        "{run:#}"
+    );
+    let command = format!("tail /dev/zero & exec {} --listen {{addr}}", epoll());
+    let words = "--conns 2 --repeat 1 --warmup 20ms --duration 4s";
+    let (run, _) = group.run(&mut of_server(&command, words));
+    let row = &trials(&run)[0];
+    assert_eq!(
+        (&row["status"], &row["server_oom_kills"]),
+        (&"limited".into(), &1.into()),
+        "{row:#}"
+    );
+    assert!(reasons(&run).contains(&limit), "{row:#}");
+}
+
+#[test]
+fn a_quota_of_cpu_time_that_is_used_up_in_the_window_is_named() {
+    let Some(group) = Group::with("cpu", "cpu.cfs_quota_us", "40000") else {
+        return;
+    };
+    let run = "--model epoll --conns 4 --repeat 1 --warmup 20ms --duration 500ms";
+    let (run, errors) = group.run(&mut harness(run));
+    let quota = format!("cpu.cfs_quota_us of {}", group.name());
+    assert!(
+        errors.contains(&format!("note: {quota} allows the time of 0.4 CPUs")),
+        "{errors}"
+    );
+    let row = &trials(&run)[0];
+    assert!(
+        reasons(&run).contains(&format!("W07 {quota} was used up")),
+        "{row:#}"
+    );
+    assert_eq!(row["verdict"], "suspect", "{row:#}");
+    assert!(row["throttled_s"].as_f64().unwrap() > 0.0, "{row:#}");
+    let settings = &run["environment"]["settings"];
+    assert_eq!(settings[format!("cgroup {quota}")], "40000", "{settings:#}");
+}
+
+#[test]
+fn a_setting_that_a_private_network_cannot_have_is_said() {
+    if !is_root("a mount") {
+        return;
+    }
+    // A network whose settings are not the kernel's defaults, and in it a /proc/sys that nobody can write to, as in a
+    // container.
+    let script = "echo 17 > /proc/sys/net/ipv4/tcp_fin_timeout && mount --bind /proc/sys /proc/sys && \
+                  mount -o remount,ro,bind /proc/sys && exec \"$0\" \"$@\"";
+    let mut run = harness(&format!("--model epoll --conns 2 --format json {SHORT}"));
+    let output = behind(&["unshare", "-nm", "sh", "-c", script], &mut run)
+        .output()
+        .unwrap();
+    let words = errors(&output);
+    let Ok(run) = serde_json::from_slice::<Value>(&output.stdout) else {
+        return eprintln!("skipped: no such namespaces here: {words}");
+    };
+    assert_eq!(
+        run["environment"]["trial_network"]["private"], true,
+        "{words}"
+    );
+    assert!(
+        words.contains("net.ipv4.tcp_fin_timeout (60 there, 17 on this machine)")
+            && words.contains("`--netns off`"),
+        "{words}"
+    );
+    assert_eq!(
+        words.matches("tcp_fin_timeout").count(),
+        1,
+        "said once: {words}"
+    );
+}
+
+#[test]
+fn a_server_that_listens_elsewhere_is_found_there() {
+    let command = format!("exec {} --listen [::1]:{{port}}", epoll());
+    let (code, run) = of_server(
+        &command,
+        &format!("--conns 2 --start-timeout 500ms {SHORT}"),
+    )
+    .json();
+    if Path::new("/proc/net/if_inet6").exists() {
+        assert_eq!(code, Some(1), "{run:#}");
+        assert!(
+            reasons(&run).contains("its processes listen on [::1]:"),
+            "{run:#}"
+        );
+    }
+    let command = "exec sh -c 'sleep 717.5; : {port}'";
+    let (_, run) = of_server(command, &format!("--conns 2 --start-timeout 500ms {SHORT}")).json();
+    let reasons = reasons(&run);
+    assert!(
+        reasons.contains("none of its processes listens on a TCP port"),
+        "{run:#}"
     );
 }

@@ -20,7 +20,8 @@ pub async fn checks(conns: Option<u64>) -> Vec<Check> {
         required: false,
         sysctls: network_sysctls(),
     })
-    .await;
+    .await
+    .map(|_| ());
     vec![
         at_least(
             "somaxconn",

@@ -162,7 +162,15 @@ impl Checkout {
 
     /// Everything that differs from the commit: changed, added or ignored, with its stamp.
     async fn paths(&self) -> Result<BTreeMap<String, Stamp>, String> {
-        let status = ["status", "--porcelain", "-z", "--ignored"];
+        // Whatever the user has configured `git status` to leave out.
+        let status = [
+            "status",
+            "--porcelain",
+            "-z",
+            "--ignored",
+            "--untracked-files=normal",
+            "--ignore-submodules=untracked",
+        ];
         let text = git_own(&self.folder, &status).await?;
         let stamped = status_entries(&text).into_iter().map(|(_, path)| {
             let stamp = Stamp::of(&self.folder.join(path)).unwrap_or(Stamp(None));
@@ -173,7 +181,13 @@ impl Checkout {
 
     /// The files of the commit that are not as it has them.
     async fn changed(&self) -> Result<Vec<String>, String> {
-        let status = ["status", "--porcelain", "-z", "--untracked-files=no"];
+        let status = [
+            "status",
+            "--porcelain",
+            "-z",
+            "--untracked-files=no",
+            "--ignore-submodules=untracked",
+        ];
         let text = git_own(&self.folder, &status).await?;
         let entries = status_entries(&text).into_iter();
         Ok(entries.map(|(_, path)| path.to_string()).collect())

@@ -37,11 +37,12 @@ use crate::trial::{self, Context, namespace};
 use blocks::{Blocks, Until};
 use checkout::Held;
 use clap::Parser;
+use loadgen::base::cache::cache_directory;
 use loadgen::base::file::write_atomically;
 use loadgen::base::units::format_count;
 use serde::Serialize;
 use side::{BASE, HEAD, Side};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 /// How much of what the slower side can do is asked of both: so far below saturation that requests are answered one
@@ -154,6 +155,15 @@ pub async fn gate(flags: &GateFlags) -> Result<u8, Failure> {
     Ok(record.exit_code(exit_code(&outcome, flags.fail_on)))
 }
 
+/// A place without links and steps back, as git names it, though its last parts may not be there yet.
+fn resolved(place: &Path) -> PathBuf {
+    match (place.canonicalize(), place.parent(), place.file_name()) {
+        (Ok(found), _, _) => found,
+        (Err(_), Some(parent), Some(name)) => resolved(parent).join(name),
+        _ => place.into(),
+    }
+}
+
 /// What each side is: found in git, in a folder, or only a command.
 async fn sides(flags: &GateFlags) -> Result<[Side; 2], Failure> {
     let here = std::env::current_dir().unwrap_or_default();
@@ -163,7 +173,8 @@ async fn sides(flags: &GateFlags) -> Result<[Side; 2], Failure> {
         .iter()
         .map(|export| export.path.as_path());
     let ours = exports.chain([flags.output.results.as_path()]);
-    let ours: Vec<PathBuf> = ours.map(|place| here.join(place)).collect();
+    let ours = ours.map(|place| here.join(place)).chain(cache_directory());
+    let ours: Vec<PathBuf> = ours.map(|place| resolved(&place)).collect();
     let one = async |name,
                      text: &Option<String>,
                      command: &Option<String>,

@@ -307,7 +307,13 @@ impl Side {
 
 /// Whether a folder's committed files were changed, and which files its commit does not have.
 async fn changes(folder: &Path) -> (bool, BTreeSet<String>) {
-    let status = ["status", "--porcelain", "-z", "--untracked-files=all"];
+    let status = [
+        "status",
+        "--porcelain",
+        "-z",
+        "--untracked-files=all",
+        "--ignore-submodules=untracked",
+    ];
     let text = git(folder, &status).await.unwrap_or_default();
     // Paths are told from the top, of which the folder may be a part.
     let top = git(folder, &["rev-parse", "--show-toplevel"]).await;
@@ -329,7 +335,12 @@ fn cache() -> Result<PathBuf, Failure> {
     })?;
     let cache = cache.join("gate");
     let made = fs::create_dir_all(&cache).and_then(|()| fs::canonicalize(&cache));
-    made.map_err(|e| Failure::failed(format!("cannot use the cache {}: {e}", cache.display())))
+    made.map_err(|e| {
+        Failure::failed(format!(
+            "cannot use the cache {}: {e} (XDG_CACHE_HOME may name another place)",
+            cache.display()
+        ))
+    })
 }
 
 /// The `cargo` that a person would start in the side's folder, which obeys its toolchain file; else the one that started
