@@ -144,25 +144,8 @@ fn a_real_run_is_valid_saved_and_reported_again() {
     let place = results.path().display().to_string();
     let output = Command::new(env!("CARGO_BIN_EXE_tenk"))
         .env("CARGO", env!("CARGO"))
-        .args([
-            "--model",
-            "epoll,poll",
-            "--conns",
-            "4",
-            "--repeat",
-            "1",
-            "--duration",
-            "200ms",
-        ])
-        .args([
-            "--warmup",
-            "100ms",
-            "--format",
-            "json",
-            "--quiet",
-            "--results",
-            &place,
-        ])
+        .args("--model epoll,poll --conns 4 --repeat 1 --duration 200ms --warmup 100ms".split(' '))
+        .args(["--format", "json", "--quiet", "--results", &place])
         .stdin(Stdio::null())
         .output()
         .expect("harness runs");

@@ -47,8 +47,12 @@ fn the_methodology_explains_every_reason_code_in_order_and_no_other() {
     let rows = METHODOLOGY
         .lines()
         .filter_map(|line| line.strip_prefix("| W")?.split_once(" | "));
-    let names: Vec<String> = rows.map(|(number, _)| format!("W{number}")).collect();
-    assert_eq!(names, Code::ALL.map(Code::name));
+    let codes = rows.map(|(number, rest)| {
+        let says = rest.split(" | ").next().unwrap_or_default();
+        (format!("W{number}"), says)
+    });
+    let expected = Code::ALL.map(|code| (code.name().to_string(), code.text()));
+    assert_eq!(codes.collect::<Vec<_>>(), expected);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use nix::libc;
 
 use crate::accept::{Accepted, Account, Listener};
-use crate::deadlines::Deadlines;
+use crate::by_descriptor::{ByDescriptor, Expires};
 use crate::nonblocking::HIGH_WATER;
 use crate::service::{Handler, Kind, LINGER, Session, Then};
 use crate::sys::uring::{Buffer, Completion, Outgoing, Ring};
@@ -41,8 +41,7 @@ pub struct Connection {
 /// The connections of one ring, found by descriptor.
 #[derive(Default)]
 pub struct Connections {
-    by_fd: Vec<Option<Connection>>,
-    deadlines: Deadlines,
+    all: ByDescriptor<Connection>,
 }
 
 impl Connections {
@@ -54,19 +53,12 @@ impl Connections {
     /// Takes a connection in.
     pub fn insert(&mut self, accepted: Accepted) {
         let fd = accepted.as_raw_fd();
-        let index = index(fd);
-        if self.by_fd.len() <= index {
-            self.by_fd.resize_with(index + 1, || None);
-        }
-        let connection = self.by_fd[index].insert(Connection::new(accepted));
-        if let Some(deadline) = connection.deadline() {
-            self.deadlines.watch(fd, deadline);
-        }
+        self.all.insert(fd, Connection::new(accepted));
     }
 
     /// The connection with this descriptor, if it is still there.
     pub fn get(&mut self, fd: RawFd) -> Option<&mut Connection> {
-        self.by_fd.get_mut(index(fd))?.as_mut()
+        self.all.get(fd)
     }
 
     /// Asks the ring for what a connection needs next, or closes it.
@@ -74,22 +66,24 @@ impl Connections {
     /// # Errors
     /// What the ring says.
     pub fn recv_or_close(&mut self, fd: RawFd, ring: &mut Ring) -> io::Result<()> {
-        let Some(place) = self.by_fd.get_mut(index(fd)) else {
+        let Some(connection) = self.all.get(fd) else {
             return Ok(());
         };
-        let Some(connection) = place else {
-            return Ok(());
+        let lingers = match connection.is_to_linger() {
+            true => connection.linger(),
+            false => None,
         };
-        if connection.is_to_linger()
-            && let Some(until) = connection.linger()
-        {
-            self.deadlines.watch(fd, until);
+        let asked = match connection.is_over() && !connection.sending && !connection.receiving {
+            true => {
+                self.all.remove(fd);
+                return Ok(());
+            }
+            false => connection.ask(fd, ring),
+        };
+        if let Some(until) = lingers {
+            self.all.watch(fd, until);
         }
-        if connection.is_over() && !connection.sending && !connection.receiving {
-            *place = None;
-            return Ok(());
-        }
-        connection.ask(fd, ring)
+        asked
     }
 
     /// Ends the connections whose time is over.
@@ -97,11 +91,7 @@ impl Connections {
     /// # Errors
     /// What the ring says.
     pub fn close_expired(&mut self, ring: &mut Ring) -> io::Result<()> {
-        let by_fd = &self.by_fd;
-        let expired = self
-            .deadlines
-            .expired(|fd| by_fd.get(index(fd))?.as_ref()?.deadline());
-        for fd in expired {
+        for fd in self.all.expired() {
             if let Some(connection) = self.get(fd) {
                 connection.broken = true;
             }
@@ -113,8 +103,16 @@ impl Connections {
     /// How long to wait at most: until the next deadline, or until accepting is
     /// tried again after a pause.
     pub fn timeout(&self, listener: &Listener) -> Option<Duration> {
-        let next = self.deadlines.next().into_iter();
+        let next = self.all.next().into_iter();
         next.chain(listener.paused()).min()
+    }
+}
+
+impl Expires for Connection {
+    fn deadline(&self) -> Option<Instant> {
+        let idle = self.last_progress.zip(self.account.idle_timeout());
+        let idle = idle.map(|(last, limit)| last + limit);
+        self.lingers_until.into_iter().chain(idle).min()
     }
 }
 
@@ -310,22 +308,10 @@ impl Connection {
         }
     }
 
-    /// When it is to be ended, unless something happens.
-    fn deadline(&self) -> Option<Instant> {
-        let idle = self.last_progress.zip(self.account.idle_timeout());
-        let idle = idle.map(|(last, limit)| last + limit);
-        self.lingers_until.into_iter().chain(idle).min()
-    }
-
     /// The clock is read only where deadlines are kept.
     fn note_progress(&mut self) {
         if self.last_progress.is_some() {
             self.last_progress = Some(Instant::now());
         }
     }
-}
-
-/// Descriptors are never negative.
-fn index(fd: RawFd) -> usize {
-    usize::try_from(fd).unwrap_or(usize::MAX)
 }

@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Acquire, Ordering::Relaxed, Orderin
 
 use nix::libc;
 
+use crate::error::in_a_sentence;
 use crate::models::MAX_WORKERS;
 use crate::sys::memory::Mapping;
 
@@ -346,7 +347,7 @@ impl Reader {
     pub fn open(path: &Path) -> io::Result<Reader> {
         let named = |error: io::Error| {
             let text = format!("ledger {}: {error}", path.display());
-            io::Error::new(error.kind(), text)
+            in_a_sentence(error, text)
         };
         let file = File::open(path).map_err(named)?;
         Reader::of_file(&file).map_err(named)

@@ -10,6 +10,7 @@
 //! # Layout
 //! A module imports only from those above it in this list (`tests/layers.rs`).
 //!
+//! - [`error`] — errors in sentences that keep what caused them.
 //! - [`sys`] — the crate's only `unsafe`.
 //! - [`models`] — the registry: what there is, and what is known about it.
 //! - [`broken`] — what a server can be made to do wrong, for a lab to show.
@@ -23,6 +24,7 @@
 //! - [`keyboard`] — standard input as one more descriptor.
 //! - [`blocking`] — a connection served by blocking calls.
 //! - [`deadlines`] — when to look at which connection again.
+//! - [`by_descriptor`] — the connections of a loop, with their deadlines.
 //! - [`readiness`] — select, poll, epoll: waiting for many descriptors at once.
 //! - [`nonblocking`] — a connection as a state machine, and a loop's set of them.
 //! - [`shared`] — a set of them that several threads serve.
@@ -34,8 +36,10 @@
 pub mod accept;
 pub mod blocking;
 pub mod broken;
+pub mod by_descriptor;
 pub mod completion;
 pub mod deadlines;
+pub mod error;
 pub mod http;
 pub mod keyboard;
 pub mod ledger;

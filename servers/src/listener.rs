@@ -9,6 +9,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::accept::{Listener, Policy};
 use crate::broken::Broken;
+use crate::error::in_a_sentence;
 use crate::trace::Worker;
 
 /// What a listener is made from.
@@ -82,10 +83,8 @@ impl Recipe {
             _ => "",
         };
         let address = self.address;
-        io::Error::new(
-            error.kind(),
-            format!("cannot listen on {address}: {error}{hint}"),
-        )
+        let sentence = format!("cannot listen on {address}: {error}{hint}");
+        in_a_sentence(error, sentence)
     }
 }
 
@@ -173,6 +172,7 @@ fn say_ready(address: SocketAddr) {
 mod tests {
     use super::*;
     use crate::ledger::Ledger;
+    use std::error::Error;
     use std::net::TcpStream;
 
     fn recipe(address: &str) -> Recipe {
@@ -226,6 +226,9 @@ mod tests {
         let taken = address(&first);
         let error = listen(recipe(&taken.to_string())).err().unwrap();
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+        let cause = error.source().and_then(|e| e.downcast_ref::<io::Error>());
+        let errno = cause.and_then(io::Error::raw_os_error);
+        assert_eq!(errno, Some(nix::errno::Errno::EADDRINUSE as i32));
         assert!(error.to_string().contains(&taken.to_string()));
     }
 

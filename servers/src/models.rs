@@ -4,7 +4,15 @@
 //! derive from it; `tests/registry.rs` keeps it in step with the binaries in
 //! `src/bin/`. Nothing else names a model to say what it is like.
 
-use std::fmt;
+mod axes;
+mod variant;
+
+pub use axes::{
+    Accept, Bound, Cost, FOREIGN_LOOK, Facility, Look, Marker, Readiness, Unit, Wall, Workers,
+};
+pub use variant::{BadVariant, Values, Variant, parse_count, parse_size};
+
+use axes::{BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION};
 
 /// The most workers a model may be given.
 pub const MAX_WORKERS: usize = 1024;
@@ -57,241 +65,6 @@ pub struct Model {
     pub man: &'static [&'static str],
     /// The flags that only this model (or a few like it) takes.
     pub variants: &'static [Variant],
-}
-
-/// How a model learns that a connection can make progress.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Readiness {
-    /// The call waits until it can be done.
-    Blocking,
-    /// It tries, and EAGAIN says that there was nothing to do.
-    Sweep,
-    /// It is told for as long as something can be done.
-    Level,
-    /// It is told once of every change.
-    Edge,
-    /// It is told when something has been done.
-    Completion,
-}
-
-impl fmt::Display for Readiness {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Readiness::Blocking => "blocking",
-            Readiness::Sweep => "EAGAIN sweep",
-            Readiness::Level => "level",
-            Readiness::Edge => "edge",
-            Readiness::Completion => "completion",
-        })
-    }
-}
-
-/// What serves a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unit {
-    /// The program itself, for one connection at a time.
-    Inline,
-    /// A process started for it.
-    Process,
-    /// One of the processes started beforehand.
-    ProcessPool,
-    /// A thread started for it.
-    Thread,
-    /// One of the threads started beforehand.
-    ThreadPool,
-    /// One event loop for all connections.
-    Loop,
-    /// The event loop of one of several processes.
-    LoopPerProcess,
-    /// A task, all of them on one thread.
-    Task,
-    /// A task, spread over several threads.
-    SpreadTask,
-}
-
-impl fmt::Display for Unit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Unit::Inline => "none",
-            Unit::Process => "process",
-            Unit::ProcessPool => "process pool",
-            Unit::Thread => "thread",
-            Unit::ThreadPool => "thread pool",
-            Unit::Loop => "one loop",
-            Unit::LoopPerProcess => "one loop in each process",
-            Unit::Task => "task (N:1)",
-            Unit::SpreadTask => "task (M:N)",
-        })
-    }
-}
-
-/// Who calls accept(2), and on which listener.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Accept {
-    /// There is nobody else.
-    Sole,
-    /// The process that forks the others.
-    Parent,
-    /// All workers, or one that passes descriptors to them.
-    AllOrOnePasses,
-    /// The main thread, which starts the others.
-    MainThread,
-    /// The main thread, into a queue.
-    MainThreadQueues,
-    /// The event loop.
-    Loop,
-    /// Whichever thread gets the event.
-    AnyThread,
-    /// Each loop at a listener of its own, or at one that all share.
-    EachLoop,
-    /// One task.
-    Task,
-}
-
-impl fmt::Display for Accept {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Accept::Sole => "sole acceptor",
-            Accept::Parent => "parent accepts",
-            Accept::AllOrOnePasses => "all accept, or one accepts and passes descriptors",
-            Accept::MainThread => "main thread accepts",
-            Accept::MainThreadQueues => "main thread accepts and queues",
-            Accept::Loop => "loop accepts",
-            Accept::AnyThread => "whichever thread gets the event",
-            Accept::EachLoop => "a listener each, or one shared by all loops",
-            Accept::Task => "one task accepts",
-        })
-    }
-}
-
-/// The limit a model is known to meet first. Displayed whole: `name; detail`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Wall {
-    /// What it is called: `FD_SETSIZE`.
-    pub name: &'static str,
-    /// What it consists in, for lists.
-    pub detail: &'static str,
-    /// Where it stands.
-    pub at: Bound,
-}
-
-impl fmt::Display for Wall {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}; {}", self.name, self.detail)
-    }
-}
-
-/// How many connections a wall lets through, and what becomes of the others.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Bound {
-    /// So many are served at a time; further ones wait until one has left.
-    Waiting(u64),
-    /// One for each worker is served at a time; further ones wait.
-    WaitingPerWorker,
-    /// So many are held; further ones are turned away.
-    Shedding(u64),
-    /// As many as the machine has room for.
-    Machine,
-}
-
-/// How many workers a model has unless it is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Workers {
-    /// It has none beside itself, and takes no number.
-    None,
-    /// So many.
-    Fixed(usize),
-    /// One for each CPU it may run on.
-    PerCpu,
-}
-
-/// What a connection costs the machine beside its descriptor, for estimates.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Cost {
-    /// Nothing more.
-    Descriptor,
-    /// A thread, to be started and ended.
-    Thread,
-    /// A process, to be forked, looked at, killed and waited for.
-    Process,
-}
-
-/// What the kernel must offer for a model, and may deny.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Facility {
-    /// io_uring(7).
-    IoUring,
-}
-
-/// How a model is drawn in every chart: a hue per family, marker and dash within
-/// it, since fifteen colours that everyone can tell apart do not exist.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Look {
-    /// The family's hue: red, green, blue.
-    pub colour: [u8; 3],
-    /// The marker at each point.
-    pub marker: Marker,
-    /// Whether its line is dashed.
-    pub dashed: bool,
-}
-
-impl Look {
-    const fn of(colour: [u8; 3], marker: Marker, dashed: bool) -> Look {
-        Look {
-            colour,
-            marker,
-            dashed,
-        }
-    }
-}
-
-/// The shape of a marker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Marker {
-    /// ●
-    Circle,
-    /// ■
-    Square,
-    /// ▲
-    Triangle,
-    /// ◆
-    Diamond,
-}
-
-/// The hues are Okabe and Ito's, darkened where they would be pale as a line.
-const BLACK: [u8; 3] = [60, 60, 60];
-const VERMILION: [u8; 3] = [213, 94, 0];
-const ORANGE: [u8; 3] = [214, 143, 0];
-const PURPLE: [u8; 3] = [176, 86, 140];
-const GREEN: [u8; 3] = [0, 140, 102];
-const BLUE: [u8; 3] = [0, 104, 168];
-const SKY: [u8; 3] = [62, 160, 216];
-
-/// How a server that is not one of ours is drawn.
-pub const FOREIGN_LOOK: Look = Look::of(PURPLE, Marker::Diamond, true);
-
-/// A flag of one model's own, usable as a variant word: `prefork:accept=mutex`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Variant {
-    /// The word before `=`, and the flag without its dashes.
-    pub key: &'static str,
-    /// What may follow `=`.
-    pub values: Values,
-    /// One line for `--help`.
-    pub doc: &'static str,
-}
-
-/// What a variant's value may be. Displayed the way usage texts show it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Values {
-    /// One of these words; the first is the default.
-    OneOf(&'static [&'static str]),
-    /// A whole number from 1 to [`MAX_WORKERS`].
-    Count,
-    /// A number of bytes: `65536`, `64KiB`, `128MiB`, `1GiB`.
-    Size,
-    /// No value: the word alone switches it on.
-    Switch,
 }
 
 /// Every model that has a binary, in the order in which to read them.
@@ -692,8 +465,18 @@ fn nearest(word: &str, candidates: impl Iterator<Item = &'static str>) -> Option
         .map(|(_, candidate)| candidate)
 }
 
+fn listed() -> String {
+    let names: Vec<_> = MODELS.iter().map(|model| model.name).collect();
+    names.join(", ")
+}
+
 /// No model is called that.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "no model is called '{asked}'{} The models are: {}",
+    .nearest.map(|nearest| format!("; did you mean '{nearest}'?")).unwrap_or_default(),
+    listed()
+)]
 pub struct UnknownModel {
     /// The name that was asked for.
     pub asked: String,
@@ -701,56 +484,7 @@ pub struct UnknownModel {
     pub nearest: Option<&'static str>,
 }
 
-impl fmt::Display for UnknownModel {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "no model is called '{}'", self.asked)?;
-        if let Some(nearest) = self.nearest {
-            write!(f, "; did you mean '{nearest}'?")?;
-        }
-        let list: Vec<_> = MODELS.iter().map(|model| model.name).collect();
-        write!(f, " The models are: {}", list.join(", "))
-    }
-}
-
-impl std::error::Error for UnknownModel {}
-
 impl Model {
-    /// Turns variant words (`accept=mutex,workers=64`) into this model's
-    /// server flags (`--accept mutex --workers 64`). No words, no flags.
-    ///
-    /// # Errors
-    /// [`BadVariant`] for an unknown or repeated key, or a value the key does
-    /// not take; its text names what is allowed.
-    pub fn flags(&self, words: &str) -> Result<Vec<String>, BadVariant> {
-        let mut flags = Vec::new();
-        for word in words.split(',').filter(|word| !word.is_empty()) {
-            let (key, value) = match word.split_once('=') {
-                Some((key, value)) => (key, Some(value)),
-                None => (word, None),
-            };
-            let bad = |why: String| BadVariant {
-                word: word.to_owned(),
-                why,
-            };
-            if key == BROKEN_KEY {
-                return Err(bad(self.broken_on_purpose(value)));
-            }
-            let variant = self
-                .variants
-                .iter()
-                .find(|variant| variant.key == key)
-                .ok_or_else(|| bad(self.keys_it_takes()))?;
-            variant.values.check(value).map_err(bad)?;
-            let flag = format!("--{key}");
-            if flags.contains(&flag) {
-                return Err(bad(format!("{key} is given twice")));
-            }
-            flags.push(flag);
-            flags.extend(value.map(str::to_owned));
-        }
-        Ok(flags)
-    }
-
     /// How many workers it has on so many CPUs unless it is told; none in a model
     /// that takes no number.
     pub fn default_workers(&self, cpus: usize) -> Option<usize> {
@@ -798,147 +532,11 @@ impl Model {
             _ => connections.min(self.served_at_once(workers).unwrap_or(u64::MAX)),
         }
     }
-
-    /// Whether the model has a flag of its own by this name.
-    pub fn takes(&self, key: &str) -> bool {
-        self.variants.iter().any(|variant| variant.key == key)
-    }
-
-    fn broken_on_purpose(&self, how: Option<&str>) -> String {
-        let (name, how) = (self.name, how.unwrap_or("HOW"));
-        format!(
-            "a server that is broken on purpose is for labs to show and never compared; \
-             `tenk serve {name} --{BROKEN_KEY} {how}` runs it, `tenk lab` lists the labs"
-        )
-    }
-
-    fn keys_it_takes(&self) -> String {
-        if self.variants.is_empty() {
-            return format!("{} has no variants", self.name);
-        }
-        let keys: Vec<_> = self.variants.iter().map(Variant::to_string).collect();
-        format!("{} takes {}", self.name, keys.join(", "))
-    }
-}
-
-/// A variant word that the model does not understand.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BadVariant {
-    /// The word as it was written.
-    pub word: String,
-    /// What is wrong with it, and what is allowed.
-    pub why: String,
-}
-
-impl fmt::Display for BadVariant {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "variant '{}': {}", self.word, self.why)
-    }
-}
-
-impl std::error::Error for BadVariant {}
-
-impl Values {
-    /// Whether `value` may follow the key.
-    ///
-    /// # Errors
-    /// A sentence that says what may.
-    pub fn check(&self, value: Option<&str>) -> Result<(), String> {
-        let good = match (self, value) {
-            (Values::Switch, given) => given.is_none(),
-            (_, None) => false,
-            (Values::OneOf(words), Some(word)) => words.contains(&word),
-            (Values::Count, Some(word)) => parse_count(word).is_ok(),
-            (Values::Size, Some(word)) => parse_size(word).is_ok(),
-        };
-        match self {
-            _ if good => Ok(()),
-            Values::Switch => Err("it takes no value".to_owned()),
-            values => Err(format!("the value must be {values}")),
-        }
-    }
-}
-
-impl fmt::Display for Values {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Values::OneOf(words) => f.write_str(&words.join("|")),
-            Values::Count => f.write_str("N"),
-            Values::Size => f.write_str("SIZE"),
-            Values::Switch => Ok(()),
-        }
-    }
-}
-
-impl fmt::Display for Variant {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.values {
-            Values::Switch => f.write_str(self.key),
-            values => write!(f, "{}={values}", self.key),
-        }
-    }
-}
-
-/// A number of workers, 1 to [`MAX_WORKERS`].
-///
-/// # Errors
-/// A sentence that names the range.
-pub fn parse_count(word: &str) -> Result<usize, String> {
-    match word.parse() {
-        Ok(count @ 1..=MAX_WORKERS) => Ok(count),
-        _ => Err(format!("expected a number from 1 to {}", MAX_WORKERS)),
-    }
-}
-
-/// A number of bytes with an optional unit: `4096`, `64KiB`, `128MiB`, `1GiB`
-/// (powers of 1024; `k`, `m` and `g` mean the same).
-///
-/// # Errors
-/// A sentence that shows the form.
-pub fn parse_size(word: &str) -> Result<usize, String> {
-    let unit_at = word
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(word.len());
-    let (digits, unit) = word.split_at(unit_at);
-    let shift = match unit.to_ascii_lowercase().as_str() {
-        "" | "b" => 0,
-        "k" | "kib" => 10,
-        "m" | "mib" => 20,
-        "g" | "gib" => 30,
-        _ => return Err(format!("'{unit}' is no unit of size: use KiB, MiB or GiB")),
-    };
-    digits
-        .parse::<usize>()
-        .ok()
-        .and_then(|number| number.checked_mul(1 << shift))
-        .ok_or_else(|| "expected a size such as 65536, 64KiB or 128MiB".to_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const POOL: Model = Model {
-        name: "pool",
-        variants: &[
-            Variant {
-                key: "accept",
-                values: Values::OneOf(&["shared", "mutex"]),
-                doc: "",
-            },
-            Variant {
-                key: "workers",
-                values: Values::Count,
-                doc: "",
-            },
-            Variant {
-                key: "quiet",
-                values: Values::Switch,
-                doc: "",
-            },
-        ],
-        ..MODELS[0]
-    };
 
     #[test]
     fn names_and_aliases_are_unique_and_found() {
@@ -958,31 +556,6 @@ mod tests {
         assert!(text.contains("did you mean 'epoll'?") && text.contains("iterative, process,"));
         assert_eq!(find("qqq").unwrap_err().nearest, None);
         assert!(find("").is_err());
-    }
-
-    #[test]
-    fn variant_words_become_flags() {
-        let flags = POOL.flags("accept=mutex,workers=64,quiet").unwrap();
-        assert_eq!(flags, ["--accept", "mutex", "--workers", "64", "--quiet"]);
-        assert_eq!(POOL.flags("").unwrap(), Vec::<String>::new());
-    }
-
-    #[test]
-    fn bad_variant_words_name_what_is_allowed() {
-        let why = |words| POOL.flags(words).unwrap_err().to_string();
-        assert!(why("speed=9").contains("pool takes accept=shared|mutex, workers=N, quiet"));
-        assert!(why("accept=flock").contains("shared|mutex"));
-        assert!(why("accept").contains("shared|mutex"));
-        assert!(why("workers=0").contains("must be N"));
-        assert!(why("quiet=yes").contains("takes no value"));
-        assert!(why("workers=2,workers=3").contains("given twice"));
-        assert!(
-            MODELS[0]
-                .flags("a=b")
-                .unwrap_err()
-                .to_string()
-                .contains("has no variants")
-        );
     }
 
     #[test]
@@ -1024,16 +597,5 @@ mod tests {
         assert_eq!(of("thread-pool").connections_per_process(500, 64), 64);
         assert_eq!(of("epoll-oneshot").connections_per_process(500, 2), 500);
         assert!(of("process").cost() > of("thread").cost());
-    }
-
-    #[test]
-    fn sizes_have_units_and_do_not_overflow() {
-        assert_eq!(parse_size("64KiB"), Ok(65_536));
-        assert_eq!(parse_size("2m"), Ok(2 << 20));
-        assert_eq!(parse_size("7"), Ok(7));
-        assert!(parse_size("99999999999GiB").is_err());
-        assert!(parse_size("MiB").is_err());
-        assert!(parse_size("5 parsecs").is_err());
-        assert!(parse_size("-1").is_err());
     }
 }

@@ -15,7 +15,7 @@ use nix::poll::PollTimeout;
 
 use crate::accept::{Accepted, Account, Listener};
 use crate::broken::Broken;
-use crate::deadlines::Deadlines;
+use crate::by_descriptor::{ByDescriptor, Expires};
 use crate::readiness::{Want, shorter};
 use crate::service::{LINGER, Reply, Session, Then};
 use crate::sys::memory::Buffer;
@@ -152,13 +152,6 @@ impl Connection {
         self.want
     }
 
-    /// When it is to be closed, unless something happens.
-    pub fn deadline(&self) -> Option<Instant> {
-        let idle = self.last_progress.zip(self.account.idle_timeout());
-        let idle = idle.map(|(last, limit)| last + limit);
-        self.lingers_until.into_iter().chain(idle).min()
-    }
-
     /// shutdown(2): from now on what comes is thrown away.
     fn linger(&mut self) {
         self.then = Then::Close;
@@ -232,6 +225,14 @@ impl AsFd for Connection {
     }
 }
 
+impl Expires for Connection {
+    fn deadline(&self) -> Option<Instant> {
+        let idle = self.last_progress.zip(self.account.idle_timeout());
+        let idle = idle.map(|(last, limit)| last + limit);
+        self.lingers_until.into_iter().chain(idle).min()
+    }
+}
+
 impl AsRawFd for Connection {
     fn as_raw_fd(&self) -> RawFd {
         self.stream.as_raw_fd()
@@ -241,8 +242,7 @@ impl AsRawFd for Connection {
 /// The connections of one loop, found by descriptor, with their deadlines.
 #[derive(Default)]
 pub struct Connections {
-    by_fd: Vec<Option<Connection>>,
-    deadlines: Deadlines,
+    all: ByDescriptor<Connection>,
 }
 
 impl Connections {
@@ -254,29 +254,22 @@ impl Connections {
     /// Takes a connection in. It waits for input.
     pub fn insert(&mut self, accepted: Accepted) {
         let fd = accepted.as_raw_fd();
-        let index = index(fd);
-        if self.by_fd.len() <= index {
-            self.by_fd.resize_with(index + 1, || None);
-        }
-        let connection = self.by_fd[index].insert(Connection::new(accepted));
-        if let Some(deadline) = connection.deadline() {
-            self.deadlines.watch(fd, deadline);
-        }
+        self.all.insert(fd, Connection::new(accepted));
     }
 
     /// The connection with this descriptor, if it is still there.
     pub fn get(&mut self, fd: RawFd) -> Option<&mut Connection> {
-        self.by_fd.get_mut(index(fd))?.as_mut()
+        self.all.get(fd)
     }
 
     /// What a connection that was served waits for from now on, if that is
     /// another thing than before.
     pub fn changed(&mut self, fd: RawFd) -> Option<Want> {
-        let connection = self.by_fd.get_mut(index(fd))?.as_mut()?;
+        let connection = self.all.get(fd)?;
         let (before, lingered) = (connection.want, connection.lingers_until.is_some());
         let want = connection.wants();
         if let (Some(until), false) = (connection.lingers_until, lingered) {
-            self.deadlines.watch(fd, until);
+            self.all.watch(fd, until);
         }
         (want != before).then_some(want)
     }
@@ -293,22 +286,17 @@ impl Connections {
 
     /// close(2).
     pub fn close(&mut self, fd: RawFd) {
-        if let Some(place) = self.by_fd.get_mut(index(fd)) {
-            *place = None;
-        }
+        self.all.remove(fd);
     }
 
     /// One more than the highest descriptor in use so far.
     pub fn end(&self) -> RawFd {
-        self.by_fd.len() as RawFd
+        self.all.end()
     }
 
     /// Closes the connections whose time is over and names them.
     pub fn close_expired(&mut self) -> Vec<RawFd> {
-        let by_fd = &self.by_fd;
-        let expired = self
-            .deadlines
-            .expired(|fd| by_fd.get(index(fd))?.as_ref()?.deadline());
+        let expired = self.all.expired();
         for &fd in &expired {
             self.close(fd);
         }
@@ -318,11 +306,6 @@ impl Connections {
     /// How long to wait at most: until the next deadline, or until accepting is
     /// tried again after a pause.
     pub fn timeout<S: AsFd>(&self, listener: &Listener<S>) -> PollTimeout {
-        shorter(self.deadlines.next(), listener.paused())
+        shorter(self.all.next(), listener.paused())
     }
-}
-
-/// Descriptors are never negative.
-fn index(fd: RawFd) -> usize {
-    usize::try_from(fd).unwrap_or(usize::MAX)
 }

@@ -16,6 +16,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::accept::Policy;
 use crate::broken::Broken;
+use crate::error::in_a_sentence;
 use crate::ledger::{Ledger, Shortage};
 use crate::limits::Limits;
 use crate::listener::{Recipe, Unbound};
@@ -276,7 +277,7 @@ fn limit_descriptors(asked: Option<u64>) -> io::Result<()> {
     setrlimit(Resource::RLIMIT_NOFILE, asked.unwrap_or(hard), hard).map_err(|error| {
         let asked = asked.unwrap_or(hard);
         let text = format!("--nofile {asked}: {error}; the hard limit is {hard}");
-        io::Error::other(text)
+        in_a_sentence(error.into(), text)
     })
 }
 
@@ -294,7 +295,7 @@ fn create_ledger(model: &Model, path: Option<&Path>, workers: usize) -> io::Resu
     Ledger::create(path, model.name, workers).map_err(|error| {
         let Some(path) = path else { return error };
         let text = format!("cannot create ledger {}: {error}", path.display());
-        io::Error::new(error.kind(), text)
+        in_a_sentence(error, text)
     })
 }
 

@@ -10,6 +10,7 @@ use std::time::Instant;
 use nix::sys::resource::{Resource, getrlimit};
 
 use crate::accept::Accepted;
+use crate::by_descriptor::Expires;
 use crate::deadlines::Deadlines;
 use crate::nonblocking::Connection;
 

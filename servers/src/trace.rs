@@ -122,7 +122,7 @@ impl Trace {
         let _ = self.decoder.decode_to_string(bytes, &mut text, false);
         let mut line = String::with_capacity(text.len());
         for letter in text.chars() {
-            let turns = matches!(letter, '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}');
+            let turns = matches!(letter, '\u{061C}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}');
             if letter.is_control() || turns {
                 let _ = write!(line, "{}", letter.escape_default());
             } else {

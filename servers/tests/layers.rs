@@ -5,7 +5,8 @@ mod checker;
 
 use std::path::Path;
 
-const LAYERS: [&str; 20] = [
+const LAYERS: [&str; 22] = [
+    "error",
     "sys",
     "models",
     "broken",
@@ -19,6 +20,7 @@ const LAYERS: [&str; 20] = [
     "keyboard",
     "blocking",
     "deadlines",
+    "by_descriptor",
     "readiness",
     "nonblocking",
     "shared",

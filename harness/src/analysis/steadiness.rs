@@ -5,6 +5,7 @@
 use crate::model::row::{Reason, Row, Verdict};
 use crate::model::timeline::TimelineRow;
 use crate::model::workload::Workload;
+use loadgen::tally::code::Code;
 use loadgen::tally::verdict::of_reasons;
 use std::collections::BTreeMap;
 
@@ -90,7 +91,7 @@ fn seconds(row: &Row, timeline: &[TimelineRow]) -> Vec<f64> {
 }
 
 fn doubt(row: &mut Row, drift: f64, over: &str) {
-    if row.reasons.0.iter().any(|reason| reason.code == "W06") {
+    if row.reasons.0.iter().any(|reason| reason.is(Code::W06)) {
         return;
     }
     let text = format!(
@@ -99,10 +100,7 @@ fn doubt(row: &mut Row, drift: f64, over: &str) {
         drift.exp_m1().abs() * 100.0,
         if drift < 0.0 { "fewer" } else { "more" }
     );
-    row.reasons.0.push(Reason {
-        code: "W06".into(),
-        text,
-    });
+    row.reasons.0.push(Reason::new(Code::W06, text));
     row.reasons.0.sort_by(|a, b| a.code.cmp(&b.code));
     row.verdict = row.verdict.max(of_reasons(&row.reasons.0));
 }

@@ -1,6 +1,6 @@
 //! Rows grouped into cells (one arm under one workload), and their medians over trials.
 
-use crate::model::row::{Row, Status, Verdict};
+use crate::model::row::{Asked, Row, Status, Verdict};
 use crate::model::workload::{Workload, workload_name};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -141,30 +141,9 @@ pub struct SummaryEntry {
     arm: String,
     /// The workload in one word, as in reports: no two entries of an arm have the same.
     workload: String,
-    /// What the server did with bytes.
-    service: String,
-    /// What the generator spoke.
-    protocol: String,
-    /// Active connections.
-    conns: u64,
-    /// Idle connections.
-    idle: u64,
-    /// Bytes per request.
-    payload_bytes: u64,
-    /// Requests after which a connection was replaced; none: long-lived.
-    requests_per_conn: Option<u64>,
-    /// Offered requests per second; none: closed loop.
-    rate_per_s: Option<f64>,
-    /// `closed`, `fixed` or `poisson`.
-    arrival: String,
-    /// Pause between a reply and the next request, ns.
-    think_ns: u64,
-    /// Requests in flight on one connection.
-    pipeline: u64,
-    /// CPU work per request asked of the server, ns.
-    work_ns: Option<u64>,
-    /// Blocking call per request asked of the server, ns.
-    block_ns: Option<u64>,
+    /// What was asked.
+    #[serde(flatten)]
+    asked: Asked,
     /// Trials of this cell.
     trials: usize,
     /// What the server did; where the trials differ, the first that is not `ok`.
@@ -194,18 +173,7 @@ impl SummaryEntry {
         SummaryEntry {
             arm: cell.arm.to_string(),
             workload: workload_name(row),
-            service: row.service.clone(),
-            protocol: row.protocol.clone(),
-            conns: row.conns,
-            idle: row.idle,
-            payload_bytes: row.payload_bytes,
-            requests_per_conn: row.requests_per_conn,
-            rate_per_s: row.rate_per_s,
-            arrival: row.arrival.clone(),
-            think_ns: row.think_ns,
-            pipeline: row.pipeline,
-            work_ns: row.work_ns,
-            block_ns: row.block_ns,
+            asked: row.asked(),
             trials: cell.rows.len(),
             status: cell.status().0,
             verdict: cell.verdict(),

@@ -1,14 +1,18 @@
-//! What ends the program early: a sentence for a person and an exit code.
+//! What ends the program early: a sentence for a person, an exit code, and the error that caused it.
 
-use std::fmt;
+use std::error::Error;
+use std::fmt::Display;
 
 /// A failure that ends the program.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
 pub struct Failure {
     /// The process's exit code.
-    pub exit: u8,
-    /// What failed, what was found against what was needed, and what mends it.
+    pub exit: Exit,
+    /// What failed, what was found against what was needed, and what mends it: the whole sentence, its cause included.
     pub message: String,
+    /// The error behind it, for who asks for its kind; its words are in the sentence.
+    source: Option<Box<dyn Error + Send + Sync>>,
 }
 
 /// How the program ends: its exit code.
@@ -56,28 +60,64 @@ impl Exit {
 }
 
 impl Failure {
+    /// A failure that ends with this code.
+    pub fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self {
+            exit,
+            message: message.into(),
+            source: None,
+        }
+    }
+
     /// Something went wrong while running (exit 1).
     pub fn failed(message: impl Into<String>) -> Self {
-        Self {
-            exit: Exit::Failed.code(),
-            message: message.into(),
-        }
+        Self::new(Exit::Failed, message)
     }
 
     /// The command line makes no sense (exit 2).
     pub fn usage(message: impl Into<String>) -> Self {
-        Self {
-            exit: Exit::Usage.code(),
-            message: message.into(),
-        }
+        Self::new(Exit::Usage, message)
     }
 
     /// This host cannot run any part of what was asked (exit 3).
     pub fn preflight(message: impl Into<String>) -> Self {
-        Self {
-            exit: Exit::Preflight.code(),
-            message: message.into(),
-        }
+        Self::new(Exit::Preflight, message)
+    }
+
+    /// An error whose own words are the sentence.
+    pub fn from_error(exit: Exit, error: impl Error + Send + Sync + 'static) -> Self {
+        Self::new(exit, error.to_string()).caused_by(error)
+    }
+
+    /// The same with its cause, whose words the sentence has already.
+    pub fn caused_by(mut self, cause: impl Error + Send + Sync + 'static) -> Self {
+        self.source = Some(Box::new(cause));
+        self
+    }
+}
+
+/// Makes a failure of an error: `what: error`, with the error as its source.
+pub trait OrFail<T> {
+    /// Something went wrong while running (exit 1).
+    ///
+    /// # Errors
+    /// What was one before.
+    fn or_failed(self, what: impl Display) -> Result<T, Failure>;
+
+    /// What was asked for makes no sense (exit 2).
+    ///
+    /// # Errors
+    /// What was one before.
+    fn or_usage(self, what: impl Display) -> Result<T, Failure>;
+}
+
+impl<T, E: Error + Send + Sync + 'static> OrFail<T> for Result<T, E> {
+    fn or_failed(self, what: impl Display) -> Result<T, Failure> {
+        self.map_err(|e| Failure::failed(format!("{what}: {e}")).caused_by(e))
+    }
+
+    fn or_usage(self, what: impl Display) -> Result<T, Failure> {
+        self.map_err(|e| Failure::usage(format!("{what}: {e}")).caused_by(e))
     }
 }
 
@@ -98,17 +138,25 @@ pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str
     })
 }
 
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl std::error::Error for Failure {}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io;
+
+    #[test]
+    fn a_failure_leads_to_the_error_that_caused_it() {
+        let opened = std::fs::File::open("/no/such/file");
+        let failure = opened.or_failed("cannot read the ledger").unwrap_err();
+        assert_eq!(failure.exit, Exit::Failed);
+        assert_eq!(
+            failure.to_string(),
+            "cannot read the ledger: No such file or directory (os error 2)"
+        );
+        let cause = failure.source().and_then(|e| e.downcast_ref::<io::Error>());
+        let kind = cause.map(io::Error::kind);
+        assert_eq!(kind, Some(io::ErrorKind::NotFound));
+        assert!(Failure::usage("no cause").source().is_none());
+    }
 
     #[test]
     fn only_what_is_alike_is_suggested() {

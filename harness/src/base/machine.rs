@@ -1,6 +1,6 @@
 //! Facts about the machine that this process runs on.
 
-use super::error::Failure;
+use super::error::{Failure, OrFail};
 use loadgen::load::CpuList;
 
 /// CPUs online, whatever this process is pinned to.
@@ -14,11 +14,7 @@ pub fn machine_cpus() -> f64 {
 
 /// The CPUs this process may use.
 pub fn available_cpus() -> Result<Vec<usize>, Failure> {
-    loadgen::base::sys::affinity().map_err(|e| {
-        Failure::failed(format!(
-            "cannot find out which CPUs this process may use: {e}"
-        ))
-    })
+    loadgen::base::sys::affinity().or_failed("cannot find out which CPUs this process may use")
 }
 
 /// A list of CPUs for rows and people: `0`, `0-1,3`.

@@ -1,5 +1,7 @@
 //! Commands that a person wrote for a shell: what is filled in never becomes part of the shell's language.
 
+use super::text::visible;
+
 /// The variable in which a command finds its folder.
 pub const FOLDER: &str = "TENK_DIR";
 
@@ -55,12 +57,26 @@ pub fn with_folder(command: &str) -> String {
     filled
 }
 
-/// A word as a person would type it to a shell.
+/// A word as a person would type it to a shell. One with characters that cannot be seen has them written out, which
+/// bash, zsh and ksh understand.
 pub fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
     match !word.is_empty() && word.chars().all(plain) {
         true => word.to_string(),
+        false if visible(word) != word => {
+            format!("$'{}'", word.chars().map(typed).collect::<String>())
+        }
         false => format!("'{}'", word.replace('\'', r"'\''")),
+    }
+}
+
+/// A character inside `$'…'`.
+fn typed(c: char) -> String {
+    let text = c.to_string();
+    match c {
+        '\'' | '\\' => format!("\\{c}"),
+        _ if visible(&text) != text => text.bytes().map(|byte| format!("\\x{byte:02x}")).collect(),
+        _ => text,
     }
 }
 
@@ -127,5 +143,21 @@ mod tests {
             assert_eq!(String::from_utf8(output.stdout).unwrap(), word);
         }
         assert_eq!(quoted("origin/main"), "origin/main");
+    }
+
+    #[test]
+    fn what_cannot_be_seen_is_written_out_and_bash_reads_it_back() {
+        let word = "a\u{1b}b\u{202e}it's\\ é\n";
+        let shown = quoted(word);
+        assert_eq!(shown, r"$'a\x1bb\xe2\x80\xaeit\'s\\ é\x0a'");
+        let command = format!("printf '%s|' {shown}");
+        let Ok(output) = Command::new("bash").args(["-c", &command]).output() else {
+            println!("skipped: there is no bash here");
+            return;
+        };
+        assert_eq!(
+            String::from_utf8(output.stdout).unwrap(),
+            format!("{word}|")
+        );
     }
 }

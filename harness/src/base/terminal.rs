@@ -1,6 +1,6 @@
 //! The terminal that the program runs in: what is written to it, and the signals that come from it.
 
-use super::error::{Exit, Failure};
+use super::error::{Exit, Failure, OrFail};
 use std::io::{self, Write};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -9,7 +9,7 @@ pub fn say(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::failed(format!("cannot write to stdout: {e}")))
+            Err(e).or_failed("cannot write to stdout")
         }
         _ => Ok(()),
     }
@@ -29,20 +29,18 @@ pub struct Signals {
 impl Signals {
     /// Listens from now on.
     pub fn listen() -> Result<Signals, Failure> {
-        let listen = |kind| {
-            signal(kind).map_err(|e| Failure::failed(format!("cannot listen for signals: {e}")))
-        };
+        let listen = |kind| signal(kind).or_failed("cannot listen for signals");
         Ok(Signals {
             interrupt: listen(SignalKind::interrupt())?,
             terminate: listen(SignalKind::terminate())?,
         })
     }
 
-    /// The exit code of the next signal.
-    pub async fn next(&mut self) -> u8 {
+    /// How the next signal ends the run.
+    pub async fn next(&mut self) -> Exit {
         tokio::select! {
-            _ = self.interrupt.recv() => Exit::Interrupted.code(),
-            _ = self.terminate.recv() => Exit::Terminated.code(),
+            _ = self.interrupt.recv() => Exit::Interrupted,
+            _ = self.terminate.recv() => Exit::Terminated,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Text that came from somewhere else, made safe to show; figures in words.
 
-pub use loadgen::base::text::visible;
+pub use loadgen::base::text::{one_line, visible};
 use std::time::Duration;
 
 /// A relative change with its sign: `+9.8 %`.

@@ -1,12 +1,10 @@
 //! The command line of `tenk gate`.
 
 use crate::cli::rate::{Rate, parse_common};
-use crate::cli::{OutputFlags, PlaceFlags, ServerFlags};
+use crate::cli::{AskedFlags, OutputFlags, PlaceFlags, ServerFlags};
 use crate::model::metrics::Gated;
-use crate::model::service::Service;
 use clap::{Args, ValueEnum};
 use loadgen::base::units::{parse_count, parse_duration};
-use loadgen::load::PayloadSize;
 use loadgen::load::flags::LoadFlags;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -57,11 +55,8 @@ pub struct GateFlags {
     pub build: Option<String>,
 
     /// Models to compare in both builds: NAME[:key=value,…],… (see `tenk list`) [default: epoll]
-    #[arg(long, value_name = "LIST", help_heading = "Load")]
+    #[arg(long, value_name = "LIST", help_heading = "What to compare")]
     pub model: Vec<String>,
-    /// Connections, one or several numbers
-    #[arg(long, value_name = "COUNT,…", default_value = "50", value_delimiter = ',', value_parser = parse_count, help_heading = "Load")]
-    pub conns: Vec<u64>,
     /// Requests per second, the same for both sides; `auto` or absent: a quarter of what the slower one can do, found
     /// out first
     #[arg(
@@ -69,35 +64,12 @@ pub struct GateFlags {
         value_name = "PER_S,…|auto",
         value_delimiter = ',',
         value_parser = parse_common,
-        help_heading = "Load"
+        help_heading = "What to compare"
     )]
     pub rate: Vec<Rate>,
-    /// Requests before a connection is closed and replaced; absent: long-lived
-    #[arg(long, value_name = "COUNT,…", value_delimiter = ',', value_parser = parse_count, help_heading = "Load")]
-    pub requests_per_conn: Vec<u64>,
-    /// Bytes per request [default: 64]
-    #[arg(
-        long,
-        value_name = "BYTES,…",
-        value_delimiter = ',',
-        help_heading = "Load"
-    )]
-    pub payload: Vec<PayloadSize>,
-    /// Silent connections beside the active ones
-    #[arg(long, value_name = "COUNT,…", value_delimiter = ',', value_parser = parse_count, help_heading = "Load")]
-    pub idle: Vec<u64>,
-    /// What the models do with bytes; sets the protocol [default: echo]
-    #[arg(long, value_enum, help_heading = "Load")]
-    pub service: Option<Service>,
-    /// CPU work of a model for every request, such as 50us; the same iterations on both sides
-    #[arg(long, value_name = "TIME,…", value_delimiter = ',', value_parser = parse_duration, help_heading = "Load")]
-    pub work: Vec<Duration>,
-    /// A blocking call of a model for every request, such as 1ms
-    #[arg(long, value_name = "TIME,…", value_delimiter = ',', value_parser = parse_duration, help_heading = "Load")]
-    pub block: Vec<Duration>,
-    /// Workers of models that have a pool, and processes or loops of those that have several
-    #[arg(long, value_name = "COUNT", value_parser = parse_count, help_heading = "Load")]
-    pub workers: Option<u64>,
+    /// What is asked of both sides.
+    #[command(flatten)]
+    pub asked: AskedFlags,
 
     /// How servers are started and waited for.
     #[command(flatten)]

@@ -1,25 +1,22 @@
 //! The command line as it was typed. What it means is decided in [`crate::plan`], once.
 
+mod asked;
 pub mod calibrate;
 pub mod compare;
 pub mod config;
 pub mod export;
 pub mod gate;
+pub mod generated;
 pub mod lab;
 pub mod rate;
+mod read;
 pub mod start;
 pub mod threshold;
 pub mod variables;
 
-use crate::base::error::{Failure, did_you_mean};
-use crate::base::terminal::{eprintln, say};
-use crate::base::text::visible;
-use crate::model::service::Service;
+pub use asked::AskedFlags;
 use calibrate::CalibrateFlags;
-use clap::builder::PossibleValuesParser;
-use clap::{
-    ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
-};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use compare::CompareFlags;
 use export::Export;
@@ -27,18 +24,15 @@ use gate::GateFlags;
 use ipnet::IpNet;
 use lab::LabFlags;
 use loadgen::base::units::{parse_count, parse_duration};
+use loadgen::load::CpuList;
 use loadgen::load::Target;
 use loadgen::load::flags::LoadFlags;
-use loadgen::load::{CpuList, PayloadSize};
 use loadgen::tally::slo::Slo;
 use rate::Rate;
-use servers::models;
 use start::{LoadWords, ServeFlags};
-use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 use threshold::Threshold;
-use variables::VARIABLES;
 
 const AFTER_HELP: &str = "\
 Scenarios (`tenk list` says how long each takes, `tenk --scenario NAME --dry-run` shows all):
@@ -95,6 +89,15 @@ pub enum Command {
     Completions {
         /// The shell
         shell: Shell,
+    },
+    /// Print a manual page, such as `tenk man gate | man -l -`
+    Man {
+        /// The command; none: this program
+        #[arg(value_name = "COMMAND")]
+        of: Option<String>,
+        /// Write all pages into this folder instead: tenk.1, tenk-gate.1, …
+        #[arg(long, value_name = "DIR", conflicts_with = "of")]
+        into: Option<PathBuf>,
     },
     /// Make the charts and reports of a saved run again; print it, export it, check it against thresholds
     Report(ReportFlags),
@@ -155,23 +158,6 @@ pub struct RunFlags {
     /// The running server's process, for its CPU time and memory
     #[arg(long, value_name = "PID", help_heading = "What to compare")]
     pub pid: Option<u32>,
-    /// Connections, one or several numbers (10k = 10 000)
-    #[arg(long, value_name = "COUNT,…", default_value = "50", value_delimiter = ',', value_parser = parse_count, help_heading = "What to compare")]
-    pub conns: Vec<u64>,
-    /// Requests before a connection is closed and replaced; absent: long-lived, 1: short-lived
-    #[arg(long, value_name = "COUNT,…", value_delimiter = ',', value_parser = parse_count, help_heading = "What to compare")]
-    pub requests_per_conn: Vec<u64>,
-    /// Bytes per request [default: 64]
-    #[arg(
-        long,
-        value_name = "BYTES,…",
-        value_delimiter = ',',
-        help_heading = "What to compare"
-    )]
-    pub payload: Vec<PayloadSize>,
-    /// Silent connections beside the active ones
-    #[arg(long, value_name = "COUNT,…", value_delimiter = ',', value_parser = parse_count, help_heading = "What to compare")]
-    pub idle: Vec<u64>,
     /// Requests per second over all connections (open loop): 1k,5k for all arms alike; 10%,50%,90% of what each arm can
     /// do, found out first; `auto`: 70 % of what the slowest can do, found out first; absent: closed loop
     #[arg(
@@ -181,18 +167,9 @@ pub struct RunFlags {
         help_heading = "What to compare"
     )]
     pub rate: Vec<Rate>,
-    /// What the servers do with bytes; sets the protocol [default: echo]
-    #[arg(long, value_enum, help_heading = "What to compare")]
-    pub service: Option<Service>,
-    /// CPU work for every request, such as 50us or 400ns; calibrated once, the same iterations for every model
-    #[arg(long, value_name = "TIME,…", value_delimiter = ',', value_parser = parse_duration, help_heading = "What to compare")]
-    pub work: Vec<Duration>,
-    /// A blocking call for every request, such as 1ms
-    #[arg(long, value_name = "TIME,…", value_delimiter = ',', value_parser = parse_duration, help_heading = "What to compare")]
-    pub block: Vec<Duration>,
-    /// Workers of models that have a pool, and processes or loops of those that have several
-    #[arg(long, value_name = "COUNT", value_parser = parse_count, help_heading = "What to compare")]
-    pub workers: Option<u64>,
+    /// What is asked of the servers.
+    #[command(flatten)]
+    pub asked: AskedFlags,
 
     /// All settings of the load that are not compared.
     #[command(flatten)]
@@ -384,123 +361,10 @@ pub enum Format {
     Md,
 }
 
-impl Cli {
-    /// Reads the process's command line, the TENK_* environment and the configuration; ends the process on a
-    /// usage error or `--help`.
-    pub fn read() -> Result<Cli, Failure> {
-        Cli::from_words(std::env::args_os().collect())
-    }
-
-    fn from_words(words: Vec<OsString>) -> Result<Cli, Failure> {
-        let understood = |matches| Cli::from_arg_matches(matches).unwrap_or_else(|e| e.exit());
-        let words = config::with_gate_settings(words)?;
-        let typed = Cli::command().get_matches_from(&words);
-        if typed.subcommand_name().is_some() {
-            return Ok(understood(&typed));
-        }
-        let (program, rest) = words.split_at(words.len().min(1));
-        let set = variables::words(&typed, |name| std::env::var_os(name))?;
-        let with = |added: &[String]| {
-            let added = added.iter().map(OsString::from);
-            let all = program
-                .iter()
-                .cloned()
-                .chain(added)
-                .chain(rest.iter().cloned());
-            Cli::command().get_matches_from(all)
-        };
-        let added = config::words(&with(&set))?;
-        let matches = with(&[added, set].concat());
-        let mut cli = understood(&matches);
-        if !cli.run.output.quiet {
-            let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
-            misspelt(names).iter().for_each(|note| eprintln(note));
-        }
-        cli.run.command = std::iter::once("tenk".to_string())
-            .chain(in_force(&matches))
-            .collect();
-        Ok(cli)
-    }
-}
-
-/// What is said of variables that look like a flag's and are none: set, they change nothing, and nobody would know.
-fn misspelt(names: impl Iterator<Item = String>) -> Vec<String> {
-    let bare = |name: &str| name.strip_prefix(VARIABLES).map(str::to_owned);
-    let known: Vec<String> = variables::known()
-        .filter_map(|(name, _)| bare(&name))
-        .collect();
-    let strange = names.filter_map(|name| bare(&name).filter(|name| !known.contains(name)));
-    let hinted = strange.map(|name| {
-        let hint = did_you_mean(&name, known.iter().map(String::as_str));
-        (
-            visible(&name),
-            hint.replacen('`', &format!("`{VARIABLES}"), 1),
-        )
-    });
-    hinted
-        .filter(|(_, hint)| !hint.is_empty())
-        .map(|(name, hint)| {
-            format!("note: {VARIABLES}{name} is set, and no flag is called so{hint}")
-        })
-        .collect()
-}
-
-/// The flags of a run that are not at their defaults, as words that give the same run without file or variables.
-fn in_force(matches: &ArgMatches) -> Vec<String> {
-    let flags = config::settings().filter(|flag| config::is_given(matches, flag.get_id().as_str()));
-    flags
-        .flat_map(|flag| flag_in_force(&flag, matches))
-        .collect()
-}
-
-fn flag_in_force(flag: &clap::Arg, matches: &ArgMatches) -> Vec<String> {
-    let (id, long) = (flag.get_id().as_str(), flag.get_long().unwrap_or_default());
-    if matches!(flag.get_action(), ArgAction::SetTrue) {
-        let is_on = matches.get_flag(id);
-        return is_on.then(|| format!("--{long}")).into_iter().collect();
-    }
-    let values = matches.get_raw(id).into_iter().flatten();
-    let values: Vec<String> = values.map(|v| v.to_string_lossy().into_owned()).collect();
-    let values = match flag.get_value_delimiter() {
-        Some(delimiter) => vec![values.join(&delimiter.to_string())],
-        None => values,
-    };
-    let words = values
-        .into_iter()
-        .map(|value| match value.starts_with('-') {
-            true => vec![format!("--{long}={value}")],
-            false => vec![format!("--{long}"), value],
-        });
-    words.flatten().collect()
-}
-
-/// Prints the completions for a shell.
-pub fn completions(shell: Shell) -> Result<u8, Failure> {
-    let mut script = Vec::new();
-    let models = models::MODELS.iter().map(|model| model.name);
-    let names = PossibleValuesParser::new(models.chain(["all"]));
-    let scenarios = config::shipped().into_iter();
-    // As with the variables' names above: kept for the life of the program.
-    let scenarios = scenarios.map(|scenario| &*scenario.name.leak());
-    let scenarios = PossibleValuesParser::new(scenarios);
-    let mut command = without_hidden(Cli::command())
-        .mut_arg("model", |arg| arg.value_parser(names))
-        .mut_arg("scenario", |arg| arg.value_parser(scenarios));
-    clap_complete::generate(shell, &mut command, "tenk", &mut script);
-    say(&String::from_utf8_lossy(&script)).map(|()| 0)
-}
-
-/// The command without the sub-commands that are not for people: some shells' completions would offer them.
-fn without_hidden(command: clap::Command) -> clap::Command {
-    let shown = command.get_subcommands().filter(|sub| !sub.is_hide_set());
-    let shown: Vec<clap::Command> = shown.cloned().collect();
-    let bare = clap::Command::new("tenk").version(env!("CARGO_PKG_VERSION"));
-    bare.args(command.get_arguments()).subcommands(shown)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::CommandFactory;
 
     #[test]
     fn the_command_is_consistent() {
@@ -519,27 +383,7 @@ mod tests {
     fn the_title_command_is_understood() {
         let words = ["tenk", "--model", "epoll", "--conns", "10000"];
         let cli = Cli::try_parse_from(words).unwrap();
-        assert_eq!((cli.run.conns, cli.run.repeat), (vec![10_000], 3));
-    }
-
-    #[test]
-    fn variables_that_are_nearly_a_flags_are_said() {
-        let notes = |name: &str| misspelt(std::iter::once(name.to_string()));
-        let note = notes("TENK_CONN").join("");
-        assert!(
-            note.contains("TENK_CONN is set") && note.contains("`TENK_CONNS`"),
-            "{note}"
-        );
-        for other in [
-            "CONNS",
-            "BENCH_ROUNDS",
-            "BENCH_SECONDS",
-            "BENCH_BLOCKS",
-            "WRITE_SCHEMAS",
-        ] {
-            assert_eq!(notes(&format!("TENK_{other}")), [""; 0]);
-        }
-        assert!(notes("PATH").is_empty());
+        assert_eq!((cli.run.asked.conns, cli.run.repeat), (vec![10_000], 3));
     }
 
     #[test]
@@ -554,7 +398,7 @@ mod tests {
             "500ms",
         ];
         let cli = Cli::try_parse_from(words).unwrap();
-        assert_eq!(cli.run.conns, [50, 1000]);
+        assert_eq!(cli.run.asked.conns, [50, 1000]);
         assert_eq!(cli.run.duration, Duration::from_millis(500));
         assert!(Cli::try_parse_from(["tenk", "list", "--long"]).is_ok());
     }

@@ -63,6 +63,7 @@ fn words_of(flag: &Arg, value: &str) -> Result<Vec<String>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::error::Exit;
     use crate::cli::Cli;
     use clap::CommandFactory;
 
@@ -72,7 +73,7 @@ mod tests {
         let read = |asked: &str| (asked == name).then(|| OsString::from(value));
         let words = words(&typed, read);
         words.map(|words| words.join(" ")).map_err(|failure| {
-            assert_eq!(failure.exit, 2);
+            assert_eq!(failure.exit, Exit::Usage);
             failure.message
         })
     }

@@ -7,7 +7,7 @@ use crate::analysis::comparable::{self, Comparison};
 use crate::analysis::stats::{ALPHA, Interval, holm, rank_sum};
 use crate::analysis::summary::{Cell, Figure, cells};
 use crate::base::column_unit::ColumnUnit;
-use crate::base::error::Failure;
+use crate::base::error::{Exit, Failure, OrFail};
 use crate::base::terminal::{eprintln, say};
 use crate::base::text::percent;
 use crate::base::text::visible;
@@ -61,8 +61,8 @@ const COLUMNS: [&str; 12] = [
     "finding",
 ];
 
-/// Compares two saved runs and returns the exit code.
-pub fn compare(flags: &CompareFlags) -> Result<u8, Failure> {
+/// Compares two saved runs and says how the program ends.
+pub fn compare(flags: &CompareFlags) -> Result<Exit, Failure> {
     let (a, b) = (read(&flags.a)?, read(&flags.b)?);
     let found = comparable::compare(&a.environment, &b.environment);
     if !found.different.is_empty() {
@@ -88,26 +88,26 @@ pub fn compare(flags: &CompareFlags) -> Result<u8, Failure> {
             }
         )));
     }
-    let failed = |e: String| Failure::failed(format!("cannot print the comparison: {e}"));
+    const FAILED: &str = "cannot print the comparison";
     let text = match flags.format {
         Format::Table => for_people(&lines, &alone, NOTHING),
         Format::Md => for_people(&lines, &alone, ASCII_MARKDOWN),
         Format::Csv => {
-            let csv = csv_of(&COLUMNS, &lines).map_err(|e| failed(e.to_string()))?;
+            let csv = csv_of(&COLUMNS, &lines).or_failed(FAILED)?;
             String::from_utf8_lossy(&csv).into_owned()
         }
         Format::Json => {
             let value =
                 serde_json::json!({ "schema": SCHEMA, "lines": lines, "only_in_one": alone });
             let text = serde_json::to_string_pretty(&value);
-            text.map_err(|e| failed(e.to_string()))? + "\n"
+            text.or_failed(FAILED)? + "\n"
         }
     };
-    say(&text).map(|()| 0)
+    say(&text).map(|()| Exit::Done)
 }
 
 fn read(folder: &Path) -> Result<Run, Failure> {
-    let saved = load(folder).map_err(|e| Failure::usage(e.to_string()))?;
+    let saved = load(folder).map_err(|e| Failure::from_error(Exit::Usage, e))?;
     Ok(saved.run)
 }
 

@@ -1,6 +1,6 @@
 //! `--dry-run`: what a run would be, cell by cell, and how long it would take.
 
-use crate::base::error::Failure;
+use crate::base::error::{Failure, OrFail};
 use crate::base::text::about;
 use crate::base::text::visible;
 use crate::cli::{Format, RunFlags};
@@ -75,13 +75,13 @@ pub fn describe(plan: &Plan, flags: &RunFlags) -> Result<String, Failure> {
         .cells()
         .map(|(arm, scenario)| Cell::new(plan, arm, scenario));
     let cells: Vec<Cell> = cells.collect();
-    let failed = |e: String| Failure::failed(format!("cannot print the plan: {e}"));
+    const FAILED: &str = "cannot print the plan";
     match flags.output.format {
         Format::Table => Ok(for_people(plan, flags, &cells, NOTHING)),
         Format::Md => Ok(for_people(plan, flags, &cells, ASCII_MARKDOWN)),
         Format::Csv => {
-            let csv = csv_of(COLUMNS, &cells).map_err(|e| failed(e.to_string()))?;
-            String::from_utf8(csv).map_err(|e| failed(e.to_string()))
+            let csv = csv_of(COLUMNS, &cells).or_failed(FAILED)?;
+            String::from_utf8(csv).or_failed(FAILED)
         }
         Format::Json => {
             let value = serde_json::json!({
@@ -95,8 +95,7 @@ pub fn describe(plan: &Plan, flags: &RunFlags) -> Result<String, Failure> {
                 "cells": cells,
             });
             let text = serde_json::to_string_pretty(&value);
-            text.map(|text| text + "\n")
-                .map_err(|e| failed(e.to_string()))
+            text.map(|text| text + "\n").or_failed(FAILED)
         }
     }
 }

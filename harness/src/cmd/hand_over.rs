@@ -1,7 +1,7 @@
 //! How a run ends, whether it was just made or is read back: the text on stdout, the exports, the thresholds.
 
 use crate::analysis::threshold;
-use crate::base::error::Failure;
+use crate::base::error::{Exit, Failure};
 use crate::base::terminal::eprintln;
 use crate::cli::Format;
 use crate::cli::export::Export;
@@ -33,7 +33,7 @@ pub fn text(
         (Format::Table, None) | (Format::Md, _) => md::of(source),
         (Format::Json, _) => source.run_json.to_string(),
         (Format::Csv, _) => {
-            let csv = to_csv(source.rows).map_err(|e| Failure::failed(e.to_string()))?;
+            let csv = to_csv(source.rows).map_err(|e| Failure::from_error(Exit::Failed, e))?;
             String::from_utf8_lossy(&csv).into_owned()
         }
     })

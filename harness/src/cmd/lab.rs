@@ -12,14 +12,14 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
 use std::time::Duration;
 
-/// Lists the labs, or runs those that are named; returns the exit code.
-pub async fn lab(flags: &LabFlags) -> Result<u8, Failure> {
+/// Lists the labs, or runs those that are named; says how the program ends.
+pub async fn lab(flags: &LabFlags) -> Result<Exit, Failure> {
     if flags.names.is_empty() {
         let text = match flags.format {
             LabFormat::Table => words::list(),
             LabFormat::Json => words::list_as_json(),
         };
-        return say(&text).map(|()| 0);
+        return say(&text).map(|()| Exit::Done);
     }
     let labs = chosen(&flags.names);
     let mut signals = Signals::listen()?;
@@ -27,10 +27,10 @@ pub async fn lab(flags: &LabFlags) -> Result<u8, Failure> {
     let programs = programs(&labs);
     let prepared = tokio::select! {
         prepared = Binaries::prepare(&programs, flags.quiet) => prepared?,
-        code = signals.next() => return Ok(code),
+        exit = signals.next() => return Ok(exit),
     };
     let mut folder = Folder::create(&flags.results)
-        .map_err(|e| cannot_save(format!("{}: {e}", flags.results.display())))?;
+        .map_err(|e| cannot_save(format!("{}: {e}", flags.results.display())).caused_by(e))?;
     let interrupted = run_these(&labs, &prepared, &mut folder, &mut signals, flags).await?;
     let saved = folder.finish(interrupted.is_none());
     match flags.format {
@@ -41,9 +41,9 @@ pub async fn lab(flags: &LabFlags) -> Result<u8, Failure> {
     let contradicted =
         |report: &Report| matches!(report.finding().outcome, Outcome::NotAsExpected { .. });
     Ok(match interrupted {
-        Some(code) => code,
-        None if folder.reports().iter().any(contradicted) => Exit::Missed.code(),
-        None => 0,
+        Some(exit) => exit,
+        None if folder.reports().iter().any(contradicted) => Exit::Missed,
+        None => Exit::Done,
     })
 }
 
@@ -64,14 +64,14 @@ fn programs(labs: &[&'static Entry]) -> Vec<&'static str> {
     all
 }
 
-/// Runs them; returns the exit code of the signal that ended it, if one did.
+/// Runs them; returns how the signal ended it, if one did.
 async fn run_these(
     labs: &[&'static Entry],
     binaries: &Binaries,
     folder: &mut Folder,
     signals: &mut Signals,
     flags: &LabFlags,
-) -> Result<Option<u8>, Failure> {
+) -> Result<Option<Exit>, Failure> {
     let is_for_people = flags.format == LabFormat::Table;
     for lab in labs {
         if is_for_people {
@@ -82,11 +82,11 @@ async fn run_these(
         let progress = |text: &str| line.say(text);
         let report = tokio::select! {
             report = lab::run(&run, &progress) => report?,
-            code = signals.next() => {
+            exit = signals.next() => {
                 line.finish();
                 lab::await_the_rest().await;
                 eprintln(&format!("interrupted in {}; what was done before is saved", lab.about.name));
-                return Ok(Some(code));
+                return Ok(Some(exit));
             }
         };
         line.finish();

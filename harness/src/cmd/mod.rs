@@ -16,28 +16,30 @@ mod run;
 mod schemas;
 mod start;
 
-use crate::base::error::Failure;
+use crate::base::error::{Exit, Failure, OrFail};
 use crate::base::terminal;
-use crate::cli::{self, Cli, Command};
+use crate::cli::{Cli, Command, generated};
 use crate::trial;
+use std::path::Path;
 use std::process::ExitCode;
 
 /// The program: reads the command line, does what it says, and returns the exit code (see the README).
 pub fn main() -> ExitCode {
     match Cli::read().and_then(|cli| obey(&cli)) {
-        Ok(code) => ExitCode::from(code),
+        Ok(exit) => ExitCode::from(exit.code()),
         Err(failure) => {
             terminal::eprintln(&format!("error: {failure}"));
-            ExitCode::from(failure.exit)
+            ExitCode::from(failure.exit.code())
         }
     }
 }
 
-fn obey(cli: &Cli) -> Result<u8, Failure> {
+fn obey(cli: &Cli) -> Result<Exit, Failure> {
     match &cli.command {
-        Some(Command::List { long }) => terminal::say(&list::list(*long)).map(|()| 0),
+        Some(Command::List { long }) => terminal::say(&list::list(*long)).map(|()| Exit::Done),
         Some(Command::Doctor(flags)) => supervise(doctor::doctor(flags)),
-        Some(Command::Completions { shell }) => cli::completions(*shell),
+        Some(Command::Completions { shell }) => generated::completions(*shell).map(|()| Exit::Done),
+        Some(Command::Man { of, into }) => manual(of.as_deref(), into.as_deref()),
         Some(Command::Compare(flags)) => compare::compare(flags),
         Some(Command::Report(flags)) => report::report(flags),
         Some(Command::Gate(flags)) => supervise(gate::gate(flags)),
@@ -51,18 +53,33 @@ fn obey(cli: &Cli) -> Result<u8, Failure> {
     }
 }
 
-fn launch(spec: &str) -> Result<u8, Failure> {
-    trial::launch::main(spec).map(|()| 0)
+fn manual(of: Option<&str>, into: Option<&Path>) -> Result<Exit, Failure> {
+    match into {
+        Some(folder) => generated::manuals_into(folder),
+        None => generated::manual(of),
+    }
+    .map(|()| Exit::Done)
+}
+
+/// What a launched process tells the harness by its exit code is none of the program's own codes.
+fn launch(spec: &str) -> Result<Exit, Failure> {
+    match trial::launch::main(spec) {
+        Ok(()) => Ok(Exit::Done),
+        Err(error) => {
+            terminal::eprintln(&format!("error: {error}"));
+            std::process::exit(error.code.into())
+        }
+    }
 }
 
 /// Children are killed when the *thread* that started them ends (PR_SET_PDEATHSIG), so the runtime is the main thread.
-fn supervise(work: impl Future<Output = Result<u8, Failure>>) -> Result<u8, Failure> {
-    let failed = |e: std::io::Error| Failure::failed(format!("cannot start: {e}"));
+fn supervise(work: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
+    const FAILED: &str = "cannot start";
     // Orphans of killed servers come to us, so that they can be waited for.
-    nix::sys::prctl::set_child_subreaper(true).map_err(|e| failed(e.into()))?;
+    nix::sys::prctl::set_child_subreaper(true).or_failed(FAILED)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(failed)?;
+        .or_failed(FAILED)?;
     runtime.block_on(work)
 }

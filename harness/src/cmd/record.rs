@@ -4,7 +4,7 @@
 use super::hand_over::{hand_over, text};
 use crate::analysis::answer::Answer;
 use crate::analysis::steadiness;
-use crate::base::error::{Exit, Failure};
+use crate::base::error::{Exit, Failure, OrFail};
 use crate::base::terminal::{eprintln, say};
 use crate::cli::RunFlags;
 use crate::cli::export::Export;
@@ -46,7 +46,8 @@ pub struct Record {
 impl Record {
     /// Nothing yet but where the run is made.
     pub fn new(folder: RunFolder, environment: Environment) -> Result<Record, Failure> {
-        let cannot = |e: io::Error| cannot_save(format!("{}: {e}", folder.path().display()));
+        let cannot =
+            |e: io::Error| cannot_save(format!("{}: {e}", folder.path().display())).caused_by(e);
         let mut record = Record {
             journal: Journal::create(folder.path()).map_err(cannot)?,
             folder,
@@ -84,11 +85,11 @@ impl Record {
         let row = judge(&self.folder.run_id(), plan, trial, evidence);
         self.remember_environment(evidence);
         let number = row.trial;
-        let failed = |why: String| Failure::failed(format!("trial {number}: {why}"));
-        let line =
-            TrialLine::of(row, evidence.outcome.as_ref(), &evidence.workers).map_err(failed)?;
-        self.append(&line, &format!("trial {number}"));
-        self.run.add(line).map_err(failed)?;
+        let name = format!("trial {number}");
+        let line = TrialLine::of(row, evidence.outcome.as_ref(), &evidence.workers);
+        let line = line.or_failed(&name)?;
+        self.append(&line, &name);
+        self.run.add(line).or_failed(&name)?;
         Ok(&self.run.rows[self.run.rows.len() - 1])
     }
 
@@ -200,8 +201,8 @@ impl Record {
         self.faults.extend(write(&target, &self.run, &self.answer));
     }
 
-    /// The exit code of a run that would have ended with this one: what could not be saved is said, and is a failure.
-    pub fn exit_code(&self, code: u8) -> u8 {
+    /// How a run ends that would have ended with this one: what could not be saved is said, and is a failure.
+    pub fn exit_code(&self, exit: Exit) -> Exit {
         let lines = (!self.journal.is_whole()).then(|| {
             format!(
                 "{}: its last lines could not be written, so that trials are missing in it",
@@ -213,21 +214,25 @@ impl Record {
             .chain(self.faults.iter().cloned())
             .collect();
         match in_one_sentence(&faults) {
-            None => code,
+            None => exit,
             Some(sentence) => {
                 eprintln(&format!(
                     "error: {sentence}; what was measured is printed above (make room, or choose another place with \
                      --results DIR; `tenk report {} --write` makes the files of the trials that were saved)",
                     self.run_dir()
                 ));
-                if code == 0 { Exit::Failed.code() } else { code }
+                if exit == Exit::Done {
+                    Exit::Failed
+                } else {
+                    exit
+                }
             }
         }
     }
 
     /// The rows as CSV.
     pub fn csv(&self) -> Result<String, Failure> {
-        let csv = to_csv(&self.run.rows).map_err(|e| Failure::failed(e.to_string()))?;
+        let csv = to_csv(&self.run.rows).map_err(|e| Failure::from_error(Exit::Failed, e))?;
         Ok(String::from_utf8_lossy(&csv).into_owned())
     }
 

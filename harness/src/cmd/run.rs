@@ -22,8 +22,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Instant, SystemTime};
 
-/// Makes the run and returns the exit code.
-pub async fn run(flags: &RunFlags) -> Result<u8, Failure> {
+/// Makes the run and says how the program ends.
+pub async fn run(flags: &RunFlags) -> Result<Exit, Failure> {
     let mut plan = Plan::new(flags)?;
     plan.disturbed = noise::kept(flags.output.quiet)
         .map(|n| n.limits)
@@ -32,7 +32,7 @@ pub async fn run(flags: &RunFlags) -> Result<u8, Failure> {
         if !flags.output.quiet {
             preflight(&plan).iter().for_each(|note| eprintln(note));
         }
-        return say(&dry_run::describe(&plan, flags)?).map(|()| 0);
+        return say(&dry_run::describe(&plan, flags)?).map(|()| Exit::Done);
     }
     let started = Instant::now();
     let mut signals = Signals::listen()?;
@@ -43,7 +43,7 @@ pub async fn run(flags: &RunFlags) -> Result<u8, Failure> {
     };
     let (binaries, work_ns_per_iteration) = prepared;
     // The harness wakes up for the progress bar only; even that must not be on the server's CPUs.
-    pin(&plan.client_cpus).map_err(|e| Failure::failed(e.to_string()))?;
+    pin(&plan.client_cpus).map_err(|e| Failure::from_error(Exit::Failed, e))?;
     if !flags.output.quiet {
         for note in preflight(&plan) {
             eprintln(&note);
@@ -60,11 +60,11 @@ pub async fn run(flags: &RunFlags) -> Result<u8, Failure> {
     let interrupted = run_trials(&context, &mut record, &mut signals, flags.output.quiet).await?;
     record.finish(interrupted.is_none());
     let missed = record.hand_over(flags)?;
-    let code = interrupted.unwrap_or_else(|| match exit_code(&plan, record.rows()) {
-        0 if missed => Exit::Missed.code(),
-        code => code,
+    let exit = interrupted.unwrap_or_else(|| match exit_code(&plan, record.rows()) {
+        Exit::Done if missed => Exit::Missed,
+        exit => exit,
     });
-    Ok(record.exit_code(code))
+    Ok(record.exit_code(exit))
 }
 
 /// Makes the run's folder and prepares what the run needs. Nothing is left of a run that ended before it began: the
@@ -74,11 +74,13 @@ pub async fn begin<T>(
     signals: &mut Signals,
     preparing: impl Future<Output = Result<T, Failure>>,
 ) -> Result<(RunFolder, T), Ended> {
-    let folder = RunFolder::create(results, &run_id())
-        .map_err(|e| Ended::Failed(cannot_save(format!("{}: {e}", results.display()))))?;
+    let folder = RunFolder::create(results, &run_id()).map_err(|e| {
+        let what = format!("{}: {e}", results.display());
+        Ended::Failed(cannot_save(what).caused_by(e))
+    })?;
     let prepared = tokio::select! {
         prepared = preparing => prepared.map_err(Ended::Failed),
-        code = signals.next() => Err(Ended::Interrupted(code)),
+        exit = signals.next() => Err(Ended::Interrupted(exit)),
     };
     match prepared {
         Ok(prepared) => Ok((folder, prepared)),
@@ -93,15 +95,15 @@ pub async fn begin<T>(
 pub enum Ended {
     /// With an error.
     Failed(Failure),
-    /// By a signal, with the exit code that it asks for.
-    Interrupted(u8),
+    /// By a signal.
+    Interrupted(Exit),
 }
 
-impl From<Ended> for Result<u8, Failure> {
+impl From<Ended> for Result<Exit, Failure> {
     fn from(ended: Ended) -> Self {
         match ended {
             Ended::Failed(failure) => Err(failure),
-            Ended::Interrupted(code) => Ok(code),
+            Ended::Interrupted(exit) => Ok(exit),
         }
     }
 }
@@ -128,13 +130,13 @@ async fn prepare(plan: &mut Plan, quiet: bool) -> Result<(Binaries, Option<f64>)
 }
 
 /// Runs every trial, and once more the blocks that something else disturbed, or as many as there is time for before a
-/// signal; returns the exit code that the signal asks for.
+/// signal; says how the program ends that the signal asks for.
 async fn run_trials(
     context: &Context<'_>,
     record: &mut Record,
     signals: &mut Signals,
     quiet: bool,
-) -> Result<Option<u8>, Failure> {
+) -> Result<Option<Exit>, Failure> {
     let trials = context.plan.trials();
     let interrupted = run_these(context, &trials, record, signals, quiet).await?;
     let again = disturbed_blocks(&trials, record.rows());
@@ -198,7 +200,7 @@ async fn run_these(
     record: &mut Record,
     signals: &mut Signals,
     quiet: bool,
-) -> Result<Option<u8>, Failure> {
+) -> Result<Option<Exit>, Failure> {
     let mut remaining = Remaining::new(context.plan, trials);
     let progress = Progress::new(trials.len(), quiet);
     for trial in trials {
@@ -213,9 +215,9 @@ async fn run_these(
             evidence = trial::run(context, trial, &say) => {
                 record.add(context.plan, trial, &evidence?)?;
             }
-            code = signals.next() => {
+            exit = signals.next() => {
                 progress.finish();
-                return Ok(Some(code));
+                return Ok(Some(exit));
             }
         }
         remaining.trial_done(context.plan, trial, started.elapsed());
@@ -226,9 +228,9 @@ async fn run_these(
 }
 
 /// What the statuses of all trials make of the run.
-fn exit_code(plan: &Plan, rows: &[Row]) -> u8 {
+fn exit_code(plan: &Plan, rows: &[Row]) -> Exit {
     if plan.arms.len() == 1 && rows.iter().all(|row| row.status == Status::Skipped) {
-        return Exit::Unavailable.code();
+        return Exit::Unavailable;
     }
     let ran: Vec<&Row> = rows
         .iter()
@@ -240,9 +242,9 @@ fn exit_code(plan: &Plan, rows: &[Row]) -> u8 {
     let nothing_believable =
         !ran.is_empty() && ran.iter().all(|row| row.verdict == Verdict::Invalid);
     if failed || nothing_believable {
-        Exit::Failed.code()
+        Exit::Failed
     } else {
-        0
+        Exit::Done
     }
 }
 

@@ -1,6 +1,6 @@
 //! `tenk serve` and `tenk load`: this program becomes a server or the load generator, as a run would start it.
 
-use crate::base::error::Failure;
+use crate::base::error::{Exit, Failure, OrFail};
 use crate::cli::start::{LoadWords, ServeFlags};
 use crate::trial::binaries;
 use servers::models;
@@ -9,25 +9,23 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 /// Becomes the server of a model; returns only if that fails.
-pub async fn serve(flags: &ServeFlags) -> Result<u8, Failure> {
-    let model = models::find(&flags.model).map_err(|e| Failure::usage(e.to_string()))?;
+pub async fn serve(flags: &ServeFlags) -> Result<Exit, Failure> {
+    let model = models::find(&flags.model).map_err(|e| Failure::from_error(Exit::Usage, e))?;
     become_program(model.name, &flags.flags).await
 }
 
 /// Becomes the load generator; returns only if that fails.
-pub async fn load(words: &LoadWords) -> Result<u8, Failure> {
+pub async fn load(words: &LoadWords) -> Result<Exit, Failure> {
     become_program("loadgen", &words.flags).await
 }
 
-async fn become_program(name: &str, flags: &[OsString]) -> Result<u8, Failure> {
+async fn become_program(name: &str, flags: &[OsString]) -> Result<Exit, Failure> {
     let mut found = binaries::locate(&[name], true).await?;
     let program = found.remove(name);
     let program = program.ok_or_else(|| binaries::missing(&found, &[name]))?;
     // What supervises trials adopts orphans; the program that this one becomes has to be as if started by itself.
-    nix::sys::prctl::set_child_subreaper(false).map_err(|e| Failure::failed(e.to_string()))?;
+    nix::sys::prctl::set_child_subreaper(false)
+        .map_err(|e| Failure::from_error(Exit::Failed, e))?;
     let error = Command::new(&program).args(flags).exec();
-    Err(Failure::failed(format!(
-        "cannot start {}: {error}",
-        program.display()
-    )))
+    Err(error).or_failed(format_args!("cannot start {}", program.display()))
 }

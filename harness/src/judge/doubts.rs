@@ -1,13 +1,13 @@
 //! Reasons not to believe the figures: the generator's own, and those that need both sides.
 
 use super::figures::USED_UP;
-use super::reason;
 use crate::model::disturbance::Limits;
 use crate::model::row::{Bottleneck, Reason, Row};
 use crate::trial::evidence::{Evidence, Window};
 use crate::trial::owner::Owner;
 use loadgen::base::syn::listen_queue_in_words;
 use loadgen::base::units::format_bytes;
+use loadgen::tally::code::Code;
 use loadgen::tally::outcome::Outcome;
 
 /// W01: the generator's useful share above which it is the bottleneck.
@@ -62,7 +62,7 @@ fn disturbed(row: &Row, evidence: &Evidence, limits: Limits) -> Option<Reason> {
         .into_iter()
         .flatten()
         .collect();
-    (!said.is_empty()).then(|| reason("W07", said.join("; ")))
+    (!said.is_empty()).then(|| Reason::new(Code::W07, said.join("; ")))
 }
 
 /// A quota stops everybody in its group until the next period: what is late then is so by its length.
@@ -99,8 +99,7 @@ fn generator_bound(row: &Row, outcome: &Outcome) -> Option<Reason> {
     );
     let bound = !outcome.load.is_open_loop() && generator >= GENERATOR_USED_UP && server_is_not;
     bound.then(|| {
-        reason(
-            "W01",
+        Reason::new(Code::W01,
             format!(
                 "the generator used {:.0} % of its CPUs and the server less than {:.0} %: throughput is a lower bound",
                 generator * 100.0,
@@ -118,8 +117,8 @@ fn listen_queue(row: &Row, evidence: &Evidence, outcome: &Outcome) -> Option<Rea
     let counted = counted.map_or(0, |net| net.syn_retransmits);
     let again = outcome.connections.syn_retries.max(counted);
     (overflows + again > 0).then(|| {
-        reason(
-            "W08",
+        Reason::new(
+            Code::W08,
             format!(
                 "the listen queue overflowed: {overflows} overflows, {again} SYNs sent again; {}",
                 listen_queue_in_words(&outcome.connections.syn_sent_again_after_s)
@@ -136,8 +135,8 @@ fn ledgers(row: &Row, evidence: &Evidence, outcome: &Outcome) -> Option<Reason> 
     // A final ACK dropped at a full queue leaves a connection that only the client knows of.
     let overflows = row.listen_overflows.unwrap_or(0);
     if accounted < established && established - accounted > overflows {
-        return Some(reason(
-            "W09",
+        return Some(Reason::new(
+            Code::W09,
             format!("{established} connections were established, the server knows of {accounted}"),
         ));
     }
@@ -150,8 +149,8 @@ fn ledgers(row: &Row, evidence: &Evidence, outcome: &Outcome) -> Option<Reason> 
     let unread = sent.checked_sub(tally.bytes_in);
     let is_explained = unread.is_some_and(|unread| unread <= sent_in_vain(outcome));
     (!is_explained).then(|| {
-        reason(
-            "W09",
+        Reason::new(
+            Code::W09,
             format!(
                 "{sent} bytes were sent, the server received {}",
                 tally.bytes_in
@@ -178,8 +177,8 @@ fn other_server(evidence: &Evidence, outcome: &Outcome) -> Option<Reason> {
     let tally = evidence.ledger.filter(|_| evidence.answers_afterwards)?;
     let served = outcome.connections.served + evidence.probes;
     (tally.accepted < served).then(|| {
-        reason(
-            "W10",
+        Reason::new(
+            Code::W10,
             format!(
                 "{served} connections were served and ours accepted {}: another server answered",
                 tally.accepted
@@ -200,8 +199,8 @@ fn other_owner(evidence: &Evidence) -> Option<Reason> {
         Some(Owner::Other(pid, _)) => format!("; it still listens there: `kill {pid}` ends it"),
         Some(_) => "; something still listens there: end it where it was started".into(),
     };
-    Some(reason(
-        "W10",
+    Some(Reason::new(
+        Code::W10,
         format!(
             "what listens on {addr} is {who}, none of the processes that are measured: the server's CPU time and \
              memory are unknown (start the server itself, in the foreground; --target ADDR --pid PID measures one that \
@@ -220,5 +219,5 @@ fn in_words(owner: &Owner) -> String {
 /// Whether the reason makes the figures of this trial nothing. That another program's socket answers leaves what the
 /// generator measured as it is.
 pub fn is_about_figures(reason: &Reason, evidence: &Evidence) -> bool {
-    reason.code != "W10" || matches!(evidence.owner, Owner::Family | Owner::NotAsked)
+    !reason.is(Code::W10) || matches!(evidence.owner, Owner::Family | Owner::NotAsked)
 }

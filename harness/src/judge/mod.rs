@@ -27,7 +27,7 @@ pub fn judge(run_id: &str, plan: &Plan, trial: &TrialPlan, evidence: &Evidence) 
     let failures = evidence.outcome.as_ref().and_then(status::what_failed);
     let failures = failures.filter(|_| row.errors.is_some_and(|n| n > 0));
     let notes = [why, failures, unknown_cpu(evidence)];
-    let notes = notes.into_iter().flatten().map(|text| reason("", text));
+    let notes = notes.into_iter().flatten().map(Reason::of_status);
     row.reasons = Reasons(notes.chain(doubts).collect());
     unrank_latency(&mut row, trial, evidence);
     row
@@ -54,13 +54,6 @@ fn unknown_cpu(evidence: &Evidence) -> Option<String> {
     is_known.then(|| {
         format!("no CPU time of the server: {why}; as root, or in a delegated control group, it is counted")
     })
-}
-
-fn reason(code: &str, text: impl Into<String>) -> Reason {
-    Reason {
-        code: code.into(),
-        text: text.into(),
-    }
 }
 
 fn settings(run_id: &str, plan: &Plan, trial: &TrialPlan) -> Row {
@@ -144,6 +137,7 @@ mod tests {
     use crate::trial::server::StartError;
     use clap::Parser;
     use loadgen::load::Load;
+    use loadgen::tally::code::Code;
     use loadgen::tally::outcome::{
         Connections, Failure, Fairness, Generator, Latencies, Outcome, Quantiles, Requests,
         WholeRun,
@@ -540,7 +534,7 @@ mod tests {
     #[test]
     fn the_generators_own_doubts_are_kept() {
         let row = judged("--model epoll", |e| {
-            outcome(e).reasons = vec![reason("W06", "not steady")];
+            outcome(e).reasons = vec![Reason::new(Code::W06, "not steady")];
             e.net.as_mut().unwrap().listen_overflows = 5;
             outcome(e).connections.syn_retries = 1;
         });

@@ -5,7 +5,7 @@ use super::place::{Means, Place};
 use super::settings::Settings;
 use super::trouble::Trouble;
 use super::{Entry, find};
-use crate::base::error::Failure;
+use crate::base::error::{Exit, Failure};
 use crate::base::terminal::say;
 use crate::trial::launch::become_private;
 use crate::trial::namespace;
@@ -43,20 +43,20 @@ pub enum Message {
 impl Message {
     /// Says it.
     pub fn say(&self) -> Result<(), Failure> {
-        let line = serde_json::to_string(self).map_err(|e| Failure::failed(e.to_string()))?;
+        let line = serde_json::to_string(self).map_err(|e| Failure::from_error(Exit::Failed, e))?;
         say(&(line + "\n"))
     }
 }
 
 /// Runs the hidden sub-command.
-pub fn main(spec: &str) -> Result<u8, Failure> {
-    let spec: Spec = serde_json::from_str(spec).map_err(|e| Failure::usage(e.to_string()))?;
+pub fn main(spec: &str) -> Result<Exit, Failure> {
+    let spec: Spec = serde_json::from_str(spec).map_err(|e| Failure::from_error(Exit::Usage, e))?;
     let lab = find(&spec.lab).ok_or_else(|| Failure::usage("there is no such lab"))?;
     let last = match measure(&spec, lab) {
         Ok(evidence) => Message::Evidence(evidence),
         Err(trouble) => Message::Trouble(trouble),
     };
-    last.say().map(|()| 0)
+    last.say().map(|()| Exit::Done)
 }
 
 fn measure(spec: &Spec, lab: &Entry) -> Result<Value, Trouble> {

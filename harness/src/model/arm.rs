@@ -1,6 +1,6 @@
 //! What is compared: models with their variants, other server programs, servers that run already.
 
-use crate::base::error::Failure;
+use crate::base::error::{Failure, OrFail};
 use servers::models::{self, MODELS, Model};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -107,10 +107,10 @@ fn parse_arm(word: &str) -> Result<Arm, Failure> {
         Some((name, variant)) => (name, Some(variant)),
         None => (word, None),
     };
-    let model = models::find(name).map_err(|e| Failure::usage(format!("--model: {e}")))?;
+    let model = models::find(name).or_usage("--model")?;
     let flags = model
         .flags(variant.unwrap_or_default())
-        .map_err(|e| Failure::usage(format!("--model {word}: {e}")))?;
+        .or_usage(format_args!("--model {word}"))?;
     Ok(Arm {
         label: match variant {
             Some(variant) => format!("{}:{variant}", model.name),

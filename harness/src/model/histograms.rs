@@ -5,27 +5,49 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use flate2::read::ZlibDecoder;
 use hdrhistogram::Histogram;
-use hdrhistogram::serialization::{Serializer, V2DeflateSerializer};
-use loadgen::tally::blob;
+use hdrhistogram::serialization::{Serializer, V2DeflateSerializeError, V2DeflateSerializer};
+use loadgen::tally::blob::{self, BlobError};
+use loadgen::tally::buckets::Buckets;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::io::{self, Read};
 
 /// Header of a packed histogram: cookie and length of what follows (HdrHistogram V2, big-endian).
 const PACKED_COOKIE: u32 = 0x1c84_9304 | 0x10;
 /// The longest histogram that is unpacked, bytes: beyond what [`blob`] accepts, so that it is the one to refuse.
 const MOST_UNPACKED: u64 = 512 * 1024;
 
+/// Why a histogram cannot be packed or unpacked.
+#[derive(Debug, thiserror::Error)]
+pub enum HistogramError {
+    /// The encoder refuses it.
+    #[error("cannot pack a histogram: {0}")]
+    Pack(#[from] V2DeflateSerializeError),
+    /// The text is not base64.
+    #[error("not base64: {0}")]
+    Base64(#[from] base64::DecodeError),
+    /// It has too few bytes for a header.
+    #[error("{0} bytes are no histogram")]
+    Short(usize),
+    /// Its header does not say what follows.
+    #[error("no packed histogram (V2 deflate), or one that was cut")]
+    Header,
+    /// It cannot be inflated.
+    #[error("damaged histogram: {0}")]
+    Inflate(#[from] io::Error),
+    /// What was inflated is none.
+    #[error(transparent)]
+    Blob(#[from] BlobError),
+}
+
 /// Packs a histogram.
 ///
 /// # Errors
 /// When the encoder refuses it.
-pub fn packed(histogram: &Histogram<u64>) -> Result<String, String> {
+pub fn packed(histogram: &Histogram<u64>) -> Result<String, HistogramError> {
     let mut bytes = Vec::new();
-    V2DeflateSerializer::new()
-        .serialize(histogram, &mut bytes)
-        .map_err(|e| format!("cannot pack a histogram: {e}"))?;
+    V2DeflateSerializer::new().serialize(histogram, &mut bytes)?;
     Ok(STANDARD.encode(bytes))
 }
 
@@ -33,13 +55,11 @@ pub fn packed(histogram: &Histogram<u64>) -> Result<String, String> {
 /// hdrhistogram crate believes what the header says.
 ///
 /// # Errors
-/// A sentence that says what is wrong with the text.
-pub fn unpacked(payload: &str) -> Result<Histogram<u64>, String> {
-    let packed = STANDARD
-        .decode(payload)
-        .map_err(|e| format!("not base64: {e}"))?;
+/// What is wrong with the text.
+pub fn unpacked(payload: &str) -> Result<Histogram<u64>, HistogramError> {
+    let packed = STANDARD.decode(payload)?;
     let (Some(header), Some(body)) = (packed.first_chunk::<8>(), packed.get(8..)) else {
-        return Err(format!("{} bytes are no histogram", packed.len()));
+        return Err(HistogramError::Short(packed.len()));
     };
     let [a, b, c, d, e, f, g, h] = *header;
     let (cookie, length) = (
@@ -47,14 +67,12 @@ pub fn unpacked(payload: &str) -> Result<Histogram<u64>, String> {
         u32::from_be_bytes([e, f, g, h]),
     );
     if cookie != PACKED_COOKIE || length as usize != body.len() {
-        return Err("no packed histogram (V2 deflate), or one that was cut".into());
+        return Err(HistogramError::Header);
     }
     let mut bytes = Vec::new();
     let mut reader = ZlibDecoder::new(body).take(MOST_UNPACKED);
-    reader
-        .read_to_end(&mut bytes)
-        .map_err(|e| format!("damaged histogram: {e}"))?;
-    blob::decode_bytes(&bytes)
+    reader.read_to_end(&mut bytes)?;
+    Ok(blob::decode_bytes(&bytes)?)
 }
 
 /// When a window was.
@@ -66,7 +84,7 @@ pub struct Window {
     pub length_s: f64,
 }
 
-/// Response times by trial. They are unpacked where they are needed: in memory each takes 230 KB.
+/// Response times by trial, each unpacked once.
 #[derive(Debug, Clone, Default)]
 pub struct Histograms(BTreeMap<u32, Recorded>);
 
@@ -79,8 +97,8 @@ pub struct Recorded {
     pub window: Window,
     /// From here on they are lower bounds, ns.
     pub censored_from_ns: Option<u64>,
-    /// The longest, ns.
-    pub max_ns: u64,
+    /// The same unpacked, ns.
+    pub buckets: Buckets,
 }
 
 impl Recorded {
@@ -88,12 +106,16 @@ impl Recorded {
     ///
     /// # Errors
     /// When they cannot be unpacked.
-    pub fn of(packed: &str, window: Window, censored_from_ns: Option<u64>) -> Result<Self, String> {
+    pub fn of(
+        packed: &str,
+        window: Window,
+        censored_from_ns: Option<u64>,
+    ) -> Result<Self, HistogramError> {
         Ok(Recorded {
             packed: packed.into(),
             window,
             censored_from_ns,
-            max_ns: unpacked(packed)?.max(),
+            buckets: Buckets::of(&unpacked(packed)?),
         })
     }
 }
@@ -111,8 +133,8 @@ impl Histograms {
     }
 
     /// The response times of a trial, ns.
-    pub fn get(&self, trial: u32) -> Option<Histogram<u64>> {
-        unpacked(&self.recorded(trial)?.packed).ok()
+    pub fn get(&self, trial: u32) -> Option<&Buckets> {
+        Some(&self.recorded(trial)?.buckets)
     }
 
     /// The same as it is kept.
@@ -173,7 +195,7 @@ pub(crate) mod tests {
         let mut packed = PACKED_COOKIE.to_be_bytes().to_vec();
         packed.extend((body.len() as u32).to_be_bytes());
         packed.extend(body);
-        let why = unpacked(&STANDARD.encode(packed)).unwrap_err();
+        let why = unpacked(&STANDARD.encode(packed)).unwrap_err().to_string();
         assert!(why.contains("524288 bytes are not a histogram"), "{why}");
     }
 

@@ -2,7 +2,7 @@
 //! from. The seconds' whole histograms would make a run's file twenty times as large.
 
 use hdrhistogram::Histogram;
-use loadgen::tally::blob;
+use loadgen::tally::blob::{self, BlobError};
 use loadgen::tally::outcome::Outcome;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -40,14 +40,24 @@ pub fn begin_ns(class: u16) -> f64 {
     10f64.powf(f64::from(class) / f64::from(CLASSES_PER_DECADE))
 }
 
+/// A second of the generator whose histogram is damaged.
+#[derive(Debug, thiserror::Error)]
+#[error("the generator's second {second}: {source}")]
+pub struct DamagedSecond {
+    second: u64,
+    source: BlobError,
+}
+
 /// The seconds of an outcome.
 ///
 /// # Errors
 /// When a histogram of the generator is damaged.
-pub fn of(outcome: &Outcome) -> Result<Vec<LatencySecond>, String> {
+pub fn of(outcome: &Outcome) -> Result<Vec<LatencySecond>, DamagedSecond> {
     let seconds = outcome.series.iter().map(|second| {
-        let histogram = blob::decode(&second.histogram)
-            .map_err(|why| format!("the generator's second {}: {why}", second.second))?;
+        let histogram = blob::decode(&second.histogram).map_err(|source| DamagedSecond {
+            second: second.second,
+            source,
+        })?;
         Ok(LatencySecond {
             second: second.second,
             length_s: second.length_s.max(1),

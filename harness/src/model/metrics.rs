@@ -13,6 +13,8 @@ pub struct Metric {
     pub column: &'static str,
     /// Its name at the head of a column.
     pub title: &'static str,
+    /// The same where there is room for few letters.
+    pub short: &'static str,
     /// Its name along an axis and in sentences.
     pub label: &'static str,
     /// Whether more is better.
@@ -40,6 +42,7 @@ impl Metric {
 pub const THROUGHPUT: Metric = Metric {
     column: "requests_per_s",
     title: "requests/s",
+    short: "requests/s",
     label: "requests/s",
     more_is_better: true,
     margin: 0.05,
@@ -50,6 +53,7 @@ pub const THROUGHPUT: Metric = Metric {
 pub const BYTES: Metric = Metric {
     column: "bytes_per_s",
     title: "bytes/s",
+    short: "bytes/s",
     label: "bytes/s",
     more_is_better: true,
     margin: 0.05,
@@ -60,6 +64,7 @@ pub const BYTES: Metric = Metric {
 pub const CPU_PER_REQUEST: Metric = Metric {
     column: "server_cpu_us_per_request",
     title: "CPU/request",
+    short: "CPU/req",
     label: "CPU per request",
     more_is_better: false,
     margin: 0.03,
@@ -70,6 +75,7 @@ pub const CPU_PER_REQUEST: Metric = Metric {
 pub const RESPONSE_P50: Metric = Metric {
     column: "response_p50_ns",
     title: "p50",
+    short: "p50",
     label: "median response time",
     more_is_better: false,
     margin: 0.05,
@@ -80,6 +86,7 @@ pub const RESPONSE_P50: Metric = Metric {
 pub const RESPONSE_P99: Metric = Metric {
     column: "response_p99_ns",
     title: "p99",
+    short: "p99",
     label: "99th percentile of the response time",
     more_is_better: false,
     margin: 0.10,
@@ -90,6 +97,7 @@ pub const RESPONSE_P99: Metric = Metric {
 pub const MEMORY: Metric = Metric {
     column: "server_memory_per_conn_bytes",
     title: "memory/connection",
+    short: "mem/conn",
     label: "memory per connection",
     more_is_better: false,
     margin: 0.03,
@@ -100,6 +108,7 @@ pub const MEMORY: Metric = Metric {
 pub const CONNECTIONS: Metric = Metric {
     column: "conns_per_s",
     title: "conns/s",
+    short: "conns/s",
     label: "connections/s",
     more_is_better: true,
     margin: 0.05,
@@ -110,6 +119,7 @@ pub const CONNECTIONS: Metric = Metric {
 pub const CPU_PER_CONNECTION: Metric = Metric {
     column: "server_cpu_us_per_request",
     title: "CPU/connection",
+    short: "CPU/conn",
     label: "CPU per connection",
     more_is_better: false,
     margin: 0.03,
@@ -141,6 +151,7 @@ pub const METRICS: [Metric; 8] = [
     Metric {
         column: "response_p999_ns",
         title: "p99.9",
+        short: "p99.9",
         label: "99.9th percentile of the response time",
         more_is_better: false,
         margin: 0.20,
@@ -149,6 +160,7 @@ pub const METRICS: [Metric; 8] = [
     Metric {
         column: "ctx_switches_per_request",
         title: "context switches/request",
+        short: "switches/req",
         label: "context switches per request",
         more_is_better: false,
         margin: 0.05,

@@ -112,7 +112,32 @@ pub type Unknown = BTreeMap<String, Value>;
 
 /// Names the columns once: the struct, its CSV header and its JSON keys are the same list.
 macro_rules! row {
-    ($($(#[doc = $doc:literal])* $name:ident: $kind:ty,)*) => {
+    (
+        $($(#[doc = $who_doc:literal])* $who:ident: $who_kind:ty,)*
+        @asked $($(#[doc = $asked_doc:literal])* $asked:ident: $asked_kind:ty,)*
+        @found $($(#[doc = $found_doc:literal])* $found:ident: $found_kind:ty,)*
+    ) => {
+        row! {
+            @all
+            $($(#[doc = $who_doc])* $who: $who_kind,)*
+            $($(#[doc = $asked_doc])* $asked: $asked_kind,)*
+            $($(#[doc = $found_doc])* $found: $found_kind,)*
+        }
+
+        /// The columns that say what was asked: of which load, of which service.
+        #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+        pub struct Asked {
+            $($(#[doc = $asked_doc])* pub $asked: $asked_kind,)*
+        }
+
+        impl Row {
+            /// What was asked.
+            pub fn asked(&self) -> Asked {
+                Asked { $($asked: self.$asked.clone(),)* }
+            }
+        }
+    };
+    (@all $($(#[doc = $doc:literal])* $name:ident: $kind:ty,)*) => {
         /// One trial. A figure that was not measured is `None`: `null` in JSON, an empty cell in CSV.
         ///
         /// A column added later is an `Option`: then a run that was saved before has none of it, and is still read.
@@ -162,6 +187,7 @@ row! {
     model: String,
     /// The variant's words, as given.
     variant: Option<String>,
+    @asked
     /// What the server does with bytes.
     service: String,
     /// What the generator speaks.
@@ -188,6 +214,7 @@ row! {
     work_ns: Option<u64>,
     /// Blocking call per request asked of the server, ns.
     block_ns: Option<u64>,
+    @found
     /// Workers asked of the server.
     workers: Option<u64>,
     /// CPUs of the server, as a list like `0-1,3`.
@@ -347,6 +374,23 @@ pub fn is_column(name: &str) -> bool {
     NAMES.contains(name)
 }
 
+/// Whether this column holds words, in which nothing can be more or less.
+pub fn is_text(column: &str) -> bool {
+    static TEXTS: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
+        let schema = schemars::schema_for!(Row);
+        let columns = schema.get("properties").and_then(Value::as_object);
+        let is_number = |kind: &Value| kind == "integer" || kind == "number";
+        let is_text = |schema: &Value| match &schema["type"] {
+            Value::Array(kinds) => !kinds.iter().any(is_number),
+            kind => !is_number(kind),
+        };
+        let texts = columns.into_iter().flatten();
+        let texts = texts.filter(|(_, schema)| is_text(schema));
+        texts.map(|(name, _)| name.clone()).collect()
+    });
+    TEXTS.contains(column)
+}
+
 /// The rows as CSV, header first; columns that this version does not know come last.
 pub fn to_csv(rows: &[Row]) -> Result<Vec<u8>, csv::Error> {
     to_csv_of_texts(rows, str::to_string)
@@ -389,6 +433,16 @@ pub fn csv_of<T: Serialize>(columns: &[&str], lines: &[T]) -> Result<Vec<u8>, cs
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn columns_of_words_are_told_from_columns_of_figures() {
+        let mut json = serde_json::to_value(Row::blank()).unwrap();
+        json["variant"] = "x".into();
+        json["bottleneck"] = "server".into();
+        for column in COLUMNS {
+            assert_eq!(json[*column].is_string(), is_text(column), "{column}");
+        }
+    }
 
     #[test]
     fn csv_and_json_have_the_same_names_and_give_the_row_back() {

@@ -3,7 +3,7 @@
 pub mod estimate;
 pub mod placeholders;
 
-use crate::base::error::Failure;
+use crate::base::error::{Exit, Failure};
 use crate::base::machine::{available_cpus, cpu_list, descends_from};
 use crate::base::settings::network_sysctls;
 use crate::base::text::visible;
@@ -140,51 +140,9 @@ impl Plan {
         let service = service_of(flags);
         let seed = flags.seed.unwrap_or_else(|| fastrand::u64(..));
         let (server_cpus, client_cpus) = split_cpus(flags)?;
-        let private = |required| Network::Private {
-            required,
-            sysctls: network_sysctls(),
-        };
-        let (network, command_network) = match flags.place.netns {
-            Netns::Off => (Network::Host, Network::Host),
-            Netns::Auto => (private(false), Network::Host),
-            Netns::Require => (private(true), private(true)),
-        };
-        if flags.load.protocol == ProtocolName::Resp
-            && arms.iter().any(|a| a.subject.model().is_some())
-        {
-            return Err(Failure::usage(
-                "--protocol resp is for --server and --target: the models answer an echo, not +PONG",
-            ));
-        }
-        let other = arms.iter().find(|arm| arm.subject.model().is_none());
-        if let Some(other) = other.filter(|_| !flags.work.is_empty() || !flags.block.is_empty()) {
-            return Err(Failure::usage(format!(
-                "--work and --block are done by the models: {} would not do them, and could not be compared",
-                other.label
-            )));
-        }
-        let spoken = protocol_of(flags, service);
-        if flags.load.protocol != ProtocolName::Echo && flags.load.protocol != spoken {
-            return Err(Failure::usage(format!(
-                "--service {} speaks another protocol than --protocol {}: give one of the two",
-                service.name(),
-                format!("{:?}", flags.load.protocol).to_lowercase()
-            )));
-        }
-        if flags
-            .workers
-            .is_some_and(|n| !(1..=MOST_WORKERS).contains(&n))
-        {
-            return Err(Failure::usage(format!(
-                "--workers: from 1 to {MOST_WORKERS}"
-            )));
-        }
-        if flags.workers.is_some() && !arms.iter().any(|arm| arm.subject.takes("workers")) {
-            return Err(Failure::usage(format!(
-                "--workers: none of {} has workers (`tenk list --long` says which models do)",
-                labels(&arms)
-            )));
-        }
+        let (network, command_network) = networks(flags.place.netns);
+        check_service(flags, &arms, service)?;
+        check_workers(flags, &arms)?;
         if flags.rate.contains(&Rate::Auto) && flags.rate.len() > 1 {
             return Err(Failure::usage(
                 "--rate auto stands alone: it is found out for every workload",
@@ -206,7 +164,7 @@ impl Plan {
             scenarios: scenarios(flags, service, &client_cpus, seed)?,
             arms,
             service,
-            workers: flags.workers,
+            workers: flags.asked.workers,
             repeat: flags.repeat,
             seed,
             server_cpus,
@@ -325,6 +283,67 @@ impl Plan {
     }
 }
 
+/// The network of a model's trial, and of any other program's.
+fn networks(asked: Netns) -> (Network, Network) {
+    let private = |required| Network::Private {
+        required,
+        sysctls: network_sysctls(),
+    };
+    match asked {
+        Netns::Off => (Network::Host, Network::Host),
+        Netns::Auto => (private(false), Network::Host),
+        Netns::Require => (private(true), private(true)),
+    }
+}
+
+/// Refuses a service that some arm does not offer.
+fn check_service(flags: &RunFlags, arms: &[Arm], service: Service) -> Result<(), Failure> {
+    if flags.load.protocol == ProtocolName::Resp && arms.iter().any(|a| a.subject.model().is_some())
+    {
+        return Err(Failure::usage(
+            "--protocol resp is for --server and --target: the models answer an echo, not +PONG",
+        ));
+    }
+    let other = arms.iter().find(|arm| arm.subject.model().is_none());
+    if let Some(other) =
+        other.filter(|_| !flags.asked.work.is_empty() || !flags.asked.block.is_empty())
+    {
+        return Err(Failure::usage(format!(
+            "--work and --block are done by the models: {} would not do them, and could not be compared",
+            other.label
+        )));
+    }
+    let spoken = protocol_of(flags, service);
+    if flags.load.protocol != ProtocolName::Echo && flags.load.protocol != spoken {
+        return Err(Failure::usage(format!(
+            "--service {} speaks another protocol than --protocol {}: give one of the two",
+            service.name(),
+            format!("{:?}", flags.load.protocol).to_lowercase()
+        )));
+    }
+    Ok(())
+}
+
+/// Refuses a number of workers that no arm takes.
+fn check_workers(flags: &RunFlags, arms: &[Arm]) -> Result<(), Failure> {
+    if flags
+        .asked
+        .workers
+        .is_some_and(|n| !(1..=MOST_WORKERS).contains(&n))
+    {
+        return Err(Failure::usage(format!(
+            "--workers: from 1 to {MOST_WORKERS}"
+        )));
+    }
+    if flags.asked.workers.is_some() && !arms.iter().any(|arm| arm.subject.takes("workers")) {
+        return Err(Failure::usage(format!(
+            "--workers: none of {} has workers (`tenk list --long` says which models do)",
+            labels(arms)
+        )));
+    }
+    Ok(())
+}
+
 fn labels(arms: &[Arm]) -> String {
     let labels: Vec<&str> = arms.iter().map(|arm| arm.label.as_str()).collect();
     labels.join(", ")
@@ -414,7 +433,7 @@ fn service_of(flags: &RunFlags) -> Service {
         ProtocolName::Discard => Service::Discard,
         ProtocolName::Echo | ProtocolName::Resp => Service::Echo,
     };
-    flags.service.unwrap_or(spoken)
+    flags.asked.service.unwrap_or(spoken)
 }
 
 fn protocol_of(flags: &RunFlags, service: Service) -> ProtocolName {
@@ -453,7 +472,7 @@ fn scenarios(
     let mut scenarios = Vec::new();
     for (shape, rate) in shapes(flags) {
         let mut load = Load::new(&placeholder, &shape, &load_flags, &run)
-            .map_err(|e| Failure::usage(e.to_string()))?;
+            .map_err(|e| Failure::from_error(Exit::Usage, e))?;
         load.rate_per_s = rate.and_then(Rate::per_s);
         for cost in costs(flags) {
             let scenario = Scenario {
@@ -471,9 +490,9 @@ fn scenarios(
 }
 
 fn costs(flags: &RunFlags) -> Vec<HandlerCost> {
-    let works = optional(flags.work.iter().copied());
+    let works = optional(flags.asked.work.iter().copied());
     let costs = works.into_iter().flat_map(|work| {
-        let blocks = optional(flags.block.iter().copied());
+        let blocks = optional(flags.asked.block.iter().copied());
         blocks
             .into_iter()
             .map(move |block| HandlerCost { work, block })
@@ -487,10 +506,10 @@ const ANY_RATE_PER_S: f64 = 1000.0;
 fn shapes(flags: &RunFlags) -> Vec<(ShapeFlags, Option<Rate>)> {
     let optional = |list: &[u64]| optional(list.iter().copied());
     let mut shapes = Vec::new();
-    for &conns in &flags.conns {
-        for requests_per_conn in optional(&flags.requests_per_conn) {
-            for payload in self::optional(flags.payload.iter().copied()) {
-                for idle in optional(&flags.idle) {
+    for &conns in &flags.asked.conns {
+        for requests_per_conn in optional(&flags.asked.requests_per_conn) {
+            for payload in self::optional(flags.asked.payload.iter().copied()) {
+                for idle in optional(&flags.asked.idle) {
                     for rate in self::optional(flags.rate.iter().copied()) {
                         let shape = ShapeFlags {
                             conns,
@@ -672,7 +691,7 @@ mod tests {
     #[test]
     fn an_unknown_model_is_answered_with_a_suggestion() {
         let failure = plan("--model epol").unwrap_err();
-        assert_eq!(failure.exit, 2);
+        assert_eq!(failure.exit, Exit::Usage);
         assert!(
             failure.message.contains("did you mean 'epoll'"),
             "{failure}"
@@ -702,7 +721,7 @@ mod tests {
         ] {
             assert_eq!(
                 plan(&format!("--model epoll {words}")).unwrap_err().exit,
-                2,
+                Exit::Usage,
                 "{words}"
             );
         }
@@ -721,7 +740,7 @@ mod tests {
             self::plan("--model epoll --protocol resp")
                 .unwrap_err()
                 .exit,
-            2
+            Exit::Usage
         );
     }
 }

@@ -8,14 +8,7 @@ use serde_json::Value;
 pub fn command(environment: &Value) -> String {
     let words = environment["command"].as_array();
     let words = words.into_iter().flatten().filter_map(Value::as_str);
-    words.map(quoted).collect::<Vec<_>>().join(" ")
-}
-
-fn quoted(word: &str) -> String {
-    if word.chars().any(char::is_control) {
-        return format!("$'{}'", word.escape_default());
-    }
-    shell::quoted(word)
+    words.map(shell::quoted).collect::<Vec<_>>().join(" ")
 }
 
 /// The environment flattened: `trial_network.sysctls.net.core.somaxconn` and its value.

@@ -148,7 +148,7 @@ fn arms_of(rows: &[Row]) -> Vec<Arm> {
 fn results(rows: &[Row]) -> Table {
     let cells = cells(rows);
     let mut header = vec!["workload".to_string()];
-    header.extend(table::COLUMNS.iter().map(|name| name.to_string()));
+    header.extend(table::COLUMNS.iter().map(|column| column.name.to_string()));
     header.swap(0, 1);
     let line = |cell: &Cell| {
         let mut words: Vec<String> = table::line(cell).iter().map(|word| visible(word)).collect();

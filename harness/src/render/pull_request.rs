@@ -83,7 +83,7 @@ mod tests {
         let environment = json!({"command": ["tenk", "--server", "my 'server' {port}", "--model", "epoll", "a\u{1b}b"]});
         assert_eq!(
             command(&environment),
-            r"tenk --server 'my '\''server'\'' {port}' --model epoll $'a\u{1b}b'"
+            r"tenk --server 'my '\''server'\'' {port}' --model epoll $'a\x1bb'"
         );
         assert_eq!(command(&serde_json::Value::Null), "");
     }

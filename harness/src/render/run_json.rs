@@ -3,7 +3,7 @@
 use crate::analysis::answer::Answer;
 use crate::analysis::stats::ranking::Ranking;
 use crate::analysis::summary::{SummaryEntry, summarise};
-use crate::base::error::Failure;
+use crate::base::error::{Failure, OrFail};
 use crate::model::row::Row;
 use crate::store::run::Run;
 use crate::trial::environment::Environment;
@@ -50,6 +50,5 @@ pub fn run_json(run: &Run, answer: &Answer, folder: &Path) -> Result<String, Fai
         answer,
     };
     let text = serde_json::to_string_pretty(&document);
-    text.map(|text| text + "\n")
-        .map_err(|e| Failure::failed(format!("run.json: {e}")))
+    text.map(|text| text + "\n").or_failed("run.json")
 }

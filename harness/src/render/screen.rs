@@ -11,6 +11,7 @@ use crate::analysis::summary::{Cell, cells};
 use crate::base::text::{visible, wrapped};
 use crate::model::metrics::{METRICS, Metric, RESPONSE_P50, RESPONSE_P99};
 use crate::model::row::{Row, Status, Verdict};
+use loadgen::tally::code::Code;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -126,6 +127,7 @@ fn workload(arms: &[Cell], told: &WorkloadAnswer, answer: &Answer, look: Look) -
 struct Column {
     column: &'static str,
     title: &'static str,
+    short: &'static str,
     of: fn(&Row) -> Option<f64>,
     more_is_better: bool,
 }
@@ -135,6 +137,7 @@ impl Column {
         let Metric {
             column,
             title,
+            short,
             of,
             more_is_better,
             ..
@@ -142,6 +145,7 @@ impl Column {
         Column {
             column,
             title,
+            short,
             of,
             more_is_better,
         }
@@ -206,7 +210,7 @@ fn table(arms: &[Cell], rankings: &[&Ranking], look: Look) -> String {
     text.extend(
         others
             .iter()
-            .map(|column| format!("{:>OTHER$}", short(column.title))),
+            .map(|column| format!("{:>OTHER$}", column.short)),
     );
     let mut text = text.trim_end().to_string() + "\n";
     for cell in in_order(arms, places, first) {
@@ -227,16 +231,6 @@ fn table(arms: &[Cell], rankings: &[&Ranking], look: Look) -> String {
         ));
     }
     text
-}
-
-/// A title as a column has room for it.
-fn short(title: &str) -> &str {
-    match title {
-        "CPU/request" => "CPU/req",
-        "CPU/connection" => "CPU/conn",
-        "memory/connection" => "mem/conn",
-        other => other,
-    }
 }
 
 /// Those that are ranked as they are, then the others by their figure.
@@ -327,23 +321,6 @@ fn line(
     text.trim_end().to_string() + "\n"
 }
 
-/// What a code says, in a few words.
-fn meaning(code: &str) -> &'static str {
-    match code {
-        "W01" => "the generator was the bottleneck: throughput is a lower bound",
-        "W02" => "the load was not delivered",
-        "W03" => "requests left late, or the generator did not run: latencies hold its pauses",
-        "W04" => "Little's law does not hold",
-        "W05" => "a limit of this machine was met",
-        "W06" => "not steady",
-        "W07" => "something else used the CPUs",
-        "W08" => "the listen queue overflowed",
-        "W09" => "the ledgers do not balance",
-        "W10" => "another server answered",
-        _ => "",
-    }
-}
-
 /// How many trials are in doubt, a line per code.
 fn doubts(rows: &[Row], look: Look) -> String {
     let of = |verdict: Verdict| rows.iter().filter(|row| row.verdict == verdict).count();
@@ -373,10 +350,8 @@ fn doubts(rows: &[Row], look: Look) -> String {
         counted.join(", ")
     );
     for (code, n) in codes {
-        text.push_str(&wrapped(
-            &format!("  {n:>4} {code} {}", meaning(code)),
-            WIDTH,
-        ));
+        let says = Code::parse(code).map_or("", Code::text);
+        text.push_str(&wrapped(&format!("  {n:>4} {code} {says}"), WIDTH));
     }
     text
 }
@@ -504,7 +479,7 @@ mod tests {
         );
         assert!(
             text.contains(
-                "Of 9 trials 1 suspect (--verbose: each in full):\n     1 W06 not steady\n"
+                "Of 9 trials 1 suspect (--verbose: each in full):\n     1 W06 the figures were not steady\n"
             ),
             "{text}"
         );

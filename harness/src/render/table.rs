@@ -3,6 +3,9 @@
 use super::varied::{self, Varied};
 use crate::analysis::summary::{Cell, Figure, cells};
 use crate::base::text::visible;
+use crate::model::metrics::{
+    CONNECTIONS, CPU_PER_REQUEST, MEMORY, RESPONSE_P50, RESPONSE_P99, THROUGHPUT,
+};
 use crate::model::row::{Row, Status, Verdict, in_words};
 use crate::model::workload::Workload;
 use comfy_table::presets::ASCII_MARKDOWN;
@@ -10,21 +13,67 @@ use comfy_table::{CellAlignment, Table, TableStyle};
 use loadgen::base::units::{format_bytes, format_count, format_ns};
 use std::collections::BTreeMap;
 
+/// A column of the table: its head, and a cell of it in words.
+pub struct Column {
+    /// Its head.
+    pub name: &'static str,
+    is_text: bool,
+    words: fn(&Cell) -> String,
+}
+
+const fn text(name: &'static str, words: fn(&Cell) -> String) -> Column {
+    Column {
+        name,
+        is_text: true,
+        words,
+    }
+}
+
+const fn figure(name: &'static str, words: fn(&Cell) -> String) -> Column {
+    Column {
+        name,
+        is_text: false,
+        words,
+    }
+}
+
 /// The columns of the table.
-pub const COLUMNS: [&str; 13] = [
-    "model",
-    "conns",
-    "served",
-    "requests/s",
-    "±",
-    "p50",
-    "p99",
-    "conns/s",
-    "CPU/req",
-    "mem/conn",
-    "errors",
-    "status",
-    "verdict",
+pub const COLUMNS: [Column; 13] = [
+    text("model", |cell| visible(cell.arm)),
+    figure("conns", |cell| format_count(cell.workload.conns)),
+    figure("served", |cell| whole(cell.count(|r| r.conns_served))),
+    figure(THROUGHPUT.short, |cell| {
+        match cell.workload.service.as_str() {
+            "discard" => {
+                let bytes_per_s = cell.figure(|r| r.bytes_per_s);
+                shown(bytes_per_s, |v| format!("{}/s", format_bytes(v)))
+            }
+            _ => whole(cell.figure(THROUGHPUT.of)),
+        }
+    }),
+    figure("±", |cell| {
+        cell.figure(THROUGHPUT.of).map_or("n/a".into(), spread)
+    }),
+    figure(RESPONSE_P50.short, |cell| {
+        time(cell.figure(RESPONSE_P50.of))
+    }),
+    figure(RESPONSE_P99.short, |cell| {
+        time(cell.figure(RESPONSE_P99.of))
+    }),
+    figure(CONNECTIONS.short, |cell| whole(cell.figure(CONNECTIONS.of))),
+    figure(CPU_PER_REQUEST.short, |cell| {
+        time(cell.figure(|r| r.server_cpu_us_per_request.map(|us| us * 1e3)))
+    }),
+    figure(MEMORY.short, |cell| {
+        let bytes = cell.figure(|r| r.server_memory_per_conn_bytes);
+        shown(bytes, format_bytes)
+    }),
+    figure("errors", |cell| whole(cell.count(|r| r.errors))),
+    text("status", |cell| match cell.status() {
+        (status, true) => status.to_string(),
+        (status, false) => format!("{status} (not always)"),
+    }),
+    text("verdict", |cell| cell.verdict().to_string()),
 ];
 
 /// The table as Markdown, with its notes.
@@ -38,7 +87,7 @@ fn table(cells: &[Cell], style: TableStyle) -> String {
     let mut table = Table::new();
     let told = told(cells);
     let names = told.iter().map(|column| varied::NAMES[*column]);
-    let mut header = COLUMNS.to_vec();
+    let mut header = COLUMNS.map(|column| column.name).to_vec();
     header.splice(VARIED_AT..VARIED_AT, names);
     table.load_style(style).set_header(&header);
     for cell in cells {
@@ -52,9 +101,10 @@ fn table(cells: &[Cell], style: TableStyle) -> String {
     }
     for (i, name) in header.iter().enumerate() {
         if let Some(column) = table.column_mut(i) {
-            column.set_cell_alignment(match *name {
-                "model" | "status" | "verdict" => CellAlignment::Left,
-                _ => CellAlignment::Right,
+            let is_text = COLUMNS.iter().any(|c| c.is_text && c.name == *name);
+            column.set_cell_alignment(match is_text {
+                true => CellAlignment::Left,
+                false => CellAlignment::Right,
             });
         }
     }
@@ -94,36 +144,15 @@ fn told(cells: &[Cell]) -> Vec<usize> {
 
 /// A cell in words, one per column.
 pub fn line(cell: &Cell) -> Vec<String> {
-    let whole = |figure: Option<Figure>| shown(figure, |v| format_count(v.round() as u64));
-    let time = |figure: Option<Figure>| shown(figure, |v| format_ns(v.round() as u64));
-    let ns = |column: Option<u64>| column.map(|ns| ns as f64);
-    let per_s = cell.figure(|r| r.requests_per_s);
-    let bytes_per_s = cell.figure(|r| r.bytes_per_s);
-    let (status, agreed) = cell.status();
-    vec![
-        visible(cell.arm),
-        format_count(cell.workload.conns),
-        whole(cell.count(|r| r.conns_served)),
-        match cell.workload.service.as_str() {
-            "discard" => shown(bytes_per_s, |v| format!("{}/s", format_bytes(v))),
-            _ => whole(per_s),
-        },
-        per_s.map_or("n/a".into(), spread),
-        time(cell.figure(|r| ns(r.response_p50_ns))),
-        time(cell.figure(|r| ns(r.response_p99_ns))),
-        whole(cell.figure(|r| r.conns_per_s)),
-        time(cell.figure(|r| r.server_cpu_us_per_request.map(|us| us * 1e3))),
-        shown(
-            cell.figure(|r| r.server_memory_per_conn_bytes),
-            format_bytes,
-        ),
-        whole(cell.count(|r| r.errors)),
-        match agreed {
-            true => status.to_string(),
-            false => format!("{status} (not always)"),
-        },
-        cell.verdict().to_string(),
-    ]
+    COLUMNS.map(|column| (column.words)(cell)).to_vec()
+}
+
+fn whole(figure: Option<Figure>) -> String {
+    shown(figure, |v| format_count(v.round() as u64))
+}
+
+fn time(figure: Option<Figure>) -> String {
+    shown(figure, |v| format_ns(v.round() as u64))
 }
 
 fn shown(figure: Option<Figure>, format: impl Fn(f64) -> String) -> String {

@@ -3,6 +3,7 @@
 
 use super::saved::ENVIRONMENT;
 use crate::base::error::Failure;
+use loadgen::base::error::in_a_sentence;
 use loadgen::base::file::{synced, write_atomically};
 use nix::unistd::syncfs;
 use std::fs::{self, File};
@@ -79,7 +80,7 @@ impl RunFolder {
                 let _ = fs::remove_file(temporary(name));
             }
             let what = format!("{}: {error}", folder.display());
-            return Err(io::Error::new(error.kind(), what));
+            return Err(in_a_sentence(error, what));
         }
         synced(File::open(&folder)?.sync_all())
     }

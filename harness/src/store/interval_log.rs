@@ -2,7 +2,7 @@
 //! histograms as they are; older versions kept them nowhere else.
 
 use super::run::Run;
-use super::saved::Fault;
+use super::saved::{CUT_OFF, Fault};
 use crate::base::text::file_name;
 use crate::model::histograms::{Histograms, Recorded, Window};
 use crate::model::row::Row;
@@ -46,7 +46,7 @@ pub fn text(run: &Run) -> String {
             text,
             "Tag={tag},{from_s:.3},{:.3},{:.3},{}",
             recorded.window.length_s,
-            recorded.max_ns as f64 / MS,
+            recorded.buckets.max() as f64 / MS,
             recorded.packed
         );
     }
@@ -57,12 +57,10 @@ pub fn text(run: &Run) -> String {
 pub(super) fn histograms(bytes: &[u8], trials: &BTreeMap<u32, &Row>) -> Result<Histograms, Fault> {
     if !bytes.ends_with(b"\n") {
         let line = bytes.iter().filter(|b| **b == b'\n').count() as u64 + 1;
-        return Err((
-            Some(line),
-            "the file ends inside this line: it was cut off".into(),
-        ));
+        return Err((Some(line), CUT_OFF.to_string()).into());
     }
-    let text = std::str::from_utf8(bytes).map_err(|e| (None, format!("not UTF-8 text: {e}")))?;
+    let text = std::str::from_utf8(bytes)
+        .map_err(|e| Fault::from((None, format!("not UTF-8 text: {e}"))).caused_by(e))?;
     let mut histograms = Histograms::default();
     let mut base_s = 0.0;
     for (number, line) in text.lines().enumerate() {
@@ -73,7 +71,9 @@ pub(super) fn histograms(bytes: &[u8], trials: &BTreeMap<u32, &Row>) -> Result<H
         if line.is_empty() || line.starts_with('#') || line.starts_with('"') {
             continue;
         }
-        let (trial, recorded) = interval(line, base_s, trials).map_err(at)?;
+        let line_number = Some(number as u64 + 1);
+        let recorded = interval(line, base_s, trials);
+        let (trial, recorded) = recorded.map_err(|fault| fault.at_line(line_number))?;
         histograms.insert(trial, recorded).map_err(at)?;
     }
     Ok(histograms)
@@ -90,12 +90,12 @@ fn interval(
     line: &str,
     base_s: f64,
     trials: &BTreeMap<u32, &Row>,
-) -> Result<(u32, Recorded), String> {
+) -> Result<(u32, Recorded), Fault> {
     let fields: Vec<&str> = line.split(',').collect();
     let [tag, start, length, max, payload] = fields[..] else {
-        return Err(format!("{} fields where there should be 5", fields.len()));
+        return Err(format!("{} fields where there should be 5", fields.len()).into());
     };
-    let tag = tag.strip_prefix("Tag=").ok_or("no tag")?;
+    let tag = tag.strip_prefix("Tag=").ok_or("no tag".to_string())?;
     figure(max)?;
     let window = Window {
         start_unix_ns: ((base_s + figure(start)?) * 1e9) as u64,
@@ -106,17 +106,16 @@ fn interval(
         .and_then(|(_, number)| number.parse().ok());
     let row = trial.and_then(|trial| trials.get(&trial));
     let (Some(trial), Some(row)) = (trial, row) else {
-        return Err(format!(
-            "the tag `{}` names no trial of the run",
-            tag.escape_debug()
-        ));
+        return Err(format!("the tag `{}` names no trial of the run", tag.escape_debug()).into());
     };
     let expected = file_name(&format!("{}-c{}-t{trial}", row.arm, row.conns));
     if file_name(tag) != expected {
         return Err(format!(
             "the tag is `{}`, but trial {trial} is {expected}",
             tag.escape_debug()
-        ));
+        )
+        .into());
     }
-    Ok((trial, Recorded::of(payload, window, None)?))
+    let recorded = Recorded::of(payload, window, None);
+    Ok((trial, recorded.map_err(Fault::from_error)?))
 }

@@ -1,12 +1,12 @@
 //! What a line of `trials.jsonl` holds: a trial with everything that it left behind, or a remark about the trials
 //! before it.
 
-use crate::model::histograms::{Window, packed};
-use crate::model::latency_seconds::{self, LatencySecond};
+use crate::model::histograms::{HistogramError, Window, packed};
+use crate::model::latency_seconds::{self, DamagedSecond, LatencySecond};
 use crate::model::row::Row;
 use crate::model::timeline::{self, WindowSecond};
 use crate::model::workers::{self, Worker};
-use loadgen::tally::blob;
+use loadgen::tally::blob::{self, BlobError};
 use loadgen::tally::outcome::Outcome;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -62,7 +62,7 @@ impl TrialLine {
     ///
     /// # Errors
     /// When a histogram of the generator is damaged.
-    pub fn of(row: Row, outcome: Option<&Outcome>, tallies: &[Tally]) -> Result<Self, String> {
+    pub fn of(row: Row, outcome: Option<&Outcome>, tallies: &[Tally]) -> Result<Self, LineError> {
         Ok(TrialLine {
             row,
             window: outcome.map(|outcome| Window {
@@ -78,17 +78,38 @@ impl TrialLine {
     }
 }
 
+/// Why a trial makes no line.
+#[derive(Debug, thiserror::Error)]
+pub enum LineError {
+    /// A histogram of the generator is damaged.
+    #[error("the generator's histogram {name}: {source}")]
+    Generator {
+        /// Which.
+        name: String,
+        /// What is wrong with it.
+        source: BlobError,
+    },
+    /// A second of the generator is damaged.
+    #[error(transparent)]
+    Second(#[from] DamagedSecond),
+    /// One cannot be packed.
+    #[error(transparent)]
+    Pack(#[from] HistogramError),
+}
+
 /// What the generator measured, packed: without what is empty, and without what is the response times once more, as
 /// service times are in a closed loop.
-fn histograms(outcome: &Outcome) -> Result<BTreeMap<String, String>, String> {
+fn histograms(outcome: &Outcome) -> Result<BTreeMap<String, String>, LineError> {
     let response = outcome.histograms.get("response");
     let mut all = BTreeMap::new();
     for (name, text) in &outcome.histograms {
         if name != "response" && Some(text) == response {
             continue;
         }
-        let histogram =
-            blob::decode(text).map_err(|why| format!("the generator's histogram {name}: {why}"))?;
+        let histogram = blob::decode(text).map_err(|source| LineError::Generator {
+            name: name.clone(),
+            source,
+        })?;
         if !histogram.is_empty() {
             all.insert(name.clone(), packed(&histogram)?);
         }

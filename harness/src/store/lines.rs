@@ -43,10 +43,10 @@ pub(super) fn read(file: impl Read, run: &mut Run) -> Result<(), Fault> {
     let mut bytes = Vec::new();
     for number in 1.. {
         bytes.clear();
-        let at = |what: String| (Some(number), what);
+        let at = |what: String| Fault::from((Some(number), what));
         let mut rest = reader.by_ref().take(MOST_IN_A_LINE + 1);
         let read = rest.read_until(b'\n', &mut bytes);
-        match read.map_err(|e| at(e.to_string()))? as u64 {
+        match read.map_err(|e| at(e.to_string()).caused_by(e))? as u64 {
             0 => break,
             n if n > MOST_IN_A_LINE => {
                 return Err(at("the line is longer than any of ours".into()));
@@ -67,14 +67,15 @@ pub(super) fn read(file: impl Read, run: &mut Run) -> Result<(), Fault> {
                 // The line is known better here: the parser sees only this one.
                 let what = e.to_string();
                 let what = what.split(" at line ").next().unwrap_or_default();
-                return Err(at(format!("column {}: {what}", e.column())));
+                return Err(at(format!("column {}: {what}", e.column())).caused_by(e));
             }
         };
         if ended {
             return Err(at("a line after the end of the run".into()));
         }
         ended = line.end.is_some();
-        apply(line, &bytes, run, &mut columns).map_err(at)?;
+        let applied = apply(line, &bytes, run, &mut columns);
+        applied.map_err(|fault| fault.at_line(Some(number)))?;
     }
     run.notes.extend(columns.notes());
     let waiting = blocks_not_run_again(run);
@@ -94,7 +95,7 @@ fn blocks_not_run_again(run: &Run) -> Vec<String> {
     waiting.iter().map(u32::to_string).collect()
 }
 
-fn apply(line: Line, bytes: &[u8], run: &mut Run, columns: &mut Columns) -> Result<(), String> {
+fn apply(line: Line, bytes: &[u8], run: &mut Run, columns: &mut Columns) -> Result<(), Fault> {
     if let Some(SetAside { block }) = line.set_aside {
         run.set_aside(block);
     }
@@ -111,7 +112,7 @@ fn apply(line: Line, bytes: &[u8], run: &mut Run, columns: &mut Columns) -> Resu
         &|column| row.contains_key(column),
         row.keys().map(String::as_str),
     );
-    run.add(TrialLine {
+    let added = run.add(TrialLine {
         row: row_of(row)?,
         window: line.window,
         response_censored_from_ns: line.response_censored_from_ns,
@@ -119,13 +120,17 @@ fn apply(line: Line, bytes: &[u8], run: &mut Run, columns: &mut Columns) -> Resu
         timeline: line.timeline,
         latency_seconds: line.latency_seconds,
         workers: line.workers,
-    })
+    });
+    added.map_err(Fault::from_error)
 }
 
-pub(super) fn row_of(columns: Map<String, Value>) -> Result<Row, String> {
-    Row::from_json(columns.clone()).map_err(|error| match column_at_fault(&columns) {
-        Some(column) => format!("column `{column}`: {error}"),
-        None => error.to_string(),
+pub(super) fn row_of(columns: Map<String, Value>) -> Result<Row, Fault> {
+    Row::from_json(columns.clone()).map_err(|error| {
+        let fault = Fault::from_error(error);
+        match column_at_fault(&columns) {
+            Some(column) => fault.of_part(&format!("column `{column}`")),
+            None => fault,
+        }
     })
 }
 

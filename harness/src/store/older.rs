@@ -3,7 +3,7 @@
 
 use super::interval_log;
 use super::run::Run;
-use super::saved::{Columns, Fault, LoadError, SavedRun, at, contents};
+use super::saved::{Columns, Fault, LoadError, SavedRun, contents};
 use super::table;
 use crate::model::histograms::Histograms;
 use crate::model::row::{Row, is_column};
@@ -28,17 +28,13 @@ const LOG: &str = "latency.hlog";
 pub(super) fn load(folder: &Path) -> Result<SavedRun, LoadError> {
     let in_file = |name: &str| {
         let file = folder.join(name);
-        move |(line, what): Fault| LoadError { file, line, what }
+        move |fault: Fault| fault.in_file(file)
     };
     let read = |name: &str| contents(&folder.join(name)).map_err(in_file(name));
     let (json, csv) = (read(RUN)?, read(TRIALS)?);
     if json.is_none() && csv.is_none() {
         let what = "there is neither trials.jsonl nor run.json nor trials.csv: is this the folder of a run?";
-        return Err(LoadError {
-            file: folder.into(),
-            line: None,
-            what: what.into(),
-        });
+        return Err(Fault::from((None, what.to_string())).in_file(folder.into()));
     }
     let json = json.map(|bytes| parse(&bytes)).transpose();
     let json = json.map_err(in_file(RUN))?;
@@ -84,7 +80,7 @@ struct Document {
 }
 
 fn parse(bytes: &[u8]) -> Result<Document, Fault> {
-    let document: Document = serde_json::from_slice(bytes).map_err(|e| at(&e))?;
+    let document: Document = serde_json::from_slice(bytes)?;
     match document.schema.as_deref() {
         Some(SCHEMA) => Ok(document),
         // What stood there until the first trial was saved.
@@ -94,7 +90,7 @@ fn parse(bytes: &[u8]) -> Result<Document, Fault> {
                 "the schema is `{}`; this program reads {SCHEMA}",
                 other.unwrap_or_default().escape_debug()
             );
-            Err((line_of(bytes, "schema"), what))
+            Err((line_of(bytes, "schema"), what).into())
         }
     }
 }
@@ -109,7 +105,8 @@ fn line_of(json: &[u8], key: &str) -> Option<u64> {
 
 fn add_rows(run: &mut Run, rows: Vec<(u64, Row)>) -> Result<(), Fault> {
     for (line, row) in rows {
-        run.add_row(row).map_err(|what| (Some(line), what))?;
+        run.add_row(row)
+            .map_err(|e| Fault::from_error(e).at_line(Some(line)))?;
     }
     Ok(())
 }
@@ -119,7 +116,7 @@ fn complete(run: &mut Run, json: Document, columns: &mut Columns) -> Result<(), 
     let (rows, trials) = (run.rows.len(), json.trials.len());
     if rows < trials {
         let what = format!("{rows} rows, but run.json has {trials} trials: the file was cut off");
-        return Err((None, what));
+        return Err((None, what).into());
     }
     if rows > trials {
         run.notes.push(format!(
@@ -156,9 +153,10 @@ fn rows_of(run: &mut Run, json: Document, columns: &mut Columns) -> Result<(), F
     for (n, trial) in json.trials.into_iter().enumerate() {
         let names = trial.keys().map(String::as_str);
         columns.note(&|column| trial.contains_key(column), names);
-        let fault = |what: String| (None, format!("trials[{n}]: {what}"));
-        let row = super::lines::row_of(trial).map_err(fault)?;
-        run.add_row(row).map_err(fault)?;
+        let name = format!("trials[{n}]");
+        let row = super::lines::row_of(trial).map_err(|fault| fault.of_part(&name))?;
+        let added = run.add_row(row);
+        added.map_err(|e| Fault::from_error(e).of_part(&name))?;
     }
     Ok(())
 }
@@ -206,7 +204,7 @@ fn part<T: Default>(
         }
         Err(fault) => Err(fault),
     };
-    parsed.map_err(|(line, what)| LoadError { file, line, what })
+    parsed.map_err(|fault| fault.in_file(file))
 }
 
 fn belongs(

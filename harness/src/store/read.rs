@@ -5,7 +5,7 @@
 
 use super::journal::{TRIALS, is_being_written};
 use super::run::Run;
-use super::saved::{ENVIRONMENT, Fault, LoadError, SavedRun, at, contents};
+use super::saved::{ENVIRONMENT, Fault, LoadError, SavedRun, contents};
 use super::{lines, older};
 use crate::model::gate_words::GateWords;
 use serde_json::{Map, Value};
@@ -25,18 +25,14 @@ pub fn load(folder: &Path) -> Result<SavedRun, LoadError> {
     match File::open(&file) {
         Ok(trials) => read_lines(folder, trials),
         Err(e) if e.kind() == ErrorKind::NotFound => older::load(folder),
-        Err(e) => Err(LoadError {
-            file,
-            line: None,
-            what: e.to_string(),
-        }),
+        Err(e) => Err(Fault::from(e).in_file(file)),
     }
 }
 
 fn read_lines(folder: &Path, trials: File) -> Result<SavedRun, LoadError> {
     let in_file = |name: &str| {
         let file = folder.join(name);
-        move |(line, what): Fault| LoadError { file, line, what }
+        move |fault: Fault| fault.in_file(file)
     };
     let (environment, missing) = environment(folder).map_err(in_file(ENVIRONMENT))?;
     let mut run = Run {
@@ -72,9 +68,9 @@ fn environment(folder: &Path) -> Result<(Value, Option<String>), Fault> {
         let note = format!("{ENVIRONMENT} is not there: where the run was made is not known");
         return Ok((Value::Object(Map::new()), Some(note)));
     };
-    let mut environment: Value = serde_json::from_slice(&bytes).map_err(|e| at(&e))?;
+    let mut environment: Value = serde_json::from_slice(&bytes)?;
     let Some(fields) = environment.as_object_mut() else {
-        return Err((Some(1), "this is no JSON object".into()));
+        return Err((Some(1), "this is no JSON object".to_string()).into());
     };
     fields.remove("schema");
     Ok((environment, None))

@@ -2,7 +2,7 @@
 
 use super::line::TrialLine;
 use crate::model::gate_words::GateWords;
-use crate::model::histograms::{Histograms, Recorded};
+use crate::model::histograms::{HistogramError, Histograms, Recorded};
 use crate::model::latency_seconds::LatencySeconds;
 use crate::model::row::Row;
 use crate::model::timeline::TimelineRow;
@@ -42,18 +42,38 @@ pub struct Run {
     pub(super) trials: BTreeSet<u32>,
 }
 
+/// Why a trial cannot be added to a run.
+#[derive(Debug, thiserror::Error)]
+pub enum AddError {
+    /// It is of another run.
+    #[error("this trial is of the run {run_id:?}, those before it of {first:?}")]
+    OtherRun {
+        /// Whose it is.
+        run_id: String,
+        /// Whose the others are.
+        first: String,
+    },
+    /// It is there already.
+    #[error("trial {0} is there twice")]
+    Twice(u32),
+    /// Its response times cannot be unpacked.
+    #[error(transparent)]
+    Histogram(#[from] HistogramError),
+}
+
 impl Run {
     /// Adds a trial.
     ///
     /// # Errors
     /// A trial that is there already, one of another run, or a damaged histogram.
-    pub fn add(&mut self, line: TrialLine) -> Result<(), String> {
+    pub fn add(&mut self, line: TrialLine) -> Result<(), AddError> {
         let row = line.row;
         self.check(&row)?;
         if let Some(packed) = line.histograms.get(RESPONSE) {
             let window = line.window.unwrap_or_default();
             let recorded = Recorded::of(packed, window, line.response_censored_from_ns)?;
-            self.histograms.insert(row.trial, recorded)?;
+            let added = self.histograms.insert(row.trial, recorded);
+            added.map_err(|_| AddError::Twice(row.trial))?;
         }
         let seconds = line.timeline.iter().map(|second| second.of_trial(&row));
         self.timeline.extend(seconds);
@@ -67,23 +87,23 @@ impl Run {
     }
 
     /// Adds a row alone, under the same conditions.
-    pub fn add_row(&mut self, row: Row) -> Result<(), String> {
+    pub fn add_row(&mut self, row: Row) -> Result<(), AddError> {
         self.check(&row)?;
         self.rows.push(row);
         Ok(())
     }
 
-    fn check(&mut self, row: &Row) -> Result<(), String> {
+    fn check(&mut self, row: &Row) -> Result<(), AddError> {
         let first = self.rows.first().map_or(&row.run_id, |first| &first.run_id);
         if row.run_id != *first {
-            return Err(format!(
-                "this trial is of the run {:?}, those before it of {first:?}",
-                row.run_id
-            ));
+            return Err(AddError::OtherRun {
+                run_id: row.run_id.clone(),
+                first: first.clone(),
+            });
         }
         match self.trials.insert(row.trial) {
             true => Ok(()),
-            false => Err(format!("trial {} is there twice", row.trial)),
+            false => Err(AddError::Twice(row.trial)),
         }
     }
 

@@ -3,7 +3,7 @@
 use super::run::Run;
 use crate::model::row::{COLUMNS, is_column};
 use std::collections::BTreeSet;
-use std::fmt;
+use std::error::Error;
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 pub const ENVIRONMENT: &str = "environment.json";
 /// A file larger than this, other than `trials.jsonl`, is none of ours: the most trials of a run make a tenth of it.
 const MOST_BYTES: u64 = 64 << 20;
+/// What is wrong with a text file whose last line has no end: a figure that was cut short would pass for a smaller one.
+pub(super) const CUT_OFF: &str = "the file ends inside this line: it was cut off";
 /// How many columns a note names.
 const MOST_NAMED: usize = 8;
 
@@ -26,48 +28,104 @@ pub struct SavedRun {
     pub goes_on: bool,
 }
 
+/// The error behind another one.
+type Cause = Box<dyn Error + Send + Sync>;
+
 /// Why a run cannot be read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, thiserror::Error)]
+#[error("{}{}: {what}", .file.display(), .line.map(|line| format!(":{line}")).unwrap_or_default())]
 pub struct LoadError {
     /// The file.
     pub file: PathBuf,
     /// The line, from 1, if the fault has one.
     pub line: Option<u64>,
-    /// What is wrong with it, and what to do.
+    /// What is wrong with it, its cause included, and what to do.
     pub what: String,
+    /// The error behind it, where there is one.
+    pub source: Option<Cause>,
 }
 
-impl fmt::Display for LoadError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let line = self.line.map(|line| format!(":{line}")).unwrap_or_default();
-        write!(f, "{}{line}: {}", self.file.display(), self.what)
+/// What is wrong with the contents of a file that is not named yet.
+#[derive(Debug)]
+pub(super) struct Fault {
+    line: Option<u64>,
+    what: String,
+    source: Option<Cause>,
+}
+
+impl Fault {
+    /// With an error behind it, whose words `what` has already.
+    pub fn caused_by(mut self, cause: impl Error + Send + Sync + 'static) -> Fault {
+        self.source = Some(Box::new(cause));
+        self
+    }
+
+    /// An error whose own words say it.
+    pub fn from_error(error: impl Error + Send + Sync + 'static) -> Fault {
+        Fault::from((None, error.to_string())).caused_by(error)
+    }
+
+    /// The same of a part that has a name.
+    pub fn of_part(self, name: &str) -> Fault {
+        let what = format!("{name}: {}", self.what);
+        Fault { what, ..self }
+    }
+
+    /// The same in a line.
+    pub fn at_line(self, line: Option<u64>) -> Fault {
+        Fault { line, ..self }
+    }
+
+    /// The same in this file.
+    pub fn in_file(self, file: PathBuf) -> LoadError {
+        LoadError {
+            file,
+            line: self.line,
+            what: self.what,
+            source: self.source,
+        }
     }
 }
 
-impl std::error::Error for LoadError {}
+impl From<(Option<u64>, String)> for Fault {
+    fn from((line, what): (Option<u64>, String)) -> Fault {
+        let source = None;
+        Fault { line, what, source }
+    }
+}
 
-/// What is wrong with the contents of a file: its line, and the words.
-pub(super) type Fault = (Option<u64>, String);
+impl From<String> for Fault {
+    fn from(what: String) -> Fault {
+        Fault::from((None, what))
+    }
+}
 
-/// Where in its file what serde says is wrong is.
-pub(super) fn at(error: &serde_json::Error) -> Fault {
-    (Some(error.line() as u64), error.to_string())
+impl From<serde_json::Error> for Fault {
+    fn from(error: serde_json::Error) -> Fault {
+        let line = error.line() as u64;
+        Fault::from_error(error).at_line(Some(line))
+    }
+}
+
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Fault {
+        Fault::from_error(error)
+    }
 }
 
 /// The bytes of a file; none if it is not there.
 pub(super) fn contents(file: &Path) -> Result<Option<Vec<u8>>, Fault> {
-    let failed = |e: io::Error| (None, e.to_string());
     match fs::metadata(file) {
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(failed(e)),
+        Err(e) => Err(e.into()),
         Ok(metadata) if metadata.len() > MOST_BYTES => {
             let what = format!(
                 "{} bytes are too many for this file of a run",
                 metadata.len()
             );
-            Err((None, what))
+            Err((None, what).into())
         }
-        Ok(_) => fs::read(file).map(Some).map_err(failed),
+        Ok(_) => Ok(Some(fs::read(file)?)),
     }
 }
 
@@ -122,5 +180,36 @@ fn are(what: &str, names: &[&str]) -> String {
         (1, _) => format!("{what} {} is", named[0]),
         (_, 0) => format!("{what}s {} are", named.join(", ")),
         (_, more) => format!("{what}s {} and {more} more are", named.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_read_leads_to_the_error_of_the_system() {
+        let folder = tempfile::tempdir().unwrap();
+        let fault = contents(folder.path()).unwrap_err();
+        let error = fault.in_file(folder.path().join(ENVIRONMENT));
+        let shown = error.to_string();
+        assert!(
+            shown.contains("environment.json: Is a directory"),
+            "{shown}"
+        );
+        let cause = error.source().and_then(|e| e.downcast_ref::<io::Error>());
+        assert_eq!(
+            cause.map(io::Error::kind),
+            Some(io::ErrorKind::IsADirectory)
+        );
+    }
+
+    #[test]
+    fn what_is_no_json_leads_to_the_parsers_error_and_its_line() {
+        let wrong = serde_json::from_str::<Vec<u8>>("\n\n[").unwrap_err();
+        let error = Fault::from(wrong).in_file("run.json".into());
+        assert!(error.to_string().starts_with("run.json:3: EOF"), "{error}");
+        let cause = error.source();
+        assert!(cause.is_some_and(|e| e.is::<serde_json::Error>()));
     }
 }

@@ -1,6 +1,6 @@
 //! Reading the CSV files that older versions kept.
 
-use super::saved::{Columns, Fault};
+use super::saved::{CUT_OFF, Columns, Fault};
 use crate::model::row::{Row, Unknown, is_column};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -16,11 +16,11 @@ pub(super) fn rows(bytes: &[u8], columns: &mut Columns) -> Result<Vec<(u64, Row)
         .collect();
     let mut rows = Vec::new();
     for record in reader.records() {
-        let record = record.map_err(|e| fault(&e, &headers))?;
+        let record = record.map_err(|e| fault(e, &headers))?;
         let line = record.position().map_or(0, csv::Position::line);
         let row: Row = record
             .deserialize(Some(&headers))
-            .map_err(|e| (Some(line), fault(&e, &headers).1))?;
+            .map_err(|e| fault(e, &headers).at_line(Some(line)))?;
         check_finite(&headers, &record, &row).map_err(|what| (Some(line), what))?;
         let kept = unknown
             .iter()
@@ -39,11 +39,11 @@ pub(super) fn lines<T: DeserializeOwned>(
     let (mut reader, headers) = open(bytes)?;
     let mut lines = Vec::new();
     for record in reader.records() {
-        let record = record.map_err(|e| fault(&e, &headers))?;
+        let record = record.map_err(|e| fault(e, &headers))?;
         let number = record.position().map(csv::Position::line);
         let line: T = record
             .deserialize(Some(&headers))
-            .map_err(|e| (number, fault(&e, &headers).1))?;
+            .map_err(|e| fault(e, &headers).at_line(number))?;
         check(&line).map_err(|what| (number, what))?;
         lines.push(line);
     }
@@ -56,27 +56,24 @@ fn open(bytes: &[u8]) -> Result<(csv::Reader<&[u8]>, csv::StringRecord), Fault> 
     // A figure that was cut short would pass for a smaller one.
     if !bytes.ends_with(b"\n") {
         let line = bytes.iter().filter(|b| **b == b'\n').count() as u64 + 1;
-        return Err((
-            Some(line),
-            "the file ends inside this line: it was cut off".into(),
-        ));
+        return Err((Some(line), CUT_OFF.to_string()).into());
     }
     let mut reader = csv::Reader::from_reader(bytes);
     let headers = reader
         .headers()
-        .map_err(|e| fault(&e, &csv::StringRecord::new()))?
+        .map_err(|e| fault(e, &csv::StringRecord::new()))?
         .clone();
     let mut seen = BTreeSet::new();
     match headers.iter().find(|name| !seen.insert(*name)) {
         None => Ok((reader, headers)),
         Some(double) => {
             let what = format!("column `{}` is there twice", double.escape_debug());
-            Err((Some(1), what))
+            Err((Some(1), what).into())
         }
     }
 }
 
-fn fault(error: &csv::Error, headers: &csv::StringRecord) -> Fault {
+fn fault(error: csv::Error, headers: &csv::StringRecord) -> Fault {
     let line = error.position().map(csv::Position::line);
     let what = match error.kind() {
         csv::ErrorKind::Deserialize { err, .. } => {
@@ -94,7 +91,7 @@ fn fault(error: &csv::Error, headers: &csv::StringRecord) -> Fault {
         csv::ErrorKind::Utf8 { .. } => "this is not UTF-8 text".into(),
         _ => error.to_string(),
     };
-    (line, what)
+    Fault::from((line, what)).caused_by(error)
 }
 
 /// `NaN` and `inf` are read as numbers, and no trial measures them.

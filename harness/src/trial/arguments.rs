@@ -2,7 +2,7 @@
 
 use super::server::{Ready, ServerSpec, Surroundings};
 use super::{Context, identity};
-use crate::base::error::Failure;
+use crate::base::error::{Failure, OrFail};
 use crate::base::shell;
 use crate::plan::TrialPlan;
 use crate::plan::placeholders;
@@ -72,7 +72,7 @@ pub fn command(
     folder: &Path,
 ) -> Result<ServerSpec, Failure> {
     let free = || std::net::TcpListener::bind("127.0.0.1:0")?.local_addr();
-    let addr = free().map_err(|e| Failure::failed(format!("no port is free: {e}")))?;
+    let addr = free().or_failed("no port is free")?;
     let shown = folder.display().to_string();
     let filled_in = |text: &str| placeholders::filled_in(text, addr, &shown);
     let variables = context.plan.variables.iter();

@@ -3,7 +3,7 @@
 
 use super::identity;
 use crate::base::child::{clean_command, output};
-use crate::base::error::Failure;
+use crate::base::error::{Failure, OrFail};
 use crate::base::shell::quoted;
 use nix::sys::statvfs::{FsFlags, statvfs};
 use serde_json::Value;
@@ -60,7 +60,7 @@ impl Binaries {
         let folder = tempfile::Builder::new()
             .prefix(&identity::own_prefix())
             .tempdir()
-            .map_err(|e| Failure::failed(format!("cannot make a temporary folder: {e}")))?;
+            .or_failed("cannot make a temporary folder")?;
         let mut binaries = Binaries {
             folder: Folder::Own(folder),
             sha256: BTreeMap::new(),
@@ -99,17 +99,18 @@ impl Binaries {
             true => "its file system is mounted noexec".to_string(),
             false => error.to_string(),
         };
+        let folder = folder.parent().unwrap_or(folder).display();
         Err(Failure::preflight(format!(
-            "no program can be started from {}: {why}; set TMPDIR to a folder from which programs may be started, such as \
-             `TMPDIR=$HOME/tmp`",
-            folder.parent().unwrap_or(folder).display()
-        )))
+            "no program can be started from {folder}: {why}; set TMPDIR to a folder from which programs may be started, \
+             such as `TMPDIR=$HOME/tmp`"
+        ))
+        .caused_by(error))
     }
 
     /// Copies one more program, under a name that may lie in a sub-folder.
     pub fn add(&mut self, name: &str, source: &Path) -> Result<(), Failure> {
         let digest = copy(source, &self.path(name))
-            .map_err(|e| Failure::failed(format!("cannot copy {}: {e}", source.display())))?;
+            .or_failed(format_args!("cannot copy {}", source.display()))?;
         self.sha256.insert(name.to_string(), digest);
         Ok(())
     }
@@ -266,7 +267,7 @@ impl Build<'_> {
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         let output = output(&mut command)
             .await
-            .map_err(|e| self.cannot_start(&e))?;
+            .map_err(|e| self.cannot_start(e))?;
         if !output.status.success() {
             return Err(Failure::failed(format!(
                 "the release build of {} in {} failed; cargo's messages are above",
@@ -278,7 +279,7 @@ impl Build<'_> {
     }
 
     /// The kernel says the same of a program and of a folder that is not there.
-    fn cannot_start(&self, why: &io::Error) -> Failure {
+    fn cannot_start(&self, why: io::Error) -> Failure {
         let (cargo, folder) = (Path::new(&self.cargo), self.folder.display());
         Failure::failed(match why.kind() {
             io::ErrorKind::NotFound if !self.folder.is_dir() => {
@@ -290,6 +291,7 @@ impl Build<'_> {
             ),
             _ => format!("cannot start {}: {why}", cargo.display()),
         })
+        .caused_by(why)
     }
 }
 
@@ -317,7 +319,7 @@ fn beside_this_program() -> Result<BTreeMap<String, PathBuf>, Failure> {
         });
         Ok(files.collect())
     };
-    list().map_err(|e| Failure::failed(format!("cannot look beside this program: {e}")))
+    list().or_failed("cannot look beside this program")
 }
 
 fn copy(source: &Path, target: &Path) -> io::Result<String> {

@@ -1,11 +1,13 @@
 //! Exchanges of our own with a server: the first, which shows that it serves, and the last, which shows that it still
 //! does.
 
-use super::launch::{self, Action, Launch};
-use super::probe::{Question, REFUSED, WRONG_ANSWER};
+use super::launch::{Action, Launch};
+use super::launch_error::{NOT_STARTED, REFUSED, WRONG_ANSWER};
+use super::probe::Question;
 use super::server::{self, Server, Surroundings};
 use super::{Context, load_for, network_of};
-use crate::base::error::Failure;
+use crate::base::error::{Failure, OrFail};
+use crate::base::text::one_line;
 use crate::model::arm::Subject;
 use crate::plan::TrialPlan;
 use std::time::{Duration, Instant};
@@ -69,17 +71,15 @@ pub async fn probe(
         groups: Vec::new(),
         action: Action::Probe(question),
     };
-    let not_started = |why: String| Failure::failed(format!("cannot start the probe: {why}"));
-    let mut command =
-        server::command(&launch, &Surroundings::Bare).map_err(|e| not_started(e.to_string()))?;
-    let output = command
-        .output()
-        .await
-        .map_err(|e| not_started(e.to_string()))?;
+    const NO_PROBE: &str = "cannot start the probe";
+    let mut command = server::command(&launch, &Surroundings::Bare).or_failed(NO_PROBE)?;
+    let output = command.output().await.or_failed(NO_PROBE)?;
     let words = in_words(&output.stderr);
     match output.status.code() {
         Some(0) => Ok(Ok(())),
-        Some(code) if code == i32::from(launch::NOT_STARTED) => Err(not_started(words)),
+        Some(code) if code == i32::from(NOT_STARTED) => {
+            Err(Failure::failed(format!("{NO_PROBE}: {words}")))
+        }
         code => Ok(Err(ProbeFailure {
             words,
             is_wrong: code == Some(WRONG_ANSWER.into()),
@@ -88,8 +88,8 @@ pub async fn probe(
     }
 }
 
-/// What a probe says on stderr, without what every error begins with.
-fn in_words(stderr: &[u8]) -> String {
-    let text = String::from_utf8_lossy(stderr);
-    text.trim().trim_start_matches("error: ").to_string()
+/// What a launched process says on stderr, without what every error begins with.
+pub(super) fn in_words(stderr: &[u8]) -> String {
+    let text = one_line(&String::from_utf8_lossy(stderr));
+    text.trim_start_matches("error: ").to_string()
 }

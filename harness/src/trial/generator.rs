@@ -1,13 +1,14 @@
 //! The load generator of one trial: started beside the server, spoken with at its phase changes, listened to at the end.
 
 use super::evidence::Window;
-use super::launch::{self, Action, Launch};
+use super::launch::{Action, Launch};
+use super::launch_error::NOT_STARTED;
 use super::output::Tail;
 use super::phases::Phases;
 use super::server::{self, Server, Surroundings};
 use super::window;
 use super::{Context, load_for, network_of};
-use crate::base::error::Failure;
+use crate::base::error::{Failure, OrFail};
 use crate::plan::TrialPlan;
 use loadgen::tally::outcome::Outcome;
 use servers::ledger::Reader;
@@ -86,7 +87,7 @@ impl Generator {
                 stdout,
             })
         };
-        start().map_err(|e| Failure::failed(format!("cannot start the load generator: {e}")))
+        start().or_failed("cannot start the load generator")
     }
 
     /// Answers the phase changes and reads both edges of the window; `None` when it never had both.
@@ -120,12 +121,11 @@ impl Generator {
         if timeout(SLACK, self.child.wait()).await.is_err() {
             let _ = self.child.kill().await;
         }
-        let lost = |e: &dyn std::fmt::Display| Failure::failed(format!("the load generator: {e}"));
-        let status = self.child.wait().await.map_err(|e| lost(&e))?;
-        let text = self.stdout.await.map_err(|e| lost(&e))?;
+        let status = self.child.wait().await.or_failed("the load generator")?;
+        let text = self.stdout.await.or_failed("the load generator")?;
         self.stderr.finish().await;
         let words = self.stderr.text();
-        if status.code() == Some(launch::NOT_STARTED.into()) {
+        if status.code() == Some(NOT_STARTED.into()) {
             let words = words.trim_start_matches("error: ");
             return Err(Failure::failed(format!(
                 "cannot start the load generator: {words}"

@@ -5,12 +5,13 @@
 //! A process of its own may allocate and read files, which code between fork and exec may not, and being
 //! single-threaded it may create a user namespace, so that the same recipe serves root and everyone else.
 
+use super::launch_error::LaunchError;
 use super::probe::Question;
 use super::supervise::{self, Report, Service, Started};
-use crate::base::error::Failure;
 use crate::base::settings::network_sysctls;
 use crate::base::sys;
 use crate::model::network::Network;
+use loadgen::base::error::in_a_sentence;
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::prctl;
@@ -59,18 +60,11 @@ pub enum Action {
     Probe(Question),
 }
 
-/// The exit code of a launch that did not get as far as what it was for.
-pub const NOT_STARTED: u8 = 6;
-
 /// Runs the hidden sub-command: never returns on success of `Exec`.
-pub fn main(spec: &str) -> Result<(), Failure> {
-    let not_started = |e: io::Error| Failure {
-        exit: NOT_STARTED,
-        message: e.to_string(),
-    };
-    let launch: Launch = serde_json::from_str(spec)
-        .map_err(io::Error::other)
-        .map_err(not_started)?;
+pub fn main(spec: &str) -> Result<(), LaunchError> {
+    let not_started = LaunchError::not_started;
+    let launch = serde_json::from_str(spec).map_err(io::Error::other);
+    let launch: Launch = launch.map_err(not_started)?;
     if let Action::Serve(service) = &launch.action {
         // Not tied to the harness by a signal, which would end this process before it has ended the server's.
         let control = io::stdin().as_fd().try_clone_to_owned();
@@ -212,7 +206,8 @@ fn join(pid: u32) -> io::Result<()> {
 }
 
 fn context(what: &str, error: io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("cannot {what}: {error}"))
+    let sentence = format!("cannot {what}: {error}");
+    in_a_sentence(error, sentence)
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ mod exchange;
 mod generator;
 pub mod identity;
 pub mod launch;
+mod launch_error;
 pub mod machine;
 pub mod namespace;
 mod output;
@@ -26,7 +27,7 @@ mod supervise;
 pub mod unrelated;
 mod window;
 
-use crate::base::error::Failure;
+use crate::base::error::{Failure, OrFail};
 use crate::model::arm::Subject;
 use crate::model::network::Network;
 use crate::plan::{Plan, TrialPlan};
@@ -79,17 +80,16 @@ pub async fn calibrate_work(plan: &Plan, binaries: &Binaries) -> Result<Option<f
             args: vec!["--calibrate".into()],
         },
     };
-    let failed = |why: String| Failure::failed(format!("cannot calibrate --work: {why}"));
-    let mut command =
-        server::command(&launch, &Surroundings::Bare).map_err(|e| failed(e.to_string()))?;
-    let output = command.output().await.map_err(|e| failed(e.to_string()))?;
+    const FAILED: &str = "cannot calibrate --work";
+    let mut command = server::command(&launch, &Surroundings::Bare).or_failed(FAILED)?;
+    let output = command.output().await.or_failed(FAILED)?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let ns = text.lines().find_map(|line| {
         let ns: f64 = line.strip_prefix("ns per iteration ")?.parse().ok()?;
         (ns.is_finite() && ns > 0.0).then_some(ns)
     });
     ns.map(Some)
-        .ok_or_else(|| failed(format!("the server said {text:?}")))
+        .ok_or_else(|| Failure::failed(format!("{FAILED}: the server said {text:?}")))
 }
 
 /// Ends and removes what harnesses that were killed have left: their servers, control groups and folders.
@@ -166,8 +166,7 @@ fn still_there(addr: std::net::SocketAddr) -> Option<Owner> {
 }
 
 fn open_ledger(path: &Path) -> Result<Reader, Failure> {
-    let reader = Reader::open(path)
-        .map_err(|e| Failure::failed(format!("cannot read the server's ledger: {e}")))?;
+    let reader = Reader::open(path).or_failed("cannot read the server's ledger")?;
     if reader.header().profile == Profile::Debug {
         return Err(Failure::failed(
             "the server is a debug build, whose figures mean nothing; build it with `cargo build --release`",

@@ -1,7 +1,9 @@
 //! Whether trials can have private networks here: tried out once, in a child, before anything depends on it.
 
+use super::exchange::in_words;
 use super::identity;
-use super::launch::{Action, Launch, NOT_STARTED};
+use super::launch::{Action, Launch};
+use super::launch_error::NOT_STARTED;
 use super::server::{self, Ready, Server, ServerSpec, StartError, Surroundings};
 use crate::base::error::Failure;
 use crate::model::network::Network;
@@ -88,10 +90,7 @@ pub async fn attempt(network: &Network) -> Result<Vec<Unset>, String> {
     server.stop().await;
     let output = joined.map_err(|e| e.to_string())?;
     match output.status.code() {
-        Some(code) if code == i32::from(NOT_STARTED) => {
-            let words = String::from_utf8_lossy(&output.stderr).into_owned();
-            Err(words.trim().trim_start_matches("error: ").to_string())
-        }
+        Some(code) if code == i32::from(NOT_STARTED) => Err(in_words(&output.stderr)),
         _ => Ok(unset),
     }
 }

@@ -1,5 +1,6 @@
 //! What a server prints: drained without being in its way, cheaply, and of all of it only the end kept.
 
+use crate::base::text::one_line;
 use nix::fcntl::{FcntlArg, fcntl};
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex};
@@ -62,9 +63,7 @@ impl Tail {
             .lock()
             .map(|kept| kept.end.clone())
             .unwrap_or_default();
-        let text = String::from_utf8_lossy(&end).into_owned();
-        let words: Vec<&str> = text.split(|c: char| c.is_control()).collect();
-        words.join(" ").trim().to_string()
+        one_line(&String::from_utf8_lossy(&end))
     }
 }
 
@@ -112,8 +111,8 @@ mod tests {
         tail.follow(Some(std::io::Cursor::new(printed)));
         tail.finish().await;
         let text = tail.text();
-        assert!(text.ends_with("[31mthe end"), "{text}");
-        assert!(text.len() <= TAIL_BYTES && !text.contains('\x1b'));
+        assert!(text.ends_with(r"\u{1b}[31mthe end"), "{text}");
+        assert!(text.len() <= TAIL_BYTES + 6 && !text.contains('\x1b'));
         assert_eq!(tail.bytes(), length);
     }
 

@@ -1,7 +1,8 @@
 //! One verified exchange with a server, to know that it serves before and after the measuring: the load's own request,
 //! read by the load's own framing.
 
-use crate::base::error::{Exit, Failure};
+use super::launch_error::{LaunchError, REFUSED, WRONG_ANSWER};
+use crate::base::error::Exit;
 use loadgen::load::Load;
 use loadgen::load::{PayloadSize, ProtocolName};
 use loadgen::protocol::probe::{ProbeError, probe, request_bytes};
@@ -10,11 +11,6 @@ use serde::{Deserialize, Serialize};
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
-
-/// The exit code of a probe that was answered, and not rightly.
-pub const WRONG_ANSWER: u8 = 5;
-/// The exit code of one that was answered with a no.
-pub const REFUSED: u8 = 7;
 
 /// What is asked, and of whom.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -59,20 +55,20 @@ impl Question {
     }
 
     /// Connects, makes one exchange and verifies it. The error's exit code says whether there was an answer.
-    pub fn ask(&self) -> Result<(), Failure> {
+    pub fn ask(&self) -> Result<(), LaunchError> {
         let patience = Duration::from_millis(self.timeout_ms.max(1));
         let deadline = Instant::now() + patience;
         let connected = TcpStream::connect_timeout(&self.addr, patience);
         let answer = connected
             .map_err(ProbeError::from)
             .and_then(|mut stream| probe(&mut stream, &self.protocol(), deadline));
-        answer.map(|_| ()).map_err(|why| self.failure(&why))
+        answer.map(|_| ()).map_err(|why| self.failure(why))
     }
 
-    fn failure(&self, why: &ProbeError) -> Failure {
+    fn failure(&self, why: ProbeError) -> LaunchError {
         const IS_IT: &str = "is this the server's --protocol?";
         let path = self.path.as_deref().unwrap_or("/");
-        let (exit, message) = match why {
+        let (code, message) = match &why {
             ProbeError::Io(e) if e.kind() == io::ErrorKind::ConnectionRefused => (
                 Exit::Failed.code(),
                 format!("nothing listens on {}", self.addr),
@@ -88,7 +84,15 @@ impl Question {
             ProbeError::Refused(_) => (REFUSED, why.to_string()),
             ProbeError::Wrong(_) => (WRONG_ANSWER, format!("wrong answer: {why} ({IS_IT})")),
         };
-        Failure { exit, message }
+        let source = match why {
+            ProbeError::Io(e) => Some(e),
+            _ => None,
+        };
+        LaunchError {
+            code,
+            message,
+            source,
+        }
     }
 }
 
@@ -111,7 +115,7 @@ mod tests {
     }
 
     /// What a server that answers in these pieces, and keeps the connection, is taken for.
-    fn asked(protocol: ProtocolName, pieces: &'static [&'static [u8]]) -> Result<(), Failure> {
+    fn asked(protocol: ProtocolName, pieces: &'static [&'static [u8]]) -> Result<(), LaunchError> {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
         std::thread::spawn(move || {
@@ -130,15 +134,15 @@ mod tests {
     fn a_server_is_asked_as_the_load_will_ask_it() {
         let http = |pieces| asked(ProtocolName::Http, pieces);
         let kept_open: &[&[u8]] = &[b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"];
-        assert_eq!(http(kept_open), Ok(()));
+        assert!(http(kept_open).is_ok());
         let hints: &[&[u8]] = &[
             b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n",
             b"HTTP/1.1 200 OK\r\nContent-Le",
             b"ngth: 2\r\n\r\nhi",
         ];
-        assert_eq!(http(hints), Ok(()));
+        assert!(http(hints).is_ok());
         let refused = http(&[b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n"]).unwrap_err();
-        assert_eq!(refused.exit, REFUSED);
+        assert_eq!(refused.code, REFUSED);
         assert!(refused.message.contains("GET /a was answered") && refused.message.contains("404"));
     }
 
@@ -151,7 +155,7 @@ mod tests {
             "{refused}"
         );
         let wrong = asked(ProtocolName::Http, words).unwrap_err();
-        assert_eq!(wrong.exit, WRONG_ANSWER, "{wrong}");
+        assert_eq!(wrong.code, WRONG_ANSWER, "{wrong}");
     }
 
     #[test]
@@ -159,7 +163,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
         let silence = question(addr, ProtocolName::Echo, Duration::from_millis(50)).ask();
-        assert_eq!(silence.unwrap_err().exit, Exit::Failed.code());
+        assert_eq!(silence.unwrap_err().code, Exit::Failed.code());
         drop(listener);
         let nobody = question(addr, ProtocolName::Echo, Duration::from_millis(50)).ask();
         assert!(nobody.unwrap_err().message.contains("nothing listens"));

@@ -1,5 +1,6 @@
 //! What /proc says about a family of processes and a network namespace.
 
+use crate::base::text::visible;
 use nix::libc;
 use nix::time::ClockId;
 use nix::unistd::{Pid, SysconfVar, sysconf};
@@ -202,9 +203,7 @@ pub fn forgets_children(pid: u32) -> bool {
 /// The name of a process, as people know it; `?` once it is gone.
 pub fn name_of(pid: u32) -> String {
     let name = fs::read_to_string(format!("/proc/{pid}/comm"));
-    name.map_or("?".into(), |name| {
-        name.trim_end().replace(char::is_control, "?")
-    })
+    name.map_or("?".into(), |name| visible(name.trim_end()))
 }
 
 /// Context switches, voluntary and not, of every thread alive, by thread id.

@@ -1,27 +1,31 @@
 //! A server under measurement: started, watched, measured with all its children, and ended with all of them.
 
+mod end;
+mod launcher;
+
+pub use end::describe;
+pub use launcher::{Surroundings, command, own_program};
+
 use super::cgroup::Group;
 use super::cpu::Reading;
 use super::evidence::OutOfMemory;
-use super::launch::{Action, Launch};
 use super::output::{Tail, widen};
 use super::procfs;
-use super::supervise::{End, Report, Service, Started};
+use super::supervise::{End, Report, Started};
 use crate::base::limits;
-use crate::base::shell::FOLDER;
 use crate::model::network::Network;
+use end::in_words;
+use launcher::spawn;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::net::UnixStream;
-use tokio::process::{Child, ChildStdout, Command};
+use tokio::process::{Child, ChildStdout};
 use tokio::time::timeout;
 
 /// How long a foreign server has to end by itself after SIGTERM: what it has started elsewhere, only it can end.
@@ -53,7 +57,7 @@ pub struct ServerSpec {
     pub program: PathBuf,
     /// Its arguments.
     pub args: Vec<String>,
-    /// The folder it runs in, if not this program's; its command finds it in [`FOLDER`].
+    /// The folder it runs in, if not this program's; its command finds it in [`FOLDER`](crate::base::shell::FOLDER).
     pub folder: Option<PathBuf>,
     /// Whose environment it gets.
     pub surroundings: Surroundings,
@@ -67,16 +71,6 @@ pub struct ServerSpec {
     pub cpus: Vec<usize>,
     /// The name of its control group.
     pub group_name: String,
-}
-
-/// The environment variables that a process is started with.
-#[derive(Debug, Clone, Default)]
-pub enum Surroundings {
-    /// None but PATH: what is compared is alike everywhere.
-    #[default]
-    Bare,
-    /// The user's, and these.
-    Users(Vec<(String, String)>),
 }
 
 /// How a server says that it is ready.
@@ -441,125 +435,4 @@ fn reaped(pid: Pid, patience: Duration) -> bool {
         }
     }
     false
-}
-
-/// The supervisor, and what it says.
-fn spawn(spec: &ServerSpec, group: &Group) -> io::Result<(Child, Lines<BufReader<UnixStream>>)> {
-    let grace = match spec.ready {
-        Ready::Line => Duration::ZERO,
-        Ready::Answers(_) => GRACE,
-    };
-    let launch = Launch {
-        parent: std::process::id() as i32,
-        network: spec.network.clone(),
-        cpus: spec.cpus.clone(),
-        groups: group.procs_files(),
-        action: Action::Serve(Service {
-            program: spec.program.clone(),
-            args: spec.args.clone(),
-            grace_ms: grace.as_millis() as u64,
-        }),
-    };
-    let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
-    ours.set_nonblocking(true)?;
-    let mut launcher = command(&launch, &spec.surroundings)?;
-    if let Some(folder) = &spec.folder {
-        launcher.current_dir(folder).env(FOLDER, folder);
-    }
-    let child = launcher
-        .stdin(Stdio::from(OwnedFd::from(theirs)))
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        // Its end is told to it by the socket, so that it can end the rest.
-        .kill_on_drop(false)
-        .spawn()?;
-    Ok((child, BufReader::new(UnixStream::from_std(ours)?).lines()))
-}
-
-/// The harness's own program as a launcher: a process group of its own, killed when dropped.
-pub fn command(launch: &Launch, surroundings: &Surroundings) -> io::Result<Command> {
-    let mut command = Command::new(own_program()?);
-    command
-        .arg("launch")
-        .arg(serde_json::to_string(launch)?)
-        .stdin(Stdio::null())
-        .process_group(0)
-        .kill_on_drop(true);
-    match surroundings {
-        Surroundings::Bare => {
-            command.env_clear();
-            command.envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
-        }
-        Surroundings::Users(more) => {
-            command.envs(more.iter().cloned());
-        }
-    }
-    Ok(command)
-}
-
-/// This very program, also where its file was replaced or removed since it started (a build during a run).
-pub fn own_program() -> io::Result<PathBuf> {
-    let own = std::env::current_exe()?;
-    Ok(match own.exists() {
-        true => own,
-        false => Path::new("/proc/self/exe").into(),
-    })
-}
-
-/// How a server's own process ended, and what became of the rest.
-fn in_words(end: &End) -> String {
-    let how = match (end.code, end.signal) {
-        (Some(code), _) => format!("exit code {code}"),
-        (_, Some(number)) => signal_in_words(number),
-        _ => "an unknown end".into(),
-    };
-    match end.left.first() {
-        Some((pid, name)) if end.is_in_background() => format!(
-            "{how}, and process {pid} ({name}) went on in the background: start the server in the foreground, as with \
-             `--daemonize no` (redis), `daemon off;` (nginx) or without `&`; or start it yourself, and give \
-             `--target ADDR --pid PID` instead of --server"
-        ),
-        _ => how,
-    }
-}
-
-/// "exit code 1" or "signal 9 (SIGKILL)".
-pub fn describe(status: ExitStatus) -> String {
-    use std::os::unix::process::ExitStatusExt;
-    match (status.code(), status.signal()) {
-        (Some(code), _) => format!("exit code {code}"),
-        (_, Some(number)) => signal_in_words(number),
-        _ => "an unknown end".into(),
-    }
-}
-
-fn signal_in_words(number: i32) -> String {
-    match Signal::try_from(number) {
-        Ok(signal) => format!("signal {number} ({signal})"),
-        Err(_) => format!("signal {number}"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::os::unix::process::ExitStatusExt;
-
-    #[test]
-    fn ends_are_described_in_words() {
-        assert_eq!(describe(ExitStatus::from_raw(3 << 8)), "exit code 3");
-        assert_eq!(describe(ExitStatus::from_raw(9)), "signal 9 (SIGKILL)");
-        let background = End {
-            code: Some(0),
-            signal: None,
-            left: vec![(7, "redis-server".into())],
-        };
-        assert!(in_words(&background).contains("7 (redis-server) went on in the background"));
-        let killed = End {
-            code: None,
-            signal: Some(9),
-            left: vec![(7, "worker".into())],
-        };
-        assert_eq!(in_words(&killed), "signal 9 (SIGKILL)");
-    }
 }

@@ -6,14 +6,18 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
+use super::error::in_a_sentence;
+
 /// Replaces a file in one step: a temporary file beside it is written, synced
 /// and renamed, then the directory is synced. On failure the old file stands. Its permissions are kept.
 ///
 /// # Errors
 /// The step that failed, with the path.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let said =
-        |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+    let said = |error: io::Error| {
+        let sentence = format!("{}: {error}", path.display());
+        in_a_sentence(error, sentence)
+    };
     // What is no file of its own (a device, a pipe) is written to, never replaced; a link stays one.
     let there = fs::metadata(path).ok();
     if there

@@ -2,6 +2,7 @@
 
 pub mod cache;
 pub mod clock;
+pub mod error;
 pub mod file;
 pub mod hash;
 pub mod limits;

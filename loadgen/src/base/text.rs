@@ -15,6 +15,14 @@ pub fn visible(text: &str) -> String {
     shown
 }
 
+/// What somebody printed, on one line: line feeds, carriage returns and tabs become blanks, and the rest is made
+/// [`visible`].
+#[must_use]
+pub fn one_line(text: &str) -> String {
+    let words: Vec<&str> = text.split(['\n', '\r', '\t']).collect();
+    visible(words.join(" ").trim())
+}
+
 /// Whether a character changes the direction of those around it, unseen.
 fn turns_direction(letter: char) -> bool {
     matches!(
@@ -49,6 +57,7 @@ mod tests {
             r"\u{202e}gpj.exe\u{2069}"
         );
         assert_eq!(visible("数据 ≥ 5 µs"), "数据 ≥ 5 µs");
+        assert_eq!(one_line("\ta\r\n\u{1b}[31mb\n"), r"a  \u{1b}[31mb");
         assert_eq!(words_of(b"\x1b[2J\xff"), r"\x1b[2J\xff");
         assert_eq!(words_of(&[b'a'; 100]), "a".repeat(80) + "…");
         assert_eq!(words_of(&[b'a'; 80]), "a".repeat(80));

@@ -9,6 +9,7 @@ mod run;
 pub mod search;
 pub mod talk;
 
+use std::error::Error;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -22,11 +23,36 @@ use cli::{Cli, Command};
 /// Exit code of bad flags and files, as clap's own.
 const USAGE: u8 = 2;
 
+/// A sentence, or the error whose words are one.
+type Cause = Box<dyn Error + Send + Sync>;
+
 /// Why a command ends otherwise than with 0.
+#[derive(Debug, thiserror::Error)]
 enum Failure {
-    Usage(String),
-    Run(String),
+    #[error("{0}")]
+    Usage(#[source] Cause),
+    #[error("{0}")]
+    Run(#[source] Cause),
+    #[error(transparent)]
     Interrupted(Interruption),
+}
+
+impl Failure {
+    fn usage(cause: impl Into<Cause>) -> Self {
+        Self::Usage(cause.into())
+    }
+
+    fn run(cause: impl Into<Cause>) -> Self {
+        Self::Run(cause.into())
+    }
+
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Usage(_) => USAGE,
+            Self::Run(_) => 1,
+            Self::Interrupted(interruption) => interruption.exit_code(),
+        }
+    }
 }
 
 impl From<io::Error> for Failure {
@@ -36,7 +62,7 @@ impl From<io::Error> for Failure {
             .and_then(|e| e.downcast_ref::<Interruption>());
         match inner {
             Some(interruption) => Self::Interrupted(*interruption),
-            None => Self::Run(error.to_string()),
+            None => Self::run(error),
         }
     }
 }
@@ -63,11 +89,7 @@ pub fn main(words: &[&'static str], args: impl IntoIterator<Item = OsString>) ->
     let program = Program::this(words.get(1..).unwrap_or_default());
     match execute(&cli, &program) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Failure::Usage(text)) => fail(&name, &text, USAGE),
-        Err(Failure::Run(text)) => fail(&name, &text, 1),
-        Err(Failure::Interrupted(interruption)) => {
-            fail(&name, &interruption.to_string(), interruption.exit_code())
-        }
+        Err(failure) => fail(&name, &failure.to_string(), failure.exit_code()),
     }
 }
 

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::cli::Format;
 use super::{Failure, report};
+use crate::base::error::in_a_sentence;
 use crate::base::file::write_atomically;
 use crate::fleet::run::Listener;
 use crate::tally::outcome::Second;
@@ -37,14 +38,15 @@ pub(super) fn show<T: Serialize>(
         .and_then(|()| stdout.flush())
     {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::Run(format!("stdout: {error}")))
+            let sentence = format!("stdout: {error}");
+            Err(Failure::run(in_a_sentence(error, sentence)))
         }
         _ => Ok(()),
     }
 }
 
 fn json(result: &impl Serialize) -> Result<String, Failure> {
-    serde_json::to_string(result).map_err(|error| Failure::Run(error.to_string()))
+    serde_json::to_string(result).map_err(Failure::run)
 }
 
 /// Notices on stderr unless `--quiet`, and the live view if it is a terminal.

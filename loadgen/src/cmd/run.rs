@@ -5,6 +5,7 @@ use std::path::Path;
 use super::cli::{OutputFlags, RunCommand};
 use super::output::{Stderr, save, show};
 use super::{Failure, floor, report};
+use crate::base::error::in_a_sentence;
 use crate::base::file::write_atomically;
 use crate::base::sys::adopt_fd;
 use crate::fleet::link::Link;
@@ -12,6 +13,7 @@ use crate::fleet::run::{Listener, Report};
 use crate::fleet::{Program, Teller, run_everywhere};
 use crate::load::Load;
 use crate::load::cpus::check_cpus;
+use crate::tally::buckets::Buckets;
 use crate::tally::latency::new_histogram;
 use crate::tally::outcome::Outcome;
 use crate::tally::{blob, files};
@@ -23,7 +25,10 @@ pub(super) fn execute(
 ) -> Result<(), Failure> {
     let load = validated(command)?;
     let supervisor = output.phase_fd.map(adopt_fd).transpose();
-    let supervisor = supervisor.map_err(|error| Failure::Usage(format!("--phase-fd: {error}")))?;
+    let supervisor = supervisor.map_err(|error| {
+        let sentence = format!("--phase-fd: {error}");
+        Failure::usage(in_a_sentence(error, sentence))
+    })?;
     let mut listener: Box<dyn Listener> = match &supervisor {
         Some(fd) if output.tell_seconds => Box::new(Teller::new(fd.try_clone()?)),
         _ => Box::new(Stderr::new(output.quiet)),
@@ -38,9 +43,9 @@ pub(super) fn execute(
 /// The load that the flags describe.
 pub(super) fn validated(command: &RunCommand) -> Result<Load, Failure> {
     let target = command.target.as_deref().unwrap_or_default();
-    let load = Load::new(target, &command.shape, &command.load, &command.run)
-        .map_err(|error| Failure::Usage(error.to_string()))?;
-    check_cpus(&load).map_err(Failure::Usage)?;
+    let load = Load::new(target, &command.shape, &command.load, &command.run);
+    let load = load.map_err(Failure::usage)?;
+    check_cpus(&load).map_err(Failure::usage)?;
     Ok(load)
 }
 
@@ -52,13 +57,13 @@ fn deliver(report: &Report, output: &OutputFlags, link: Link) -> Result<(), Fail
     saved?;
     if !report.broken_laws.is_empty() {
         let laws = report.broken_laws.join("; ");
-        return Err(Failure::Run(format!(
+        return Err(Failure::run(format!(
             "a conservation law is broken, a bug in loadgen: {laws}"
         )));
     }
     match report.interruption {
         Some(interruption) => Err(Failure::Interrupted(interruption)),
-        None if report.outcome.connections.served == 0 => Err(Failure::Run(format!(
+        None if report.outcome.connections.served == 0 => Err(Failure::run(format!(
             "no connection was served by {}",
             report.outcome.load.target_in_words()
         ))),
@@ -78,20 +83,23 @@ fn save_all(outcome: &Outcome, output: &OutputFlags) -> Result<(), Failure> {
         .into_iter()
         .flatten()
         .filter_map(|result| match result {
-            Err(Failure::Usage(text) | Failure::Run(text)) => Some(text),
-            _ => None,
+            Err(Failure::Interrupted(_)) | Ok(()) => None,
+            Err(failure) => Some(failure.to_string()),
         });
     match words.collect::<Vec<_>>().join("; ") {
         none if none.is_empty() => Ok(()),
-        words => Err(Failure::Run(words)),
+        words => Err(Failure::run(words)),
     }
 }
 
 fn save_hgrm(outcome: &Outcome, path: &Path) -> Result<(), Failure> {
     let histogram = match outcome.histograms.get("response") {
-        Some(text) => blob::decode(text).map_err(Failure::Run)?,
+        Some(text) => blob::decode(text).map_err(Failure::run)?,
         None => new_histogram(),
     };
-    let text = files::hgrm(&histogram, outcome.latency_ns.response.censored_from);
+    let text = files::hgrm(
+        &Buckets::of(&histogram),
+        outcome.latency_ns.response.censored_from,
+    );
     Ok(write_atomically(path, text.as_bytes())?)
 }

@@ -8,6 +8,7 @@ use encoding_rs::Encoding;
 use ipnet::IpNet;
 
 use super::Failure;
+use crate::base::error::in_a_sentence;
 use crate::load::permitted_target;
 
 /// How long each of several addresses is given to accept the connection.
@@ -17,12 +18,12 @@ const CONNECT: Duration = Duration::from_secs(3);
 const PATIENCE: Duration = Duration::from_millis(500);
 
 pub(super) fn execute(target: &str, name: &str, allowed: &[IpNet]) -> Result<(), Failure> {
-    let target = permitted_target(target, allowed, CONNECT)
-        .map_err(|error| Failure::Usage(error.to_string()))?;
-    let encoding = encoding(name).map_err(Failure::Usage)?;
+    let target = permitted_target(target, allowed, CONNECT).map_err(Failure::usage)?;
+    let encoding = encoding(name).map_err(Failure::usage)?;
     match talk(target, encoding, io::stdin().lock(), io::stdout().lock()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::Run(format!("{target}: {error}")))
+            let sentence = format!("{target}: {error}");
+            Err(Failure::run(in_a_sentence(error, sentence)))
         }
         _ => Ok(()),
     }

@@ -17,15 +17,21 @@ use crate::base::clock::now_ns;
 use crate::base::sys::restore_default;
 
 /// Why a run stops before its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Interruption {
     /// SIGINT or SIGTERM came.
+    #[error("interrupted by {0}")]
     Signal(Signal),
     /// The supervisor closed its end.
+    #[error("the supervisor of this run is gone")]
     SupervisorGone,
     /// A process of a fleet is gone, or does not go on.
+    #[error(
+        "a process of this run was lost, and with it the load that was asked for: the figures are partial"
+    )]
     ProcessLost,
     /// `--start-at` had passed when the connections stood.
+    #[error("--start-at had passed before all connections stood: choose a later instant")]
     TooLate,
 }
 
@@ -41,23 +47,6 @@ impl Interruption {
         }
     }
 }
-
-impl std::fmt::Display for Interruption {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Signal(signal) => write!(f, "interrupted by {signal}"),
-            Self::SupervisorGone => f.write_str("the supervisor of this run is gone"),
-            Self::ProcessLost => f.write_str(
-                "a process of this run was lost, and with it the load that was asked for: the figures are partial",
-            ),
-            Self::TooLate => f.write_str(
-                "--start-at had passed before all connections stood: choose a later instant",
-            ),
-        }
-    }
-}
-
-impl std::error::Error for Interruption {}
 
 /// Where interruptions and the word to go on come from.
 #[derive(Debug, Default)]

@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use std::io;
 
 use crate::base::clock::now_ns;
+use crate::base::error::in_a_sentence;
 use crate::base::limits::connections_possible;
 use crate::base::units::{SECOND_NS, format_count, format_ns};
 use crate::load::cpus::worker_cpus;
@@ -100,10 +101,11 @@ impl Fleet {
             let share = share_of(load, index, processes, &pins);
             let started = Member::start(share, program, seconds).map_err(|error| {
                 let advice = "raise the limits (ulimit -n, ulimit -u) or use fewer --processes";
-                io::Error::other(format!(
-                    "process {} of {processes} could not be started: {error}; {advice}",
-                    index + 1
-                ))
+                let number = index + 1;
+                let sentence = format!(
+                    "process {number} of {processes} could not be started: {error}; {advice}"
+                );
+                in_a_sentence(error, sentence)
             });
             members.push(started?);
         }

@@ -1,37 +1,33 @@
 //! What flags must hold to, alone and together.
 
-use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use super::flags::{LoadFlags, RunFlags, ShapeFlags};
+use super::target::TargetError;
 use super::{Close, MAX_CONNECTIONS, MAX_PIPELINE, ProtocolName, Sources};
 
 /// Why a load cannot be run as asked. Every message says what to change.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// A value lies outside its range.
+    #[error("{0}")]
     Range(String),
     /// Two flags contradict each other, or one means nothing without another.
+    #[error("{0}")]
     Conflict(String),
     /// The target cannot be resolved to an address.
-    Resolve(String),
+    #[error("--target {target}: {source}")]
+    Resolve {
+        /// As it was written.
+        target: String,
+        /// What the resolver says.
+        source: TargetError,
+    },
     /// The target may not be loaded.
+    #[error("{0}")]
     Refused(String),
 }
-
-impl fmt::Display for LoadError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Range(text)
-            | Self::Conflict(text)
-            | Self::Resolve(text)
-            | Self::Refused(text) => f.write_str(text),
-        }
-    }
-}
-
-impl std::error::Error for LoadError {}
 
 /// Requests in flight together at most: 24 bytes each.
 pub(super) const MAX_IN_FLIGHT: u64 = 1 << 26;

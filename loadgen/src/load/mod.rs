@@ -30,7 +30,7 @@ pub use settings::{
     Arrival, Close, CpuList, MAX_SEGMENTS, PayloadSize, Poll, Processes, ProtocolName, Segment,
     Sources,
 };
-pub use target::{Target, permitted_target};
+pub use target::{Target, TargetError, permitted_target};
 
 /// The most connections one load may ask for, active and idle together.
 pub const MAX_CONNECTIONS: u64 = 16_000_000;
@@ -388,10 +388,13 @@ mod tests {
                 "{never}"
             );
         }
-        assert!(matches!(with("127.0.0.1", &[]), Err(LoadError::Resolve(_))));
+        assert!(matches!(
+            with("127.0.0.1", &[]),
+            Err(LoadError::Resolve { .. })
+        ));
         assert!(matches!(
             with("127.0.0.1:0", &[]),
-            Err(LoadError::Resolve(_))
+            Err(LoadError::Resolve { .. })
         ));
     }
 

@@ -1,6 +1,7 @@
 //! The server to be loaded: what was typed, the addresses it stands for, and which of them answers.
 
 use std::fmt;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::str::FromStr;
 use std::time::Duration;
@@ -8,6 +9,28 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::check::LoadError;
+
+/// Why what was typed names no server.
+#[derive(Debug, thiserror::Error)]
+pub enum TargetError {
+    /// It is none, in a sentence.
+    #[error("{0}")]
+    Typed(String),
+    /// The resolver does not know it.
+    #[error("{source} ({hint})")]
+    Resolver {
+        /// What the resolver says.
+        source: io::Error,
+        /// What can be typed.
+        hint: &'static str,
+    },
+}
+
+impl TargetError {
+    fn said(sentence: impl Into<String>) -> Self {
+        Self::Typed(sentence.into())
+    }
+}
 
 /// A server as it was typed, resolved once.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,37 +40,40 @@ pub struct Target {
 }
 
 impl FromStr for Target {
-    type Err = String;
+    type Err = TargetError;
 
     /// Reads HOST:PORT, `[IPv6]:PORT` or `[IPv6%INTERFACE]:PORT` and resolves it; the addresses stay in the order in
     /// which the resolver gives them.
-    fn from_str(typed: &str) -> Result<Self, String> {
+    fn from_str(typed: &str) -> Result<Self, TargetError> {
         const HINT: &str = "give HOST:PORT, such as 127.0.0.1:9000 or [::1]:9000";
         if typed.contains("://") {
-            return Err(format!("a URL is no server's address ({HINT})"));
+            return Err(TargetError::said(format!(
+                "a URL is no server's address ({HINT})"
+            )));
         }
-        let (host, port) = split(typed).ok_or_else(|| format!("no host and port ({HINT})"))?;
+        let (host, port) =
+            split(typed).ok_or_else(|| TargetError::said(format!("no host and port ({HINT})")))?;
         if host.contains(':') && !typed.starts_with('[') {
-            return Err(format!("an IPv6 address needs brackets ({HINT})"));
+            return Err(TargetError::said(format!(
+                "an IPv6 address needs brackets ({HINT})"
+            )));
         }
         let port: u16 = port
             .parse()
-            .map_err(|_| format!("{port:?} is no port ({HINT})"))?;
+            .map_err(|_| TargetError::said(format!("{port:?} is no port ({HINT})")))?;
         if port == 0 {
-            return Err("port 0 cannot be connected to".into());
+            return Err(TargetError::said("port 0 cannot be connected to"));
         }
         let mut addresses: Vec<SocketAddr> = Vec::new();
-        for address in (host, port)
-            .to_socket_addrs()
-            .map_err(|error| format!("{error} ({HINT})"))?
-        {
+        let resolved = (host, port).to_socket_addrs();
+        for address in resolved.map_err(|source| TargetError::Resolver { source, hint: HINT })? {
             // The resolver names an address once for each line of /etc/hosts.
             if !addresses.contains(&address) {
                 addresses.push(address);
             }
         }
         if addresses.is_empty() {
-            return Err("the name has no address".into());
+            return Err(TargetError::said("the name has no address"));
         }
         Ok(Self {
             typed: typed.to_owned(),
@@ -140,9 +166,10 @@ pub fn permitted_target(
 }
 
 pub(super) fn resolve(target: &str) -> Result<Target, LoadError> {
-    target
-        .parse()
-        .map_err(|error| LoadError::Resolve(format!("--target {target}: {error}")))
+    target.parse().map_err(|source| LoadError::Resolve {
+        target: target.to_owned(),
+        source,
+    })
 }
 
 /// The broadcast address of 127.0.0.0/8.
@@ -192,7 +219,7 @@ mod tests {
             ("no such name:80", "give HOST:PORT"),
         ] {
             let error = typed.parse::<Target>().expect_err(typed);
-            assert!(error.contains(why), "{typed}: {error}");
+            assert!(error.to_string().contains(why), "{typed}: {error}");
         }
     }
 

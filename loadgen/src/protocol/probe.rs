@@ -1,7 +1,6 @@
 //! One exchange with a server, by the same request and the same framing as the load's: whoever wants to know whether a
 //! server serves asks it exactly what it is going to be asked.
 
-use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsFd;
@@ -29,48 +28,29 @@ pub struct Reply {
 }
 
 /// Why an exchange failed.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum ProbeError {
     /// The connection failed.
-    Io(io::Error),
+    #[error(transparent)]
+    Io(#[from] io::Error),
     /// The deadline came first; what had come by then, in words.
+    #[error("{} did not come in time", awaited(.0))]
     TimedOut(String),
     /// The server closed the connection first; what had come by then, in words.
+    #[error("closed before {}", awaited(.0))]
     Closed(String),
     /// A well-formed answer that says no, in the server's own words.
+    #[error("answered \"{0}\"")]
     Refused(String),
     /// Other bytes than the answer: which, or which rule of the protocol they break.
+    #[error("{0}")]
     Wrong(String),
 }
 
-impl fmt::Display for ProbeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let so_far = |began: &str| match began {
-            "" => "an answer".to_owned(),
-            began => format!("the end of the answer that begins \"{began}\""),
-        };
-        match self {
-            Self::Io(error) => error.fmt(f),
-            Self::TimedOut(began) => write!(f, "{} did not come in time", so_far(began)),
-            Self::Closed(began) => write!(f, "closed before {}", so_far(began)),
-            Self::Refused(words) => write!(f, "answered \"{words}\""),
-            Self::Wrong(words) => f.write_str(words),
-        }
-    }
-}
-
-impl std::error::Error for ProbeError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Io(error) => Some(error),
-            _ => None,
-        }
-    }
-}
-
-impl From<io::Error> for ProbeError {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
+fn awaited(began: &str) -> String {
+    match began {
+        "" => "an answer".to_owned(),
+        began => format!("the end of the answer that begins \"{began}\""),
     }
 }
 

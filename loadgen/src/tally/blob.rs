@@ -6,7 +6,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hdrhistogram::Histogram;
-use hdrhistogram::serialization::{Deserializer, Serializer, V2Serializer};
+use hdrhistogram::serialization::{DeserializeError, Deserializer, Serializer, V2Serializer};
 
 use super::latency::{DIGITS, LATENCY_MAX_NS};
 
@@ -24,6 +24,36 @@ const MAX_LENGTH: usize = 320 * 1024;
 /// Samples of one value at most: those of all buckets of all segments together are still counted in 64 bits.
 const MOST_SAMPLES: u64 = 1 << 32;
 
+/// Why a text is no histogram of ours.
+#[derive(Debug, thiserror::Error)]
+pub enum BlobError {
+    /// It has more characters than the largest of ours.
+    #[error("a histogram of {0} characters is longer than any of ours")]
+    TooLong(usize),
+    /// It is not base64.
+    #[error("not base64: {0}")]
+    Base64(#[from] base64::DecodeError),
+    /// It has too few or too many bytes.
+    #[error("{0} bytes are not a histogram")]
+    NoHistogram(usize),
+    /// A field of its header is not as [`encode`] writes it.
+    #[error("histogram {what} is {found}, not {wanted}")]
+    Header {
+        /// Which field.
+        what: &'static str,
+        /// What stands there.
+        found: u64,
+        /// What had to.
+        wanted: u64,
+    },
+    /// The counts behind the header are none.
+    #[error("damaged histogram: {0}")]
+    Damaged(#[from] DeserializeError),
+    /// A count that no run reaches.
+    #[error("damaged histogram: more samples than any run makes")]
+    TooManySamples,
+}
+
 /// Encodes a histogram.
 #[must_use]
 pub fn encode(histogram: &Histogram<u64>) -> String {
@@ -38,42 +68,34 @@ pub fn encode(histogram: &Histogram<u64>) -> String {
 /// Decodes a histogram of exactly the layout that [`encode`] writes.
 ///
 /// # Errors
-/// A sentence that says what is wrong with the text.
-pub fn decode(text: &str) -> Result<Histogram<u64>, String> {
+/// What is wrong with the text.
+pub fn decode(text: &str) -> Result<Histogram<u64>, BlobError> {
     if text.len() > MAX_LENGTH * 4 / 3 {
-        return Err(format!(
-            "a histogram of {} characters is longer than any of ours",
-            text.len()
-        ));
+        return Err(BlobError::TooLong(text.len()));
     }
-    let bytes = STANDARD
-        .decode(text)
-        .map_err(|error| format!("not base64: {error}"))?;
-    decode_bytes(&bytes)
+    decode_bytes(&STANDARD.decode(text)?)
 }
 
 /// The same without the base64.
 ///
 /// # Errors
-/// A sentence that says what is wrong with the bytes.
-pub fn decode_bytes(bytes: &[u8]) -> Result<Histogram<u64>, String> {
+/// What is wrong with the bytes.
+pub fn decode_bytes(bytes: &[u8]) -> Result<Histogram<u64>, BlobError> {
     check_header(bytes)?;
-    let histogram: Histogram<u64> = Deserializer::new()
-        .deserialize(&mut &bytes[..])
-        .map_err(|error| format!("damaged histogram: {error}"))?;
+    let histogram: Histogram<u64> = Deserializer::new().deserialize(&mut &bytes[..])?;
     let largest = histogram
         .iter_recorded()
         .map(|step| step.count_at_value())
         .max();
     if largest.is_some_and(|count| count > MOST_SAMPLES) {
-        return Err("damaged histogram: more samples than any run makes".into());
+        return Err(BlobError::TooManySamples);
     }
     Ok(histogram)
 }
 
-fn check_header(bytes: &[u8]) -> Result<(), String> {
+fn check_header(bytes: &[u8]) -> Result<(), BlobError> {
     let (Some(header), true) = (bytes.first_chunk::<HEADER>(), bytes.len() <= MAX_LENGTH) else {
-        return Err(format!("{} bytes are not a histogram", bytes.len()));
+        return Err(BlobError::NoHistogram(bytes.len()));
     };
     let (words, _) = header.as_chunks::<4>();
     let word = |index: usize| u32::from_be_bytes(words[index]);
@@ -91,7 +113,11 @@ fn check_header(bytes: &[u8]) -> Result<(), String> {
         ("highest value", long(6), LATENCY_MAX_NS),
     ];
     match expected.iter().find(|(_, found, wanted)| found != wanted) {
-        Some((what, found, wanted)) => Err(format!("histogram {what} is {found}, not {wanted}")),
+        Some(&(what, found, wanted)) => Err(BlobError::Header {
+            what,
+            found,
+            wanted,
+        }),
         None => Ok(()),
     }
 }
@@ -117,7 +143,7 @@ mod tests {
     #[test]
     fn a_hostile_header_is_refused_undecoded() {
         let error = decode(&STANDARD.encode(hostile())).expect_err("refused");
-        assert!(error.contains("payload length"), "{error}");
+        assert!(error.to_string().contains("payload length"), "{error}");
         assert!(
             decode("").is_err()
                 && decode("%%%").is_err()

@@ -63,9 +63,9 @@ impl Code {
     #[must_use]
     pub const fn text(self) -> &'static str {
         match self {
-            Self::W01 => "the generator was the bottleneck",
+            Self::W01 => "the generator was the bottleneck: throughput is a lower bound",
             Self::W02 => "the load was not delivered",
-            Self::W03 => "requests were sent late",
+            Self::W03 => "requests were sent late, or the generator stood still",
             Self::W04 => "connections in use do not equal throughput × response time",
             Self::W05 => "the generator met a limit of its own system",
             Self::W06 => "the figures were not steady",
@@ -98,6 +98,15 @@ impl Reason {
     pub fn new(code: Code, text: impl Into<String>) -> Self {
         Self {
             code: code.name().into(),
+            text: text.into(),
+        }
+    }
+
+    /// What explains the status, which has no code.
+    #[must_use]
+    pub fn of_status(text: impl Into<String>) -> Self {
+        Self {
+            code: String::new(),
             text: text.into(),
         }
     }

@@ -9,6 +9,8 @@ use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
 
 use super::blob;
+use super::buckets::Buckets;
+use super::latency::{DIGITS, LATENCY_MAX_NS};
 use super::outcome::{Outcome, Second};
 use crate::base::units::SECOND_NS;
 
@@ -18,23 +20,18 @@ const MS: f64 = 1e6;
 /// Lines per halving of the distance to the end, as the Java tools print.
 const TICKS_PER_HALF_DISTANCE: u32 = 5;
 
-/// A histogram of nanoseconds as the `.hgrm` text that HdrHistogram's plotter
+/// Response times in nanoseconds as the `.hgrm` text that HdrHistogram's plotter
 /// reads: four columns, values in milliseconds. (The crate's own example prints
 /// a fifth column, which the plotter takes for a comment.) Values from `censored_from_ns` on are lower bounds, which a
 /// comment at the end says.
 #[must_use]
-pub fn hgrm(histogram: &Histogram<u64>, censored_from_ns: Option<u64>) -> String {
+pub fn hgrm(buckets: &Buckets, censored_from_ns: Option<u64>) -> String {
     let mut text = format!(
         "{:>12} {:>14} {:>10} {:>14}\n\n",
         "Value", "Percentile", "TotalCount", "1/(1-Percentile)"
     );
-    let mut total = 0;
-    for step in histogram.iter_quantiles(TICKS_PER_HALF_DISTANCE) {
-        total += step.count_since_last_iteration();
-        let (value, quantile) = (
-            step.value_iterated_to() as f64 / MS,
-            step.quantile_iterated_to(),
-        );
+    for (value_ns, quantile, total) in buckets.by_quantile(TICKS_PER_HALF_DISTANCE) {
+        let value = value_ns as f64 / MS;
         // Writing to a String cannot fail.
         let _ = write!(text, "{value:>12.3} {quantile:.12} {total:>10}");
         let _ = if quantile < 1.0 {
@@ -43,9 +40,10 @@ pub fn hgrm(histogram: &Histogram<u64>, censored_from_ns: Option<u64>) -> String
             writeln!(text)
         };
     }
-    let (mean, deviation) = (histogram.mean() / MS, histogram.stdev() / MS);
-    let (max, count) = (histogram.max() as f64 / MS, histogram.len());
-    let (buckets, sub_buckets) = layout(histogram);
+    let (mean_ns, deviation_ns) = buckets.mean_and_deviation();
+    let (mean, deviation) = (mean_ns / MS, deviation_ns / MS);
+    let (max, count) = (buckets.max() as f64 / MS, buckets.len());
+    let (buckets, sub_buckets) = layout();
     let _ = writeln!(
         text,
         "#[Mean    = {mean:>12.3}, StdDeviation   = {deviation:>12.3}]"
@@ -68,13 +66,13 @@ pub fn hgrm(histogram: &Histogram<u64>, censored_from_ns: Option<u64>) -> String
     text
 }
 
-/// Buckets and sub-buckets of the layout (HdrHistogram's own terms): the second
+/// Buckets and sub-buckets of our layout (HdrHistogram's own terms): the second
 /// is the power of two that resolves the digits, each bucket doubles the range.
-fn layout(histogram: &Histogram<u64>) -> (u32, u64) {
-    let sub_buckets = (2 * 10u64.pow(u32::from(histogram.sigfig()))).next_power_of_two();
+fn layout() -> (u32, u64) {
+    let sub_buckets = (2 * 10u64.pow(u32::from(DIGITS))).next_power_of_two();
     let mut buckets = 1;
     let mut reach = sub_buckets;
-    while reach <= histogram.high() {
+    while reach <= LATENCY_MAX_NS {
         reach *= 2;
         buckets += 1;
     }
@@ -150,7 +148,8 @@ mod tests {
     fn hgrm_lines_have_four_columns_but_for_the_last() {
         let mut histogram = new_histogram();
         (1..=100_000u64).for_each(|i| histogram.saturating_record(i * 1000));
-        let text = hgrm(&histogram, None);
+        let buckets = Buckets::of(&histogram);
+        let text = hgrm(&buckets, None);
         let lines: Vec<&str> = text
             .lines()
             .filter(|line| !line.is_empty() && !line.starts_with('#'))
@@ -167,7 +166,7 @@ mod tests {
         assert_eq!(last.split_whitespace().count(), 3);
         assert!(text.contains("Total count    =       100000]"), "{text}");
         assert!(!text.contains("inf") && !text.contains('∞') && !text.contains("lower bounds"));
-        let censored = hgrm(&histogram, Some(50_000_000));
+        let censored = hgrm(&buckets, Some(50_000_000));
         let comment = censored
             .strip_prefix(text.as_str())
             .expect("the same figures");

@@ -203,17 +203,19 @@ fn merge_latency(
 ) -> Result<Latency, String> {
     let mut total = Latency::default();
     for outcome in outcomes {
-        let said = |error| format!("segment {}, {name}: {error}", outcome.load.segment);
+        let said = |error: &dyn std::fmt::Display| {
+            format!("segment {}, {name}: {error}", outcome.load.segment)
+        };
         let quantiles = of(outcome);
         let histogram = outcome
             .histograms
             .get(name)
             .map(|text| blob::decode(text))
             .transpose()
-            .map_err(said)?;
+            .map_err(|error| said(&error))?;
         let count = histogram.as_ref().map_or(0, hdrhistogram::Histogram::len);
         if count != quantiles.count {
-            return Err(said(format!(
+            return Err(said(&format!(
                 "the histogram holds {count} samples, the record says {}",
                 quantiles.count
             )));

@@ -4,6 +4,7 @@
 
 pub mod assemble;
 pub mod blob;
+pub mod buckets;
 pub mod code;
 pub mod files;
 pub mod latency;

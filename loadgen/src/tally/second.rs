@@ -1,14 +1,14 @@
 //! The record of one second, and what it says of its responses.
 
-use super::blob;
+use super::blob::{self, BlobError};
 use super::latency::Latency;
 use super::outcome::{Second, quantile};
 
 /// What a record of one second says of its responses, the inverse of [`second_of`].
 ///
 /// # Errors
-/// A sentence when its histogram is damaged.
-pub fn latency_of(second: &Second) -> Result<Latency, String> {
+/// When its histogram is damaged.
+pub fn latency_of(second: &Second) -> Result<Latency, BlobError> {
     Ok(Latency {
         histogram: blob::decode(&second.histogram)?,
         censored: second.censored,

@@ -1,6 +1,7 @@
 //! The seconds of a window that lasts for hours: more than fit into a file that can still be read are joined, two by two
 //! and again, so that the record stays small however long the run.
 
+use super::blob::BlobError;
 use super::outcome::Second;
 use super::second::{latency_of, second_of};
 
@@ -72,7 +73,7 @@ impl Kept {
 }
 
 /// Two that follow each other as one.
-fn join(first: &Second, then: &Second) -> Result<Second, String> {
+fn join(first: &Second, then: &Second) -> Result<Second, BlobError> {
     let mut latency = latency_of(first)?;
     latency.merge(&latency_of(then)?);
     Ok(Second {

@@ -379,16 +379,10 @@ fn segments_merge_to_the_whole() {
     // Far enough ahead for three processes to start and connect on a loaded machine.
     let at = std::time::SystemTime::now() + Duration::from_secs(5);
     let at = humantime::format_rfc3339_millis(at).to_string();
-    let common = [
-        "--conns",
-        "8",
-        "--duration",
-        "1s",
-        "--rate",
-        "900",
-        "--start-at",
-        &at,
-    ];
+    let common: Vec<&str> = "--conns 8 --duration 1s --rate 900 --start-at"
+        .split(' ')
+        .chain([at.as_str()])
+        .collect();
     let part = |index: u32| {
         let segment = format!("{index}/3");
         run(

@@ -12,6 +12,8 @@ use io_uring::types::{BufRingEntry, Fd, SubmitArgs, Timespec};
 use io_uring::{IoUring, Probe, cqueue, opcode, squeue};
 use nix::libc;
 
+use crate::error::of_kind;
+
 /// Length of a receive buffer: a page, since they are used in turn, and many
 /// small messages touch all of them.
 const BUFFER_SIZE: usize = 4096;
@@ -346,9 +348,10 @@ fn check_operations(ring: &IoUring) -> io::Result<()> {
 }
 
 fn unavailable(error: io::Error) -> io::Error {
-    unsupported(&format!(
+    let sentence = format!(
         "io_uring is not available here: {error}; see sysctl kernel.io_uring_disabled and the container's seccomp profile"
-    ))
+    );
+    of_kind(io::ErrorKind::Unsupported, error, sentence)
 }
 
 fn unsupported(text: &str) -> io::Error {

@@ -4,6 +4,7 @@ use crate::analysis::stats::Interval;
 use crate::analysis::stats::ranking::{Difference, Place, Ranking, Standing};
 use crate::base::text::visible;
 use crate::base::unit::{Unit, count};
+use crate::model::metrics::{CONNECTIONS, CPU_PER_CONNECTION, CPU_PER_REQUEST, MEMORY};
 use loadgen::base::units::{format_bytes, format_count, format_ns};
 
 /// Names that a list holds at most.
@@ -52,14 +53,10 @@ pub fn figure(column: &str, value: f64) -> String {
 }
 
 /// What is counted, after `12 % more` or `3 times the`.
-fn noun(title: &str) -> &str {
-    match title {
-        "CPU/request" => "CPU per request",
-        "CPU/connection" => "CPU per connection",
-        "memory/connection" => "memory per connection",
-        "conns/s" => "connections/s",
-        other => other,
-    }
+fn noun(title: &'static str) -> &'static str {
+    let written_out = [CPU_PER_REQUEST, CPU_PER_CONNECTION, MEMORY, CONNECTIONS];
+    let metric = written_out.iter().find(|metric| metric.title == title);
+    metric.map_or(title, |metric| metric.label)
 }
 
 /// The criterion in a sentence that begins with `By`.

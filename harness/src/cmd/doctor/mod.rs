@@ -9,7 +9,7 @@ mod network;
 mod noise;
 mod processor;
 
-use crate::base::error::{Exit, Failure};
+use crate::base::error::{Exit, Failure, OrFail};
 use crate::base::terminal::say;
 use crate::cli::{DoctorFlags, DoctorFormat};
 use loadgen::base::units::format_count;
@@ -121,8 +121,8 @@ fn at_least(
     }
 }
 
-/// Looks at everything, prints it, and returns the exit code: 3 when something fails.
-pub async fn doctor(flags: &DoctorFlags) -> Result<u8, Failure> {
+/// Looks at everything, prints it, and says how the program ends: with 3 when something fails.
+pub async fn doctor(flags: &DoctorFlags) -> Result<Exit, Failure> {
     if flags.conns == Some(0) || flags.workers == Some(0) {
         return Err(Failure::usage("--conns and --workers: at least 1"));
     }
@@ -136,7 +136,7 @@ pub async fn doctor(flags: &DoctorFlags) -> Result<u8, Failure> {
         DoctorFormat::Json => json(&checks, flags.conns)?,
     })?;
     let failed = checks.iter().any(|check| check.level == Level::Fail);
-    Ok(if failed { Exit::Preflight.code() } else { 0 })
+    Ok(if failed { Exit::Preflight } else { Exit::Done })
 }
 
 /// What is to be held.
@@ -209,8 +209,7 @@ fn json(checks: &[Check], conns: Option<u64>) -> Result<String, Failure> {
         "checks": checks,
     });
     let text = serde_json::to_string_pretty(&value);
-    text.map(|text| text + "\n")
-        .map_err(|e| Failure::failed(format!("doctor: {e}")))
+    text.map(|text| text + "\n").or_failed("doctor")
 }
 
 #[cfg(test)]

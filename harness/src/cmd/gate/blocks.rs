@@ -156,12 +156,9 @@ pub fn check(row: &Row, sides: &[Side; 2]) -> Result<(), Failure> {
         row.status,
         visible(&reasons.join("; "))
     );
-    Err(Failure {
-        exit: if row.status == Status::Skipped {
-            Exit::Unavailable.code()
-        } else {
-            Exit::Failed.code()
-        },
-        message,
-    })
+    let exit = match row.status {
+        Status::Skipped => Exit::Unavailable,
+        _ => Exit::Failed,
+    };
+    Err(Failure::new(exit, message))
 }

@@ -4,12 +4,13 @@ use super::blocks::{Blocks, Until};
 use super::side::{BASE, HEAD, Side};
 use super::{pairs, plan, prepare};
 use crate::analysis::noise::NoiseFloor;
-use crate::base::error::Failure;
+use crate::base::error::{Exit, Failure, OrFail};
 use crate::base::machine::available_cpus;
 use crate::base::terminal::{Signals, eprintln, say};
+use crate::base::text::one_line;
 use crate::cli::calibrate::CalibrateFlags;
 use crate::cli::gate::GateFlags;
-use crate::cli::{self, Cli, OutputFlags};
+use crate::cli::{self, AskedFlags, Cli, OutputFlags};
 use crate::cmd::record::Record;
 use crate::cmd::run::begin;
 use crate::model::disturbance::Limits;
@@ -22,8 +23,8 @@ use comfy_table::presets::NOTHING;
 use std::time::Duration;
 use tokio::process::Command;
 
-/// Measures and keeps the noise floor; returns the exit code.
-pub async fn calibrate(flags: &CalibrateFlags) -> Result<u8, Failure> {
+/// Measures and keeps the noise floor; says how the program ends.
+pub async fn calibrate(flags: &CalibrateFlags) -> Result<Exit, Failure> {
     if flags.blocks < 6 {
         return Err(Failure::usage(format!(
             "--blocks {}: an interval needs at least 6",
@@ -77,9 +78,9 @@ pub async fn calibrate(flags: &CalibrateFlags) -> Result<u8, Failure> {
         );
     }
     let path = floor.keep();
-    let path = path.map_err(|e| Failure::failed(format!("cannot keep the noise floor: {e}")))?;
+    let path = path.or_failed("cannot keep the noise floor")?;
     // The floor's server and generator choose CPUs of their own.
-    pin(&cpus).map_err(|e| Failure::failed(e.to_string()))?;
+    pin(&cpus).map_err(|e| Failure::from_error(Exit::Failed, e))?;
     if let Err(failure) = measure_floor(&context).await {
         eprintln(&format!("note: {failure}"));
     }
@@ -89,34 +90,38 @@ pub async fn calibrate(flags: &CalibrateFlags) -> Result<u8, Failure> {
         path.display(),
         record.run_dir()
     ))
-    .map(|()| record.exit_code(0))
+    .map(|()| record.exit_code(Exit::Done))
 }
 
 /// The generator's own floor and ceiling, which charts of later runs shade.
 async fn measure_floor(context: &Context<'_>) -> Result<(), Failure> {
-    let failed = |why: String| Failure::failed(format!("the generator's floor: {why}"));
+    const WHAT: &str = "the generator's floor";
     let mut command = Command::new(context.binaries.path("loadgen"));
     let output = command.arg("floor").kill_on_drop(true).output();
-    let output = output.await.map_err(|e| failed(e.to_string()))?;
+    let output = output.await.or_failed(WHAT)?;
     match output.status.success() {
         true => Ok(()),
-        false => Err(failed(
-            String::from_utf8_lossy(&output.stderr).trim().into(),
-        )),
+        false => Err(Failure::failed(format!(
+            "{WHAT}: {}",
+            one_line(&String::from_utf8_lossy(&output.stderr))
+        ))),
     }
 }
 
 /// The gate's own defaults, with what was asked for.
 fn as_gate(flags: &CalibrateFlags) -> Result<GateFlags, Failure> {
     let words = ["tenk", "gate", "--base", "HEAD"];
-    let cli = Cli::try_parse_from(words).map_err(|e| Failure::failed(e.to_string()))?;
+    let cli = Cli::try_parse_from(words).map_err(|e| Failure::from_error(Exit::Failed, e))?;
     let Some(cli::Command::Gate(gate)) = cli.command else {
         return Err(Failure::failed("the gate's defaults are missing"));
     };
     Ok(GateFlags {
         base: None,
         model: vec![flags.model.clone()],
-        conns: vec![flags.conns],
+        asked: AskedFlags {
+            conns: vec![flags.conns],
+            ..gate.asked
+        },
         blocks: flags.blocks,
         // As long as it takes.
         budget: Duration::MAX,

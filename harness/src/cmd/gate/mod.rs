@@ -15,7 +15,7 @@ pub mod words;
 
 use crate::analysis::decide::{self, Answer, Verdict};
 use crate::analysis::noise::{self, NoiseFloor};
-use crate::base::error::{Exit, Failure};
+use crate::base::error::{Exit, Failure, OrFail};
 use crate::base::terminal::{Signals, eprintln, say};
 use crate::base::text::visible;
 use crate::cli::gate::{FailOn, GateFlags};
@@ -78,22 +78,19 @@ pub struct Outcome {
     pub answers: Vec<Answer>,
 }
 
-/// Makes a gate and returns the exit code.
-pub async fn gate(flags: &GateFlags) -> Result<u8, Failure> {
+/// Makes a gate and says how the program ends.
+pub async fn gate(flags: &GateFlags) -> Result<Exit, Failure> {
     let mut sides = sides(flags).await?;
     let mut plan = plan(flags, &sides)?;
     let noise = noise::kept(flags.output.quiet);
     plan.disturbed = noise.as_ref().map(|n| n.limits).unwrap_or_default();
     let (gated, doubts) = gated(flags, noise.as_ref());
     if flags.output.dry_run {
-        return say(&words::dry_run(&plan, flags, &sides, &gated)).map(|()| 0);
+        return say(&words::dry_run(&plan, flags, &sides, &gated)).map(|()| Exit::Done);
     }
     let mut signals = Signals::listen()?;
     if !flags.output.quiet {
-        notes(&sides).iter().for_each(|note| eprintln(note));
-        doubts
-            .iter()
-            .for_each(|doubt| eprintln(&format!("note: {doubt}")));
+        say_first(&sides, &doubts);
     }
     let preparing = prepare(flags, &mut plan, &mut sides);
     let (folder, prepared) = match begin(&flags.output.results, &mut signals, preparing).await {
@@ -125,12 +122,7 @@ pub async fn gate(flags: &GateFlags) -> Result<u8, Failure> {
     let blocks = match made {
         Ok(made) => made,
         Err(ended) => {
-            record.finish(false);
-            let rows = format_count(record.rows().len() as u64);
-            eprintln(&format!(
-                "nothing was judged; {rows} trials are in {}",
-                record.run_dir()
-            ));
+            end_unjudged(&mut record);
             return ended.into();
         }
     };
@@ -162,6 +154,24 @@ fn resolved(place: &Path) -> PathBuf {
         (Err(_), Some(parent), Some(name)) => resolved(parent).join(name),
         _ => place.into(),
     }
+}
+
+/// What must be known before anything is measured.
+fn say_first(sides: &[Side; 2], doubts: &[String]) {
+    notes(sides).iter().for_each(|note| eprintln(note));
+    for doubt in doubts {
+        eprintln(&format!("note: {doubt}"));
+    }
+}
+
+/// Saves what a gate measured that ended before it could judge.
+fn end_unjudged(record: &mut Record) {
+    record.finish(false);
+    let rows = format_count(record.rows().len() as u64);
+    let folder = record.run_dir();
+    eprintln(&format!(
+        "nothing was judged; {rows} trials are in {folder}"
+    ));
 }
 
 /// What each side is: found in git, in a folder, or only a command.
@@ -220,7 +230,8 @@ fn are_one_source([base, head]: &[Side; 2]) -> bool {
 
 /// The run that the gate is: every arm twice, once of each side, at the rates still to be found.
 fn plan(flags: &GateFlags, sides: &[Side; 2]) -> Result<Plan, Failure> {
-    let defaults = Cli::try_parse_from(["tenk"]).map_err(|e| Failure::failed(e.to_string()))?;
+    let defaults =
+        Cli::try_parse_from(["tenk"]).map_err(|e| Failure::from_error(Exit::Failed, e))?;
     let run = RunFlags {
         model: match (&flags.base_cmd, flags.model.is_empty()) {
             (None, true) => vec![servers::models::REFERENCE.into()],
@@ -233,18 +244,11 @@ fn plan(flags: &GateFlags, sides: &[Side; 2]) -> Result<Plan, Failure> {
             .cloned()
             .collect(),
         commands_are_checked: true,
-        conns: flags.conns.clone(),
         rate: match flags.rate.is_empty() {
             true => vec![Rate::Auto],
             false => flags.rate.clone(),
         },
-        requests_per_conn: flags.requests_per_conn.clone(),
-        payload: flags.payload.clone(),
-        idle: flags.idle.clone(),
-        service: flags.service,
-        work: flags.work.clone(),
-        block: flags.block.clone(),
-        workers: flags.workers,
+        asked: flags.asked.clone(),
         load: flags.load.clone(),
         repeat: flags.blocks,
         warmup: flags.warmup,
@@ -348,7 +352,7 @@ async fn prepare(
             placeholders::check(flag, command, &flags.servers.env)?;
         }
     }
-    pin(&plan.client_cpus).map_err(|e| Failure::failed(e.to_string()))?;
+    pin(&plan.client_cpus).map_err(|e| Failure::from_error(Exit::Failed, e))?;
     let work = trial::calibrate_work(plan, &binaries).await?;
     if plan.rate_is_auto {
         let refuse = |row: &Row| blocks::check(row, sides);
@@ -436,8 +440,7 @@ fn json(outcome: &Outcome, words: &GateWords) -> Result<String, Failure> {
         outcome,
     };
     let text = serde_json::to_string_pretty(&document);
-    text.map(|text| text + "\n")
-        .map_err(|e| Failure::failed(format!("gate.json: {e}")))
+    text.map(|text| text + "\n").or_failed("gate.json")
 }
 
 /// The job's summary and its annotations, where GitHub runs us.
@@ -447,7 +450,7 @@ fn tell_github(outcome: &Outcome, markdown: &str) -> Result<(), Failure> {
         let before = std::fs::read(&path).unwrap_or_default();
         let all = [before, markdown.as_bytes().to_vec()].concat();
         write_atomically(path.as_ref(), &all)
-            .map_err(|e| Failure::failed(format!("GITHUB_STEP_SUMMARY {}: {e}", path.display())))?;
+            .or_failed(format_args!("GITHUB_STEP_SUMMARY {}", path.display()))?;
     }
     if std::env::var_os("GITHUB_ACTIONS").is_some() {
         // On stderr, where the runner looks as well: stdout may be somebody's JSON.
@@ -457,19 +460,17 @@ fn tell_github(outcome: &Outcome, markdown: &str) -> Result<(), Failure> {
 }
 
 /// A regression fails; what could not be judged never passes; what was not shown fails as far as it was asked to.
-fn exit_code(outcome: &Outcome, fail_on: FailOn) -> u8 {
+fn exit_code(outcome: &Outcome, fail_on: FailOn) -> Exit {
     let any = |of: &dyn Fn(&Answer) -> bool| outcome.answers.iter().any(of);
     let is = |verdict| any(&|answer| answer.verdict == Some(verdict));
     let is_judged = any(&|answer| answer.verdict.is_some());
     let is_blind = outcome.same.is_some() || any(&Answer::is_blind);
     match () {
-        () if is(Verdict::Regressed) && fail_on >= FailOn::Regression => Exit::Missed.code(),
-        () if is(Verdict::Invalid) || !is_judged => Exit::Failed.code(),
-        () if is_blind && fail_on >= FailOn::Blind => Exit::Inconclusive.code(),
-        () if is(Verdict::Inconclusive) && fail_on >= FailOn::Inconclusive => {
-            Exit::Inconclusive.code()
-        }
-        () => 0,
+        () if is(Verdict::Regressed) && fail_on >= FailOn::Regression => Exit::Missed,
+        () if is(Verdict::Invalid) || !is_judged => Exit::Failed,
+        () if is_blind && fail_on >= FailOn::Blind => Exit::Inconclusive,
+        () if is(Verdict::Inconclusive) && fail_on >= FailOn::Inconclusive => Exit::Inconclusive,
+        () => Exit::Done,
     }
 }
 
@@ -509,7 +510,7 @@ mod tests {
                 notes: Vec::new(),
                 answers: verdicts.iter().map(answer).collect(),
             };
-            exit_code(&outcome, fail_on)
+            exit_code(&outcome, fail_on).code()
         };
         use FailOn::{Blind, Never, Regression};
         let strict = FailOn::Inconclusive;

@@ -6,7 +6,7 @@
 use super::checkout::{self, Checkout, Held};
 use super::git::{self, git, status_entries};
 use crate::base::child::{clean_command, output};
-use crate::base::error::Failure;
+use crate::base::error::{Failure, OrFail};
 use crate::base::shell;
 use crate::trial::binaries::{self, hex};
 use loadgen::base::cache::cache_directory;
@@ -56,8 +56,7 @@ pub struct Side {
 impl Side {
     /// Finds out what `text` names: `worktree`, a revision, or a folder. `ours`: places that this gate writes to.
     pub async fn find(name: &'static str, text: &str, ours: &[PathBuf]) -> Result<Side, Failure> {
-        let here = std::env::current_dir()
-            .map_err(|e| Failure::failed(format!("cannot tell the current folder: {e}")))?;
+        let here = std::env::current_dir().or_failed("cannot tell the current folder")?;
         if text == WORKTREE {
             let top = match git(&here, &["rev-parse", "--show-toplevel"]).await {
                 Ok(top) => top,
@@ -340,6 +339,7 @@ fn cache() -> Result<PathBuf, Failure> {
             "cannot use the cache {}: {e} (XDG_CACHE_HOME may name another place)",
             cache.display()
         ))
+        .caused_by(e)
     })
 }
 

@@ -11,7 +11,7 @@ use crate::base::unit::Unit;
 use crate::model::histograms::Histograms;
 use crate::model::row::{Row, Verdict};
 use crate::model::workload::workload_name;
-use hdrhistogram::Histogram;
+use loadgen::tally::buckets::Buckets;
 use loadgen::tally::outcome::Floor;
 
 /// A quantile is shown only with this many samples beyond it.
@@ -23,7 +23,7 @@ const FIRST: f64 = 2.0;
 const MARKED: usize = 25;
 
 /// One arm's response times, all its believable trials together.
-type Merged<'a> = (&'a Cell<'a>, Histogram<u64>);
+type Merged<'a> = (&'a Cell<'a>, Buckets);
 
 pub fn draw(rows: &[Row], histograms: &Histograms, floor: Option<&Floor>) -> Vec<Chart> {
     let cells = cells(rows);
@@ -95,19 +95,14 @@ fn draw_workload(
 }
 
 /// All believable trials of a cell that served everybody: starved clients would be missing from the others.
-fn merged(cell: &Cell, histograms: &Histograms) -> Option<Histogram<u64>> {
+fn merged(cell: &Cell, histograms: &Histograms) -> Option<Buckets> {
     let rows = cell
         .rows
         .iter()
         .filter(|row| row.is_usable() && row.response_p50_ns.is_some());
-    let mut merged: Option<Histogram<u64>> = None;
-    for histogram in rows.filter_map(|row| histograms.get(row.trial)) {
-        match &mut merged {
-            Some(sum) => sum.add(&histogram).ok()?,
-            None => merged = Some(histogram),
-        }
-    }
-    merged.filter(|h| !h.is_empty())
+    let buckets = rows.filter_map(|row| histograms.get(row.trial));
+    let merged = buckets.fold(Buckets::default(), |sum, buckets| sum.merged(buckets));
+    (!merged.is_empty()).then_some(merged)
 }
 
 fn curve((cell, merged): &Merged) -> Series {

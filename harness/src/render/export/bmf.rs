@@ -3,7 +3,7 @@
 
 use super::{EXPORTED, Source, cell_name, measured, rates_held};
 use crate::analysis::summary::{Cell, cells};
-use crate::base::error::Failure;
+use crate::base::error::{Failure, OrFail};
 use serde_json::{Map, Value, json};
 
 pub fn render(source: &Source) -> Result<String, Failure> {
@@ -18,8 +18,7 @@ pub fn render(source: &Source) -> Result<String, Failure> {
         benchmarks.insert(name, json!({ "rate-held-under-slo": { "value": per_s } }));
     }
     let text = serde_json::to_string_pretty(&benchmarks);
-    text.map(|text| text + "\n")
-        .map_err(|e| Failure::failed(format!("--export bmf: {e}")))
+    text.map(|text| text + "\n").or_failed("--export bmf")
 }
 
 fn measures(cell: &Cell) -> Map<String, Value> {

@@ -1,13 +1,13 @@
 //! `--export csv`: the rows for a spreadsheet. Unlike `trials.csv`, which is read back exactly, no cell holds a
 //! control character or begins like a formula: a spreadsheet would run `=cmd|…` from a model's label.
 
-use crate::base::error::Failure;
+use crate::base::error::{Failure, OrFail};
 use crate::base::text::visible;
 use crate::model::row::{Row, to_csv_of_texts};
 
 pub fn render(rows: &[Row]) -> Result<String, Failure> {
     let csv = to_csv_of_texts(rows, harmless);
-    let csv = csv.map_err(|e| Failure::failed(format!("--export csv: {e}")))?;
+    let csv = csv.or_failed("--export csv")?;
     Ok(String::from_utf8_lossy(&csv).into_owned())
 }
 

@@ -5,7 +5,7 @@
 
 use super::{EXPORTED, Exported, Files, Source, cell_name, measured, rates_held};
 use crate::analysis::summary::{Cell, cells};
-use crate::base::error::Failure;
+use crate::base::error::{Failure, OrFail};
 use crate::base::text::visible;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -35,8 +35,7 @@ pub fn render(source: &Source, path: &Path) -> Result<Files, Failure> {
             if more_is_better {
                 entries.extend(rates_held(source).into_iter().map(held));
             }
-            let text = serde_json::to_string_pretty(&entries)
-                .map_err(|e| Failure::failed(format!("--export gha: {e}")))?;
+            let text = serde_json::to_string_pretty(&entries).or_failed("--export gha")?;
             Ok((with_word(path, word), text + "\n"))
         })
         .collect()

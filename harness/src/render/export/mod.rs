@@ -67,10 +67,11 @@ pub fn write_all(exports: &[Export], source: &Source) -> Result<Vec<PathBuf>, Fa
     for export in exports {
         for (path, text) in files(export.format, source, &export.path)? {
             write_atomically(&path, text.as_bytes()).map_err(|e| {
+                let path = path.display();
                 Failure::failed(format!(
-                    "--export {export:?}: cannot write {}: {e} (does its folder exist?)",
-                    path.display()
+                    "--export {export:?}: cannot write {path}: {e} (does its folder exist?)"
                 ))
+                .caused_by(e)
             })?;
             made.push(path);
         }

@@ -27,11 +27,11 @@ pub(super) fn execute(
     if command.run.segment.is_some() || command.run.start_at.is_some() {
         let text =
             "a search goes on from one rate to the next by itself: drop --segment and --start-at";
-        return Err(Failure::Usage(text.into()));
+        return Err(Failure::usage(text));
     }
     if command.load.think.is_some() {
         let text = "a search looks for a rate, and --think belongs to the closed loop: drop it";
-        return Err(Failure::Usage(text.into()));
+        return Err(Failure::usage(text));
     }
     let mut command = command.clone();
     command.shape.rate = command.shape.rate.or(Some(START_PER_S));

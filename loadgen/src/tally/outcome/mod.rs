@@ -23,7 +23,7 @@ pub use counts::{add_all, sum};
 pub use fairness::Fairness;
 pub use generator::Generator;
 pub use quantiles::{Latencies, Quantiles, SAMPLES_BEYOND, enough_beyond, quantile};
-pub use read::read;
+pub use read::{ReadError, read};
 pub use requests::Requests;
 
 /// The value of [`Outcome::schema`].

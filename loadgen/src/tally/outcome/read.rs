@@ -5,31 +5,49 @@ use std::net::SocketAddr;
 use serde_json::Value;
 
 use super::{Outcome, SCHEMA};
-use crate::load::MAX_SEGMENTS;
+use crate::load::{MAX_SEGMENTS, Segment};
+
+/// Why what was read is no outcome.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// It is no JSON, or has other fields.
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+    /// Its schema is another.
+    #[error("the schema is {0}, not {SCHEMA:?}")]
+    Schema(String),
+    /// A figure that none of ours has, in a sentence.
+    #[error("{0}")]
+    Figure(String),
+    /// A share of the load that there is not.
+    #[error("there is no segment {0}")]
+    Segment(Segment),
+    /// The target is none.
+    #[error("the target is no address")]
+    Target,
+}
 
 /// Reads an outcome that somebody wrote, and refuses one whose counts are none: they are going to be added up.
 ///
 /// # Errors
-/// A sentence that says what is wrong with it, and where.
-pub fn read(text: &[u8]) -> Result<Outcome, String> {
-    let value: Value = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+/// What is wrong with it, and where.
+pub fn read(text: &[u8]) -> Result<Outcome, ReadError> {
+    let value: Value = serde_json::from_slice(text)?;
     match value.get("schema").and_then(Value::as_str) {
         Some(SCHEMA) => {}
         other => {
-            return Err(format!(
-                "the schema is {}, not {SCHEMA:?}",
-                other.unwrap_or("missing")
-            ));
+            let found = other.unwrap_or("missing").to_owned();
+            return Err(ReadError::Schema(found));
         }
     }
-    check_numbers(&value, "")?;
-    let outcome: Outcome = serde_json::from_value(value).map_err(|error| error.to_string())?;
+    check_numbers(&value, "").map_err(ReadError::Figure)?;
+    let outcome: Outcome = serde_json::from_value(value)?;
     let segment = outcome.load.segment;
     if segment.index >= segment.count || segment.count > MAX_SEGMENTS {
-        return Err(format!("there is no segment {segment}"));
+        return Err(ReadError::Segment(segment));
     }
     if outcome.target.parse::<SocketAddr>().is_err() {
-        return Err("the target is no address".into());
+        return Err(ReadError::Target);
     }
     Ok(outcome)
 }
