@@ -47,10 +47,11 @@ fn serve(server: Server) -> io::Result<()> {
         };
         // After a pause nobody announces again who has been waiting: look.
         let happened = epoll.epoll_wait(&mut events, timeout)?;
-        let mut someone_waits = listener.retry_due();
+        let (unfinished, mut someone_waits) = (ready.len(), listener.retry_due());
         for fd in happened.iter().map(|event| event.data() as RawFd) {
             match fd == listener.as_raw_fd() {
                 true => someone_waits = true,
+                false if ready[..unfinished].contains(&fd) => {}
                 false => ready.push(fd),
             }
         }
