@@ -7,11 +7,17 @@ use std::path::PathBuf;
 /// The labs, in alphabetical order; a test holds this against the registry.
 pub const NAMES: &[&str] = &[
     "backlog",
+    "dead-peer",
+    "edge-vs-level",
+    "fd-wall",
     "half-close",
     "handshake",
+    "head-of-line",
+    "idle-policy",
     "nagle",
     "resets",
     "reuseaddr",
+    "slow-start",
     "syn-queue",
     "time-wait",
 ];

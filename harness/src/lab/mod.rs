@@ -25,11 +25,17 @@ mod trouble;
 pub mod words;
 
 mod backlog;
+mod dead_peer;
+mod edge_vs_level;
+mod fd_wall;
 mod half_close;
 mod handshake;
+mod head_of_line;
+mod idle_policy;
 mod nagle;
 mod resets;
 mod reuseaddr;
+mod slow_start;
 mod syn_queue;
 mod time_wait;
 
@@ -123,9 +129,15 @@ pub const LABS: &[Entry] = &[
     Entry::of::<reuseaddr::Reuseaddr>(),
     Entry::of::<handshake::Handshake>(),
     Entry::of::<half_close::HalfClose>(),
+    Entry::of::<edge_vs_level::EdgeVsLevel>(),
+    Entry::of::<head_of_line::HeadOfLine>(),
+    Entry::of::<fd_wall::FdWall>(),
+    Entry::of::<idle_policy::IdlePolicy>(),
     Entry::of::<syn_queue::SynQueue>(),
     Entry::of::<resets::Resets>(),
     Entry::of::<nagle::Nagle>(),
+    Entry::of::<dead_peer::DeadPeer>(),
+    Entry::of::<slow_start::SlowStart>(),
 ];
 
 /// The lab of this name.

@@ -143,8 +143,10 @@ impl Place {
     pub fn serve(&self, model: &str, flags: &[&str]) -> Result<Served<'_>, Trouble> {
         let number = self.started.replace(self.started.get() + 1);
         let ledger = self.scratch().join(format!("ledger-{number}"));
-        let mut args: Vec<String> = ["--listen", "127.0.0.1:0"].map(String::from).into();
-        args.extend(["--ledger".into(), ledger.display().to_string()]);
+        let mut args: Vec<String> = vec!["--ledger".into(), ledger.display().to_string()];
+        if !flags.contains(&"--listen") {
+            args.extend(["--listen", "127.0.0.1:0"].map(String::from));
+        }
         args.extend(flags.iter().map(|flag| flag.to_string()));
         let spec = ServerSpec {
             program: self.program(model)?,

@@ -1,8 +1,12 @@
-//! What labs share: the kernel's counters, sockets, captured segments and segments taken away, programs, pictures.
+//! What labs share: the kernel's counters, sockets, captured segments and segments taken away, a way that takes
+//! time, a cable to pull out, programs, pictures.
 
 pub mod capture;
+pub mod client;
 pub mod command;
 pub mod counters;
+pub mod delay;
 pub mod draw;
 pub mod segment_filter;
 pub mod sockets;
+pub mod veth;
