@@ -97,10 +97,24 @@ pub fn run(load: Load, link: &mut Link, listener: &mut dyn Listener) -> io::Resu
 
 /// How long the ramp goes on without one more connection served: longer than the kernel's gap between a SYN's
 /// second and third retry (3 s to 7 s), and than a slow `--connect-rate` leaves between two.
-fn stall_ns(load: &Load) -> u64 {
+///
+/// Where the server is known to serve no more than are served already, standing still is what was to be expected, and
+/// half a second tells it from one that serves more after all.
+fn stall_ns(load: &Load, served: u64) -> u64 {
+    if is_at_known_limit(load, served) {
+        return STALL_AT_KNOWN_LIMIT_NS;
+    }
     let gap_s = load.connect_rate_per_s.map_or(0.0, |rate| 3.0 / rate);
     ((10.0 + gap_s) * 1e9) as u64
 }
+
+/// Whether as many are served as the server is known to serve at a time.
+fn is_at_known_limit(load: &Load, served: u64) -> bool {
+    load.served_at_once.is_some_and(|most| served >= most)
+}
+
+/// How long the ramp goes on once as many are served as the server is known to serve at a time.
+const STALL_AT_KNOWN_LIMIT_NS: u64 = 500_000_000;
 
 /// How long the workers of an interrupted run may go on counting.
 const LAST_COUNTS: Duration = Duration::from_millis(500);
@@ -209,14 +223,19 @@ impl Workers {
         let timeout_ns = start_ns.saturating_add(self.plan.load.ramp_limit_ns());
         let deadline_ns = planned_start_ns(&self.plan.load)?
             .map_or(timeout_ns, |planned_ns| planned_ns.min(timeout_ns));
-        let stall_ns = stall_ns(&self.plan.load);
-        let (mut settled, mut progress_ns) = (0, start_ns);
-        while settled < self.slots
-            && now_ns() < deadline_ns.min(progress_ns.saturating_add(stall_ns))
-        {
+        let (mut sum, mut progress_ns) = (Sum::default(), start_ns);
+        while sum.settled < self.slots {
+            let stall_ns = stall_ns(&self.plan.load, sum.served);
+            if now_ns() >= deadline_ns.min(progress_ns.saturating_add(stall_ns)) {
+                if is_at_known_limit(&self.plan.load, sum.served) {
+                    self.plan.control.leave_others_waiting();
+                }
+                break;
+            }
             link.rest_in_proportion(start_ns)?;
-            if self.sum().settled > settled {
-                (settled, progress_ns) = (self.sum().settled, now_ns());
+            let before = std::mem::replace(&mut sum, self.sum());
+            if sum.settled > before.settled {
+                progress_ns = now_ns();
             }
         }
         self.ramp_ns = now_ns() - start_ns;

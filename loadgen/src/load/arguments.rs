@@ -53,6 +53,7 @@ impl Load {
         args.set("connect-inflight", Some(self.connect_inflight));
         args.set("connect-timeout", Some(ns(self.connect_timeout_ns)));
         args.set("ramp-timeout", Some(ns(self.ramp_timeout_ns)));
+        args.set("served-at-once", self.served_at_once);
         args.set("close", Some(name_of(self.close)));
         args.set("conn-lifetime", self.conn_lifetime_ns.map(ns));
         args.set("reconnect-rate", self.reconnect_rate_per_s);

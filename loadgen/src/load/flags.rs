@@ -169,6 +169,11 @@ pub struct RunFlags {
     /// Start the warm-up at this instant (RFC 3339, UTC); connections are opened before
     #[arg(long, value_name = "TIME", value_parser = parse_instant, help_heading = "Time and place")]
     pub start_at: Option<u64>,
+    /// Connections that the server is known to serve at a time, such as the workers of a pool; once so many are served
+    /// and none was for half a second more, the others are left waiting: the ramp ends, and the drain does not wait for
+    /// them; absent: nothing is known
+    #[arg(long, value_name = "COUNT", value_parser = parse_count, help_heading = "Connections")]
+    pub served_at_once: Option<u64>,
     /// Permit targets in this network; without it only loopback is
     #[arg(long, value_name = "CIDR", help_heading = "Time and place")]
     pub allow_target: Vec<IpNet>,
@@ -189,6 +194,7 @@ impl Default for RunFlags {
             poll: Poll::Auto,
             segment: None,
             start_at: None,
+            served_at_once: None,
             allow_target: Vec::new(),
             connect_to: None,
         }

@@ -78,6 +78,9 @@ pub struct Load {
     pub connect_timeout_ns: u64,
     /// Longest wait for all connections to be served, in nanoseconds.
     pub ramp_timeout_ns: u64,
+    /// Connections that the server is known to serve at a time; absent: nothing is known.
+    #[serde(default)]
+    pub served_at_once: Option<u64>,
     /// Who closes, and how.
     pub close: Close,
     /// Age at which a connection is replaced, in nanoseconds.
@@ -151,6 +154,7 @@ impl Load {
             connect_inflight: flags.connect_inflight,
             connect_timeout_ns: as_ns(flags.connect_timeout),
             ramp_timeout_ns: as_ns(flags.ramp_timeout),
+            served_at_once: run.served_at_once,
             close: flags.close,
             conn_lifetime_ns: flags.conn_lifetime.map(as_ns),
             reconnect_rate_per_s: flags.reconnect_rate,
@@ -483,6 +487,7 @@ mod tests {
                 processes: processes.map_or(Processes::Auto, Processes::Count),
                 cpus: cpus.map(CpuList), poll: if spin { Poll::Spin } else { Poll::Sleep },
                 segment: Some(Segment { index: index % count, count }), start_at, connect_to: None,
+                served_at_once: (threads > 0).then_some(threads),
                 allow_target: vec!["10.0.0.0/8".parse().expect("a network")],
             }
         }

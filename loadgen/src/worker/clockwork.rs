@@ -163,11 +163,16 @@ impl Worker {
         );
         progress.errors.store(self.tally.errors(), Relaxed);
         progress.open.store(u64::from(self.open), Relaxed);
-        if self.clock.now_ns >= self.clock.edges.window_end_ns
-            && self.outstanding == 0
-            && self.opening.connecting == 0
-        {
+        if self.clock.now_ns >= self.clock.edges.window_end_ns && !self.has_unanswered() {
             progress.drained.store(!self.has_backlog(), Relaxed);
+        }
+    }
+
+    /// Whether something was sent, or a connect begun, whose end is worth waiting for.
+    fn has_unanswered(&self) -> bool {
+        match self.plan.control.leaves_others_waiting() {
+            true => self.slots.iter().any(|c| c.served && c.in_flight() > 0),
+            false => self.outstanding > 0 || self.opening.connecting > 0,
         }
     }
 
@@ -176,7 +181,9 @@ impl Worker {
         let waits = |c: &super::connection::Connection| {
             c.active && c.next_due_ns < self.clock.edges.window_end_ns
         };
+        let served_alone = self.plan.control.leaves_others_waiting();
         let comes = |c: &super::connection::Connection| match c.state {
+            _ if served_alone && !c.served => false,
             State::Open | State::Connecting => true,
             State::Free => c.failures == 0,
             State::Closing | State::Dead => false,

@@ -22,6 +22,8 @@ pub struct Control {
     warmup_start_ns: AtomicU64,
     window_start_ns: AtomicU64,
     window_end_ns: AtomicU64,
+    /// Whether connections that were not served by now are waited for no longer.
+    others_wait: AtomicBool,
     finish: AtomicBool,
     hurry: AtomicBool,
 }
@@ -33,6 +35,7 @@ impl Default for Control {
             warmup_start_ns: never(),
             window_start_ns: never(),
             window_end_ns: never(),
+            others_wait: AtomicBool::new(false),
             finish: AtomicBool::new(false),
             hurry: AtomicBool::new(false),
         }
@@ -54,6 +57,17 @@ impl Control {
     /// Ends the window early.
     pub fn cut_window(&self, end_ns: u64) {
         self.window_end_ns.fetch_min(end_ns, Relaxed);
+    }
+
+    /// Tells the workers that the server serves as many connections as it ever will: for the others nobody waits.
+    pub fn leave_others_waiting(&self) {
+        self.others_wait.store(true, Relaxed);
+    }
+
+    /// Whether connections that were not served are waited for no longer.
+    #[must_use]
+    pub fn leaves_others_waiting(&self) -> bool {
+        self.others_wait.load(Relaxed)
     }
 
     /// Tells the workers to close everything and return.

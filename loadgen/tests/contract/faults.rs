@@ -176,6 +176,43 @@ fn silence_times_out_and_is_not_forgotten() {
     }
 }
 
+/// Serves one connection until it ends, then the next.
+fn one_at_a_time() -> std::net::SocketAddr {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut bytes = [0; 4096];
+            while let Ok(read @ 1..) = stream.read(&mut bytes) {
+                if stream.write_all(&bytes[..read]).is_err() {
+                    break;
+                }
+            }
+        }
+    });
+    address
+}
+
+#[test]
+fn nobody_waits_for_connections_that_a_server_is_known_to_leave_waiting() {
+    for load in [&["--conns", "20"][..], &["--conns", "20", "--rate", "400"]] {
+        let known = ["--served-at-once", "1", "--request-timeout", "100s"];
+        let started = std::time::Instant::now();
+        let args = [load, &known].concat();
+        let (outcome, _) = outcome_of(&mut loadgen(one_at_a_time(), &args));
+        // Ramp and drain would wait for 100 s each.
+        assert!(started.elapsed().as_secs() < 60);
+        let connections = &outcome.connections;
+        assert_eq!((connections.served_at_barrier, connections.served), (1, 1));
+        assert_eq!(connections.established, 20);
+        assert_eq!(failed(&outcome, "TIMEOUT"), 0, "{:?}", outcome.failures);
+        let whole = &outcome.whole_run;
+        assert_eq!(whole.sent - whole.completed, 19);
+        assert!(outcome.requests.completed > 0);
+    }
+}
+
 #[test]
 fn answers_nobody_asked_for_are_an_error() {
     let fixture = Fixture::start(Behaviour::TooMuch);
