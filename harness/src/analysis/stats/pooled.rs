@@ -6,16 +6,17 @@
 //! - Effects: least squares (with complete blocks the difference of two arms is the mean of their differences).
 //! - A variance for each arm, as models do differ in noise, from residuals beside the block's *median*: one noisy arm
 //!   would move everybody's residuals with a mean. Moderated: see `variances.rs`.
-//! - The critical value is the 95th percentile of max |t| over all pairs of arms, as the best is picked by the same
-//!   data: from a parametric bootstrap (Efron & Tibshirani 1993, *An Introduction to the Bootstrap*, 6.5; max t:
+//! - The critical value is the 95th percentile of max |t| of all arms against the best, which is picked by the same
+//!   data, and which alone the others are compared with: from a parametric bootstrap (Efron & Tibshirani 1993, *An Introduction to the Bootstrap*, 6.5; max t:
 //!   Westfall & Young 1993) that draws the true variances from what is known of them and repeats the whole procedure.
 //!   Its random numbers have a fixed seed: the same rows have the same intervals.
 //!
 //! How often it is wrong, and what it finds: `cargo bench -p harness --bench ranking`.
 
 use super::layout::Layout;
+use super::power::normal_quantile;
 use super::variances::{Variances, normal};
-use super::{ALPHA, Interval};
+use super::{ALPHA, Interval, POWER};
 use fastrand::Rng;
 
 /// Simulated runs behind a critical value: its percentile is then known to about 3 % of itself.
@@ -66,9 +67,7 @@ impl Pooled {
 
     /// The arm with the lowest effect.
     pub fn lowest(&self) -> usize {
-        let arms = 0..self.effects.len();
-        let lowest = arms.min_by(|&a, &b| self.effects[a].total_cmp(&self.effects[b]));
-        lowest.unwrap_or(0)
+        lowest(&self.effects)
     }
 
     /// How much higher one arm's effect is than another's.
@@ -76,7 +75,7 @@ impl Pooled {
         self.effects[arm] - self.effects[from]
     }
 
-    /// Where that difference lies: all such intervals of a run cover the truth together in 95 % of the runs.
+    /// Where that difference lies: all intervals from the best of a run cover the truth together in 95 % of the runs.
     pub fn interval(&self, arm: usize, from: usize) -> Interval {
         let half = self.half_width(arm, from);
         let difference = self.difference(arm, from);
@@ -95,6 +94,22 @@ impl Pooled {
     pub fn noise(&self) -> f64 {
         self.variances.common.sqrt()
     }
+}
+
+/// The true difference from the best, a logarithm, that so many blocks of so many equal arms tell with chance
+/// [`POWER`], where one trial's logarithm scatters by `noise`; none of fewer than two arms or two blocks, which tell
+/// nothing.
+pub fn will_tell(arms: usize, blocks: usize, noise: f64) -> Option<f64> {
+    if arms < 2 || blocks < 2 {
+        return None;
+    }
+    let layout = Layout::complete(arms, blocks);
+    let variance = noise * noise;
+    let freedom = blocks as f64 - 1.0;
+    let variances = Variances::moderate(&vec![variance; arms], &vec![freedom; arms]);
+    let critical = critical(&layout, &variances, SIMULATIONS);
+    let error = (2.0 * variance / blocks as f64).sqrt();
+    Some((critical + normal_quantile(POWER)) * error)
 }
 
 /// What is estimated from one set of figures.
@@ -184,20 +199,25 @@ fn variance_of_difference(layout: &Layout, variances: &Variances, a: usize, b: u
     own(a) + own(b) + alone(a, b) + alone(b, a)
 }
 
-/// The largest t² over all pairs of arms.
+/// The largest t² of an arm against the one that came out best.
 fn largest_t_squared(layout: &Layout, fit: &Fit) -> f64 {
-    let mut largest = 0.0f64;
-    for a in 0..layout.arms() {
-        for b in 0..a {
-            let difference = fit.effects[a] - fit.effects[b];
-            let variance = variance_of_difference(layout, &fit.variances, a, b);
-            largest = largest.max(difference * difference / variance);
-        }
-    }
-    largest
+    let best = lowest(&fit.effects);
+    let t_squared = |arm: usize| {
+        let difference = fit.effects[arm] - fit.effects[best];
+        let variance = variance_of_difference(layout, &fit.variances, arm, best);
+        difference * difference / variance
+    };
+    let others = (0..layout.arms()).filter(|&arm| arm != best);
+    others.map(t_squared).fold(0.0, f64::max)
 }
 
-/// What max |t| stays below in 95 % of the runs with equal arms.
+fn lowest(effects: &[f64]) -> usize {
+    let arms = 0..effects.len();
+    let lowest = arms.min_by(|&a, &b| effects[a].total_cmp(&effects[b]));
+    lowest.unwrap_or(0)
+}
+
+/// What max |t| against the best stays below in 95 % of the runs with equal arms.
 fn critical(layout: &Layout, variances: &Variances, simulations: usize) -> f64 {
     let mut random = Rng::with_seed(SEED);
     let mut values: Vec<Vec<f64>> = layout
@@ -251,6 +271,20 @@ mod tests {
                 .all(|arm| pooled.interval(arm, best).low < 0.0)
         );
         assert!((0.02..0.1).contains(&pooled.noise()), "{}", pooled.noise());
+    }
+
+    #[test]
+    fn what_will_be_told_shrinks_with_the_noise_and_with_more_blocks() {
+        let told = |arms, blocks, noise| will_tell(arms, blocks, noise).unwrap();
+        assert_eq!((will_tell(1, 9, 0.05), will_tell(9, 1, 0.05)), (None, None));
+        assert!((told(4, 6, 0.1) / told(4, 6, 0.05) - 2.0).abs() < 1e-9);
+        assert!(told(14, 3, 0.05) > told(14, 6, 0.05) && told(14, 6, 0.05) > told(4, 6, 0.05));
+        // Four arms, six blocks: (3.0 + 0.8) × 5 % × √⅓.
+        assert!(
+            (0.09..0.14).contains(&told(4, 6, 0.05)),
+            "{}",
+            told(4, 6, 0.05)
+        );
     }
 
     #[test]
