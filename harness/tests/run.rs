@@ -252,13 +252,15 @@ fn select_meets_its_wall_and_says_where() {
 
 #[test]
 fn an_iterative_server_starves_its_queue_and_no_latency_is_shown() {
-    let (code, value) = harness(&format!(
-        "--model iterative --conns 100 --ramp-timeout 2s {SHORT}"
-    ))
-    .json();
+    let (code, value) = harness(&format!("--model iterative --conns 100 {SHORT}")).json();
     assert_made(code, &value);
     let row = &trials(&value)[0];
     assert_eq!(row["status"], "starved", "{row:#}");
+    let reasons = row["reasons"].as_str().unwrap();
+    let wall = "served 1 of 100 connections in time (one client at a time)";
+    assert!(reasons.contains(wall), "{reasons}");
+    // Nobody waited until they timed out.
+    assert_eq!(row["requests_timed_out"], 0, "{row:#}");
     assert_eq!(
         (&row["conns_served"], &row["conns_established"]),
         (&1.into(), &100.into()),
@@ -505,6 +507,30 @@ fn a_full_disk_loses_no_table_and_no_line() {
     );
     let rows = saved.lines().count() - 1;
     assert!((1..40).contains(&rows), "{rows} rows were saved\n{errors}");
+}
+
+#[test]
+fn a_budget_makes_what_was_asked_for_in_any_case_and_more_where_it_has_room() {
+    let load = "--model epoll,poll --conns 2 --duration 50ms --warmup 10ms";
+    let (code, value) = harness(&format!("{load} --repeat 2 --budget 1ms")).json();
+    assert_made(code, &value);
+    assert_eq!(
+        (trials(&value).len(), &value["complete"]),
+        (4, &true.into())
+    );
+    // Nothing asked for: one repeat, and what has room.
+    let mut run = harness(load);
+    run.command.env("TENK_BUDGET", "1ms");
+    assert_eq!(trials(&run.json().1).len(), 2);
+    let mut run = harness(&format!("{load} --budget 100s"));
+    let mut running = run.spawn();
+    wait_for("a second repeat", || run.saved_rows() >= 4);
+    running.signal("-INT");
+    assert_eq!(running.end().code(), Some(130));
+    let folder = run.folder().unwrap();
+    let saved: Value = serde_json::from_slice(&fs::read(folder.join("run.json")).unwrap()).unwrap();
+    assert_eq!(saved["complete"], false);
+    assert!(trials(&saved).len() >= 4);
 }
 
 /// The lines that were whole when the harness was killed are a run of their own.

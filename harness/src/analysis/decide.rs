@@ -15,8 +15,8 @@ const FIRST_LOOK: usize = 8;
 /// Blocks between two looks.
 const BETWEEN_LOOKS: usize = 4;
 
-/// How narrow the interval must be to stop: half its width, as a share of the margin.
-const PRECISION: f64 = 0.6;
+/// How narrow an interval must be to stop: half its width, as a share of the margin.
+pub const PRECISION: f64 = 0.6;
 
 /// The share of disturbed blocks beyond which they are told: they are in the interval, and widen it.
 const DISTURBED: f64 = 0.25;

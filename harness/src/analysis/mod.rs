@@ -5,6 +5,7 @@ pub mod comparable;
 pub mod decide;
 pub mod load_curve;
 pub mod noise;
+pub mod precision;
 pub mod stats;
 pub mod steadiness;
 pub mod summary;

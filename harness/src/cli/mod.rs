@@ -175,14 +175,19 @@ pub struct RunFlags {
     #[command(flatten)]
     pub load: LoadFlags,
 
-    /// Trials of every model under every workload, each with a fresh server
-    #[arg(long, value_name = "COUNT", default_value = "3", value_parser = parse_count, help_heading = "Trials")]
-    pub repeat: u64,
+    /// Trials of every model under every workload, each with a fresh server [default: 3]; beside --budget the fewest,
+    /// which are made however long they take
+    #[arg(long, value_name = "COUNT", value_parser = parse_count, help_heading = "Trials")]
+    pub repeat: Option<u64>,
+    /// Go on repeating until every difference is known well enough, at most for so long, such as 5m; whether it is known
+    /// is looked at after 3, 4, 6 and 8 repeats and every fourth from there on. Absent: --repeat and no more
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, help_heading = "Trials")]
+    pub budget: Option<Duration>,
     /// Load before the window, not reported
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = parse_duration, help_heading = "Trials")]
+    #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = parse_duration, help_heading = "Trials")]
     pub warmup: Duration,
     /// The measured window of every trial
-    #[arg(long, value_name = "TIME", default_value = "3s", value_parser = parse_duration, help_heading = "Trials")]
+    #[arg(long, value_name = "TIME", default_value = "1500ms", value_parser = parse_duration, help_heading = "Trials")]
     pub duration: Duration,
     /// Seed of the order of trials and of everything random in them; absent: drawn, and recorded
     #[arg(long, value_name = "NUMBER", help_heading = "Trials")]
@@ -383,7 +388,7 @@ mod tests {
     fn the_title_command_is_understood() {
         let words = ["tenk", "--model", "epoll", "--conns", "10000"];
         let cli = Cli::try_parse_from(words).unwrap();
-        assert_eq!((cli.run.asked.conns, cli.run.repeat), (vec![10_000], 3));
+        assert_eq!((cli.run.asked.conns, cli.run.repeat), (vec![10_000], None));
     }
 
     #[test]

@@ -1,18 +1,26 @@
 //! `--dry-run`: what a run would be, cell by cell, and how long it would take.
 
+use crate::analysis::answer::sentences::{REQUESTS_FOR_P99, duration_for_p99};
+use crate::analysis::answer::words::{percent, plural};
+use crate::analysis::noise::NoiseFloor;
+use crate::analysis::stats::pooled::will_tell;
 use crate::base::error::{Failure, OrFail};
-use crate::base::text::about;
-use crate::base::text::visible;
+use crate::base::text::{about, visible, wrapped};
 use crate::cli::{Format, RunFlags};
 use crate::model::arm::Arm;
+use crate::model::metrics::CPU_PER_REQUEST;
 use crate::model::row::csv_of;
 use crate::plan::estimate::{self, seconds};
 use crate::plan::{Plan, Scenario};
 use crate::render::varied::{self, Varied};
 use comfy_table::presets::{ASCII_MARKDOWN, NOTHING};
 use comfy_table::{CellAlignment, Table, TableStyle};
-use loadgen::base::units::{as_ns, format_count, format_ns};
+use loadgen::base::units::{as_ns, format_count, format_ns, format_rate};
+use loadgen::load::Load;
 use serde::Serialize;
+
+/// By how much trials scatter on a shared machine of two CPUs.
+pub const USUAL_NOISE: f64 = 0.05;
 
 /// The schema of what `--dry-run --format json` prints.
 const SCHEMA: &str = "tenk.plan/1";
@@ -70,15 +78,15 @@ impl Cell {
 }
 
 /// What would be run, in the format asked for.
-pub fn describe(plan: &Plan, flags: &RunFlags) -> Result<String, Failure> {
+pub fn describe(plan: &Plan, flags: &RunFlags, noise: Noise) -> Result<String, Failure> {
     let cells = plan
         .cells()
         .map(|(arm, scenario)| Cell::new(plan, arm, scenario));
     let cells: Vec<Cell> = cells.collect();
     const FAILED: &str = "cannot print the plan";
     match flags.output.format {
-        Format::Table => Ok(for_people(plan, flags, &cells, NOTHING)),
-        Format::Md => Ok(for_people(plan, flags, &cells, ASCII_MARKDOWN)),
+        Format::Table => Ok(for_people(plan, flags, noise, &cells, NOTHING)),
+        Format::Md => Ok(for_people(plan, flags, noise, &cells, ASCII_MARKDOWN)),
         Format::Csv => {
             let csv = csv_of(COLUMNS, &cells).or_failed(FAILED)?;
             String::from_utf8(csv).or_failed(FAILED)
@@ -92,6 +100,9 @@ pub fn describe(plan: &Plan, flags: &RunFlags) -> Result<String, Failure> {
                 "blocks": blocks(plan),
                 "trials": plan.trial_count(),
                 "estimated_s": estimate::run(plan).as_secs_f64(),
+                "budget_s": plan.budget.map(|budget| budget.time.as_secs_f64()),
+                "tells_from": will_tell(plan.arms.len(), plan.repeat as usize, noise.scatter().ln_1p())
+                    .map(f64::exp_m1),
                 "cells": cells,
             });
             let text = serde_json::to_string_pretty(&value);
@@ -105,7 +116,13 @@ fn blocks(plan: &Plan) -> u64 {
     plan.repeat * plan.scenarios.len() as u64
 }
 
-fn for_people(plan: &Plan, flags: &RunFlags, cells: &[Cell], style: TableStyle) -> String {
+fn for_people(
+    plan: &Plan,
+    flags: &RunFlags,
+    noise: Noise,
+    cells: &[Cell],
+    style: TableStyle,
+) -> String {
     let seed = match flags.seed {
         Some(seed) => format!("seed {seed}"),
         None => "a seed drawn when it starts".into(),
@@ -123,15 +140,121 @@ fn for_people(plan: &Plan, flags: &RunFlags, cells: &[Cell], style: TableStyle) 
         }
         _ => "",
     };
-    format!(
-        "{}\n{rate}{} of {} in random order ({}), {seed}.\nAbout {}, and what it takes to build the programs where they \
-         have changed;\nup to a quarter more if something else disturbs blocks, which are then run again.\n",
-        table(cells, style),
-        count(blocks(plan) as usize, "block"),
-        count(plan.arms.len(), "arm"),
-        count(plan.trial_count(), "trial"),
-        about(estimate::run(plan)),
-    )
+    let most = if plan.budget.is_some() {
+        "at most "
+    } else {
+        ""
+    };
+    let lines = [
+        format!(
+            "{rate}{most}{} of {} in random order ({}), {seed}.",
+            count(blocks(plan) as usize, "block"),
+            count(plan.arms.len(), "arm"),
+            count(plan.trial_count(), "trial"),
+        ),
+        takes(plan),
+        tells(plan, noise).unwrap_or_default(),
+        lacks_p99(plan).unwrap_or_default(),
+    ];
+    let lines = lines.iter().filter(|line| !line.is_empty());
+    let lines: String = lines.map(|line| wrapped(line, 100)).collect();
+    format!("{}\n{lines}", table(cells, style))
+}
+
+/// What a run will be, for whoever waits for it.
+pub fn in_one_line(plan: &Plan) -> String {
+    let (trials, time) = (
+        plural(plan.trial_count(), "trial"),
+        about(estimate::trials(plan)),
+    );
+    match plan.budget {
+        None => format!("{trials}, about {time}"),
+        Some(_) => format!("at most {trials}, at most about {time}"),
+    }
+}
+
+/// How long it takes.
+fn takes(plan: &Plan) -> String {
+    let time = about(estimate::run(plan));
+    let build = "what it takes to build the programs where they have changed";
+    match plan.budget {
+        None => format!(
+            "About {time}, and {build}; up to a quarter more if something else disturbs blocks, which are then run again."
+        ),
+        Some(budget) => format!(
+            "About {time} (--budget {}), and {build}; less where every difference is known sooner, which is looked at \
+             after 3, 4, 6 and 8 repeats and every fourth from there on. {} made in any case.",
+            about(budget.time).replace(' ', ""),
+            match budget.at_least {
+                1 => "One is".to_string(),
+                n => format!("{n} are"),
+            }
+        ),
+    }
+}
+
+/// The differences that the blocks will tell.
+fn tells(plan: &Plan, noise: Noise) -> Option<String> {
+    let (scatter, arms) = (noise.scatter(), plan.arms.len());
+    let least = match will_tell(arms, plan.repeat as usize, scatter.ln_1p()) {
+        Some(least) => percent(least.exp_m1()),
+        None if arms > 1 => {
+            return Some(
+                "Will tell no difference: one block gives an order, --repeat 3 intervals.".into(),
+            );
+        }
+        None => return None,
+    };
+    let found = match noise {
+        Noise::Calibrated(_) => ", as they did when this machine was calibrated",
+        Noise::Usual => " (`tenk calibrate` finds out by how much they do here)",
+    };
+    Some(format!(
+        "Will tell differences from the best of {least} up in four of five such runs, where trials scatter by {}{found}.",
+        percent(scatter)
+    ))
+}
+
+/// The window that would have a 99th percentile, where a fixed rate sends too little for one.
+fn lacks_p99(plan: &Plan) -> Option<String> {
+    let requests = |load: &Load| Some(load.rate_per_s? * load.duration_ns as f64 / 1e9);
+    let rates = plan.scenarios.iter().filter_map(|scenario| {
+        let few = requests(&scenario.load)? < REQUESTS_FOR_P99;
+        scenario.load.rate_per_s.filter(|_| few)
+    });
+    let lowest = rates.min_by(f64::total_cmp)?;
+    Some(format!(
+        "No p99 at {}: it takes {} requests in the window; --duration {} would have them.",
+        format_rate(lowest),
+        format_count(REQUESTS_FOR_P99 as u64),
+        duration_for_p99(lowest)
+    ))
+}
+
+/// By how much one trial's figure scatters beside its block and its arm, as a share.
+#[derive(Debug, Clone, Copy)]
+pub enum Noise {
+    /// As this machine's calibration saw it.
+    Calibrated(f64),
+    /// As on a shared machine.
+    Usual,
+}
+
+impl Noise {
+    /// What a calibration says of the CPU time per request, which every ranking goes by.
+    pub fn of(floor: Option<&NoiseFloor>) -> Noise {
+        let scatter = floor.and_then(|floor| floor.metrics.get(CPU_PER_REQUEST.column));
+        // Of a block's log-ratio, which holds the noise of two trials.
+        let one = scatter.map(|scatter| (scatter.sd / 2f64.sqrt()).exp_m1());
+        one.map_or(Noise::Usual, Noise::Calibrated)
+    }
+
+    fn scatter(self) -> f64 {
+        match self {
+            Noise::Calibrated(scatter) => scatter,
+            Noise::Usual => USUAL_NOISE,
+        }
+    }
 }
 
 impl Cell {
@@ -185,13 +308,13 @@ mod tests {
     fn described(words: &str) -> String {
         let words = format!("tenk {words}");
         let flags = Cli::try_parse_from(words.split(' ')).unwrap().run;
-        describe(&Plan::new(&flags).unwrap(), &flags).unwrap()
+        describe(&Plan::new(&flags).unwrap(), &flags, Noise::Usual).unwrap()
     }
 
     #[test]
     fn a_cell_is_a_line_and_only_what_varies_is_a_column() {
         let text = described("--model epoll,poll --conns 5,1000 --repeat 2 --seed 7");
-        assert_eq!(text.lines().count(), 1 + 4 + 1 + 3, "{text}");
+        assert_eq!(text.lines().count(), 1 + 4 + 1 + 5, "{text}");
         assert!(text.contains("1 000") && !text.contains("idle"), "{text}");
         assert!(
             text.contains("4 blocks of 2 arms in random order (8 trials), seed 7."),
@@ -209,6 +332,46 @@ mod tests {
         ] {
             assert!(text.contains(word), "{word}: {text}");
         }
+    }
+
+    #[test]
+    fn it_says_what_will_be_told_and_what_not() {
+        let told = |words: &str| described(words).replace('\n', " ");
+        let text = told("--model epoll,poll --repeat 6");
+        assert!(text.contains("Will tell differences from the best of ") && text.contains("5.0 %"));
+        assert!(told("--model epoll,poll --repeat 1").contains("one block gives an order"));
+        assert!(!told("--model epoll").contains("ill tell"));
+        let text = told("--model epoll,poll --rate 200");
+        assert!(
+            text.contains("No p99 at 200/s") && text.contains("--duration 51s"),
+            "{text}"
+        );
+        assert!(!told("--model epoll,poll --rate 10k --duration 2s").contains("No p99"));
+        let noise = Noise::Calibrated(0.02);
+        let flags = Cli::try_parse_from(["tenk", "--model", "epoll,poll"])
+            .unwrap()
+            .run;
+        let text = describe(&Plan::new(&flags).unwrap(), &flags, noise).unwrap();
+        assert!(
+            text.replace('\n', " ").contains("scatter by 2.0 %"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_budget_is_filled_and_repeats_that_were_asked_for_are_made_in_any_case() {
+        let load = "--model epoll,poll --conns 1 --warmup 1s --duration 3s";
+        let text = described(&format!("{load} --budget 5m")).replace('\n', " ");
+        // 300 s of rounds of 2 × 4.12 s.
+        assert!(text.contains("at most 36 blocks of 2 arms"), "{text}");
+        assert!(text.contains("(--budget 5m)") && text.contains("One is made in any case"));
+        let text = described(&format!("{load} --budget 5m --repeat 50")).replace('\n', " ");
+        assert!(text.contains("at most 50 blocks") && text.contains("50 are made in any case"));
+        let text = described(&format!("{load} --budget 1s"));
+        assert!(text.contains("at most 1 block"), "{text}");
+        let words = format!("tenk {load} --budget 0s");
+        let flags = Cli::try_parse_from(words.split(' ')).unwrap().run;
+        assert_eq!(Plan::new(&flags).unwrap_err().exit, 2);
     }
 
     #[test]

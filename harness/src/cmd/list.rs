@@ -5,6 +5,7 @@ use crate::cli::Cli;
 use crate::cli::config;
 use crate::plan::Plan;
 use crate::plan::estimate;
+use crate::plan::pace::Pace;
 use clap::Parser;
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
@@ -34,7 +35,10 @@ fn scenarios() -> String {
     for scenario in config::shipped() {
         // Where one makes no sense, such as on a machine without its CPUs, its time is unknown.
         let plan = plan_of(&scenario.words);
-        let takes = plan.map_or("n/a".into(), |plan| about(estimate::run(&plan)));
+        let takes = plan.map_or("n/a".into(), |mut plan| {
+            plan.set_pace(Pace::kept());
+            about(estimate::run(&plan))
+        });
         table.add_row([scenario.name, takes, scenario.about]);
     }
     table.trim_fmt()
@@ -72,6 +76,9 @@ fn describe(model: &Model) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::analysis::answer::sentences::REQUESTS_FOR_P99;
+    use crate::analysis::stats::pooled::will_tell;
+    use crate::cmd::dry_run::USUAL_NOISE;
 
     #[test]
     fn the_documents_say_how_long_the_scenarios_take() {
@@ -85,6 +92,31 @@ mod tests {
                 about(estimate::run(&plan))
             );
             assert!(usage.contains(&line), "{line}");
+        }
+    }
+
+    /// What every shipped scenario tells in four of five runs.
+    const TOLD: f64 = 0.15;
+
+    #[test]
+    fn every_scenario_has_the_fewest_blocks_that_tell_what_it_is_to_tell() {
+        for scenario in config::shipped() {
+            let plan = plan_of(&scenario.words).unwrap();
+            let told = |blocks: usize| {
+                let least = will_tell(plan.arms.len(), blocks, USUAL_NOISE.ln_1p());
+                least.map_or(f64::INFINITY, f64::exp_m1)
+            };
+            let fewest = (2..100).find(|&blocks| told(blocks) <= TOLD);
+            assert_eq!(fewest, Some(plan.repeat as usize), "{}", scenario.name);
+            for load in plan.scenarios.iter().map(|s| &s.load) {
+                let seconds = load.duration_ns as f64 / 1e9;
+                let requests = load.rate_per_s.map(|rate| rate * seconds);
+                assert!(
+                    requests.is_none_or(|n| n > REQUESTS_FOR_P99),
+                    "{} has no p99",
+                    scenario.name
+                );
+            }
         }
     }
 

@@ -2,7 +2,7 @@
 
 use crate::base::limits::{self, Limit};
 use crate::model::arm::{Arm, Subject};
-use crate::plan::{Plan, estimate};
+use crate::plan::Plan;
 use loadgen::base::units::{format_bytes, format_count};
 use servers::models::{Cost, Model};
 
@@ -102,7 +102,7 @@ fn descriptors_needed(plan: &Plan, arm: &Arm, population: u64) -> u64 {
         return population;
     };
     // A loop for each CPU unless the number is given, as the model itself decides.
-    model.connections_per_process(population, estimate::workers(plan, arm))
+    model.connections_per_process(population, plan.workers_in_force(arm))
 }
 
 /// Processes or threads that exist because of connections.

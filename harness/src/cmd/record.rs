@@ -10,7 +10,8 @@ use crate::cli::RunFlags;
 use crate::cli::export::Export;
 use crate::judge::judge;
 use crate::model::row::{Row, to_csv};
-use crate::plan::{Plan, TrialPlan};
+use crate::plan::pace::Lessons;
+use crate::plan::{Plan, TrialPlan, estimate};
 use crate::render::export::{Source, write_all};
 use crate::render::gate_words::GateWords;
 use crate::render::run_json::run_json;
@@ -24,9 +25,9 @@ use crate::trial::Evidence;
 use crate::trial::environment::Environment;
 use loadgen::tally::slo::Slo;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// A run that is being made.
 pub struct Record {
@@ -41,6 +42,7 @@ pub struct Record {
     answer: Answer,
     /// Files that could not be saved, a sentence each.
     faults: Vec<String>,
+    lessons: Lessons,
 }
 
 impl Record {
@@ -57,6 +59,7 @@ impl Record {
             run: Run::default(),
             answer: Answer::of(&[], false),
             faults: Vec::new(),
+            lessons: Lessons::default(),
         };
         record.save_environment();
         match record.faults.pop() {
@@ -86,11 +89,36 @@ impl Record {
         self.remember_environment(evidence);
         let number = row.trial;
         let name = format!("trial {number}");
-        let line = TrialLine::of(row, evidence.outcome.as_ref(), &evidence.workers);
+        let line = TrialLine::of(
+            row,
+            evidence.outcome.as_ref(),
+            &evidence.workers,
+            Some(evidence.took),
+        );
         let line = line.or_failed(&name)?;
+        self.learn(plan, trial, evidence);
         self.append(&line, &name);
         self.run.add(line).or_failed(&name)?;
         Ok(&self.run.rows[self.run.rows.len() - 1])
+    }
+
+    /// Remembers how long the trial took around its load, for the next estimate.
+    fn learn(&mut self, plan: &Plan, trial: &TrialPlan, evidence: &Evidence) {
+        if evidence.outcome.is_some() {
+            let (arm, load) = (&trial.arm, &trial.load);
+            let expected_s = estimate::around_s(plan, arm, load);
+            let took_s = evidence.took.around_s() - estimate::waited_s(plan, arm, load);
+            self.lessons.add(arm, load, expected_s, took_s);
+        }
+    }
+
+    /// Keeps for the next run's estimate what this one showed.
+    pub fn keep_pace(&self, plan: &Plan) {
+        if !self.lessons.is_empty() {
+            let blocks: BTreeSet<u32> = self.run.rows.iter().map(|row| row.block).collect();
+            let redone = self.environment.blocks_redone as f64 / blocks.len().max(1) as f64;
+            plan.pace.after(&self.lessons, redone).keep();
+        }
     }
 
     /// Keeps what a gate says of the run.
@@ -120,12 +148,11 @@ impl Record {
     }
 
     /// Takes a disturbed block's trials out of the result, to be run again; they stay in redone.csv.
-    pub fn set_aside(&mut self, block: u32, again: Duration) {
+    pub fn set_aside(&mut self, block: u32) {
         let remark = Remark::SetAside(SetAside { block });
         self.append(&remark, &format!("that block {block} is run again"));
         self.run.set_aside(block);
         self.environment.blocks_redone += 1;
-        self.environment.estimated_s += again.as_secs_f64();
         self.save_environment();
     }
 

@@ -127,7 +127,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut journal = Journal::create(folder.path()).unwrap();
         for row in rows {
-            let line = TrialLine::of(row.clone(), None, &[]).unwrap();
+            let line = TrialLine::of(row.clone(), None, &[], None).unwrap();
             journal.append(&line).unwrap();
         }
         if end {
@@ -214,7 +214,7 @@ mod tests {
         let mut journal = Journal::create(folder.path()).unwrap();
         let [first, second, third]: [Row; 3] = rows(3).try_into().unwrap();
         let again = Row { block: 1, ..third };
-        let line = |row: &Row| TrialLine::of(row.clone(), None, &[]).unwrap();
+        let line = |row: &Row| TrialLine::of(row.clone(), None, &[], None).unwrap();
         journal.append(&line(&first)).unwrap();
         journal.append(&line(&second)).unwrap();
         journal

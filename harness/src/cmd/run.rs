@@ -1,16 +1,20 @@
 //! A run: its trials one after the other, each saved as soon as it is over, and what is made of them at the end.
 
+use crate::analysis::answer::words::plural;
 use crate::analysis::noise;
+use crate::analysis::precision;
 use crate::base::error::{Exit, Failure};
 use crate::base::progress::Progress;
 use crate::base::terminal::{Signals, eprintln, say};
 use crate::cli::RunFlags;
-use crate::cmd::dry_run;
+use crate::cmd::dry_run::{self, Noise};
 use crate::cmd::preflight::preflight;
 use crate::cmd::rate;
 use crate::cmd::record::Record;
 use crate::model::row::{Reason, Row, Status, Verdict, is_disturbed};
+use crate::plan::budget::{Budget, Spending};
 use crate::plan::estimate::{self, Remaining};
+use crate::plan::pace::Pace;
 use crate::plan::{Plan, TrialPlan};
 use crate::store::folder::{RunFolder, cannot_save};
 use crate::trial::binaries::Binaries;
@@ -20,19 +24,20 @@ use crate::trial::{self, Context, namespace};
 use loadgen::tally::code::Code;
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Makes the run and says how the program ends.
 pub async fn run(flags: &RunFlags) -> Result<Exit, Failure> {
     let mut plan = Plan::new(flags)?;
-    plan.disturbed = noise::kept(flags.output.quiet)
-        .map(|n| n.limits)
-        .unwrap_or_default();
+    let noise = noise::kept(flags.output.quiet);
+    plan.disturbed = noise.as_ref().map(|n| n.limits).unwrap_or_default();
+    plan.set_pace(Pace::kept());
     if flags.output.dry_run {
         if !flags.output.quiet {
             preflight(&plan).iter().for_each(|note| eprintln(note));
         }
-        return say(&dry_run::describe(&plan, flags)?).map(|()| Exit::Done);
+        let noise = Noise::of(noise.as_ref());
+        return say(&dry_run::describe(&plan, flags, noise)?).map(|()| Exit::Done);
     }
     let started = Instant::now();
     let mut signals = Signals::listen()?;
@@ -48,6 +53,7 @@ pub async fn run(flags: &RunFlags) -> Result<Exit, Failure> {
         for note in preflight(&plan) {
             eprintln(&note);
         }
+        eprintln(&dry_run::in_one_line(&plan));
     }
     let mut environment = Environment::read(&plan, &binaries);
     environment.prepare_s = Some(started.elapsed().as_secs_f64());
@@ -58,6 +64,7 @@ pub async fn run(flags: &RunFlags) -> Result<Exit, Failure> {
         work_ns_per_iteration,
     };
     let interrupted = run_trials(&context, &mut record, &mut signals, flags.output.quiet).await?;
+    record.keep_pace(&plan);
     record.finish(interrupted.is_none());
     let missed = record.hand_over(flags)?;
     let exit = interrupted.unwrap_or_else(|| match exit_code(&plan, record.rows()) {
@@ -99,6 +106,16 @@ pub enum Ended {
     Interrupted(Exit),
 }
 
+impl Ended {
+    /// How the program ends that a signal asked for.
+    fn exit(self) -> Result<Option<Exit>, Failure> {
+        match self {
+            Ended::Failed(failure) => Err(failure),
+            Ended::Interrupted(exit) => Ok(Some(exit)),
+        }
+    }
+}
+
 impl From<Ended> for Result<Exit, Failure> {
     fn from(ended: Ended) -> Self {
         match ended {
@@ -129,7 +146,7 @@ async fn prepare(plan: &mut Plan, quiet: bool) -> Result<(Binaries, Option<f64>)
     Ok((binaries, work_ns_per_iteration))
 }
 
-/// Runs every trial, and once more the blocks that something else disturbed, or as many as there is time for before a
+/// Runs the trials, and once more the blocks that something else disturbed, or as many as there is time for before a
 /// signal; says how the program ends that the signal asks for.
 async fn run_trials(
     context: &Context<'_>,
@@ -138,40 +155,79 @@ async fn run_trials(
     quiet: bool,
 ) -> Result<Option<Exit>, Failure> {
     let trials = context.plan.trials();
-    let interrupted = run_these(context, &trials, record, signals, quiet).await?;
-    let again = disturbed_blocks(&trials, record.rows());
-    if interrupted.is_some() || again.is_empty() {
-        return Ok(interrupted);
+    let mut spending = context.plan.budget.map(Budget::start);
+    let mut run = Trials::new(context, &trials, record, signals, quiet);
+    let made = match &mut spending {
+        None => run.all(&trials).await.map(|()| trials.len()),
+        Some(spending) => run.within(&trials, spending).await,
+    };
+    run.progress.finish();
+    let trials = match made {
+        Ok(made) => &trials[..made],
+        Err(ended) => return ended.exit(),
+    };
+    let mut again = disturbed_blocks(trials, record.rows());
+    if let Some(spending) = &spending {
+        let each = |block: &u32| block_time(context.plan, trials, *block);
+        again.truncate(fitting(spending.left(), again.iter().map(each)));
+    }
+    if again.is_empty() {
+        return Ok(None);
     }
     if !quiet {
-        let (disturbed, blocks) = (disturbed(record.rows()).len(), block_count(&trials));
-        let usual = match disturbed * 2 > blocks {
-            true => {
-                "; if this machine is always like that, `tenk calibrate` finds out what is ordinary on it"
-            }
-            false => "",
-        };
-        eprintln(&format!(
-            "{disturbed} of {blocks} blocks were disturbed by something else (W07); {} run again{usual}",
-            match again.len() {
-                1 => "one is".into(),
-                n => format!("{n} are"),
-            }
-        ));
+        say_disturbed(trials, record.rows(), again.len());
     }
+    let repeated = set_aside(trials, &again, record);
+    let mut run = Trials::new(context, &repeated, record, signals, quiet);
+    let ended = run.all(&repeated).await;
+    run.progress.finish();
+    ended.map_or_else(Ended::exit, |()| Ok(None))
+}
+
+/// How many of these times, one after the other, have room in the time that is left.
+fn fitting(left: Duration, times: impl Iterator<Item = Duration>) -> usize {
+    let ends = times.scan(Duration::ZERO, |end, time| {
+        *end += time;
+        Some(*end)
+    });
+    ends.take_while(|end| *end <= left).count()
+}
+
+/// How long a block's trials take, about.
+fn block_time(plan: &Plan, trials: &[TrialPlan], block: u32) -> Duration {
+    let trials = trials.iter().filter(|trial| trial.block == block);
+    trials.map(|t| estimate::trial(plan, &t.arm, &t.load)).sum()
+}
+
+fn say_disturbed(trials: &[TrialPlan], rows: &[Row], again: usize) {
+    let (disturbed, blocks) = (disturbed(rows).len(), block_count(trials));
+    let usual = match disturbed * 2 > blocks {
+        true => {
+            "; if this machine is always like that, `tenk calibrate` finds out what is ordinary on it"
+        }
+        false => "",
+    };
+    eprintln(&format!(
+        "{disturbed} of {blocks} blocks were disturbed by something else (W07); {} run again{usual}",
+        match again {
+            1 => "one is".into(),
+            n => format!("{n} are"),
+        }
+    ));
+}
+
+/// Takes these blocks' trials out of the result; returns those that take their place.
+fn set_aside(trials: &[TrialPlan], blocks: &[u32], record: &mut Record) -> Vec<TrialPlan> {
     let mut repeated = Vec::new();
-    for &block in &again {
+    for &block in blocks {
+        record.set_aside(block);
         let trials = trials.iter().filter(|trial| trial.block == block);
-        let again = trials
-            .clone()
-            .map(|t| estimate::trial(context.plan, &t.arm, &t.load));
-        record.set_aside(block, again.sum());
         repeated.extend(trials.cloned());
     }
     for (trial, number) in repeated.iter_mut().zip(trials.len() as u32 + 1..) {
         trial.trial = number;
     }
-    run_these(context, &repeated, record, signals, quiet).await
+    repeated
 }
 
 /// The blocks with a disturbed trial; one in which a server failed is no better the second time.
@@ -194,37 +250,98 @@ fn disturbed_blocks(trials: &[TrialPlan], rows: &[Row]) -> Vec<u32> {
     disturbed(rows).into_iter().take(most).collect()
 }
 
-async fn run_these(
-    context: &Context<'_>,
-    trials: &[TrialPlan],
-    record: &mut Record,
-    signals: &mut Signals,
+/// Trials that are run one after the other.
+struct Trials<'a> {
+    context: &'a Context<'a>,
+    record: &'a mut Record,
+    signals: &'a mut Signals,
+    progress: Progress,
+    remaining: Remaining,
     quiet: bool,
-) -> Result<Option<Exit>, Failure> {
-    let mut remaining = Remaining::new(context.plan, trials);
-    let progress = Progress::new(trials.len(), quiet);
-    for trial in trials {
-        let started = Instant::now();
-        let left = remaining.left();
-        let say = |phase: &str| {
-            progress.left(left.saturating_sub(started.elapsed()));
-            progress.phase(&trial.arm.label, trial.load.conns, phase);
-        };
-        // When the signal wins, the trial is dropped, and with it every process it started.
-        tokio::select! {
-            evidence = trial::run(context, trial, &say) => {
-                record.add(context.plan, trial, &evidence?)?;
+}
+
+impl<'a> Trials<'a> {
+    fn new(
+        context: &'a Context<'a>,
+        trials: &[TrialPlan],
+        record: &'a mut Record,
+        signals: &'a mut Signals,
+        quiet: bool,
+    ) -> Trials<'a> {
+        Trials {
+            context,
+            record,
+            signals,
+            progress: Progress::new(trials.len(), quiet),
+            remaining: Remaining::new(context.plan, trials),
+            quiet,
+        }
+    }
+
+    /// Runs all of them.
+    async fn all(&mut self, trials: &[TrialPlan]) -> Result<(), Ended> {
+        for trial in trials {
+            self.one(trial, None).await?;
+        }
+        Ok(())
+    }
+
+    /// Runs repeat after repeat until every difference is known well enough or the budget has no room for one more;
+    /// returns how many trials there were.
+    async fn within(
+        &mut self,
+        trials: &[TrialPlan],
+        spending: &mut Spending,
+    ) -> Result<usize, Ended> {
+        let repeat_of = |trial: &TrialPlan| self.context.plan.repeat_of(trial);
+        let rounds = trials.chunk_by(|a, b| repeat_of(a) == repeat_of(b));
+        let (mut made, mut why) = (0, "the budget is used up");
+        for round in rounds {
+            if !spending.has_room() {
+                break;
             }
-            exit = signals.next() => {
-                progress.finish();
-                return Ok(Some(exit));
+            for trial in round {
+                self.one(trial, Some(spending)).await?;
+            }
+            made += round.len();
+            spending.made_one();
+            if spending.may_end()
+                && precision::is_time_to_look(spending.made())
+                && precision::is_decided(self.record.rows())
+            {
+                why = "every difference is known well enough";
+                break;
             }
         }
-        remaining.trial_done(context.plan, trial, started.elapsed());
-        progress.trial_done();
+        self.progress.finish();
+        if !self.quiet {
+            let repeats = plural(spending.made() as usize, "repeat");
+            eprintln(&format!("{why} after {repeats}"));
+        }
+        Ok(made)
     }
-    progress.finish();
-    Ok(None)
+
+    async fn one(&mut self, trial: &TrialPlan, spending: Option<&Spending>) -> Result<(), Ended> {
+        let started = Instant::now();
+        let left = self.remaining.left();
+        let left = spending.map_or(left, |spending| left.min(spending.left()));
+        let say = |phase: &str| {
+            self.progress.left(left.saturating_sub(started.elapsed()));
+            self.progress
+                .phase(&trial.arm.label, trial.load.conns, phase);
+        };
+        // When the signal wins, the trial is dropped, and with it every process it started.
+        let evidence = tokio::select! {
+            evidence = trial::run(self.context, trial, &say) => evidence.map_err(Ended::Failed)?,
+            exit = self.signals.next() => return Err(Ended::Interrupted(exit)),
+        };
+        let added = self.record.add(self.context.plan, trial, &evidence);
+        added.map_err(Ended::Failed)?;
+        self.remaining
+            .trial_done(self.context.plan, trial, started.elapsed());
+        self.progress.trial_done();
+        Ok(())
+    }
 }
 
 /// What the statuses of all trials make of the run.

@@ -250,7 +250,13 @@ mod tests {
             requests_per_s: Some(1.5),
             ..Row::blank()
         };
-        let line = TrialLine::of(row, Some(&outcome), &[worker, worker]).unwrap();
+        let line = TrialLine::of(
+            row,
+            Some(&outcome),
+            &[worker, worker],
+            Some(crate::model::took::Took::default()),
+        )
+        .unwrap();
         assert!(!line.histograms.is_empty() && line.workers.len() == 2);
         let line = serde_json::to_value(line).unwrap();
         assert_eq!(is_valid(&schema, &line), Ok(()));

@@ -116,11 +116,7 @@ fn limits(trial: &TrialPlan, evidence: &Evidence, outcome: &Outcome) -> (Status,
     }
     // A connection that was told no was answered in time; what it was told is named beside the status.
     if missing > local + refusals(outcome) {
-        let text = format!(
-            "served {} of {} connections in time",
-            c.served_at_barrier, c.requested
-        );
-        return (Status::Starved, Some(text));
+        return (Status::Starved, Some(not_all_served(trial, outcome)));
     }
     match starved(outcome) {
         0 => (Status::Ok, None),
@@ -132,6 +128,22 @@ fn limits(trial: &TrialPlan, evidence: &Evidence, outcome: &Outcome) -> (Status,
             (Status::Starved, Some(text))
         }
     }
+}
+
+/// How many were served, and the wall that the others stood at where it is the one that the model is known for.
+fn not_all_served(trial: &TrialPlan, outcome: &Outcome) -> String {
+    let c = &outcome.connections;
+    let limit = outcome.load.served_at_once;
+    let is_known = limit.is_some_and(|most| c.served_at_barrier >= most);
+    let wall = trial.arm.subject.model().map(|model| model.wall.name);
+    let why = match wall.filter(|_| is_known) {
+        Some(wall) => format!(" ({wall})"),
+        None => String::new(),
+    };
+    format!(
+        "served {} of {} connections in time{why}",
+        c.served_at_barrier, c.requested
+    )
 }
 
 /// Answers that said no, in whatever phase.

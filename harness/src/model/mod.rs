@@ -11,5 +11,6 @@ pub mod rate;
 pub mod row;
 pub mod service;
 pub mod timeline;
+pub mod took;
 pub mod workers;
 pub mod workload;

@@ -1,6 +1,8 @@
 //! What will be run: the flags made sense of, once. After this nobody asks what the user typed.
 
+pub mod budget;
 pub mod estimate;
+pub mod pace;
 pub mod placeholders;
 
 use crate::base::error::{Exit, Failure};
@@ -14,16 +16,21 @@ use crate::model::disturbance::Limits;
 use crate::model::network::Network;
 use crate::model::rate::Found;
 use crate::model::service::Service;
+use budget::Budget;
 use loadgen::load::Load;
 use loadgen::load::flags::{RunFlags as LoadRunFlags, ShapeFlags};
 use loadgen::load::{CpuList, ProtocolName};
 use loadgen::tally::slo::Slo;
+use pace::Pace;
 use servers::models::Model;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// The most trials one run may have: a bound on every list and file made from them.
 const MAX_TRIALS: usize = 100_000;
+
+/// Trials of every arm under every workload, unless it is said how many.
+pub const REPEAT: u64 = 3;
 
 /// The most workers that a server takes: its ledger has a line for each.
 const MOST_WORKERS: u64 = servers::models::MAX_WORKERS as u64;
@@ -82,8 +89,12 @@ pub struct Plan {
     pub service: Service,
     /// Workers asked for, where a model has them.
     pub workers: Option<u64>,
-    /// Trials per arm and load.
+    /// Trials per arm and load; with a budget the most that it has time for.
     pub repeat: u64,
+    /// What may end the trials before the last repeat.
+    pub budget: Option<Budget>,
+    /// How long things take on this machine.
+    pub pace: Pace,
     /// The run's seed.
     pub seed: u64,
     /// The server's CPUs.
@@ -160,12 +171,14 @@ impl Plan {
                  levels of different loads",
             ));
         }
-        let plan = Plan {
+        let mut plan = Plan {
             scenarios: scenarios(flags, service, &client_cpus, seed)?,
             arms,
             service,
             workers: flags.asked.workers,
-            repeat: flags.repeat,
+            repeat: flags.repeat.unwrap_or(REPEAT),
+            budget: None,
+            pace: Pace::default(),
             seed,
             server_cpus,
             client_cpus,
@@ -182,6 +195,9 @@ impl Plan {
             variables: flags.servers.env.clone(),
             slo: flags.slo.clone(),
         };
+        if let Some(time) = flags.budget {
+            plan.set_budget(time, flags.repeat)?;
+        }
         match plan.trial_count() {
             0 => Err(Failure::usage("--repeat 0: from 1 up")),
             n if n > MAX_TRIALS => Err(Failure::usage(format!(
@@ -189,6 +205,41 @@ impl Plan {
             ))),
             _ => Ok(plan),
         }
+    }
+
+    /// Lets time end the repeats, of which so many are made in any case.
+    fn set_budget(&mut self, time: Duration, repeat: Option<u64>) -> Result<(), Failure> {
+        if time.is_zero() {
+            return Err(Failure::usage("--budget 0: give a time, such as 5m"));
+        }
+        let at_least = repeat.unwrap_or(1);
+        self.budget = Some(Budget { time, at_least });
+        self.fill_budget();
+        Ok(())
+    }
+
+    fn fill_budget(&mut self) {
+        if let Some(Budget { time, at_least }) = self.budget {
+            let room = (MAX_TRIALS / self.round_len().max(1)) as u64;
+            let repeats = estimate::rounds_within(self, time).min(room);
+            self.repeat = repeats.max(at_least);
+        }
+    }
+
+    /// Goes by what was learned of this machine.
+    pub fn set_pace(&mut self, pace: Pace) {
+        self.pace = pace;
+        self.fill_budget();
+    }
+
+    /// The most trials of one repeat: every arm under every workload once.
+    fn round_len(&self) -> usize {
+        self.arms.len() * self.scenarios.len()
+    }
+
+    /// The repeat, from 0, that a trial belongs to.
+    pub fn repeat_of(&self, trial: &TrialPlan) -> usize {
+        (trial.block as usize - 1) / self.scenarios.len().max(1)
     }
 
     /// The models among the arms.
@@ -269,6 +320,29 @@ impl Plan {
         self.scenarios
             .iter()
             .flat_map(|scenario| self.arms.iter().map(move |arm| (arm, scenario)))
+    }
+
+    /// Connections that an arm's model is known to serve at a time, where the load has more and none of them ends to
+    /// make room: nothing is learned by waiting for the others.
+    pub fn known_limit(&self, arm: &Arm, load: &Load) -> Option<u64> {
+        let most = self.served_at_once(arm)?;
+        (load.population() > most && load.requests_per_conn.is_none()).then_some(most)
+    }
+
+    /// Connections that the arm can have in service together, the others waiting until one of them ends; none where
+    /// nobody waits.
+    pub fn served_at_once(&self, arm: &Arm) -> Option<u64> {
+        let model = arm.subject.model()?;
+        model.served_at_once(self.workers_in_force(arm))
+    }
+
+    /// Workers of the arm's server: as many as are asked for, or as its model has by default; 1 where there are none.
+    pub fn workers_in_force(&self, arm: &Arm) -> u64 {
+        let model = arm.subject.model();
+        let default = model.and_then(|model| model.default_workers(self.server_cpus.len()));
+        self.workers_of(arm)
+            .or(default.map(|n| n as u64))
+            .unwrap_or(1)
     }
 
     /// The workers that were asked for an arm that has a number of them: in its variant, else by `--workers`.

@@ -5,6 +5,7 @@ use crate::model::histograms::{HistogramError, Window, packed};
 use crate::model::latency_seconds::{self, DamagedSecond, LatencySecond};
 use crate::model::row::Row;
 use crate::model::timeline::{self, WindowSecond};
+use crate::model::took::Took;
 use crate::model::workers::{self, Worker};
 use loadgen::tally::blob::{self, BlobError};
 use loadgen::tally::outcome::Outcome;
@@ -31,6 +32,8 @@ pub struct TrialLine {
     pub latency_seconds: Vec<LatencySecond>,
     /// The server's workers, as in `workers.csv`.
     pub workers: Vec<Worker>,
+    /// Where the trial's time went; none in older runs.
+    pub took: Option<Took>,
 }
 
 /// A line that is no trial.
@@ -62,7 +65,12 @@ impl TrialLine {
     ///
     /// # Errors
     /// When a histogram of the generator is damaged.
-    pub fn of(row: Row, outcome: Option<&Outcome>, tallies: &[Tally]) -> Result<Self, LineError> {
+    pub fn of(
+        row: Row,
+        outcome: Option<&Outcome>,
+        tallies: &[Tally],
+        took: Option<Took>,
+    ) -> Result<Self, LineError> {
         Ok(TrialLine {
             row,
             window: outcome.map(|outcome| Window {
@@ -74,6 +82,7 @@ impl TrialLine {
             timeline: outcome.map(timeline::of).unwrap_or_default(),
             latency_seconds: outcome.map_or(Ok(Vec::new()), latency_seconds::of)?,
             workers: workers::of(tallies),
+            took,
         })
     }
 }

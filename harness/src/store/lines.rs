@@ -7,6 +7,7 @@ use crate::model::histograms::Window;
 use crate::model::latency_seconds::LatencySecond;
 use crate::model::row::{COLUMNS, Row};
 use crate::model::timeline::WindowSecond;
+use crate::model::took::Took;
 use crate::model::workers::Worker;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -31,6 +32,7 @@ struct Line {
     latency_seconds: Vec<LatencySecond>,
     #[serde(default)]
     workers: Vec<Worker>,
+    took: Option<Took>,
     set_aside: Option<SetAside>,
     end: Option<End>,
 }
@@ -120,6 +122,7 @@ fn apply(line: Line, bytes: &[u8], run: &mut Run, columns: &mut Columns) -> Resu
         timeline: line.timeline,
         latency_seconds: line.latency_seconds,
         workers: line.workers,
+        took: line.took,
     });
     added.map_err(Fault::from_error)
 }

@@ -6,6 +6,7 @@ use super::procfs::{CpuTime, NetCounters};
 use super::ran::Ran;
 use super::server::StartError;
 use crate::base::limits::{Limit, Throttled};
+use crate::model::took::Took;
 use loadgen::base::units::format_bytes;
 use loadgen::tally::outcome::Outcome;
 use servers::ledger::Tally;
@@ -64,6 +65,8 @@ pub struct Evidence {
     pub addr: Option<SocketAddr>,
     /// What still listens there although everything that was started has been ended.
     pub left_behind: Option<Owner>,
+    /// Where the trial's time went.
+    pub took: Took,
     /// Bytes of our own exchanges that an echo or discard server received.
     pub probe_bytes: u64,
     /// What the kernel did because memory was short, if it ended any of the server's processes.

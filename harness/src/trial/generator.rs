@@ -51,7 +51,9 @@ impl Generator {
         trial: &TrialPlan,
         server: &Server,
     ) -> Result<Generator, Failure> {
-        let mut args = load_for(trial, server).to_args();
+        let mut load = load_for(trial, server);
+        load.served_at_once = context.plan.known_limit(&trial.arm, &load);
+        let mut args = load.to_args();
         args.extend(["--format", "json", "--quiet", "--phase-fd", "0"].map(String::from));
         let launch = Launch {
             parent: std::process::id() as i32,

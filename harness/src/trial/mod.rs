@@ -30,6 +30,7 @@ mod window;
 use crate::base::error::{Failure, OrFail};
 use crate::model::arm::Subject;
 use crate::model::network::Network;
+use crate::model::took::Stopwatch;
 use crate::plan::{Plan, TrialPlan};
 use binaries::Binaries;
 pub use evidence::{Evidence, Launched};
@@ -104,6 +105,11 @@ pub async fn run(
     trial: &TrialPlan,
     progress: &dyn Fn(&str),
 ) -> Result<Evidence, Failure> {
+    let watch = Stopwatch::start();
+    let progress = |phase: &str| {
+        watch.enter(phase);
+        progress(phase);
+    };
     let ledger_file = context.binaries.scratch().join("ledger");
     let _ = std::fs::remove_file(&ledger_file);
     progress("start");
@@ -131,7 +137,7 @@ pub async fn run(
         Subject::Model { .. } => Some(open_ledger(&ledger_file)?),
         _ => None,
     };
-    let evidence = measure(context, trial, &mut server, ledger.as_ref(), progress).await;
+    let evidence = measure(context, trial, &mut server, ledger.as_ref(), &progress).await;
     progress("clean up");
     let addr = server.addr;
     let out_of_memory = server.out_of_memory();
@@ -143,6 +149,7 @@ pub async fn run(
         {
             evidence.left_behind = still_there(addr);
         }
+        evidence.took = watch.read();
         evidence
     })
 }

@@ -2,7 +2,7 @@
 //! and how, and how sure all of that is. Terminal, reports, JSON and exports tell these sentences and no others.
 
 mod load;
-mod sentences;
+pub mod sentences;
 mod take;
 pub mod words;
 

@@ -10,7 +10,7 @@ use loadgen::base::units::{format_count, format_rate};
 use std::time::Duration;
 
 /// Requests that a 99th percentile needs: a hundred beyond it.
-const REQUESTS_FOR_P99: f64 = 10_000.0;
+pub const REQUESTS_FOR_P99: f64 = 10_000.0;
 
 /// What is said of one workload, the most important first.
 pub fn of_workload(arms: &[Cell], rankings: &[Ranking]) -> Vec<String> {
@@ -193,9 +193,7 @@ fn no_p99(arms: &[Cell]) -> Option<String> {
     let slowest = slowest
         .filter(|per_s| *per_s > 0.0)
         .min_by(f64::total_cmp)?;
-    // A little more than just enough, in whole seconds.
-    let needed_s = (1.02 * REQUESTS_FOR_P99 / slowest).ceil();
-    let needed = about(Duration::from_secs_f64(needed_s.clamp(1.0, 1e9))).replace(' ', "");
+    let needed = duration_for_p99(slowest);
     let of = match lacking.len() == measured.len() {
         true => String::new(),
         false => format!(" in {} of {} trials", lacking.len(), measured.len()),
@@ -203,6 +201,13 @@ fn no_p99(arms: &[Cell]) -> Option<String> {
     Some(format!(
         "No p99{of}: it takes 10 000 requests in the window, a hundred beyond it; --duration {needed} would have them."
     ))
+}
+
+/// The `--duration` in which so many requests per second give a 99th percentile: a little more than just enough, in
+/// whole seconds.
+pub fn duration_for_p99(per_s: f64) -> String {
+    let needed_s = (1.02 * REQUESTS_FOR_P99 / per_s).ceil();
+    about(Duration::from_secs_f64(needed_s.clamp(1.0, 1e9))).replace(' ', "")
 }
 
 /// What the run could tell, and what would tell more.

@@ -14,10 +14,10 @@ use crate::cmd::run::Ended;
 use crate::model::metrics::Gated;
 use crate::model::row::{Row, Status, in_words};
 use crate::plan::TrialPlan;
+use crate::plan::budget::Budget;
 use crate::trial::ran::Ran;
 use crate::trial::{self, Context};
 use loadgen::tally::code::Code;
-use std::time::Instant;
 
 /// What ends the blocks before the budget does.
 #[derive(Clone, Copy)]
@@ -62,28 +62,29 @@ impl Blocks<'_> {
         let plan = self.context.plan;
         let trials = plan.trials();
         let progress = Progress::new(trials.len(), self.flags.output.quiet);
-        let started = Instant::now();
+        let budget = Budget {
+            time: self.flags.budget,
+            at_least: 1,
+        };
+        let mut spending = budget.start();
         let mut programs = [None, None];
-        let mut rounds = 0;
-        for round in trials.chunks(plan.arms.len() * plan.scenarios.len()) {
-            let left = self.flags.budget.saturating_sub(started.elapsed());
-            let next = started.elapsed().checked_div(rounds).unwrap_or_default();
-            if rounds > 0 && next > left {
+        for round in trials.chunk_by(|a, b| plan.repeat_of(a) == plan.repeat_of(b)) {
+            if !spending.has_room() {
                 break;
             }
-            progress.left(left);
+            progress.left(spending.left());
             for trial in round {
                 let ran = self.trial(trial, &progress).await?;
                 self.note_programs(&mut programs, trial, &ran);
                 progress.trial_done();
             }
-            rounds += 1;
-            if until.is_reached(rounds as usize, self.record.rows()) {
+            spending.made_one();
+            if until.is_reached(spending.made() as usize, self.record.rows()) {
                 break;
             }
         }
         progress.finish();
-        Ok(rounds as usize)
+        Ok(spending.made() as usize)
     }
 
     /// Runs one trial and keeps its row; returns what its server's command ran.

@@ -250,7 +250,7 @@ fn plan(flags: &GateFlags, sides: &[Side; 2]) -> Result<Plan, Failure> {
         },
         asked: flags.asked.clone(),
         load: flags.load.clone(),
-        repeat: flags.blocks,
+        repeat: Some(flags.blocks),
         warmup: flags.warmup,
         duration: flags.duration,
         seed: flags.seed,
@@ -476,8 +476,7 @@ fn exit_code(outcome: &Outcome, fail_on: FailOn) -> Exit {
 
 /// Blocks that fit into the budget.
 fn blocks_in_budget(plan: &Plan, budget: Duration) -> u64 {
-    let one = estimate::trials(plan).as_secs_f64() / plan.repeat as f64;
-    ((budget.as_secs_f64() / one) as u64).clamp(1, plan.repeat)
+    estimate::rounds_within(plan, budget).clamp(1, plan.repeat)
 }
 
 #[cfg(test)]
