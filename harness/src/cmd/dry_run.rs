@@ -302,6 +302,7 @@ fn table(cells: &[Cell], style: TableStyle) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::error::Exit;
     use crate::cli::Cli;
     use clap::Parser;
 
@@ -371,7 +372,7 @@ mod tests {
         assert!(text.contains("at most 1 block"), "{text}");
         let words = format!("tenk {load} --budget 0s");
         let flags = Cli::try_parse_from(words.split(' ')).unwrap().run;
-        assert_eq!(Plan::new(&flags).unwrap_err().exit, 2);
+        assert_eq!(Plan::new(&flags).unwrap_err().exit, Exit::Usage);
     }
 
     #[test]
