@@ -286,7 +286,8 @@ async fn look_afterwards(
         evidence.wrong_answer = answer.is_err_and(|why| why.is_wrong);
         evidence.probes += 1;
         evidence.probe_bytes *= 2;
-        if evidence.owner == Owner::Family {
+        // Where nobody answers any more, the socket is nobody's.
+        if evidence.owner == Owner::Family && evidence.answers_afterwards {
             evidence.owner = owner(trial, server);
         }
         // A server may also die of the last connections' end; and what it left in the background need not be the server.

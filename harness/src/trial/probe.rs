@@ -73,6 +73,10 @@ impl Question {
                 Exit::Failed.code(),
                 format!("nothing listens on {}", self.addr),
             ),
+            ProbeError::Io(e) if e.kind() == io::ErrorKind::ConnectionReset => (
+                Exit::Failed.code(),
+                format!("the server reset the connection before it answered ({IS_IT})"),
+            ),
             ProbeError::Io(e) => (Exit::Failed.code(), e.to_string()),
             ProbeError::TimedOut(_) | ProbeError::Closed(_) => {
                 (Exit::Failed.code(), format!("{why} ({IS_IT})"))
