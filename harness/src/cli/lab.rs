@@ -6,15 +6,23 @@ use std::path::PathBuf;
 
 /// The labs, in alphabetical order; a test holds this against the registry.
 pub const NAMES: &[&str] = &[
+    "accept-balance",
+    "active-ratio",
     "backlog",
+    "coordinated-omission",
     "dead-peer",
     "edge-vs-level",
     "fd-wall",
     "half-close",
     "handshake",
     "head-of-line",
+    "idle-cpu",
     "idle-policy",
+    "idle-scaling",
+    "memory-per-connection",
     "nagle",
+    "pool-queue",
+    "process-cost",
     "resets",
     "reuseaddr",
     "slow-start",

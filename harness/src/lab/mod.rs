@@ -24,15 +24,23 @@ mod tools;
 mod trouble;
 pub mod words;
 
+mod accept_balance;
+mod active_ratio;
 mod backlog;
+mod coordinated_omission;
 mod dead_peer;
 mod edge_vs_level;
 mod fd_wall;
 mod half_close;
 mod handshake;
 mod head_of_line;
+mod idle_cpu;
 mod idle_policy;
+mod idle_scaling;
+mod memory_per_connection;
 mod nagle;
+mod pool_queue;
+mod process_cost;
 mod resets;
 mod reuseaddr;
 mod slow_start;
@@ -124,11 +132,15 @@ fn judged<L: Lab>(settings: &Settings, evidence: &Value) -> Result<Finding, Stri
 
 /// The registry, in the order of the course.
 pub const LABS: &[Entry] = &[
+    Entry::of::<idle_scaling::IdleScaling>(),
+    Entry::of::<active_ratio::ActiveRatio>(),
     Entry::of::<backlog::Backlog>(),
     Entry::of::<time_wait::TimeWait>(),
     Entry::of::<reuseaddr::Reuseaddr>(),
     Entry::of::<handshake::Handshake>(),
     Entry::of::<half_close::HalfClose>(),
+    Entry::of::<process_cost::ProcessCost>(),
+    Entry::of::<memory_per_connection::MemoryPerConnection>(),
     Entry::of::<edge_vs_level::EdgeVsLevel>(),
     Entry::of::<head_of_line::HeadOfLine>(),
     Entry::of::<fd_wall::FdWall>(),
@@ -136,7 +148,11 @@ pub const LABS: &[Entry] = &[
     Entry::of::<syn_queue::SynQueue>(),
     Entry::of::<resets::Resets>(),
     Entry::of::<nagle::Nagle>(),
+    Entry::of::<accept_balance::AcceptBalance>(),
+    Entry::of::<pool_queue::PoolQueue>(),
+    Entry::of::<coordinated_omission::CoordinatedOmission>(),
     Entry::of::<dead_peer::DeadPeer>(),
+    Entry::of::<idle_cpu::IdleCpu>(),
     Entry::of::<slow_start::SlowStart>(),
 ];
 

@@ -108,7 +108,7 @@ fn chart(name: &str, texts: Texts, plot: Plot) -> Chart {
 }
 
 /// A model's own look, also where more words follow its name; else by position.
-fn look_of(label: &str, place: usize) -> Look {
+pub fn look_of(label: &str, place: usize) -> Look {
     let first = label.split([' ', ':', ',']).next().unwrap_or(label);
     if models::find(first).is_ok() {
         return look::of(first);
