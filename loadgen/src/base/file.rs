@@ -101,6 +101,8 @@ fn directory_of(path: &Path) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use std::error::Error;
+
     use super::*;
 
     #[test]
@@ -142,5 +144,16 @@ mod tests {
             assert!(permitted(refused(errno)).is_err(), "{errno}");
         }
         assert!(synced(Ok(())).is_ok());
+    }
+
+    #[test]
+    fn a_sentence_leads_to_the_error_of_the_system() {
+        let error = write_atomically("/no/such/folder/file".as_ref(), b"");
+        let error = error.expect_err("there is no such folder");
+        assert!(error.to_string().starts_with("/no/such/folder/file: "));
+        let cause = error.source().and_then(|e| e.downcast_ref::<io::Error>());
+        let errno = cause.and_then(io::Error::raw_os_error);
+        assert_eq!(errno, Some(Errno::ENOENT as i32));
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
     }
 }

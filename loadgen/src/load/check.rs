@@ -3,31 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+use super::error::LoadError;
 use super::flags::{LoadFlags, RunFlags, ShapeFlags};
-use super::target::TargetError;
 use super::{Close, MAX_CONNECTIONS, MAX_PIPELINE, ProtocolName, Sources};
-
-/// Why a load cannot be run as asked. Every message says what to change.
-#[derive(Debug, thiserror::Error)]
-pub enum LoadError {
-    /// A value lies outside its range.
-    #[error("{0}")]
-    Range(String),
-    /// Two flags contradict each other, or one means nothing without another.
-    #[error("{0}")]
-    Conflict(String),
-    /// The target cannot be resolved to an address.
-    #[error("--target {target}: {source}")]
-    Resolve {
-        /// As it was written.
-        target: String,
-        /// What the resolver says.
-        source: TargetError,
-    },
-    /// The target may not be loaded.
-    #[error("{0}")]
-    Refused(String),
-}
 
 /// Requests in flight together at most: 24 bytes each.
 pub(super) const MAX_IN_FLIGHT: u64 = 1 << 26;

@@ -6,6 +6,7 @@
 mod arguments;
 mod check;
 pub mod cpus;
+mod error;
 pub mod flags;
 mod phase;
 pub mod schedule;
@@ -24,13 +25,13 @@ use check::{check_combinations, check_run, check_shape, check_sources};
 use flags::{LoadFlags, RunFlags, ShapeFlags};
 use target::{check_target, host_field, resolve};
 
-pub use check::LoadError;
+pub use error::{LoadError, TargetError};
 pub use phase::Phase;
 pub use settings::{
     Arrival, Close, CpuList, MAX_SEGMENTS, PayloadSize, Poll, Processes, ProtocolName, Segment,
     Sources,
 };
-pub use target::{Target, TargetError, permitted_target};
+pub use target::{Target, permitted_target};
 
 /// The most connections one load may ask for, active and idle together.
 pub const MAX_CONNECTIONS: u64 = 16_000_000;

@@ -1,36 +1,13 @@
 //! The server to be loaded: what was typed, the addresses it stands for, and which of them answers.
 
 use std::fmt;
-use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::str::FromStr;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::check::LoadError;
-
-/// Why what was typed names no server.
-#[derive(Debug, thiserror::Error)]
-pub enum TargetError {
-    /// It is none, in a sentence.
-    #[error("{0}")]
-    Typed(String),
-    /// The resolver does not know it.
-    #[error("{source} ({hint})")]
-    Resolver {
-        /// What the resolver says.
-        source: io::Error,
-        /// What can be typed.
-        hint: &'static str,
-    },
-}
-
-impl TargetError {
-    fn said(sentence: impl Into<String>) -> Self {
-        Self::Typed(sentence.into())
-    }
-}
+use super::error::{LoadError, TargetError};
 
 /// A server as it was typed, resolved once.
 #[derive(Clone, Debug, PartialEq, Eq)]
