@@ -50,6 +50,7 @@ Examples:
   tenk --scenario quick --dry-run
   tenk --config tenk.toml --scenario mine --conns 500
   tenk list
+  tenk lab all
 
 Every flag of a run can also be set as an environment variable (--client-cpus as TENK_CLIENT_CPUS)
 and as a key of the --config file (client-cpus = \"0\"). What is typed wins over the environment, that

@@ -6,11 +6,12 @@ use crate::analysis::answer::Answer;
 use crate::analysis::steadiness;
 use crate::base::error::{Exit, Failure};
 use crate::base::terminal::{eprintln, say};
-use crate::cli::ReportFlags;
+use crate::cli::{Format, ReportFlags};
+use crate::lab::{Folder, words};
 use crate::render::export::Source;
 use crate::render::run_json::run_json;
 use crate::render::write::{Target, Which, in_one_sentence, write};
-use crate::store::folder::RunFolder;
+use crate::store::folder::{RunFolder, cannot_save};
 use crate::store::journal::TRIALS;
 use crate::store::read::load;
 use crate::store::saved::SavedRun;
@@ -20,6 +21,9 @@ use std::path::Path;
 
 /// Prints the run again, makes its files and the exports, checks the thresholds; says how the program ends.
 pub fn report(flags: &ReportFlags) -> Result<Exit, Failure> {
+    if Folder::is_one(&flags.dir) {
+        return labs(flags);
+    }
     let mut saved = load(&flags.dir).map_err(|e| Failure::from_error(Exit::Usage, e))?;
     steadiness::judge(&mut saved.run.rows, &saved.run.timeline);
     let run = &saved.run;
@@ -51,6 +55,20 @@ fn promises(flags: &ReportFlags, environment: &Value) -> Vec<Slo> {
     let made_with = environment["slo"].as_array().into_iter().flatten();
     let made_with = made_with.filter_map(Value::as_str);
     made_with.flat_map(str::parse).collect()
+}
+
+/// Labs that were saved: judged again, and their files made again.
+fn labs(flags: &ReportFlags) -> Result<Exit, Failure> {
+    let unread = |e| Failure::usage(format!("{}: {e}", flags.dir.display()));
+    let folder = Folder::open(&flags.dir).map_err(unread)?;
+    if flags.write {
+        folder.finish(true).map_err(cannot_save)?;
+    }
+    match flags.format {
+        Format::Json => say(&folder.json(true)),
+        _ => say(&words::summary(folder.reports(), &folder.path())),
+    }
+    .map(|()| Exit::Done)
 }
 
 /// Makes the files that are wanted. What is only missing need not be made, as in a folder that is read-only; what was

@@ -1,17 +1,68 @@
 //! What the tutorial that this project grew from says about TCP and servers, and which lab measures it.
 
-/// A sentence of the tutorial's.
-pub struct Claim {
-    /// What it says, in English.
+use super::finding::Outcome;
+use super::report::Report;
+use crate::base::text::visible;
+use serde::Serialize;
+
+/// A claim, and what became of it on one machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Row {
+    /// What the tutorial says.
     pub says: &'static str,
     /// The labs that measure it.
     pub labs: &'static [&'static str],
+    /// What is to be said of it, with a figure; or which lab was not as expected.
+    pub showed: String,
+}
+
+/// Every claim, with what these labs showed.
+pub fn rows(reports: &[Report]) -> Vec<Row> {
+    CLAIMS.iter().map(|claim| claim.row(reports)).collect()
+}
+
+impl Claim {
+    fn row(&self, reports: &[Report]) -> Row {
+        let finding = |name: &str| {
+            let report = reports.iter().find(|report| report.lab == name);
+            report.map(Report::finding)
+        };
+        let other = |name: &&&str| match finding(name) {
+            Some(found) if found.outcome == Outcome::AsExpected => None,
+            Some(found) => Some(format!("{name}: {}", found.outcome.words())),
+            None => Some(format!("{name}: not run")),
+        };
+        let others: Vec<String> = self.labs.iter().filter_map(|name| other(&name)).collect();
+        let figure = self.labs.first().and_then(|name| {
+            let line = finding(name)?
+                .lines
+                .into_iter()
+                .find(|line| line.holds == Some(true))?;
+            Some(format!(" ({}: {})", line.what, line.measured))
+        });
+        Row {
+            says: self.says,
+            labs: self.labs,
+            showed: match others.is_empty() {
+                true => format!("{}{}", self.verdict, visible(&figure.unwrap_or_default())),
+                false => others.join("; "),
+            },
+        }
+    }
+}
+
+/// A sentence of the tutorial's.
+struct Claim {
+    /// What it says, in English.
+    says: &'static str,
+    /// The labs that measure it.
+    labs: &'static [&'static str],
     /// What is to be said of it where those labs are as expected.
-    pub verdict: &'static str,
+    verdict: &'static str,
 }
 
 /// In the order of the tutorial.
-pub const CLAIMS: &[Claim] = &[
+const CLAIMS: &[Claim] = &[
     Claim {
         says: "listen(4) is the total number of established connections: a new client's connect does not succeed until \
                another one leaves",
@@ -137,3 +188,29 @@ pub const CLAIMS: &[Claim] = &[
         verdict: "true",
     },
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lab::LABS;
+
+    #[test]
+    fn every_claim_is_measured_by_a_lab_that_there_is() {
+        for claim in CLAIMS {
+            assert!(!claim.labs.is_empty(), "{}", claim.says);
+            for name in claim.labs {
+                assert!(
+                    LABS.iter().any(|lab| lab.about.name == *name),
+                    "{name}: {}",
+                    claim.says
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_not_run_shows_nothing() {
+        let rows = rows(&[]);
+        assert_eq!(rows[0].showed, "backlog: not run");
+    }
+}

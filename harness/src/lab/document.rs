@@ -1,7 +1,6 @@
 //! docs/LABS.md: the registry, the tutorial's claims, and what one machine showed.
 
-use super::claims::{CLAIMS, Claim};
-use super::finding::Outcome;
+use super::claims;
 use super::report::Report;
 use super::{About, LABS};
 use crate::base::text::visible;
@@ -21,8 +20,14 @@ fn document(reports: &[Report]) -> String {
         ));
     }
     text.push_str("\n## The tutorial's claims\n\n| claim | labs | what this machine showed |\n|---|---|---|\n");
-    for claim in CLAIMS {
-        text.push_str(&row(claim, &report));
+    for claim in claims::rows(reports) {
+        let labs: Vec<String> = claim
+            .labs
+            .iter()
+            .map(|name| format!("[{name}](#{name})"))
+            .collect();
+        let (says, showed) = (cell(claim.says), cell(&claim.showed));
+        text.push_str(&format!("| {says} | {} | {showed} |\n", labs.join(", ")));
     }
     for lab in LABS {
         text.push_str(&section(&lab.about, report(lab.about.name)));
@@ -67,40 +72,6 @@ fn machine(reports: &[Report]) -> String {
         reports.len(),
         of("not as expected"),
         of("not judged")
-    )
-}
-
-/// A claim, with what is to be said of it where its labs were as expected, and with their outcome where not.
-fn row<'a>(claim: &Claim, report: &impl Fn(&str) -> Option<&'a Report>) -> String {
-    let labs: Vec<String> = claim
-        .labs
-        .iter()
-        .map(|name| format!("[{name}](#{name})"))
-        .collect();
-    let outcome = |name: &str| report(name).map(|r| r.finding().outcome);
-    let others = claim.labs.iter().filter_map(|name| match outcome(name) {
-        Some(Outcome::AsExpected) => None,
-        Some(other) => Some(format!("{name}: {}", other.words())),
-        None => Some(format!("{name}: not run")),
-    });
-    let others: Vec<String> = others.collect();
-    let first = report(claim.labs[0]).map(Report::finding);
-    let figure = first.and_then(|finding| {
-        let line = finding
-            .lines
-            .into_iter()
-            .find(|line| line.holds == Some(true))?;
-        Some(format!(" ({}: {})", line.what, line.measured))
-    });
-    let showed = match others.is_empty() {
-        true => format!("{}{}", claim.verdict, figure.unwrap_or_default()),
-        false => others.join("; "),
-    };
-    format!(
-        "| {} | {} | {} |\n",
-        cell(claim.says),
-        labs.join(", "),
-        cell(&showed)
     )
 }
 

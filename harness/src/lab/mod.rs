@@ -3,7 +3,6 @@
 //! A lab's `measure` runs in a process of its own, in a private network namespace ([`inside`]); what it found comes back
 //! as JSON, and its `judge`, a pure function, holds that against what the settings read there lead one to expect.
 
-#[cfg(test)]
 mod claims;
 #[cfg(test)]
 mod document;

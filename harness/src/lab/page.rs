@@ -2,6 +2,7 @@
 //! has made a prediction. Templates escape everything; the policy in its head allows its style by its hash and nothing
 //! from anywhere.
 
+use super::claims;
 use super::report::Report;
 use super::results::Machine;
 use crate::base::text::visible;
@@ -23,6 +24,7 @@ struct Page {
     style: String,
     summary: String,
     labs: Vec<Lab>,
+    claims: Vec<claims::Row>,
     machine: Vec<(String, String)>,
 }
 
@@ -72,6 +74,7 @@ pub fn render(reports: &[Report], machine: &Machine) -> Result<String, String> {
         style,
         summary: format!("{as_expected} of {} labs as expected", labs.len()),
         labs,
+        claims: claims::rows(reports),
         machine: facts(machine),
     };
     let said = |e: minijinja::Error| format!("{e:#}");
@@ -82,7 +85,7 @@ pub fn render(reports: &[Report], machine: &Machine) -> Result<String, String> {
 }
 
 fn facts(machine: &Machine) -> Vec<(String, String)> {
-    let own = [("tenk", machine.version), ("kernel", &machine.kernel)];
+    let own = [("tenk", &machine.version), ("kernel", &machine.kernel)];
     let own = own.map(|(name, value)| (name.to_string(), visible(value)));
     let more = machine
         .settings
@@ -151,7 +154,7 @@ mod tests {
             trouble: Some(Trouble::denied(why, "run as root")),
         };
         let machine = Machine {
-            version: "1",
+            version: "1".into(),
             kernel: "Linux <6>".into(),
             settings: Default::default(),
         };
@@ -166,7 +169,7 @@ mod tests {
             question.contains("How many connect(2) calls"),
             "the prediction"
         );
-        assert!(!question.contains("not judged") && answer.contains("not judged"));
+        assert!(!question.contains("Not judged") && answer.contains("Not judged"));
         assert!(!page.contains("of-another-version"));
     }
 

@@ -5,11 +5,12 @@ use super::report::Report;
 use crate::base::settings;
 use crate::base::text::visible;
 use crate::store::folder::RunFolder;
+use crate::store::saved::ENVIRONMENT;
 use nix::sys::utsname::uname;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -26,10 +27,10 @@ pub struct Folder {
 }
 
 /// Where labs were run.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Machine {
-    /// Version of this program.
-    pub version: &'static str,
+    /// Version of the program.
+    pub version: String,
     /// The kernel's name, release and machine.
     pub kernel: String,
     /// What else of this machine figures depend on.
@@ -46,7 +47,7 @@ impl Machine {
                 .join(" ")
         });
         Machine {
-            version: env!("CARGO_PKG_VERSION"),
+            version: env!("CARGO_PKG_VERSION").into(),
             kernel,
             settings: settings::machine(),
         }
@@ -64,7 +65,7 @@ impl Folder {
         let folder =
             RunFolder::create(results, &format!("labs-{stamp}-{:04x}", fastrand::u16(..)))?;
         let machine = Machine::read();
-        folder.write("environment.json", &serde_json::to_vec_pretty(&machine)?)?;
+        folder.write(ENVIRONMENT, &serde_json::to_vec_pretty(&machine)?)?;
         let file = OpenOptions::new()
             .append(true)
             .create(true)
@@ -74,6 +75,28 @@ impl Folder {
             reports: Vec::new(),
             machine,
             file,
+        })
+    }
+
+    /// Whether there are labs in this folder.
+    pub fn is_one(path: &Path) -> bool {
+        path.join(REPORTS).is_file()
+    }
+
+    /// The labs that were saved in a folder, as far as the last whole line.
+    pub fn open(path: &Path) -> io::Result<Folder> {
+        let text = fs::read_to_string(path.join(REPORTS))?;
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        let reports = whole
+            .lines()
+            .map(serde_json::from_str)
+            .collect::<Result<_, _>>()?;
+        let machine = serde_json::from_slice(&fs::read(path.join(ENVIRONMENT))?)?;
+        Ok(Folder {
+            folder: RunFolder::open(path),
+            reports,
+            machine,
+            file: File::open(path.join(REPORTS))?,
         })
     }
 

@@ -40,7 +40,7 @@ impl Lab for SynQueue {
                      tcp_max_syn_backlog 8. How many of them believe that they are connected, with SYN cookies and without? Can an \
                      honest client still connect?",
         done: "A filter on the listener takes away every bare ACK from 127.0.0.2, from where eighty clients connect; then a client \
-               from 127.0.0.1 connects. Once with tcp_syncookies 1, once with 0. Last, the repetitions of one SYN+ACK are captured for 17 s.",
+               from another address connects. Once with tcp_syncookies 1, once with 0. Last, the repetitions of one SYN+ACK are captured for 17 s.",
         answer: "A client is connected when the SYN+ACK arrives, whatever becomes of its ACK. The listener keeps a request for each, \
                  as many as its backlog; beyond that a cookie in the SYN+ACK's sequence number stands for it, and only the ACK that \
                  brings the cookie back makes a connection. Without cookies the last quarter of tcp_max_syn_backlog is kept for \
@@ -63,12 +63,13 @@ impl Lab for SynQueue {
 
     fn measure(place: &Place) -> Result<Evidence, Trouble> {
         place.set("net/ipv4/tcp_max_syn_backlog", &MAX_SYN_BACKLOG.to_string())?;
-        let with = |cookies: &str| {
+        // Hosts that have been connected are known, and served before others: each honest client is a new one.
+        let with = |cookies: &str, honest: u8| {
             place.set("net/ipv4/tcp_syncookies", cookies)?;
             place.say(&format!("eighty silent clients, tcp_syncookies {cookies}"));
-            filled()
+            filled([127, 0, 0, honest].into())
         };
-        let (with_cookies, without_cookies) = (with("1")?, with("0")?);
+        let (with_cookies, without_cookies) = (with("1", 3)?, with("0", 4)?);
         place.say("watching one SYN+ACK being sent again, 17 s");
         Ok(Evidence {
             with_cookies,

@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 /// Local ports that clients have: few, so that they run out.
 const PORTS: usize = 500;
 const RANGE: &str = "40000 40499";
+/// The first of the servers' ports: none of the clients'.
+const SERVER: u16 = 2000;
 /// Connections asked for where nothing should run out.
 const MANY: usize = 3 * PORTS;
 /// How long clients go on where ports come back.
@@ -79,22 +81,22 @@ impl Lab for TimeWait {
     };
 
     fn measure(place: &Place) -> Result<Evidence, Trouble> {
-        let (watched, watched_addr) = sockets::listen(4)?;
+        let (watched, watched_addr) = sockets::listen_on(SERVER)?;
         end(&watched, watched_addr, First::Client)?;
         let closed = Instant::now();
         place.set("net/ipv4/ip_local_port_range", RANGE)?;
         place.set("net/ipv4/tcp_tw_reuse", "0")?;
-        let series = |first, name: &str| {
+        let series = |port, first, name: &str| {
             place.say(&format!("closed first by {name}"));
-            one_after_the_other(first, MANY, Duration::from_secs(15))
+            one_after_the_other(port, first, MANY)
         };
-        let by_client = series(First::Client, "the client")?;
-        let by_server = series(First::Server, "the server")?;
-        let by_reset = series(First::Reset, "a reset")?;
+        let by_client = series(SERVER + 1, First::Client, "the client")?;
+        let by_server = series(SERVER + 2, First::Server, "the server")?;
+        let by_reset = series(SERVER + 3, First::Reset, "a reset")?;
         place.say("with tcp_tw_reuse");
         place.set("net/ipv4/tcp_tw_reuse", "1")?;
-        let reuse = going_on(GOING_ON)?;
-        let last_ack_lost = last_ack_lost()?;
+        let reuse = going_on(SERVER + 4, GOING_ON)?;
+        let last_ack_lost = last_ack_lost(SERVER + 5)?;
         let mut lasted_s = None;
         while lasted_s.is_none() && closed.elapsed().as_secs_f64() < LENGTH_S * 1.125 + 4.0 {
             std::thread::sleep(Duration::from_millis(100));

@@ -5,32 +5,49 @@ use crate::lab::Place;
 use crate::lab::tools::counters::Counters;
 use crate::lab::tools::sockets;
 use crate::lab::trouble::Trouble;
-use socket2::Socket;
 use std::time::{Duration, Instant};
 
-/// Connects all clients at once, and accepts one a second.
+/// How far apart the late clients begin: SYNs that come at the same moment are all answered before the queue is full,
+/// and a timer of a second fires in steps of 8 ticks.
+const APART: Duration = Duration::from_millis(60);
+
+/// Connects as many clients as there are places, then the others one after the other, and accepts one a second.
 pub fn connected(place: &Place, limit: Duration) -> Result<Evidence, Trouble> {
     let clients = BACKLOG as usize + 1 + LATE;
     let (listener, addr) = sockets::listen(BACKLOG)?;
     listener.set_nonblocking(true)?;
     let before = Counters::read()?;
-    let began = Instant::now();
-    let waiting: Result<Vec<Socket>, Trouble> = (0..clients)
-        .map(|_| sockets::connect_started(addr))
-        .collect();
-    let (mut waiting, mut connected, mut accepted) = (waiting?, Vec::new(), Vec::new());
-    let (mut connected_after_s, mut looked, mut pause) = (Vec::new(), began, Duration::ZERO);
+    let (mut waiting, mut began) = (Vec::new(), Instant::now());
+    let (mut connected, mut connected_after_s) = (Vec::new(), Vec::new());
+    for number in 0..clients {
+        if number == clients - LATE {
+            began = Instant::now();
+        }
+        let (started, client) = (Instant::now(), sockets::connect_started(addr)?);
+        match sockets::is_connected(&client)? {
+            true => {
+                connected_after_s.push(started.elapsed().as_secs_f64());
+                connected.push(client);
+            }
+            false => waiting.push((client, started)),
+        }
+        if number >= clients - LATE {
+            std::thread::sleep(APART);
+        }
+    }
+    let (mut accepted, mut looked, mut pause) = (Vec::new(), Instant::now(), Duration::ZERO);
     while !waiting.is_empty() && began.elapsed() < limit {
         pause = pause.max(looked.elapsed());
         looked = Instant::now();
-        for client in std::mem::take(&mut waiting) {
+        for (client, started) in std::mem::take(&mut waiting) {
             match sockets::is_connected(&client)? {
-                true => connected.push(client),
-                false => waiting.push(client),
+                true => {
+                    connected_after_s.push(started.elapsed().as_secs_f64());
+                    connected.push(client);
+                }
+                false => waiting.push((client, started)),
             }
         }
-        let new = connected.len() - connected_after_s.len();
-        connected_after_s.extend(vec![began.elapsed().as_secs_f64(); new]);
         let freed = FIRST_FREED + Duration::from_secs(accepted.len() as u64);
         if began.elapsed() >= freed
             && let Ok((socket, _)) = listener.accept()

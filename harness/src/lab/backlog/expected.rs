@@ -1,6 +1,6 @@
 //! When clients are connected, by the settings.
 
-use super::{BACKLOG, LATE};
+use super::{BACKLOG, Evidence, LATE};
 use crate::lab::Settings;
 use std::time::Duration;
 
@@ -8,8 +8,6 @@ use std::time::Duration;
 pub struct Expected {
     /// Connections that the queue takes.
     pub places: usize,
-    /// When SYNs are sent again, s.
-    pub all_s: Vec<u64>,
     /// When each of the others gets in, s.
     pub late_s: Vec<u64>,
 }
@@ -27,13 +25,32 @@ pub fn expected(settings: &Settings) -> Expected {
     }
     Expected {
         places: (BACKLOG as u64).min(longest) as usize + 1,
-        all_s,
         late_s,
     }
 }
 
+impl Expected {
+    /// How many were connected before any SYN was sent again.
+    pub fn at_once(&self, evidence: &Evidence) -> usize {
+        let first_s = self.late_s.first().copied().unwrap_or(1) as f64;
+        let is_early = |at: &&f64| **at < first_s - 0.2;
+        evidence
+            .connected_after_s
+            .iter()
+            .take_while(is_early)
+            .count()
+    }
+}
+
+/// Whether each of the others came when it should have.
+pub fn is_on_time(expected: &Expected, evidence: &Evidence) -> bool {
+    let late = &evidence.connected_after_s[expected.at_once(evidence)..];
+    let mut pairs = late.iter().zip(&expected.late_s);
+    late.len() == expected.late_s.len() && pairs.all(|(at, due)| is_near(*at, *due))
+}
+
 /// A timer of the kernel's is never early, and late by up to an eighth of its length (kernel/time/timer.c).
-pub fn is_near(at: f64, due_s: u64) -> bool {
+fn is_near(at: f64, due_s: u64) -> bool {
     let due = due_s as f64;
     (due - 0.05..=due * 1.125 + 0.2).contains(&at)
 }

@@ -21,7 +21,7 @@ pub fn shown(number: usize, segment: &Segment) -> Line {
         words.push_str(&format!(", {} bytes", segment.length));
     }
     Line::shown(
-        format!("segment {number} (the server closes at once)"),
+        format!("segment {number}, where the server closes at once"),
         "",
         words,
     )

@@ -7,7 +7,7 @@ use crate::lab::tools::sockets::{self, State};
 use crate::lab::trouble::Trouble;
 use serde::{Deserialize, Serialize};
 use socket2::Socket;
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 /// What listen(2) is given.
@@ -39,7 +39,7 @@ pub struct Filled {
 }
 
 /// Fills a listener with half-open connections, and sees whether another client is served.
-pub fn filled() -> Result<Filled, Trouble> {
+pub fn filled(honest: Ipv4Addr) -> Result<Filled, Trouble> {
     let (listener, addr) = sockets::listen(BACKLOG as i32)?;
     segment_filter::drop_bare_acks(&listener, SILENT)?;
     let before = Counters::read()?;
@@ -60,16 +60,17 @@ pub fn filled() -> Result<Filled, Trouble> {
         half_open,
         cookies_sent: counted.get("TcpExt", "SyncookiesSent"),
         listen_drops: counted.get("TcpExt", "ListenDrops"),
-        honest_client_served: is_served(&listener, addr)?,
+        honest_client_served: is_served(&listener, addr, honest)?,
     })
 }
 
 /// Whether a client that completes its handshake is accepted before it would send its SYN again.
-fn is_served(listener: &Socket, addr: SocketAddr) -> Result<bool, Trouble> {
+fn is_served(listener: &Socket, addr: SocketAddr, from: Ipv4Addr) -> Result<bool, Trouble> {
     listener.set_nonblocking(true)?;
-    let client = TcpStream::connect_timeout(&addr, PATIENCE);
+    let client = sockets::connect_started_from(from, addr)?;
+    let connected = || sockets::is_connected(&client).unwrap_or(false);
     let accepted = || listener.accept().is_ok();
-    Ok(client.is_ok() && sockets::wait_until(PATIENCE, accepted))
+    Ok(sockets::wait_until(PATIENCE, connected) && sockets::wait_until(PATIENCE, accepted))
 }
 
 /// When the SYN+ACK of one half-open connection is sent again, s after the first.

@@ -23,6 +23,9 @@ pub struct Closed {
     pub time_wait_of_server: usize,
 }
 
+/// How long connections are made one after the other, at most.
+const LIMIT: Duration = Duration::from_secs(8);
+
 /// Who ends a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum First {
@@ -59,10 +62,10 @@ pub fn end(listener: &Socket, addr: SocketAddr, first: First) -> io::Result<()> 
 }
 
 /// Makes connections until there are so many, ports run out, or time does.
-pub fn one_after_the_other(first: First, most: usize, limit: Duration) -> Result<Closed, Trouble> {
-    let (listener, addr) = sockets::listen(16)?;
+pub fn one_after_the_other(port: u16, first: First, most: usize) -> Result<Closed, Trouble> {
+    let (listener, addr) = sockets::listen_on(port)?;
     let (mut closed, began) = (Closed::default(), Instant::now());
-    while closed.connections < most && began.elapsed() < limit {
+    while closed.connections < most && began.elapsed() < LIMIT {
         match end(&listener, addr, first) {
             Ok(()) => closed.connections += 1,
             Err(e) if e.kind() == io::ErrorKind::AddrNotAvailable => {
@@ -84,8 +87,8 @@ pub fn one_after_the_other(first: First, most: usize, limit: Duration) -> Result
 }
 
 /// Connections that the client closes first, for so long, whatever fails in between.
-pub fn going_on(time: Duration) -> Result<(usize, f64), Trouble> {
-    let (listener, addr) = sockets::listen(16)?;
+pub fn going_on(port: u16, time: Duration) -> Result<(usize, f64), Trouble> {
+    let (listener, addr) = sockets::listen_on(port)?;
     let (mut connections, began) = (0, Instant::now());
     while began.elapsed() < time {
         match end(&listener, addr, First::Client) {
@@ -100,8 +103,8 @@ pub fn going_on(time: Duration) -> Result<(usize, f64), Trouble> {
 }
 
 /// The server's FINs and the client's ACKs of them, where the ACKs do not reach the server for a while.
-pub fn last_ack_lost() -> Result<(usize, usize), Trouble> {
-    let (listener, addr) = sockets::listen(4)?;
+pub fn last_ack_lost(port: u16) -> Result<(usize, usize), Trouble> {
+    let (listener, addr) = sockets::listen_on(port)?;
     let client = TcpStream::connect(addr)?;
     let server: TcpStream = listener.accept()?.0.into();
     drop(client);

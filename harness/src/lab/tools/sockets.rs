@@ -20,6 +20,16 @@ pub fn listen(backlog: i32) -> Result<(Socket, SocketAddr), Trouble> {
     Ok((socket, addr))
 }
 
+/// The same on a port of our own choice: in a private network all are free.
+pub fn listen_on(port: u16) -> Result<(Socket, SocketAddr), Trouble> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).during("make a socket")?;
+    socket.set_reuse_address(true)?;
+    let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    socket.bind(&addr.into()).during("bind")?;
+    socket.listen(16).during("listen")?;
+    Ok((socket, addr))
+}
+
 /// A free port of the loopback interface.
 pub fn any_port() -> SockAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()
