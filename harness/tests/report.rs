@@ -75,7 +75,7 @@ fn a_load_at_several_rates_is_drawn_and_its_promise_is_answered_in_every_report(
     let screen = text(&output.stdout);
     let first = screen.split("Take ").next().unwrap().replace('\n', " ");
     assert!(
-        first.starts_with("Under response_p99_ns<2ms: `"),
+        first.starts_with("Under response_p99_ns<2ms, the highest rate held: `"),
         "{screen}"
     );
     let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();

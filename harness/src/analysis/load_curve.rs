@@ -308,9 +308,13 @@ fn column(slo: &Slo) -> (fn(&Row) -> Option<u64>, f64) {
 
 /// The level of the highest power, by the 99th percentile, or by the median where a level lacks that.
 fn knee(levels: &[Level]) -> Option<Knee> {
-    let power = |level: &Level, of: &dyn Fn(&Level) -> Percentile| {
-        let ns = of(level).median().filter(|ns| *ns > 0.0)?;
-        Some(level.requests_per_s?.median / ns)
+    // What is never answered takes longer than anything.
+    let power = |level: &Level, of: &dyn Fn(&Level) -> Percentile| match of(level) {
+        Percentile::Known(figure) if figure.median > 0.0 => {
+            Some(level.requests_per_s?.median / figure.median)
+        }
+        Percentile::Censored => Some(0.0),
+        _ => None,
     };
     let figures: Vec<&Level> = levels
         .iter()

@@ -27,7 +27,7 @@ pub fn about(time: Duration) -> String {
 pub fn wrapped(text: &str, width: usize) -> String {
     let indent: String = text.chars().take_while(|c| *c == ' ').collect();
     let (mut lines, mut line) = (String::new(), indent.clone());
-    for word in text.split(' ').filter(|word| !word.is_empty()) {
+    for word in words(text) {
         let is_empty = line.trim().is_empty();
         if !is_empty && line.chars().count() + 1 + word.chars().count() > width {
             lines.push_str(&(line + "\n"));
@@ -35,9 +35,28 @@ pub fn wrapped(text: &str, width: usize) -> String {
         } else if !is_empty {
             line.push(' ');
         }
-        line.push_str(word);
+        line.push_str(&word);
     }
     lines + &line + "\n"
+}
+
+/// The words of a text; a number in groups of digits, `45 000/s`, is one, with its unit: `120 µs`.
+fn words(text: &str) -> Vec<String> {
+    const UNITS: [&str; 9] = ["%", "ns", "µs", "ms", "s", "B", "KiB", "MiB", "GiB"];
+    let mut words: Vec<String> = Vec::new();
+    for word in text.split(' ').filter(|word| !word.is_empty()) {
+        let bare = word.trim_end_matches(|c: char| ",.;:()".contains(c));
+        let digits = word.chars().take_while(char::is_ascii_digit).count();
+        let goes_on = digits == 3 || UNITS.contains(&bare);
+        match words.last_mut() {
+            Some(last) if goes_on && last.ends_with(|c: char| c.is_ascii_digit()) => {
+                last.push(' ');
+                last.push_str(word);
+            }
+            _ => words.push(word.into()),
+        }
+    }
+    words
 }
 
 /// Text as part of a file's name.
@@ -49,11 +68,29 @@ pub fn file_name(text: &str) -> String {
             '_'
         }
     };
-    text.chars().map(allowed).collect()
+    text.replace('%', "pct").chars().map(allowed).collect()
 }
 
 /// `5, 6` as `5,6`.
 pub fn without_blanks(list: &str, delimiter: char) -> String {
     let items: Vec<&str> = list.split(delimiter).map(str::trim).collect();
     items.join(&delimiter.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_end_between_words_and_never_within_a_number() {
+        let text = "  it holds 45 000/s in 120 µs, or 1 234 567 of them";
+        for width in 10..60 {
+            let lines = wrapped(text, width);
+            for whole in ["45 000/s", "120 µs,", "1 234 567"] {
+                assert!(lines.contains(whole), "{width}: {lines}");
+            }
+            assert!(lines.lines().all(|line| line.starts_with("  ")), "{lines}");
+        }
+        assert_eq!(wrapped("a b c", 3), "a b\nc\n");
+    }
 }

@@ -25,7 +25,9 @@ pub fn of(curve: &LoadCurve) -> String {
         false => "offered",
     };
     let mut text = String::new();
-    for levels in levels.chunks(MOST) {
+    // No table is much shorter than the others.
+    let tables = levels.len().div_ceil(MOST).max(1);
+    for levels in levels.chunks(levels.len().div_ceil(tables).max(1)) {
         let head = levels
             .iter()
             .map(|key| format!("{:>width$} ", key.words(), width = LEVEL - 1));

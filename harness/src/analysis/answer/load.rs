@@ -1,7 +1,7 @@
 //! The sentences about a load at several rates: what each arm held, where its knee is, what could not be said.
 
 use super::words::name;
-use crate::analysis::load_curve::{ArmCurve, Knee, Level, LoadCurve, Percentile};
+use crate::analysis::load_curve::{ArmCurve, Knee, LoadCurve, Percentile};
 use crate::base::text::about;
 use loadgen::base::units::format_rate;
 use std::time::Duration;
@@ -31,15 +31,40 @@ pub fn held_under(curve: &LoadCurve) -> Option<String> {
         return None;
     }
     let arms = by_rate(curve, |arm| arm.slo_held_per_s);
-    let told = arms.iter().map(|arm| match arm.slo_held_per_s {
-        Some(rate) => format!("{} holds {}", name(&arm.arm), rate_of(arm, rate)),
-        None => format!("{} {}", name(&arm.arm), nothing_held(arm)),
+    let held = arms.iter().filter_map(|arm| {
+        let rate = arm.slo_held_per_s?;
+        Some(format!("{} {}", name(&arm.arm), rate_of(arm, rate)))
     });
+    let held: Vec<String> = held.collect();
+    let without = || arms.iter().filter(|arm| arm.slo_held_per_s.is_none());
+    let names = |is_broken: bool| {
+        let arms = without().filter(|arm| breaks(arm) == is_broken);
+        listed(arms.map(|arm| name(&arm.arm)).collect())
+    };
+    let mut told: Vec<String> = Vec::new();
+    if !held.is_empty() {
+        told.push(format!("the highest rate held: {}", listed(held)));
+    }
+    if without().any(|arm| breaks(arm)) {
+        told.push(format!("no rate of those offered: {}", names(true)));
+    }
+    if without().any(|arm| !breaks(arm)) {
+        told.push(format!(
+            "too few requests in the window to say: {}",
+            names(false)
+        ));
+    }
     Some(format!(
-        "Under {}: {}.",
+        "Under {}, {}.",
         curve.slo.join(" and "),
-        listed(told.collect())
+        told.join("; ")
     ))
+}
+
+/// Whether some level was too much for the arm, or for its promises.
+fn breaks(arm: &ArmCurve) -> bool {
+    let mut levels = arm.levels.iter();
+    levels.any(|level| level.held == Some(false) || level.slo_kept == Some(false))
 }
 
 /// The arms, the highest of these rates first.
@@ -72,19 +97,6 @@ fn rate_of(arm: &ArmCurve, rate: f64) -> String {
     match is_highest {
         true => format!("at least {} (the highest offered)", format_rate(rate)),
         false => format_rate(rate),
-    }
-}
-
-fn nothing_held(arm: &ArmCurve) -> String {
-    let judged = |level: &&Level| level.held == Some(false) || level.slo_kept == Some(false);
-    let broken = arm.levels.iter().filter(judged).count();
-    match (broken, arm.levels.first()) {
-        (0, _) => "cannot be judged: too few requests in the window".into(),
-        (_, Some(lowest)) => format!(
-            "holds none of the rates offered, from {} up",
-            format_rate(lowest.rate_per_s)
-        ),
-        (_, None) => "has no level".into(),
     }
 }
 

@@ -38,6 +38,8 @@ pub struct ArmOverTime {
     pub trials: Vec<usize>,
     /// Seconds that are one column.
     pub seconds_per_column: usize,
+    /// The windows together, s.
+    pub length_s: f64,
 }
 
 /// A second, or of several in one the most of each class.
@@ -100,6 +102,8 @@ fn draw_workload(cells: &[Cell], seconds: &LatencySeconds) -> Option<Chart> {
 
 fn arm(cell: &Cell, seconds: &LatencySeconds) -> Option<ArmOverTime> {
     let rows = cell.rows.iter().filter(|row| row.is_usable());
+    let rows = rows.filter(|row| seconds.contains_key(&row.trial));
+    let length_s = rows.clone().map(|row| row.duration_s).sum();
     let trials: Vec<&Vec<LatencySecond>> = rows.filter_map(|row| seconds.get(&row.trial)).collect();
     let all: usize = trials.iter().map(|trial| trial.len()).sum();
     let answered = trials
@@ -120,6 +124,7 @@ fn arm(cell: &Cell, seconds: &LatencySeconds) -> Option<ArmOverTime> {
         columns,
         trials: starts,
         seconds_per_column,
+        length_s,
     })
 }
 

@@ -72,6 +72,8 @@ impl Frame<'_> {
         let shade = self.y.shade.as_ref();
         if let Some((shade, y)) = shade.and_then(|shade| Some((shade, self.py(shade.from)?))) {
             let (from, to, at, side) = match shade.above {
+                // Curves rise into it, and leave its upper corner free.
+                true if y - self.top > 30 => (self.top, y, self.top + 4, VPos::Top),
                 true => (self.top, y, y - 3, VPos::Bottom),
                 false => (y, bottom, y + 3, VPos::Top),
             };

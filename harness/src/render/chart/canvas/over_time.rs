@@ -11,7 +11,7 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
 /// Height of a map with its heading, and the room around it.
-const PANEL: i32 = 190;
+const PANEL: i32 = 186;
 const HEADING: i32 = 22;
 const UNDER: i32 = 14;
 const LEFT: (i32, i32) = (92, 20);
@@ -36,7 +36,7 @@ pub fn over_time(view: View, texts: &Texts, plot: &OverTime) -> Drawn<String> {
     };
     let rows = plot.arms.len().div_ceil(columns) as i32;
     let first = TOP - 12 + LEGEND;
-    let size = (SIZE.0, first + PANEL * rows + BOTTOM - 24);
+    let size = (SIZE.0, first + PANEL * rows + BOTTOM + 2);
     let ends = [begin_ns(plot.classes.0), begin_ns(plot.classes.1 + 1)];
     let y = Axis::over(
         "response time",
@@ -81,14 +81,12 @@ fn seconds(arm: &ArmOverTime, is_lowest: bool) -> Axis {
     let trials = arm.trials.len();
     let label = match (is_lowest, trials) {
         (false, _) => String::new(),
-        (true, 1) => format!(
-            "{} s of one trial",
-            arm.columns.len() * arm.seconds_per_column
-        ),
-        (true, n) => format!(
-            "{} s: {n} trials one after the other",
-            arm.columns.len() * arm.seconds_per_column
-        ),
+        (true, 1) => format!("{:.1} s of one trial", arm.length_s),
+        (true, n) => format!("{:.1} s: {n} trials one after the other", arm.length_s),
+    };
+    let began = |column: usize| match is_lowest {
+        true => format!("{} s", column * arm.seconds_per_column),
+        false => String::new(),
     };
     Axis {
         label,
@@ -98,7 +96,7 @@ fn seconds(arm: &ArmOverTime, is_lowest: bool) -> Axis {
         ticks: arm
             .trials
             .iter()
-            .map(|at| (*at as f64, String::new()))
+            .map(|at| (*at as f64, began(*at)))
             .collect(),
         shade: None,
     }
@@ -121,6 +119,7 @@ impl Frame<'_> {
                 self.groups.cells(HUE, STRENGTHS[step], cells);
             }
             self.groups.cells(FAILED, 1.0, &self.silent(arm));
+            self.groups.cells(WHITE, 1.0, &self.gaps(arm));
             Ok(())
         })
     }
@@ -159,6 +158,15 @@ impl Frame<'_> {
                 let (left, right) = (self.px(at as f64)?, self.px(at as f64 + 1.0)?);
                 Some((left, bottom - SILENT, (right - left).max(1), SILENT))
             })
+            .collect()
+    }
+
+    /// The paper between two trials.
+    fn gaps(&self, arm: &ArmOverTime) -> Vec<Cell> {
+        let between = arm.trials.iter().skip(1);
+        let begins = between.filter_map(|at| self.px(*at as f64));
+        begins
+            .map(|x| (x - 1, self.top, 3, self.height()))
             .collect()
     }
 
