@@ -154,7 +154,7 @@ fn everything_is_made_again_and_the_same() {
         "charts/heat-requests.svg",
         "charts/response-p99-by-idle.svg",
         "charts/memory-per-connection.svg",
-        "charts/cpu-user-system-idle100.svg",
+        "charts/request-cost-idle100.svg",
         "charts/connections-served.svg",
         "charts/accepts-per-worker.svg",
         "charts/timeline-c50_echo64.svg",

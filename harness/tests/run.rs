@@ -2,6 +2,8 @@
 
 #[path = "run/gate.rs"]
 mod gate;
+#[path = "run/instrumented.rs"]
+mod instrumented;
 #[path = "run/sides.rs"]
 mod sides;
 #[path = "run/trial.rs"]

@@ -6,6 +6,7 @@ pub mod decide;
 pub mod load_curve;
 pub mod noise;
 pub mod precision;
+pub mod request_cost;
 pub mod stats;
 pub mod steadiness;
 pub mod summary;

@@ -1,11 +1,13 @@
-//! The crate's only `unsafe`: network interfaces of a namespace of our own, and what the kernel knows of a connection.
+//! The crate's only `unsafe`: network interfaces of a namespace of our own, what the kernel knows of a connection, counters
+//! of its tracepoints, and the file system that has their numbers.
 
 use nix::libc;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
+use std::ffi::c_long;
 use std::fs::File;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
 nix::ioctl_readwrite_bad!(get_interface_flags, libc::SIOCGIFFLAGS, libc::ifreq);
 nix::ioctl_write_ptr_bad!(set_interface_flags, libc::SIOCSIFFLAGS, libc::ifreq);
@@ -71,4 +73,95 @@ pub fn congestion_window(socket: impl AsFd) -> io::Result<u32> {
     nix::errno::Errno::result(result)?;
     // SAFETY: it is made of integers, for which zeros are as good as what the kernel has written.
     Ok(unsafe { info.assume_init() }.tcpi_snd_cwnd)
+}
+
+/// `struct perf_event_attr` as far as its first version goes (linux/perf_event.h, PERF_ATTR_SIZE_VER0): what follows in
+/// later ones is zero for the kernel.
+#[repr(C)]
+#[derive(Default)]
+struct PerfEventAttr {
+    kind: u32,
+    size: u32,
+    config: u64,
+    sample_period: u64,
+    sample_type: u64,
+    read_format: u64,
+    flags: u64,
+    wakeup_events: u32,
+    bp_type: u32,
+    config1: u64,
+}
+
+/// Counts how often a task, and every task that it starts from now on, passes a tracepoint (perf_event_open(2)): in the
+/// kernel, without samples. What is read of it is one number of eight bytes.
+pub fn count_tracepoint(id: u64, task: u32) -> io::Result<OwnedFd> {
+    const PERF_TYPE_TRACEPOINT: u32 = 2;
+    const INHERIT: u64 = 1 << 1;
+    const PERF_FLAG_FD_CLOEXEC: c_long = 1 << 3;
+    const ANY_CPU: c_long = -1;
+    const NO_GROUP: c_long = -1;
+    let attr = PerfEventAttr {
+        kind: PERF_TYPE_TRACEPOINT,
+        size: size_of::<PerfEventAttr>() as u32,
+        config: id,
+        flags: INHERIT,
+        ..PerfEventAttr::default()
+    };
+    // SAFETY: the kernel reads as many bytes of `attr` as its `size` says, which are initialised and outlive the call.
+    let made = unsafe {
+        libc::syscall(
+            libc::SYS_perf_event_open,
+            &raw const attr,
+            c_long::from(task),
+            ANY_CPU,
+            NO_GROUP,
+            PERF_FLAG_FD_CLOEXEC,
+        )
+    };
+    owned(made)
+}
+
+/// The kernel's tracing files (tracefs) in a mount that nobody else sees and that ends with its descriptor
+/// (fsopen(2), fsmount(2)); for the superuser only.
+pub fn tracing_files() -> io::Result<OwnedFd> {
+    const FSOPEN_CLOEXEC: c_long = 1;
+    const FSCONFIG_CMD_CREATE: c_long = 6;
+    const FSMOUNT_CLOEXEC: c_long = 1;
+    const MOUNT_ATTR_RDONLY: c_long = 1;
+    // SAFETY: the name is a NUL-terminated string that outlives the call.
+    let context =
+        owned(unsafe { libc::syscall(libc::SYS_fsopen, c"tracefs".as_ptr(), FSOPEN_CLOEXEC) })?;
+    let number = c_long::from(context.as_raw_fd());
+    // SAFETY: this command takes neither key nor value, which are therefore null, and no memory is touched.
+    let created = unsafe {
+        libc::syscall(
+            libc::SYS_fsconfig,
+            number,
+            FSCONFIG_CMD_CREATE,
+            std::ptr::null::<u8>(),
+            std::ptr::null::<u8>(),
+            0 as c_long,
+        )
+    };
+    if created != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: three numbers, of which the first is an open descriptor.
+    owned(unsafe {
+        libc::syscall(
+            libc::SYS_fsmount,
+            number,
+            FSMOUNT_CLOEXEC,
+            MOUNT_ATTR_RDONLY,
+        )
+    })
+}
+
+/// The descriptor that a system call has made, or its error.
+fn owned(returned: c_long) -> io::Result<OwnedFd> {
+    match i32::try_from(returned) {
+        // SAFETY: the system call has just made this descriptor, and nobody else has it.
+        Ok(fd @ 0..) => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
+        _ => Err(io::Error::last_os_error()),
+    }
 }

@@ -110,6 +110,10 @@ pub struct GateFlags {
     #[arg(long, value_name = "NUMBER", help_heading = "Decision")]
     pub seed: Option<u64>,
 
+    /// After a regression, sample both sides with `perf` in trials of their own, and draw where their CPU time differs
+    #[arg(long, help_heading = "Decision")]
+    pub profile: bool,
+
     /// Where trials run.
     #[command(flatten)]
     pub place: PlaceFlags,

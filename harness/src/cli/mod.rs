@@ -14,6 +14,7 @@ pub mod start;
 pub mod threshold;
 pub mod variables;
 
+use crate::model::instrumented::Instruments;
 pub use asked::AskedFlags;
 use calibrate::CalibrateFlags;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -194,6 +195,10 @@ pub struct RunFlags {
     #[arg(long, value_name = "NUMBER", help_heading = "Trials")]
     pub seed: Option<u64>,
 
+    /// What servers are looked into with.
+    #[command(flatten)]
+    pub looks: LookFlags,
+
     /// How servers are started and waited for.
     #[command(flatten)]
     pub servers: ServerFlags,
@@ -217,6 +222,28 @@ pub struct RunFlags {
     /// trial is told; may be repeated
     #[arg(long, value_name = "METRIC<LIMIT", help_heading = "Output")]
     pub slo: Vec<Slo>,
+}
+
+/// What servers are looked into with, in a trial of its own that is not ranked.
+#[derive(Args, Debug, Clone, Copy)]
+pub struct LookFlags {
+    /// Count every server's system calls by name, in one more short trial of each model and workload that is not
+    /// ranked; needs root or CAP_PERFMON
+    #[arg(long, help_heading = "Trials")]
+    pub syscalls: bool,
+    /// Sample the servers with `perf` in such a trial and draw a flame graph of each; counts their system calls too
+    #[arg(long, help_heading = "Trials")]
+    pub profile: bool,
+}
+
+impl LookFlags {
+    /// What they ask for: a profile without the calls that it is spent in would be half an answer.
+    pub fn instruments(self) -> Instruments {
+        Instruments {
+            syscalls: self.syscalls || self.profile,
+            profile: self.profile,
+        }
+    }
 }
 
 /// How servers are started and waited for.

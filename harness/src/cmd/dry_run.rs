@@ -152,6 +152,7 @@ fn for_people(
             count(plan.arms.len(), "arm"),
             count(plan.trial_count(), "trial"),
         ),
+        looks(plan),
         takes(plan),
         tells(plan, noise).unwrap_or_default(),
         lacks_p99(plan).unwrap_or_default(),
@@ -171,6 +172,15 @@ pub fn in_one_line(plan: &Plan) -> String {
         None => format!("{trials}, about {time}"),
         Some(_) => format!("at most {trials}, at most about {time}"),
     }
+}
+
+/// What comes after the trials that count.
+fn looks(plan: &Plan) -> String {
+    match plan.looks.any() {
+        true => "Then one more trial of each model and workload, shorter and not ranked, in which servers are looked into.",
+        false => "",
+    }
+    .into()
 }
 
 /// How long it takes.

@@ -1,16 +1,20 @@
 //! How a run ends, whether it was just made or is read back: the text on stdout, the exports, the thresholds.
 
+use crate::analysis::request_cost;
 use crate::analysis::threshold;
 use crate::base::error::{Exit, Failure};
-use crate::base::terminal::eprintln;
+use crate::base::terminal::{eprintln, say};
 use crate::cli::Format;
 use crate::cli::export::Export;
 use crate::cli::threshold::Threshold;
 use crate::model::row::to_csv;
+use crate::render::costs;
 use crate::render::export::md;
 use crate::render::export::{self, Source};
+use crate::render::flame::{self, Flame};
 use crate::render::gate_words::GateWords;
 use crate::render::screen::{self, Look};
+use crate::store::run::Run;
 use std::io::IsTerminal;
 use std::path::Path;
 
@@ -37,6 +41,19 @@ pub fn text(
             String::from_utf8_lossy(&csv).into_owned()
         }
     })
+}
+
+/// What instrumented trials showed, after what the run says: for people only, other formats have it in their own form.
+pub fn say_costs(run: &Run, folder: &Path, format: Format) -> Result<(), Failure> {
+    if format != Format::Table || run.instrumented.is_empty() {
+        return Ok(());
+    }
+    let costs = request_cost::of_instrumented(&run.rows, &run.instrumented);
+    let flames: Vec<Flame> = flame::all(&run.instrumented)
+        .into_iter()
+        .flatten()
+        .collect();
+    say(&costs::for_people(&costs, &flames, folder))
 }
 
 /// Whether stdout is a terminal whose user has not asked for no colours (https://no-color.org).

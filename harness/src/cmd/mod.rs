@@ -5,6 +5,7 @@ mod doctor;
 mod dry_run;
 pub mod gate;
 mod hand_over;
+mod instrumented;
 mod lab;
 mod list;
 mod preflight;

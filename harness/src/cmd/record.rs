@@ -1,14 +1,15 @@
 //! What is kept of a run while it is made: a line per trial as it ends, and at the end every file that is made of
 //! them. A disk that is full costs files, never the result: that is printed all the same.
 
-use super::hand_over::{hand_over, text};
+use super::hand_over::{hand_over, say_costs, text};
 use crate::analysis::answer::Answer;
 use crate::analysis::steadiness;
 use crate::base::error::{Exit, Failure, OrFail};
 use crate::base::terminal::{eprintln, say};
-use crate::cli::RunFlags;
 use crate::cli::export::Export;
-use crate::judge::judge;
+use crate::cli::{Format, RunFlags};
+use crate::judge::{judge, received};
+use crate::model::instrumented::{Instrumented, Syscalls};
 use crate::model::row::{Row, to_csv};
 use crate::plan::pace::Lessons;
 use crate::plan::{Plan, TrialPlan, estimate};
@@ -18,11 +19,12 @@ use crate::render::run_json::run_json;
 use crate::render::write::{Target, Which, in_one_sentence, write};
 use crate::store::folder::{RunFolder, cannot_save};
 use crate::store::journal::{Journal, TRIALS};
-use crate::store::line::{End, Remark, SetAside, TrialLine};
+use crate::store::line::{End, InstrumentedLine, Remark, SetAside, TrialLine};
 use crate::store::run::Run;
 use crate::store::saved::ENVIRONMENT;
 use crate::trial::Evidence;
 use crate::trial::environment::Environment;
+use crate::trial::instruments::Shown;
 use loadgen::tally::slo::Slo;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -95,7 +97,10 @@ impl Record {
             &evidence.workers,
             Some(evidence.took),
         );
-        let line = line.or_failed(&name)?;
+        let line = TrialLine {
+            perf_events_open: evidence.window.as_ref().map(|w| w.perf_events_open),
+            ..line.or_failed(&name)?
+        };
         self.learn(plan, trial, evidence);
         self.append(&line, &name);
         self.run.add(line).or_failed(&name)?;
@@ -119,6 +124,32 @@ impl Record {
             let redone = self.environment.blocks_redone as f64 / blocks.len().max(1) as f64;
             plan.pace.after(&self.lessons, redone).keep();
         }
+    }
+
+    /// Judges and saves a trial in which the server was looked into: apart from those that count.
+    pub fn add_instrumented(&mut self, plan: &Plan, trial: &TrialPlan, evidence: Evidence) {
+        let row = judge(&self.folder.run_id(), plan, trial, &evidence);
+        let number = row.trial;
+        let Shown {
+            syscalls,
+            received_bytes,
+            profile,
+            notes,
+        } = evidence.shown;
+        let outcome = evidence.outcome.as_ref();
+        let requests = outcome.and_then(|outcome| received(received_bytes, outcome));
+        let syscalls = syscalls.map(|made| Syscalls { requests, ..made });
+        let line = InstrumentedLine {
+            perf_events_open: evidence.window.as_ref().map(|w| w.perf_events_open),
+            instrumented: Instrumented {
+                row,
+                syscalls,
+                profile,
+                notes,
+            },
+        };
+        self.append(&line, &format!("instrumented trial {number}"));
+        self.run.instrumented.push(line.instrumented);
     }
 
     /// Keeps what a gate says of the run.
@@ -274,6 +305,11 @@ impl Record {
         write_all(exports, &source).map(|_| ())
     }
 
+    /// Prints what instrumented trials showed.
+    pub fn say_costs(&self, format: Format) -> Result<(), Failure> {
+        say_costs(&self.run, self.folder.path(), format)
+    }
+
     /// Prints the result, writes the exports and checks the thresholds; returns whether any was missed.
     pub fn hand_over(&self, flags: &RunFlags) -> Result<bool, Failure> {
         let source = Source {
@@ -284,6 +320,7 @@ impl Record {
         };
         let (folder, output) = (self.folder.path(), &flags.output);
         say(&text(&source, folder, output.format, output.verbose)?)?;
+        self.say_costs(output.format)?;
         hand_over(&source, &flags.output.export, &flags.threshold)
     }
 }

@@ -8,6 +8,7 @@ use crate::base::progress::Progress;
 use crate::base::terminal::{Signals, eprintln, say};
 use crate::cli::RunFlags;
 use crate::cmd::dry_run::{self, Noise};
+use crate::cmd::instrumented;
 use crate::cmd::preflight::preflight;
 use crate::cmd::rate;
 use crate::cmd::record::Record;
@@ -63,8 +64,14 @@ pub async fn run(flags: &RunFlags) -> Result<Exit, Failure> {
         binaries: &binaries,
         work_ns_per_iteration,
     };
-    let interrupted = run_trials(&context, &mut record, &mut signals, flags.output.quiet).await?;
+    let quiet = flags.output.quiet;
+    let mut interrupted = run_trials(&context, &mut record, &mut signals, quiet).await?;
     record.keep_pace(&plan);
+    if interrupted.is_none() {
+        let (looks, trials) = (plan.looks, plan.trials());
+        let looked = instrumented::run(looks, &context, &trials, &mut record, &mut signals, quiet);
+        interrupted = looked.await?;
+    }
     record.finish(interrupted.is_none());
     let missed = record.hand_over(flags)?;
     let exit = interrupted.unwrap_or_else(|| match exit_code(&plan, record.rows()) {

@@ -6,7 +6,7 @@
 
 use crate::model::row::{COLUMNS, Row};
 use crate::render::run_json::RunDocument;
-use crate::store::line::{Remark, TrialLine};
+use crate::store::line::{InstrumentedLine, Remark, TrialLine};
 use crate::store::older::SCHEMA;
 use loadgen::tally::outcome::Outcome;
 use schemars::JsonSchema;
@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 #[expect(dead_code, reason = "it is only described")]
 enum Line {
     Trial(Box<TrialLine>),
+    Instrumented(Box<InstrumentedLine>),
     Remark(Remark),
 }
 
@@ -85,6 +86,7 @@ mod tests {
     use super::*;
     use crate::analysis::answer::Answer;
     use crate::analysis::summary::summarise;
+    use crate::model::instrumented::{Instrumented, Profile, Syscalls};
     use crate::model::rate::{Capacity, Found};
     use crate::model::row::{Bottleneck, Reason, Reasons, Row};
     use crate::store::line::{End, SetAside};
@@ -267,6 +269,25 @@ mod tests {
             let remark = serde_json::to_value(remark).unwrap();
             assert_eq!(is_valid(&schema, &remark), Ok(()));
         }
+        let looked_into = InstrumentedLine {
+            instrumented: Instrumented {
+                row: Row::blank(),
+                syscalls: Some(Syscalls {
+                    total: 3,
+                    by_name: [("read".to_string(), 2)].into(),
+                    between_s: 1.0,
+                    requests: Some(1.0),
+                }),
+                profile: Some(Profile::default()),
+                notes: vec!["no flame graph: there is no program `perf`".into()],
+            },
+            perf_events_open: Some(55),
+        };
+        let looked_into = serde_json::to_value(looked_into).unwrap();
+        assert_eq!(is_valid(&schema, &looked_into), Ok(()));
+        let mut spoilt = looked_into;
+        spoilt["instrumented"]["syscalls"]["total"] = json!("many");
+        assert!(is_valid(&schema, &spoilt).is_err());
         for (pointer, value) in [
             ("/row", json!(1)),
             ("/row/conns", json!(-1)),

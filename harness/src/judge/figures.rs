@@ -97,13 +97,16 @@ pub fn of_server(row: &mut Row, plan: &Plan, evidence: &Evidence) {
     );
     let requests = outcome.requests.completed as f64;
     let per_request = |amount: f64| (requests > 0.0).then(|| amount / requests);
-    row.wakeups_per_request = window.wakeups.and_then(|n| per_request(n as f64));
+    // What was counted was counted for the requests between the two readings, which are not those of the window alone.
+    let received = received(window.received_bytes, outcome).unwrap_or(requests);
+    let per_received = |count: u64| (received > 0.0).then(|| count as f64 / received);
+    row.wakeups_per_request = window.wakeups.and_then(per_received);
     let is_known = window.processes > 0 && evidence.is_of_the_server();
     if is_known {
         row.server_memory_kib = Some(window.memory_kib);
         row.server_threads = Some(window.threads);
         row.server_processes = Some(window.processes);
-        row.ctx_switches_per_request = window.ctx_switches.and_then(|n| per_request(n as f64));
+        row.ctx_switches_per_request = window.ctx_switches.and_then(per_received);
         row.server_memory_per_conn_bytes = memory_per_connection(row, window, outcome);
     }
     let used = window.server_cpu.as_ref().ok().filter(|_| is_known);
@@ -117,6 +120,15 @@ pub fn of_server(row: &mut Row, plan: &Plan, evidence: &Evidence) {
         row.bottleneck = Some(bottleneck(server, outcome.generator.cpu_utilisation));
     }
     machine(row, window, outcome, used.map(|used| used.total_s));
+}
+
+/// How many requests so many bytes are: none where nothing was sent.
+pub fn received(bytes: Option<u64>, outcome: &Outcome) -> Option<f64> {
+    let whole = &outcome.whole_run;
+    let is_known = whole.sent > 0 && whole.bytes_sent > 0;
+    bytes
+        .filter(|_| is_known)
+        .map(|bytes| bytes as f64 * whole.sent as f64 / whole.bytes_sent as f64)
 }
 
 /// Growth below the resolution of the reading is no measurement of zero.

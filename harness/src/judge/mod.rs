@@ -13,6 +13,8 @@ use loadgen::base::units::as_ns;
 use loadgen::tally::verdict::of_reasons;
 use std::collections::BTreeMap;
 
+pub use figures::received;
+
 /// Makes the row of a trial.
 pub fn judge(run_id: &str, plan: &Plan, trial: &TrialPlan, evidence: &Evidence) -> Row {
     let mut row = settings(run_id, plan, trial);

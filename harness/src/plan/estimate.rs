@@ -7,7 +7,7 @@
 //! that a machine twice as fast is still estimated well.
 
 use crate::model::arm::Arm;
-use crate::plan::{Plan, TrialPlan};
+use crate::plan::{Plan, TrialPlan, instrumented};
 use loadgen::load::Close;
 use loadgen::load::Load;
 use servers::models::{Cost, Model};
@@ -141,7 +141,10 @@ pub fn trials(plan: &Plan) -> Duration {
 /// The same with the reports; what is built and calibrated before is not in it.
 pub fn run(plan: &Plan) -> Duration {
     let reports_s = REPORTS_S + REPORTS_S_PER_TRIAL * plan.trial_count() as f64;
-    trials(plan).saturating_add(seconds(reports_s))
+    let looked = instrumented::time(plan);
+    trials(plan)
+        .saturating_add(looked)
+        .saturating_add(seconds(reports_s))
 }
 
 /// A time of any size; what no clock can hold is as long as a clock can hold.

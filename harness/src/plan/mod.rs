@@ -2,6 +2,7 @@
 
 pub mod budget;
 pub mod estimate;
+pub mod instrumented;
 pub mod pace;
 pub mod placeholders;
 
@@ -13,6 +14,7 @@ use crate::cli::rate::Rate;
 use crate::cli::{Netns, RunFlags};
 use crate::model::arm::{Arm, Subject, parse_arms};
 use crate::model::disturbance::Limits;
+use crate::model::instrumented::Instruments;
 use crate::model::network::Network;
 use crate::model::rate::Found;
 use crate::model::service::Service;
@@ -95,6 +97,8 @@ pub struct Plan {
     pub budget: Option<Budget>,
     /// How long things take on this machine.
     pub pace: Pace,
+    /// What servers are looked into with, after the trials that count.
+    pub looks: Instruments,
     /// The run's seed.
     pub seed: u64,
     /// The server's CPUs.
@@ -179,6 +183,7 @@ impl Plan {
             repeat: flags.repeat.unwrap_or(REPEAT),
             budget: None,
             pace: Pace::default(),
+            looks: flags.looks.instruments(),
             seed,
             server_cpus,
             client_cpus,

@@ -2,8 +2,10 @@
 
 pub mod chart;
 pub mod comparison;
+pub mod costs;
 pub mod export;
 pub mod facts;
+pub mod flame;
 pub mod gate_words;
 pub mod load_table;
 pub mod page;

@@ -4,6 +4,7 @@
 
 use super::comparison::figure_in_words;
 use super::facts::{command, facts};
+use super::flame::Flame;
 use super::gate_words::GateWords;
 use super::report::Made;
 use super::table::{self, caveats};
@@ -46,6 +47,15 @@ struct Drawing {
     svg: String,
 }
 
+/// A flame graph, which is a page of its own beside this one.
+#[derive(Serialize)]
+struct FlameLink<'a> {
+    name: &'a str,
+    title: &'a str,
+    subtitle: &'a str,
+    table: &'a Table,
+}
+
 /// An arm that can be switched off.
 #[derive(Serialize)]
 struct Arm {
@@ -69,6 +79,7 @@ struct Page<'a> {
     doubts: Table,
     caveats: Vec<String>,
     figures: Vec<Figure<'a>>,
+    flames: Vec<FlameLink<'a>>,
     arms: Vec<Arm>,
     facts: Vec<(String, String)>,
     command: String,
@@ -92,6 +103,7 @@ pub fn render(made: &Made) -> Result<String, String> {
         doubts: doubts(rows),
         caveats: all_caveats(rows, environment),
         figures: made.charts.iter().map(figure).collect::<Result<_, _>>()?,
+        flames: made.flames.iter().map(flame_link).collect(),
         arms: arms_of(rows),
         facts: facts(environment),
         command: command(environment),
@@ -113,6 +125,15 @@ fn figure((chart, _): &(Chart, String)) -> Result<Figure<'_>, String> {
             .map(|(scale, svg)| Drawing { scale, svg })
             .collect(),
     })
+}
+
+fn flame_link(flame: &Flame) -> FlameLink<'_> {
+    FlameLink {
+        name: &flame.name,
+        title: &flame.title,
+        subtitle: &flame.subtitle,
+        table: &flame.table,
+    }
 }
 
 /// The content security policy: this script, this style, nothing else from anywhere.
@@ -272,6 +293,7 @@ mod tests {
             latency_seconds: &Default::default(),
             workers: &[],
             curves: &[],
+            instrumented: &[],
             floor: None,
         };
         let environment = json!({"cpus": 2, "command": ["tenk", arm], "kernel": "Linux <6>", "host_sysctls": {"a.b": "1"}});
@@ -290,6 +312,7 @@ mod tests {
                 .into_iter()
                 .map(|c| (c.clone(), c.svg().unwrap()))
                 .collect(),
+            flames: Vec::new(),
         };
         render(&made).unwrap()
     }

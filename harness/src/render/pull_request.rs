@@ -5,10 +5,14 @@ use super::facts::{command, facts};
 use super::report::Made;
 use crate::base::text::visible;
 use crate::render::chart::load;
+use crate::render::chart::request_cost;
 use crate::render::export::md;
 
 /// GitHub takes 1 024 KiB in a job's summary; more is refused as a whole.
 const MOST_BYTES: usize = 900 * 1024;
+
+/// Workloads of which the report says what a request costs; report.html has all.
+const MOST_COSTS: usize = 6;
 
 /// The report as Markdown.
 pub fn render(made: &Made) -> String {
@@ -36,6 +40,7 @@ pub fn render(made: &Made) -> String {
     if !compared.is_empty() {
         text.push_str(&format!("\n## Comparison\n\n{}", code_block(&compared)));
     }
+    text.push_str(&request_costs(made));
     text.push_str("\n## To run it again\n\n");
     text.push_str(&code_block(&command(report.environment)));
     let place: Vec<String> = facts(report.environment)
@@ -44,6 +49,34 @@ pub fn render(made: &Made) -> String {
         .collect();
     text.push_str(&format!("\n## Where\n\n{}", place.concat()));
     shortened(text)
+}
+
+/// What a request costs, a table per workload, and where the flame graphs are.
+fn request_costs(made: &Made) -> String {
+    let mut text = String::new();
+    let charts = made.charts.iter().map(|(chart, _)| chart);
+    let costs = charts.filter(|chart| chart.name.starts_with(request_cost::NAME));
+    for chart in costs.take(MOST_COSTS) {
+        text.push_str(&format!(
+            "\n### {}\n\n{}",
+            md::escaped(&chart.texts.subtitle),
+            md::table(&chart.table())
+        ));
+        let caption = chart.texts.caption.first();
+        text.extend(caption.map(|words| format!("\n{}\n", md::escaped(words))));
+    }
+    for flame in &made.flames {
+        text.push_str(&format!(
+            "\n- [{}](charts/{}.svg): {}",
+            md::escaped(&flame.title),
+            flame.name,
+            md::escaped(&flame.subtitle)
+        ));
+    }
+    match text.is_empty() {
+        true => text,
+        false => format!("\n## What a request costs\n{text}\n"),
+    }
 }
 
 /// A fence longer than any in the text.

@@ -1,6 +1,7 @@
 //! What a report is made from.
 
 use super::chart::{Chart, Evidence};
+use super::flame::Flame;
 use super::gate_words::GateWords;
 use crate::analysis::answer::Answer;
 use crate::model::row::Row;
@@ -26,6 +27,8 @@ pub struct Made<'a> {
     pub report: &'a Report<'a>,
     /// Its charts with their SVG.
     pub charts: Vec<(Chart, String)>,
+    /// Its flame graphs.
+    pub flames: Vec<Flame>,
 }
 
 impl Made<'_> {

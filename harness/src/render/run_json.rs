@@ -1,6 +1,7 @@
 //! `run.json`: a run as one document, with what is made of its rows. Its schema is `schemas/run.schema.json`.
 
 use crate::analysis::answer::Answer;
+use crate::analysis::request_cost::{self, RequestCost};
 use crate::analysis::stats::ranking::Ranking;
 use crate::analysis::summary::{SummaryEntry, summarise};
 use crate::base::error::{Failure, OrFail};
@@ -35,6 +36,9 @@ pub struct RunDocument<'a> {
     ranking: &'a [Ranking],
     /// What the run says.
     answer: &'a Answer,
+    /// What a request costs, where servers were looked into.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    request_costs: Vec<RequestCost>,
 }
 
 /// The text of `run.json` for a run in this folder.
@@ -48,6 +52,7 @@ pub fn run_json(run: &Run, answer: &Answer, folder: &Path) -> Result<String, Fai
         summary: summarise(&run.rows),
         ranking: &answer.rankings,
         answer,
+        request_costs: request_cost::of_instrumented(&run.rows, &run.instrumented),
     };
     let text = serde_json::to_string_pretty(&document);
     text.map(|text| text + "\n").or_failed("run.json")

@@ -1,7 +1,7 @@
 //! Every file that is made from a run's trials. At the end of a run and from a saved one the same code makes them; a
 //! file that cannot be written is said, and the others are made all the same.
 
-use super::{page, pull_request};
+use super::{flame, page, pull_request};
 use crate::analysis::answer::Answer;
 use crate::base::text::file_name;
 use crate::model::histograms::Recorded;
@@ -125,6 +125,7 @@ impl Files<'_> {
                 latency_seconds: &run.latency_seconds,
                 workers: &run.workers,
                 curves: &answer.load_curves,
+                instrumented: &run.instrumented,
                 floor: floor.as_ref(),
             },
             environment: &run.environment,
@@ -142,9 +143,20 @@ impl Files<'_> {
                 Err(e) => self.faults.push(format!("cannot draw {}: {e}", chart.name)),
             }
         }
+        let mut flames = Vec::new();
+        for flame in flame::all(&run.instrumented) {
+            match flame {
+                Ok(flame) => {
+                    self.make(&format!("charts/{}.svg", flame.name), || Ok(&flame.svg));
+                    flames.push(flame);
+                }
+                Err(fault) => self.faults.push(fault),
+            }
+        }
         let made = Made {
             report: &report,
             charts,
+            flames,
         };
         self.make("report.html", || {
             page::render(&made).map_err(|e| e.to_string())

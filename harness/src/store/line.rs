@@ -2,6 +2,7 @@
 //! before it.
 
 use crate::model::histograms::{HistogramError, Window, packed};
+use crate::model::instrumented::Instrumented;
 use crate::model::latency_seconds::{self, DamagedSecond, LatencySecond};
 use crate::model::row::Row;
 use crate::model::timeline::{self, WindowSecond};
@@ -34,6 +35,18 @@ pub struct TrialLine {
     pub workers: Vec<Worker>,
     /// Where the trial's time went; none in older runs.
     pub took: Option<Took>,
+    /// Perf events that this program held open in the window: 0, since nothing looks into a server whose trial may be
+    /// ranked; none where there was no window.
+    pub perf_events_open: Option<u64>,
+}
+
+/// A trial with instruments: a line that readers of trials pass over.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct InstrumentedLine {
+    /// What was seen in it.
+    pub instrumented: Instrumented,
+    /// Perf events that this program held open in the window.
+    pub perf_events_open: Option<u64>,
 }
 
 /// A line that is no trial.
@@ -83,6 +96,7 @@ impl TrialLine {
             latency_seconds: outcome.map_or(Ok(Vec::new()), latency_seconds::of)?,
             workers: workers::of(tallies),
             took,
+            perf_events_open: None,
         })
     }
 }

@@ -4,6 +4,7 @@ use super::line::{End, SetAside, TrialLine};
 use super::run::Run;
 use super::saved::{Columns, Fault};
 use crate::model::histograms::Window;
+use crate::model::instrumented::{Instrumented, Profile, Syscalls};
 use crate::model::latency_seconds::LatencySecond;
 use crate::model::row::{COLUMNS, Row};
 use crate::model::timeline::WindowSecond;
@@ -33,8 +34,20 @@ struct Line {
     #[serde(default)]
     workers: Vec<Worker>,
     took: Option<Took>,
+    perf_events_open: Option<u64>,
+    instrumented: Option<Looked>,
     set_aside: Option<SetAside>,
     end: Option<End>,
+}
+
+/// An instrumented trial as it is read.
+#[derive(Debug, Deserialize)]
+struct Looked {
+    row: Map<String, Value>,
+    syscalls: Option<Syscalls>,
+    profile: Option<Profile>,
+    #[serde(default)]
+    notes: Vec<String>,
 }
 
 /// Adds everything that these lines say to the run.
@@ -104,6 +117,15 @@ fn apply(line: Line, bytes: &[u8], run: &mut Run, columns: &mut Columns) -> Resu
     if let Some(End { complete }) = line.end {
         run.complete = complete;
     }
+    if let Some(looked) = line.instrumented {
+        run.instrumented.push(Instrumented {
+            row: row_of(looked.row)?,
+            syscalls: looked.syscalls,
+            profile: looked.profile,
+            notes: looked.notes,
+        });
+        return Ok(());
+    }
     let Some(row) = line.row else {
         if line.set_aside.is_none() && line.end.is_none() {
             run.notes.push(unknown_kind(bytes));
@@ -123,6 +145,7 @@ fn apply(line: Line, bytes: &[u8], run: &mut Run, columns: &mut Columns) -> Resu
         latency_seconds: line.latency_seconds,
         workers: line.workers,
         took: line.took,
+        perf_events_open: line.perf_events_open,
     });
     added.map_err(Fault::from_error)
 }

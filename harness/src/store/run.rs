@@ -3,6 +3,7 @@
 use super::line::TrialLine;
 use crate::model::gate_words::GateWords;
 use crate::model::histograms::{HistogramError, Histograms, Recorded};
+use crate::model::instrumented::Instrumented;
 use crate::model::latency_seconds::LatencySeconds;
 use crate::model::row::Row;
 use crate::model::timeline::TimelineRow;
@@ -32,6 +33,8 @@ pub struct Run {
     pub latency_seconds: LatencySeconds,
     /// Their servers' workers.
     pub workers: Vec<WorkerRow>,
+    /// Trials in which servers were looked into; no figure of them is among those above.
+    pub instrumented: Vec<Instrumented>,
     /// Whether it was read from what older versions kept, which is less.
     pub is_older: bool,
     /// What its reader must know.

@@ -1,5 +1,6 @@
 //! What was seen in a trial: plain values, judged afterwards by [`crate::judge`].
 
+use super::instruments::Shown;
 use super::machine::MachineTime;
 use super::owner::Owner;
 use super::procfs::{CpuTime, NetCounters};
@@ -71,6 +72,8 @@ pub struct Evidence {
     pub probe_bytes: u64,
     /// What the kernel did because memory was short, if it ended any of the server's processes.
     pub out_of_memory: Option<OutOfMemory>,
+    /// What instruments showed, where the trial had any.
+    pub shown: Shown,
 }
 
 impl Evidence {
@@ -121,6 +124,8 @@ pub struct Window {
     pub ctx_switches: Option<u64>,
     /// Turns of the server's loop, by its ledger.
     pub wakeups: Option<u64>,
+    /// Bytes that it received, by its ledger.
+    pub received_bytes: Option<u64>,
     /// CPU time of the whole machine.
     pub machine: Option<MachineTime>,
     /// CPU time of the harness itself, s.
@@ -129,6 +134,8 @@ pub struct Window {
     pub printed_bytes: u64,
     /// The quota of CPU time that was felt most, by the server or by the generator.
     pub throttled: Option<Throttled>,
+    /// Perf events that this program held open when the window began: none, unless the trial is an instrumented one.
+    pub perf_events_open: u64,
 }
 
 impl Default for Window {
@@ -141,10 +148,12 @@ impl Default for Window {
             processes: 0,
             ctx_switches: None,
             wakeups: None,
+            received_bytes: None,
             machine: None,
             harness_s: 0.0,
             printed_bytes: 0,
             throttled: None,
+            perf_events_open: 0,
         }
     }
 }

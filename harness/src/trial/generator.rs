@@ -1,6 +1,7 @@
 //! The load generator of one trial: started beside the server, spoken with at its phase changes, listened to at the end.
 
 use super::evidence::Window;
+use super::instruments::Attached;
 use super::launch::{Action, Launch};
 use super::launch_error::NOT_STARTED;
 use super::output::Tail;
@@ -33,6 +34,16 @@ pub fn limit(trial: &TrialPlan) -> Duration {
     ];
     let own = own.iter().fold(0u64, |sum, ns| sum.saturating_add(*ns));
     Duration::from_nanos(own).saturating_add(SLACK)
+}
+
+/// What is read, or switched, at both edges of the window besides the server itself.
+pub struct Edges<'a> {
+    /// The server's own counts, where it is a model.
+    pub ledger: Option<&'a Reader>,
+    /// Its memory before there was any load.
+    pub ready_memory_kib: u64,
+    /// What it is looked into with.
+    pub attached: &'a mut Attached,
 }
 
 /// A running load generator.
@@ -96,8 +107,7 @@ impl Generator {
     pub async fn converse(
         &mut self,
         server: &Server,
-        ledger: Option<&Reader>,
-        ready_memory_kib: u64,
+        edges: &mut Edges<'_>,
         progress: &dyn Fn(&str),
     ) -> Option<Window> {
         let mut opening = None;
@@ -105,10 +115,20 @@ impl Generator {
         while let Some(phase) = self.phases.next().await {
             progress(&phase);
             match phase.as_str() {
-                "window" => opening = Some(window::open(server, ledger)),
+                "window" => {
+                    edges.attached.begin(edges.ledger).await;
+                    opening = Some(window::open(server, edges.ledger));
+                }
                 "drain" => {
                     let opening = opening.take()?;
-                    window = Some(window::close(&opening, server, ledger, ready_memory_kib));
+                    let ready_memory_kib = edges.ready_memory_kib;
+                    window = Some(window::close(
+                        &opening,
+                        server,
+                        edges.ledger,
+                        ready_memory_kib,
+                    ));
+                    edges.attached.end(edges.ledger).await;
                 }
                 _ => {}
             }

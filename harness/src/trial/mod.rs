@@ -12,6 +12,7 @@ pub mod evidence;
 mod exchange;
 mod generator;
 pub mod identity;
+pub mod instruments;
 pub mod launch;
 mod launch_error;
 pub mod machine;
@@ -21,21 +22,26 @@ pub mod owner;
 mod phases;
 pub mod probe;
 pub mod procfs;
+mod profile;
 pub mod ran;
 pub mod server;
 mod supervise;
+mod syscalls;
+mod tracefs;
 pub mod unrelated;
 mod window;
 
 use crate::base::error::{Failure, OrFail};
 use crate::model::arm::Subject;
+use crate::model::instrumented::Instruments;
 use crate::model::network::Network;
 use crate::model::took::Stopwatch;
 use crate::plan::{Plan, TrialPlan};
 use binaries::Binaries;
 pub use evidence::{Evidence, Launched};
 use exchange::{first_exchange, probe};
-use generator::Generator;
+use generator::{Edges, Generator};
+use instruments::Attached;
 use launch::{Action, Launch};
 use loadgen::load::Load;
 use owner::Owner;
@@ -105,6 +111,16 @@ pub async fn run(
     trial: &TrialPlan,
     progress: &dyn Fn(&str),
 ) -> Result<Evidence, Failure> {
+    run_with(Instruments::default(), context, trial, progress).await
+}
+
+/// The same while the server is looked into: slower than a trial that may be ranked.
+pub async fn run_with(
+    instruments: Instruments,
+    context: &Context<'_>,
+    trial: &TrialPlan,
+    progress: &dyn Fn(&str),
+) -> Result<Evidence, Failure> {
     let watch = Stopwatch::start();
     let progress = |phase: &str| {
         watch.enter(phase);
@@ -137,7 +153,11 @@ pub async fn run(
         Subject::Model { .. } => Some(open_ledger(&ledger_file)?),
         _ => None,
     };
-    let evidence = measure(context, trial, &mut server, ledger.as_ref(), &progress).await;
+    let seen = Seen {
+        instruments,
+        ledger: ledger.as_ref(),
+    };
+    let evidence = measure(context, trial, &mut server, seen, &progress).await;
     progress("clean up");
     let addr = server.addr;
     let out_of_memory = server.out_of_memory();
@@ -182,13 +202,21 @@ fn open_ledger(path: &Path) -> Result<Reader, Failure> {
     Ok(reader)
 }
 
+/// How a server is looked at, besides from outside.
+#[derive(Clone, Copy)]
+struct Seen<'a> {
+    instruments: Instruments,
+    ledger: Option<&'a Reader>,
+}
+
 async fn measure(
     context: &Context<'_>,
     trial: &TrialPlan,
     server: &mut Server,
-    ledger: Option<&Reader>,
+    seen: Seen<'_>,
     progress: &dyn Fn(&str),
 ) -> Result<Evidence, Failure> {
+    let ledger = seen.ledger;
     let mut evidence = Evidence {
         launched: Launched {
             private_network: server.started.private_network,
@@ -225,8 +253,14 @@ async fn measure(
         evidence.cpu_method = Some(server.cpu(&pids).method().name());
     }
 
+    let mut attached = Attached::to(server, seen.instruments, context.binaries.scratch()).await;
     let mut generator = Generator::start(context, trial, server)?;
-    let conversation = generator.converse(server, ledger, ready_memory_kib, progress);
+    let mut edges = Edges {
+        ledger,
+        ready_memory_kib,
+        attached: &mut attached,
+    };
+    let conversation = generator.converse(server, &mut edges, progress);
     evidence.window = timeout(generator::limit(trial), conversation)
         .await
         .unwrap_or_default();
@@ -234,6 +268,7 @@ async fn measure(
         Ok(outcome) => evidence.outcome = Some(outcome),
         Err(why) => evidence.generator_error = Some(why),
     }
+    evidence.shown = attached.shown().await;
     look_afterwards(context, trial, server, &mut evidence).await?;
     if let Some(ledger) = ledger {
         settle(context.plan.settle_timeout, &mut evidence, server, ledger).await;

@@ -68,7 +68,7 @@ pub fn descendants(pid: u32) -> Vec<u32> {
 }
 
 /// One file per task lists the children it has started (proc_tid_children(5), CONFIG_PROC_CHILDREN).
-fn children(pid: u32) -> Option<Vec<u32>> {
+pub fn children(pid: u32) -> Option<Vec<u32>> {
     let mut children = Vec::new();
     for task in tasks(pid) {
         match fs::read_to_string(format!("{task}/children")) {
@@ -227,6 +227,15 @@ pub fn pss_kib(pids: &[u32]) -> u64 {
         .filter_map(|pid| fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok())
         .filter_map(|text| value_after(&text, "Pss:"))
         .sum()
+}
+
+/// The threads of a process, by their ids.
+pub fn task_ids(pid: u32) -> Vec<u32> {
+    let entries = fs::read_dir(format!("/proc/{pid}/task"));
+    let entries = entries.into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect()
 }
 
 fn tasks(pid: u32) -> impl Iterator<Item = String> {

@@ -139,7 +139,7 @@ fn start(service: &Service) -> Result<Pid, String> {
 }
 
 /// RLIMIT_NOFILE: every distribution's soft limit is 1024, far below its hard one.
-fn raise_descriptors() {
+pub fn raise_descriptors() {
     if let (Ok((_, hard)), Some(most)) = (getrlimit(Resource::RLIMIT_NOFILE), descriptors()) {
         let _ = setrlimit(Resource::RLIMIT_NOFILE, most, hard);
     }

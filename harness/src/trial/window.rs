@@ -5,10 +5,11 @@ use super::evidence::Window;
 use super::machine::MachineCpu;
 use super::procfs;
 use super::server::Server;
+use super::syscalls::perf_events_open;
 use crate::base::limits::{self, Throttled};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
-use servers::ledger::Reader;
+use servers::ledger::{Reader, Tally};
 use std::collections::HashMap;
 use std::time::Instant;
 
@@ -18,17 +19,19 @@ pub struct Opening {
     at: Instant,
     cpu: Reading,
     ctx_switches: HashMap<String, u64>,
-    wakeups: Option<u64>,
+    ledger: Option<Tally>,
     machine: Option<MachineCpu>,
     harness_s: f64,
     printed_bytes: u64,
     throttled: Vec<Throttled>,
+    perf_events_open: u64,
 }
 
 /// Reads what is known when the window begins.
 pub fn open(server: &Server, ledger: Option<&Reader>) -> Opening {
     let pids = server.pids();
     let ctx_switches = procfs::context_switches(&pids);
+    let perf_events_open = perf_events_open();
     // Of a walk over many processes the middle is taken; a counter is read in an instant.
     let before = Instant::now();
     let cpu = server.cpu(&pids);
@@ -36,11 +39,12 @@ pub fn open(server: &Server, ledger: Option<&Reader>) -> Opening {
         at: before + before.elapsed() / 2,
         cpu,
         ctx_switches,
-        wakeups: ledger.map(|ledger| ledger.total().wakeups),
+        ledger: ledger.map(Reader::total),
         machine: MachineCpu::read(&own(&pids)),
         harness_s: own_cpu_s(),
         printed_bytes: server.printed_bytes(),
         throttled: throttled(server),
+        perf_events_open,
     }
 }
 
@@ -57,9 +61,7 @@ pub fn close(
     let machine = MachineCpu::read(&own(&pids))
         .zip(opening.machine)
         .map(|(now, then)| now.since(then));
-    let wakeups = ledger
-        .zip(opening.wakeups)
-        .map(|(ledger, then)| ledger.total().wakeups - then);
+    let counted = ledger.map(Reader::total).zip(opening.ledger);
     Window {
         server_cpu: server.cpu(&pids).since(&opening.cpu),
         between_s,
@@ -71,11 +73,13 @@ pub fn close(
             .sum(),
         processes: pids.len() as u64,
         ctx_switches: difference(&opening.ctx_switches, &procfs::context_switches(&pids)),
-        wakeups,
+        wakeups: counted.map(|(now, then)| now.wakeups - then.wakeups),
+        received_bytes: counted.map(|(now, then)| now.bytes_in - then.bytes_in),
         machine,
         harness_s,
         printed_bytes: server.printed_bytes() - opening.printed_bytes,
         throttled: limits::throttled_between(&opening.throttled, &throttled(server)),
+        perf_events_open: opening.perf_events_open,
     }
 }
 

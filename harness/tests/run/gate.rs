@@ -51,7 +51,7 @@ fn a_server_that_works_much_more_has_regressed_and_github_is_told() {
     let (base, summary) = (epoll(), tempfile::NamedTempFile::new().unwrap());
     let head = format!("{base} --work-iters 2000000");
     fs::write(summary.path(), "before\n").unwrap();
-    let words = "--conns 4 --rate 400 --warmup 20ms --duration 200ms --blocks 8";
+    let words = "--conns 4 --rate 400 --warmup 20ms --duration 200ms --blocks 8 --profile";
     let mut gate = gate(words, &["--base-cmd", &base, "--head-cmd", &head]);
     gate.command
         .env("GITHUB_ACTIONS", "true")
@@ -67,6 +67,37 @@ fn a_server_that_works_much_more_has_regressed_and_github_is_told() {
     assert!(change > 0.5, "{value:#}");
     assert!(told.contains(expected), "{told}");
     assert!(errors(&output).contains(kind), "{}", errors(&output));
+    looked_into(&gate.folder().unwrap());
+}
+
+/// Both sides were sampled after the verdict, and no pair has these trials.
+fn looked_into(folder: &Path) {
+    let lines = fs::read_to_string(folder.join("trials.jsonl")).unwrap();
+    let of_kind = |key: &str| {
+        let lines = lines
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap());
+        lines
+            .filter(|line| line[key].is_object())
+            .collect::<Vec<Value>>()
+    };
+    assert!(
+        of_kind("row")
+            .iter()
+            .all(|line| line["perf_events_open"] == 0)
+    );
+    let looked = of_kind("instrumented");
+    assert_eq!(looked.len(), 2);
+    if looked
+        .iter()
+        .any(|line| line["instrumented"]["profile"].is_null())
+    {
+        return eprintln!("skipped: {:#}", looked[0]["instrumented"]["notes"]);
+    }
+    let graph = fs::read_to_string(folder.join("charts/flame-diff-server.svg")).unwrap();
+    assert!(graph.contains("head against base"));
+    let page = fs::read_to_string(folder.join("report.html")).unwrap();
+    assert!(page.contains("href=\"charts/flame-diff-server.svg\""));
 }
 
 #[test]

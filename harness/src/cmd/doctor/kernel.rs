@@ -1,8 +1,9 @@
-//! What the kernel offers for measuring, and io_uring for the model of that name.
+//! What the kernel offers for measuring and for looking into servers, and io_uring for the model of that name.
 
 use super::{Check, Level, read};
 use crate::trial::cgroup::Group;
 use crate::trial::identity;
+use crate::trial::instruments;
 use io_uring::IoUring;
 use servers::models;
 use std::io;
@@ -14,7 +15,35 @@ pub fn checks() -> Vec<Check> {
     vec![
         cgroups(group.cpu().is_some(), group.memory_bytes().is_some()),
         io_uring(read("/proc/sys/kernel/io_uring_disabled").as_deref(), probe),
+        syscalls(instruments::can_count_syscalls()),
+        perf(instruments::has_perf()),
     ]
+}
+
+/// What `--syscalls` needs.
+fn syscalls(tried: Result<(), String>) -> Check {
+    match tried {
+        Ok(()) => Check::pass("syscalls", "can be counted by name (--syscalls)"),
+        Err(why) => Check::short(
+            "syscalls",
+            Level::Warn,
+            "cannot be counted (--syscalls will say n/a)",
+            why,
+        ),
+    }
+}
+
+/// What `--profile` needs.
+fn perf(is_there: bool) -> Check {
+    match is_there {
+        true => Check::pass("perf", "is there (--profile)"),
+        false => Check::short(
+            "perf",
+            Level::Warn,
+            "is not there (--profile will draw nothing)",
+            instruments::INSTALL_PERF,
+        ),
+    }
 }
 
 fn cgroups(cpu: bool, memory: bool) -> Check {
@@ -85,6 +114,20 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_looked_into_has_its_remedy() {
+        let refused = syscalls(Err("run tenk as root".into()));
+        assert_eq!(refused.level, Level::Warn);
+        assert_eq!(refused.remedy.as_deref(), Some("run tenk as root"));
+        assert!(
+            perf(false)
+                .remedy
+                .unwrap()
+                .contains("apt-get install linux-perf")
+        );
+        assert!(syscalls(Ok(())).remedy.is_none() && perf(true).remedy.is_none());
+    }
+
+    #[test]
     fn a_refused_ring_names_its_cause() {
         let refused = |code| Err(io::Error::from_raw_os_error(code));
         assert_eq!(io_uring(Some("0"), Ok(())).level, Level::Pass);
@@ -102,6 +145,6 @@ mod tests {
 
     #[test]
     fn this_kernel_answers() {
-        assert_eq!(checks().len(), 2);
+        assert_eq!(checks().len(), 4);
     }
 }

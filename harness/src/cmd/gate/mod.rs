@@ -9,6 +9,7 @@ pub mod calibrate;
 mod checkout;
 mod git;
 pub mod pairs;
+mod profile;
 mod programs;
 pub mod side;
 pub mod words;
@@ -143,6 +144,10 @@ pub async fn gate(flags: &GateFlags) -> Result<Exit, Failure> {
         same,
         notes: doubts,
     };
+    if flags.profile {
+        let quiet = flags.output.quiet;
+        profile::profile(&outcome, &context, &mut record, &mut signals, quiet).await?;
+    }
     hand_over(&mut record, &outcome, flags)?;
     Ok(record.exit_code(exit_code(&outcome, flags.fail_on)))
 }
@@ -422,6 +427,7 @@ fn hand_over(record: &mut Record, outcome: &Outcome, flags: &GateFlags) -> Resul
         Format::Json => say(&json)?,
         Format::Csv => say(&record.csv()?)?,
     }
+    record.say_costs(flags.output.format)?;
     tell_github(outcome, &markdown)?;
     record.export(&flags.output.export)
 }

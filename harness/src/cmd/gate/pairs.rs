@@ -15,6 +15,17 @@ pub struct Cell<'a> {
     pairs: Vec<(&'a Row, &'a Row)>,
 }
 
+impl Cell<'_> {
+    /// The numbers of its trials.
+    pub fn trials(&self) -> Vec<u32> {
+        let both = self
+            .pairs
+            .iter()
+            .flat_map(|(base, head)| [base.trial, head.trial]);
+        both.collect()
+    }
+}
+
 /// The cells in the order of their first trials; a block that was not finished has no pair.
 pub fn cells(rows: &[Row]) -> Vec<Cell<'_>> {
     let mut cells: Vec<Cell> = Vec::new();

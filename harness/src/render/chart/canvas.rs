@@ -3,12 +3,14 @@
 //! axes thin their ticks to one and draw what is out of range at the edge.
 
 mod axis;
+mod breakdown;
 mod frame;
 mod heat;
 mod multiples;
 mod over_time;
 
 pub use axis::{Axis, Scale, Shade};
+pub use breakdown::{Breakdown, BreakdownRow, Column, MOST_NAMES, Paint, Part, breakdown};
 pub use heat::heat;
 pub use multiples::multiples;
 pub use over_time::over_time;
@@ -62,9 +64,6 @@ pub struct Point {
     /// The interval of the median, or the smallest and the largest trial.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub range: Option<(f64, f64)>,
-    /// The part of a bar that is drawn stronger than the rest.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub part: Option<f64>,
     /// Drawn hollow: some trial was suspect.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub suspect: bool,

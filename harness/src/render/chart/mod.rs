@@ -18,6 +18,7 @@ mod memory;
 pub mod over_time;
 pub mod panel;
 pub mod plot;
+pub mod request_cost;
 mod svg;
 pub mod table;
 mod throughput;
@@ -25,6 +26,7 @@ mod timeline;
 
 use crate::analysis::load_curve::LoadCurve;
 use crate::model::histograms::Histograms;
+use crate::model::instrumented::Instrumented;
 use crate::model::latency_seconds::LatencySeconds;
 use crate::model::row::Row;
 use crate::model::timeline::TimelineRow;
@@ -50,6 +52,8 @@ pub struct Evidence<'a> {
     pub workers: &'a [WorkerRow],
     /// Latency against load, as the answer has it.
     pub curves: &'a [LoadCurve],
+    /// Trials in which servers were looked into.
+    pub instrumented: &'a [Instrumented],
     /// What the generator can do, where it is known.
     pub floor: Option<&'a Floor>,
 }
@@ -74,7 +78,8 @@ pub fn all(evidence: &Evidence) -> Vec<Chart> {
         for cells in panel.cells.chunk_by(|a, b| a.workload == b.workload) {
             if !split.contains(&cells[0].workload) {
                 split.push(cells[0].workload.clone());
-                charts.extend(cpu::draw_split(&panel.single(cells)));
+                let single = panel.single(cells);
+                charts.extend(request_cost::draw(&single, evidence.instrumented));
             }
         }
     }
@@ -178,6 +183,7 @@ mod tests {
             latency_seconds: &Default::default(),
             workers: &workers,
             curves: &[],
+            instrumented: &[],
             floor: None,
         });
         let names: Vec<&str> = charts.iter().map(|c| c.name.as_str()).collect();
@@ -191,8 +197,8 @@ mod tests {
                 "connections-per-second",
                 "cpu-per-request",
                 "memory-per-connection",
-                "cpu-user-system-c50",
-                "cpu-user-system-c1000",
+                "request-cost-c50",
+                "request-cost-c1000",
                 "accepts-per-worker",
                 "latency-by-percentile-c50",
                 "latency-by-percentile-c1000",

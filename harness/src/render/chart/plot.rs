@@ -1,6 +1,9 @@
 //! A chart as a plain value: drawn as SVG, for a file or for the page, and written as a table.
 
-use super::canvas::{self, Axis, Drawn, Point, Scale, Series, Shade, Stack, Texts, View, in_full};
+use super::canvas::{
+    self, Axis, Breakdown, BreakdownRow, Drawn, Point, Scale, Series, Shade, Stack, Texts, View,
+    in_full,
+};
 use super::heat::{Heat, HeatCell};
 use super::over_time::OverTime;
 pub use super::table::Table;
@@ -52,6 +55,8 @@ pub enum Plot {
         /// The bars.
         stacks: Vec<Stack>,
     },
+    /// Bars of several measures, divided into named parts.
+    Breakdown(Breakdown),
     /// Coloured cells.
     Heat(Heat),
     /// Response times over time.
@@ -89,6 +94,7 @@ impl Chart {
         match &self.plot {
             Plot::Lines { series, .. } | Plot::Bars { series, .. } => series.len(),
             Plot::Stacks { stacks, .. } => stacks.len(),
+            Plot::Breakdown(breakdown) => breakdown.rows.len(),
             Plot::Heat(heat) => heat.rows.len(),
             Plot::OverTime(plot) => plot.arms.len(),
         }
@@ -105,6 +111,7 @@ impl Chart {
             } => canvas::multiples(view, texts, x, y, series, *marked),
             Plot::Bars { value, series } => canvas::bars(view, texts, value, series),
             Plot::Stacks { value, stacks } => canvas::stacks(view, texts, value, stacks),
+            Plot::Breakdown(breakdown) => canvas::breakdown(view, texts, breakdown),
             Plot::Heat(heat) => canvas::heat(view, texts, heat),
             Plot::OverTime(plot) => canvas::over_time(view, texts, plot),
         }
@@ -126,6 +133,7 @@ impl Chart {
                 header: Vec::new(),
                 lines: Vec::new(),
             },
+            Plot::Breakdown(breakdown) => breakdown_table(breakdown),
             Plot::Heat(heat) => Table {
                 header: std::iter::once("arm".to_string())
                     .chain(heat.columns.iter().cloned())
@@ -186,6 +194,25 @@ fn bars_table(value: &Axis, series: &[Series]) -> Table {
     Table {
         header: vec!["arm".into(), value.label.clone()],
         lines: series.iter().map(line).collect(),
+    }
+}
+
+fn breakdown_table(breakdown: &Breakdown) -> Table {
+    let titles = breakdown.columns.iter().map(|c| c.axis.label.clone());
+    let line = |row: &BreakdownRow| {
+        let columns = row.bars.iter().zip(&breakdown.columns);
+        let figures = columns.map(|(parts, column)| match parts.is_empty() {
+            true => "n/a".into(),
+            false => column
+                .axis
+                .unit
+                .words(parts.iter().map(|part| part.value).sum()),
+        });
+        std::iter::once(row.arm.clone()).chain(figures).collect()
+    };
+    Table {
+        header: std::iter::once("arm".to_string()).chain(titles).collect(),
+        lines: breakdown.rows.iter().map(line).collect(),
     }
 }
 

@@ -295,7 +295,7 @@ impl Frame<'_> {
     }
 
     /// Half the thickness of a bar.
-    fn half_bar(&self) -> i32 {
+    pub fn half_bar(&self) -> i32 {
         (f64::from(self.height()) / self.y.range.1 * 0.32).min(16.0) as i32
     }
 
@@ -317,21 +317,12 @@ impl Frame<'_> {
     fn filled_bar(&self, series: &Series, point: &Point, x: i32, y: i32) -> Drawn {
         let half = self.half_bar();
         let colour = series.look.colour;
-        let part = point.part.and_then(|part| self.px(part));
-        let inside = match (point.suspect, part) {
-            (true, _) => WHITE.to_rgba(),
-            (false, Some(_)) => colour.mix(0.35),
-            (false, None) => colour.to_rgba(),
-        };
+        let inside = if point.suspect { WHITE } else { colour };
         let rectangle = |from, to, style: ShapeStyle| {
             let bar = Rectangle::new([(from, y - half), (to, y + half)], style);
             self.area.draw(&bar).map_err(|e| e.to_string())
         };
         rectangle(self.left, x, inside.filled())?;
-        if let Some(part) = part {
-            let strength = if point.suspect { 0.35 } else { 1.0 };
-            rectangle(self.left, part, colour.mix(strength).filled())?;
-        }
         rectangle(self.left, x, colour.stroke_width(2))?;
         let mut end = x;
         if let Some((low, high)) = point.range
