@@ -231,7 +231,7 @@ row! {
     reasons: Reasons,
     /// Whose CPUs were used up (90 % or more): `server`, `generator`, `both` or `neither`.
     bottleneck: Option<Bottleneck>,
-    /// Connections whose connect completed, replacements included.
+    /// Connections whose connect completed, replacements included: the kernel completes it before the server accepts.
     conns_established: Option<u64>,
     /// Connections whose first exchange was verified: at the barrier when long-lived, over the whole run when short-lived.
     conns_served: Option<u64>,
@@ -311,7 +311,7 @@ row! {
     server_memory_per_conn_bytes: Option<f64>,
     /// Threads of the server at the window's end.
     server_threads: Option<u64>,
-    /// Processes of the server at the window's end.
+    /// Processes of the server at the window's end; a connection that waits to be accepted has none yet.
     server_processes: Option<u64>,
     /// Context switches of the server per request; none where its tasks changed during the window.
     ctx_switches_per_request: Option<f64>,

@@ -89,6 +89,35 @@ fn a_worktree_that_is_out_of_sight_for_a_moment_is_not_forgotten() {
 }
 
 #[test]
+fn a_side_that_cannot_be_is_said_to_be_so() {
+    let Some(repository) = Repository::new() else {
+        return;
+    };
+    for (script, words) in [
+        ("cd repo; gate -q --base ''", "--base is empty"),
+        (
+            "git init -q new; cd new; gate -q --base HEAD~1",
+            "there is no commit here yet",
+        ),
+        (
+            "git clone -q --bare repo bare; cd bare; gate -q --base HEAD~1",
+            "this repository is bare and has no worktree: name both sides (--base REV --head REV)",
+        ),
+    ] {
+        let said = repository.said(&format!("{script} {NOTHING}; echo code $?"));
+        assert!(
+            said.contains(words) && said.contains("code 2"),
+            "{script}: {said}"
+        );
+    }
+    let both = format!("cd bare; gate -q --base HEAD~1 --head HEAD {NOTHING}");
+    assert!(
+        repository.said(&both).contains("does not build"),
+        "what is advised works"
+    );
+}
+
+#[test]
 fn what_a_gate_keeps_in_a_repository_is_no_change_of_it() {
     let Some(repository) = Repository::new() else {
         return;

@@ -128,6 +128,9 @@ pub async fn not_found(here: &Path, name: &str, text: &str, words: &str) -> Fail
             "run it inside the repository, or give a folder (--base DIR), or only commands (--base-cmd, --head-cmd)"
                 .into()
         }
+        () if words.contains("must be run in a work tree") => {
+            "this repository is bare and has no worktree: name both sides (--base REV --head REV)".into()
+        }
         // Git's own words say what to do.
         () if words.contains("dubious ownership") || words.starts_with("git ") => String::new(),
         () => remedy(here, text).await,
@@ -138,6 +141,10 @@ pub async fn not_found(here: &Path, name: &str, text: &str, words: &str) -> Fail
 }
 
 async fn remedy(here: &Path, text: &str) -> String {
+    let named = ancestor(text).map_or(text, |(child, _)| child);
+    if ["HEAD", "@"].contains(&named) && find(here, "HEAD").await.is_err() {
+        return "there is no commit here yet".into();
+    }
     let shallow = git(here, &["rev-parse", "--is-shallow-repository"]).await;
     let is_shallow = shallow.is_ok_and(|word| word == "true");
     let depth = if is_shallow { " --depth 1" } else { "" };

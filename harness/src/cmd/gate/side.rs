@@ -57,6 +57,11 @@ impl Side {
     /// Finds out what `text` names: `worktree`, a revision, or a folder. `ours`: places that this gate writes to.
     pub async fn find(name: &'static str, text: &str, ours: &[PathBuf]) -> Result<Side, Failure> {
         let here = std::env::current_dir().or_failed("cannot tell the current folder")?;
+        if text.trim().is_empty() {
+            return Err(Failure::usage(format!(
+                "--{name} is empty: it names a revision, a folder or `{WORKTREE}` (is a variable not set?)"
+            )));
+        }
         if text == WORKTREE {
             let top = match git(&here, &["rev-parse", "--show-toplevel"]).await {
                 Ok(top) => top,
