@@ -23,7 +23,7 @@ const LATER: Duration = Duration::from_secs(5);
 /// What a server did that had no descriptor left.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Full {
-    /// Descriptors that it had before the first client came.
+    /// Descriptors below the limit that it had before the first client came.
     pub own_descriptors: usize,
     /// Clients that were served.
     pub served: usize,
@@ -130,12 +130,15 @@ pub fn of(place: &Place, flags: &[&str]) -> Result<Full, Trouble> {
     })
 }
 
-/// How many descriptors a server has that has finished starting: that says so a moment before it has.
+/// How many descriptors below the limit a server has that has finished starting: it says that it listens a moment
+/// earlier. The limit is one on their numbers: what it has inherited above takes up no room.
 fn settled_descriptors(pid: u32) -> Result<usize, Trouble> {
     let folder = format!("/proc/{pid}/fd");
     let count = || -> Result<usize, Trouble> {
         let open = std::fs::read_dir(&folder).during("count the server's descriptors")?;
-        Ok(open.count())
+        let number = |entry: std::fs::DirEntry| entry.file_name().to_str()?.parse::<usize>().ok();
+        let numbers = open.flatten().filter_map(number);
+        Ok(numbers.filter(|number| *number < NOFILE).count())
     };
     let mut before = count()?;
     loop {
