@@ -141,7 +141,7 @@ fn for_people(
         _ => "",
     };
     let most = if plan.budget.is_some() {
-        "at most "
+        "At most "
     } else {
         ""
     };
@@ -374,12 +374,12 @@ mod tests {
         let load = "--model epoll,poll --conns 1 --warmup 1s --duration 3s";
         let text = described(&format!("{load} --budget 5m")).replace('\n', " ");
         // 300 s of rounds of 2 × 4.12 s.
-        assert!(text.contains("at most 36 blocks of 2 arms"), "{text}");
+        assert!(text.contains("At most 36 blocks of 2 arms"), "{text}");
         assert!(text.contains("(--budget 5m)") && text.contains("One is made in any case"));
         let text = described(&format!("{load} --budget 5m --repeat 50")).replace('\n', " ");
-        assert!(text.contains("at most 50 blocks") && text.contains("50 are made in any case"));
+        assert!(text.contains("At most 50 blocks") && text.contains("50 are made in any case"));
         let text = described(&format!("{load} --budget 1s"));
-        assert!(text.contains("at most 1 block"), "{text}");
+        assert!(text.contains("At most 1 block"), "{text}");
         let words = format!("tenk {load} --budget 0s");
         let flags = Cli::try_parse_from(words.split(' ')).unwrap().run;
         assert_eq!(Plan::new(&flags).unwrap_err().exit, Exit::Usage);
