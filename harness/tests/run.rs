@@ -41,6 +41,8 @@ fn with_program(program: &Path, words: &str) -> Harness {
         .args(words.split_whitespace())
         .arg("--results")
         .arg(results.path().join("results"))
+        // What was learned of this machine is no matter of a test, nor is what a test sees a lesson.
+        .env("XDG_CACHE_HOME", results.path().join("cache"))
         .stdin(Stdio::null());
     Harness { command, results }
 }
@@ -259,7 +261,7 @@ fn an_iterative_server_starves_its_queue_and_no_latency_is_shown() {
     let row = &trials(&value)[0];
     assert_eq!(row["status"], "starved", "{row:#}");
     let reasons = row["reasons"].as_str().unwrap();
-    let wall = "served 1 of 100 connections in time (one client at a time)";
+    let wall = "served 1 of 100 connections in time: one client at a time";
     assert!(reasons.contains(wall), "{reasons}");
     // Nobody waited until they timed out.
     assert_eq!(row["requests_timed_out"], 0, "{row:#}");

@@ -110,10 +110,8 @@ impl Record {
     /// Remembers how long the trial took around its load, for the next estimate.
     fn learn(&mut self, plan: &Plan, trial: &TrialPlan, evidence: &Evidence) {
         if evidence.outcome.is_some() {
-            let (arm, load) = (&trial.arm, &trial.load);
-            let expected_s = estimate::around_s(plan, arm, load);
-            let took_s = evidence.took.around_s() - estimate::waited_s(plan, arm, load);
-            self.lessons.add(arm, load, expected_s, took_s);
+            let whole_s = evidence.took.whole_s();
+            estimate::learn(&mut self.lessons, plan, &trial.arm, &trial.load, whole_s);
         }
     }
 

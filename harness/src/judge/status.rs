@@ -137,7 +137,7 @@ fn not_all_served(trial: &TrialPlan, outcome: &Outcome) -> String {
     let is_known = limit.is_some_and(|most| c.served_at_barrier >= most);
     let wall = trial.arm.subject.model().map(|model| model.wall.name);
     let why = match wall.filter(|_| is_known) {
-        Some(wall) => format!(" ({wall})"),
+        Some(wall) => format!(": {wall}"),
         None => String::new(),
     };
     format!(

@@ -7,6 +7,7 @@
 //! that a machine twice as fast is still estimated well.
 
 use crate::model::arm::Arm;
+use crate::plan::pace::Lessons;
 use crate::plan::{Plan, TrialPlan, instrumented};
 use loadgen::load::Close;
 use loadgen::load::Load;
@@ -53,13 +54,19 @@ pub fn trial(plan: &Plan, arm: &Arm, load: &Load) -> Duration {
     seconds(around_s + waited_s(plan, arm, load) + steady_s(load))
 }
 
+/// Learns from a trial that took so long, s.
+pub fn learn(lessons: &mut Lessons, plan: &Plan, arm: &Arm, load: &Load, whole_s: f64) {
+    let took_s = whole_s - steady_s(load) - waited_s(plan, arm, load);
+    lessons.add(arm, load, around_s(plan, arm, load), took_s);
+}
+
 /// What is measured, and the load before it, s.
 fn steady_s(load: &Load) -> f64 {
     load.warmup_ns.saturating_add(load.duration_ns) as f64 / 1e9
 }
 
 /// What is around them and depends on how fast the machine is, s: as it was where the constants were read off.
-pub fn around_s(plan: &Plan, arm: &Arm, load: &Load) -> f64 {
+fn around_s(plan: &Plan, arm: &Arm, load: &Load) -> f64 {
     let time_waits_s = match load.churns() && load.close != Close::Reset {
         true => TIME_WAITS_S,
         false => 0.0,
@@ -69,7 +76,7 @@ pub fn around_s(plan: &Plan, arm: &Arm, load: &Load) -> f64 {
 }
 
 /// Time that passes by the clock and not by what the machine can do: ramps at a pace, and time-outs, s.
-pub fn waited_s(plan: &Plan, arm: &Arm, load: &Load) -> f64 {
+fn waited_s(plan: &Plan, arm: &Arm, load: &Load) -> f64 {
     let waiting = waiting(plan, arm, load);
     if waiting > 0 && plan.known_limit(arm, load).is_some() {
         return connect_s(load).max(STALL_AT_KNOWN_LIMIT_S);
@@ -279,6 +286,35 @@ mod tests {
             let (arm, scenario) = plan.cells().next().unwrap();
             assert!(waited_s(&plan, arm, &scenario.load) >= 0.5, "{words}");
         }
+    }
+
+    /// How long trials took, s, on two CPUs that eight others used as well: arm, connections, the mean of two or three.
+    const RECORDED: [(&str, u64, f64); 8] = [
+        ("epoll", 50, 2.243),
+        ("epoll", 1000, 2.489),
+        ("poll", 50, 2.312),
+        ("poll", 1000, 2.486),
+        ("thread", 50, 2.318),
+        ("thread", 1000, 5.360),
+        ("iterative", 50, 2.710),
+        ("iterative", 1000, 2.718),
+    ];
+
+    #[test]
+    fn a_recorded_run_is_estimated_from_the_one_before_it() {
+        let mut plan = plan("--model epoll,poll,thread,iterative --conns 50,1000 --repeat 2");
+        let mut lessons = Lessons::default();
+        for (arm, scenario) in plan.cells() {
+            let recorded = RECORDED
+                .iter()
+                .find(|(name, conns, _)| *name == arm.label && *conns == scenario.load.conns);
+            let (_, _, whole_s) = recorded.unwrap();
+            learn(&mut lessons, &plan, arm, &scenario.load, *whole_s);
+        }
+        // One of its four blocks was run again, and so it was in the second run.
+        plan.set_pace(plan.pace.after(&lessons, 0.25));
+        let (estimated_s, took_s) = (trials(&plan).as_secs_f64(), 56.44);
+        assert!((estimated_s / took_s - 1.0).abs() < 0.2, "{estimated_s}");
     }
 
     #[test]
