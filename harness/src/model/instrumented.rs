@@ -22,6 +22,19 @@ impl Instruments {
     }
 }
 
+/// What the instruments of a trial showed.
+#[derive(Debug, Clone, Default)]
+pub struct Shown {
+    /// The system calls in the window.
+    pub syscalls: Option<Syscalls>,
+    /// Bytes that the server received meanwhile, by its ledger.
+    pub received_bytes: Option<u64>,
+    /// The stacks in the window.
+    pub profile: Option<Profile>,
+    /// What was asked for and is missing: why, and what mends it.
+    pub notes: Vec<String>,
+}
+
 /// An instrumented trial.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Instrumented {

@@ -25,6 +25,8 @@ const STALL_AT_KNOWN_LIMIT_S: f64 = 0.5;
 const TIME_WAITS_S: f64 = 0.35;
 /// A connection that is turned away there, µs.
 const US_PER_SHED: f64 = 40.0;
+/// Starting perf, and making text of its samples.
+const SAMPLES: Duration = Duration::from_secs(3);
 /// Charts and reports, whatever the run, s.
 const REPORTS_S: f64 = 0.5;
 /// The same for each of its trials, s.
@@ -148,10 +150,27 @@ pub fn trials(plan: &Plan) -> Duration {
 /// The same with the reports; what is built and calibrated before is not in it.
 pub fn run(plan: &Plan) -> Duration {
     let reports_s = REPORTS_S + REPORTS_S_PER_TRIAL * plan.trial_count() as f64;
-    let looked = instrumented::time(plan);
+    let looked = looking(plan);
     trials(plan)
         .saturating_add(looked)
         .saturating_add(seconds(reports_s))
+}
+
+/// How long the trials take together in which servers are looked into, about: one for each arm and workload.
+fn looking(plan: &Plan) -> Duration {
+    if !plan.looks.any() {
+        return Duration::ZERO;
+    }
+    let samples = match plan.looks.profile {
+        true => SAMPLES,
+        false => Duration::ZERO,
+    };
+    let cells = plan.cells();
+    let each =
+        cells.map(|(arm, scenario)| trial(plan, arm, &instrumented::shortened(&scenario.load)));
+    each.fold(Duration::ZERO, |sum, time| {
+        sum.saturating_add(time).saturating_add(samples)
+    })
 }
 
 /// A time of any size; what no clock can hold is as long as a clock can hold.
@@ -361,5 +380,21 @@ mod tests {
             assert_eq!(about(Duration::from_secs(seconds)), text);
         }
         assert!(about(Duration::MAX).starts_with("584"));
+    }
+
+    fn looked(words: &str) -> Plan {
+        let words = format!("tenk --model epoll,poll --conns 1,2 --duration 20s {words}");
+        Plan::new(&Cli::try_parse_from(words.split_whitespace()).unwrap().run).unwrap()
+    }
+
+    #[test]
+    fn looking_takes_a_short_trial_of_each_arm_and_workload() {
+        assert_eq!(looking(&looked("")), Duration::ZERO);
+        let counted_s = looking(&looked("--syscalls")).as_secs_f64();
+        assert!((14.0..18.0).contains(&counted_s), "{counted_s}");
+        let sampled_s = looking(&looked("--profile")).as_secs_f64();
+        assert!((sampled_s - counted_s - 12.0).abs() < 0.1, "{sampled_s}");
+        let more = run(&looked("--syscalls")) - run(&looked(""));
+        assert!((more.as_secs_f64() - counted_s).abs() < 0.1, "{more:?}");
     }
 }

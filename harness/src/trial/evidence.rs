@@ -1,12 +1,12 @@
 //! What was seen in a trial: plain values, judged afterwards by [`crate::judge`].
 
-use super::instruments::Shown;
 use super::machine::MachineTime;
 use super::owner::Owner;
 use super::procfs::{CpuTime, NetCounters};
 use super::ran::Ran;
 use super::server::StartError;
 use crate::base::limits::{Limit, Throttled};
+use crate::model::instrumented::Shown;
 use crate::model::took::Took;
 use loadgen::base::units::format_bytes;
 use loadgen::tally::outcome::Outcome;

@@ -4,7 +4,7 @@
 use super::profile::Recorder;
 use super::server::Server;
 use super::syscalls::{Counters, Counts};
-use crate::model::instrumented::{Instruments, Profile, Syscalls};
+use crate::model::instrumented::{Instruments, Shown};
 use servers::ledger::Reader;
 use std::path::Path;
 
@@ -24,19 +24,6 @@ pub fn has_perf() -> bool {
 /// What a server has received so far.
 fn received(ledger: Option<&Reader>) -> Option<u64> {
     ledger.map(|ledger| ledger.total().bytes_in)
-}
-
-/// What the instruments of a trial showed.
-#[derive(Debug, Clone, Default)]
-pub struct Shown {
-    /// The system calls in the window.
-    pub syscalls: Option<Syscalls>,
-    /// Bytes that the server received meanwhile, by its ledger.
-    pub received_bytes: Option<u64>,
-    /// The stacks in the window.
-    pub profile: Option<Profile>,
-    /// What was asked for and is missing: why, and what mends it.
-    pub notes: Vec<String>,
 }
 
 /// Instruments at a server.
