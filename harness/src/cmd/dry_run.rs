@@ -1,5 +1,6 @@
 //! `--dry-run`: what a run would be, cell by cell, and how long it would take.
 
+use super::rate;
 use crate::analysis::answer::sentences::{REQUESTS_FOR_P99, duration_for_p99};
 use crate::analysis::answer::words::{percent, plural};
 use crate::analysis::noise::NoiseFloor;
@@ -131,14 +132,18 @@ fn for_people(
         1 => format!("1 {one}"),
         n => format!("{} {one}s", format_count(n as u64)),
     };
+    let search = || about(rate::search_time(plan));
     let rate = match (plan.rate_is_auto, plan.needs_capacities()) {
-        (true, _) => {
-            "The rate of every workload is found out first: 70 % of what its slowest arm can do.\n"
-        }
-        (_, true) => {
-            "The rates are shares of what each arm can do, found out first: a short closed loop of each.\n"
-        }
-        _ => "",
+        (true, _) => format!(
+            "The rate of every workload is found out first, in about {}: 70 % of what its slowest arm can do.\n",
+            search()
+        ),
+        (_, true) => format!(
+            "The rates are shares of what each arm can do, found out first by a short closed loop of each, in about \
+             {}.\n",
+            search()
+        ),
+        _ => String::new(),
     };
     let most = if plan.budget.is_some() {
         "At most "
@@ -406,5 +411,21 @@ mod tests {
         assert_eq!(csv.lines().next(), Some(COLUMNS.join(",").as_str()));
         assert_eq!(csv.lines().count(), 5);
         assert!(described(&format!("{words} md")).contains("|--"));
+    }
+
+    #[test]
+    fn the_search_for_rates_is_said_with_its_time() {
+        let text = described("--model epoll,poll --rate 10%,50% --repeat 1");
+        assert!(text.contains("shares of what each arm can do"), "{text}");
+        assert!(text.contains("10 %") && text.contains("50 %"), "{text}");
+        let flags = |words: &str| Cli::try_parse_from(words.split(' ')).unwrap().run;
+        let time = |words: &str| rate::search_time(&Plan::new(&flags(words)).unwrap());
+        let once = time("tenk --model epoll --rate 10%");
+        assert_eq!(time("tenk --model epoll --rate 10%,50%,90%"), once);
+        assert!(once > std::time::Duration::from_secs(1));
+        assert_eq!(
+            time("tenk --model epoll --rate 5k"),
+            std::time::Duration::ZERO
+        );
     }
 }

@@ -11,12 +11,13 @@ use crate::judge::judge;
 use crate::model::rate::{Capacity, Found};
 use crate::model::row::{Row, Status};
 use crate::model::workload::workload_name;
-use crate::plan::{Plan, Scenario, TrialPlan};
+use crate::plan::{Plan, Scenario, TrialPlan, estimate};
 use crate::trial::binaries::Binaries;
 use crate::trial::{self, Context};
 use loadgen::base::units::{format_count, format_rate};
 use loadgen::tally::code::Code;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// How much of what the slowest arm can do `--rate auto` asks of all.
 pub const BELOW_THE_KNEE: f64 = 0.7;
@@ -99,6 +100,24 @@ pub async fn set_shares(
     }
     plan.rates = all.into_iter().map(|(_, found)| found).collect();
     Ok(())
+}
+
+/// How long it takes to find what rates are made of, about: every arm once under each load that has none yet.
+pub fn search_time(plan: &Plan) -> Duration {
+    let mut loads: Vec<&Scenario> = Vec::new();
+    for scenario in &plan.scenarios {
+        let is_searched = plan.rate_is_auto || scenario.share.is_some();
+        if is_searched && !loads.iter().any(|other| other.is_level_of(scenario)) {
+            loads.push(scenario);
+        }
+    }
+    let trials = loads.iter().flat_map(|scenario| {
+        let mut load = scenario.load.clone();
+        (load.warmup_ns, load.duration_ns) = (WARMUP_NS, WINDOW_NS);
+        let arms = plan.arms.iter();
+        arms.map(move |arm| estimate::trial(plan, arm, &load))
+    });
+    trials.sum()
 }
 
 /// One short closed-loop trial of every arm.

@@ -63,6 +63,7 @@ pub fn all(evidence: &Evidence) -> Vec<Chart> {
     let rows = evidence.rows;
     let mut charts = load::draw(evidence.curves, rows, evidence.histograms, evidence.floor);
     charts.extend(heat::draw(rows));
+    let few = without_most_levels(rows, evidence.curves);
     // A cell may be in two panels; what shows it alone is drawn once.
     let mut split: Vec<Workload> = Vec::new();
     for panel in panels(rows) {
@@ -72,11 +73,9 @@ pub fn all(evidence: &Evidence) -> Vec<Chart> {
         charts.extend(connections_per_second::draw(&panel));
         charts.extend(cpu::draw(&panel));
         charts.extend(memory::draw(&panel));
-        if panel.along == Along::Rate {
-            continue;
-        }
         for cells in panel.cells.chunk_by(|a, b| a.workload == b.workload) {
-            if !split.contains(&cells[0].workload) {
+            let is_shown = panel.along != Along::Rate || is_in(&few, &cells[0].workload);
+            if is_shown && !split.contains(&cells[0].workload) {
                 split.push(cells[0].workload.clone());
                 let single = panel.single(cells);
                 charts.extend(request_cost::draw(&single, evidence.instrumented));
@@ -84,11 +83,14 @@ pub fn all(evidence: &Evidence) -> Vec<Chart> {
         }
     }
     charts.extend(accepts::draw(rows, evidence.workers));
-    let few = without_most_levels(rows, evidence.curves);
     charts.extend(latency::draw(&few, evidence.histograms, evidence.floor));
     charts.extend(over_time::draw(&few, evidence.latency_seconds));
     charts.extend(timeline::draw(&few, evidence.timeline));
     charts
+}
+
+fn is_in(rows: &[Row], workload: &Workload) -> bool {
+    rows.iter().any(|row| row.workload() == *workload)
 }
 
 /// The rows without those of levels of load beside the lowest, the middle and the highest: charts that show one

@@ -223,7 +223,11 @@ impl<'a> Panel<'a> {
         let own = match self.along {
             Along::Connections => format!("-c{}", workload.conns),
             Along::Idle => format!("-idle{}", workload.idle),
-            Along::Rate | Along::Nothing => String::new(),
+            Along::Rate => {
+                let level = level_in_words(&cells[0]).replace([' ', '/'], "");
+                format!("-{}", file_name(&level))
+            }
+            Along::Nothing => String::new(),
         };
         Panel {
             along: Along::Nothing,
