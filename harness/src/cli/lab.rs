@@ -19,6 +19,7 @@ pub const NAMES: &[&str] = &[
     "idle-cpu",
     "idle-policy",
     "idle-scaling",
+    "long-vs-short",
     "memory-per-connection",
     "nagle",
     "pool-queue",

@@ -36,6 +36,7 @@ mod head_of_line;
 mod idle_cpu;
 mod idle_policy;
 mod idle_scaling;
+mod long_vs_short;
 mod memory_per_connection;
 mod nagle;
 mod pool_queue;
@@ -136,6 +137,7 @@ pub const LABS: &[Entry] = &[
     Entry::of::<backlog::Backlog>(),
     Entry::of::<time_wait::TimeWait>(),
     Entry::of::<reuseaddr::Reuseaddr>(),
+    Entry::of::<long_vs_short::LongVsShort>(),
     Entry::of::<handshake::Handshake>(),
     Entry::of::<half_close::HalfClose>(),
     Entry::of::<process_cost::ProcessCost>(),
