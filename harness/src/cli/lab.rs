@@ -28,6 +28,7 @@ pub const NAMES: &[&str] = &[
     "reuseaddr",
     "slow-start",
     "syn-queue",
+    "syscalls-per-request",
     "time-wait",
 ];
 

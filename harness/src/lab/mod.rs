@@ -45,6 +45,7 @@ mod resets;
 mod reuseaddr;
 mod slow_start;
 mod syn_queue;
+mod syscalls_per_request;
 mod time_wait;
 
 use finding::{Finding, Line};
@@ -154,6 +155,7 @@ pub const LABS: &[Entry] = &[
     Entry::of::<coordinated_omission::CoordinatedOmission>(),
     Entry::of::<dead_peer::DeadPeer>(),
     Entry::of::<idle_cpu::IdleCpu>(),
+    Entry::of::<syscalls_per_request::SyscallsPerRequest>(),
     Entry::of::<slow_start::SlowStart>(),
 ];
 

@@ -2,10 +2,12 @@
 
 use super::inside::Message;
 use super::settings::Settings;
+use super::tools::counted::Counted;
 use super::trouble::{During, Trouble};
 use crate::base::error::Failure;
 use crate::cli::Cli;
 use crate::judge::judge;
+use crate::model::instrumented::{Instruments, Shown};
 use crate::model::network::Network;
 use crate::model::row::Row;
 use crate::plan::Plan;
@@ -111,6 +113,29 @@ impl Place {
 
     /// Trials as a run makes them, judged as a run's; the words are its flags. One of each unless --repeat says more.
     pub fn trials(&self, words: &[&str]) -> Result<Vec<Row>, Trouble> {
+        let made = self.looked_into(words, Instruments::default())?;
+        Ok(made.into_iter().map(|(row, _)| row).collect())
+    }
+
+    /// The same while the servers' system calls are counted, which makes them slower.
+    pub fn counted(&self, words: &[&str]) -> Result<Vec<Counted>, Trouble> {
+        let instruments = Instruments {
+            syscalls: true,
+            ..Instruments::default()
+        };
+        let counted = |(row, shown): (Row, Shown)| match shown.syscalls {
+            Some(syscalls) => Ok(Counted { row, syscalls }),
+            None => Err(not_counted(&row, &shown.notes)),
+        };
+        let made = self.looked_into(words, instruments)?;
+        made.into_iter().map(counted).collect()
+    }
+
+    fn looked_into(
+        &self,
+        words: &[&str],
+        instruments: Instruments,
+    ) -> Result<Vec<(Row, Shown)>, Trouble> {
         let plan = plan(words)?;
         for model in plan.models() {
             self.program(model.name)?;
@@ -122,21 +147,21 @@ impl Place {
             work_ns_per_iteration: self.runtime.block_on(work)?,
         };
         let trials = plan.trials();
-        let mut rows = Vec::new();
+        let mut made = Vec::new();
         for trial in &trials {
             self.say(&format!(
                 "trial {} of {}: {} at {}",
-                rows.len() + 1,
+                made.len() + 1,
                 trials.len(),
                 trial.arm.label,
                 trial.load.conns
             ));
-            let evidence = self
-                .runtime
-                .block_on(trial::run(&context, trial, &|_| ()))?;
-            rows.push(judge("lab", &plan, trial, &evidence));
+            let trial_made = trial::run_with(instruments, &context, trial, &|_| ());
+            let mut evidence = self.runtime.block_on(trial_made)?;
+            let shown = std::mem::take(&mut evidence.shown);
+            made.push((judge("lab", &plan, trial, &evidence), shown));
         }
-        Ok(rows)
+        Ok(made)
     }
 
     /// Starts one of our servers in this namespace.
@@ -214,6 +239,14 @@ fn plan(words: &[&str]) -> Result<Plan, Trouble> {
     all.extend(words);
     let cli = Cli::try_parse_from(all).map_err(|e| Trouble::failed(e.to_string()))?;
     Plan::new(&cli.run).map_err(|failure: Failure| failure.into())
+}
+
+/// A note says why, and after the last colon what mends it.
+fn not_counted(row: &Row, notes: &[String]) -> Trouble {
+    match notes.first().and_then(|note| note.rsplit_once(": ")) {
+        Some((why, remedy)) => Trouble::denied(why, remedy),
+        None => Trouble::failed(format!("the system calls of {} were not counted", row.arm)),
+    }
 }
 
 fn not_served(error: StartError) -> Trouble {

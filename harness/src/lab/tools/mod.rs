@@ -5,6 +5,7 @@ pub mod asking;
 pub mod capture;
 pub mod client;
 pub mod command;
+pub mod counted;
 pub mod counters;
 pub mod delay;
 pub mod draw;
