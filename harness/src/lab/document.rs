@@ -1,6 +1,7 @@
 //! docs/LABS.md: the registry, the tutorial's claims, and what one machine showed.
 
 use super::claims;
+use super::finding::Finding;
 use super::report::Report;
 use super::{About, LABS};
 use crate::base::text::visible;
@@ -87,28 +88,37 @@ fn section(about: &About, report: Option<&Report>) -> String {
         about.prediction, about.done
     ));
     text.push_str("<details><summary>What was measured</summary>\n\n");
-    if let Some(report) = report {
-        let finding = report.finding();
-        text.push_str("| what | expected | measured | |\n|---|---|---|---|\n");
-        for line in &finding.lines {
-            let words = [&line.what, &line.expected, &line.measured].map(|word| cell(word));
-            text.push_str(&format!("| {} | {} |\n", words.join(" | "), line.verdict()));
-        }
-        let reason = visible(&finding.outcome.reason());
-        text.push_str(&format!(
-            "\n**{}**{}\n\n",
-            finding.outcome.words(),
-            match reason.is_empty() {
-                true => String::new(),
-                false => format!(": {reason}"),
-            }
-        ));
-    }
+    text.push_str(&report.map_or(String::new(), |report| found(about, &report.finding())));
     text.push_str(&format!(
         "{}\n\n*Next:* {}.\n\n</details>\n",
         about.answer,
         about.next.join("; ")
     ));
+    text
+}
+
+/// The table, the outcome, and the picture.
+fn found(about: &About, finding: &Finding) -> String {
+    let mut text = String::new();
+    if !finding.lines.is_empty() {
+        text.push_str("| what | expected | measured | |\n|---|---|---|---|\n");
+    }
+    for line in &finding.lines {
+        let words = [&line.what, &line.expected, &line.measured].map(|word| cell(word));
+        text.push_str(&format!("| {} | {} |\n", words.join(" | "), line.verdict()));
+    }
+    text.push_str(&format!("\n**{}**", finding.outcome.words()));
+    match visible(&finding.outcome.reason()) {
+        reason if reason.is_empty() => {}
+        reason => text.push_str(&format!(": {reason}")),
+    }
+    text.push_str("\n\n");
+    if let Some(chart) = &finding.chart {
+        text.push_str(&format!(
+            "![{}](labs/{}.svg)\n\n",
+            chart.texts.title, about.name
+        ));
+    }
     text
 }
 
@@ -134,6 +144,12 @@ mod tests {
         let text = document(&reports);
         if std::env::var_os("UPDATE_DOCS").is_some() {
             fs::write(docs.join("LABS.md"), &text).unwrap();
+            for report in &reports {
+                if let Some(chart) = report.finding().chart {
+                    let picture = docs.join(format!("labs/{}.svg", report.lab));
+                    fs::write(picture, chart.svg().unwrap()).unwrap();
+                }
+            }
         }
         let found = fs::read_to_string(docs.join("LABS.md")).unwrap_or_default();
         assert!(
@@ -141,5 +157,14 @@ mod tests {
             "docs/LABS.md is not what the registry makes: `UPDATE_DOCS=1 cargo test -p harness --lib labs_md`; where a \
              lab's evidence has changed, first `tenk lab all` and copy its labs.jsonl to docs/labs/"
         );
+        let pictures = text
+            .lines()
+            .filter_map(|line| line.split_once("](labs/")?.1.strip_suffix(')'));
+        for picture in pictures.filter(|name| name.ends_with(".svg")) {
+            assert!(
+                docs.join("labs").join(picture).is_file(),
+                "docs/labs/{picture}"
+            );
+        }
     }
 }

@@ -55,8 +55,9 @@ impl Lab for IdleScaling {
 
     fn measure(place: &Place) -> Result<Evidence, Trouble> {
         let asking = Asking::timed()?;
-        let select = place.serve("select", &[])?.pid;
-        let own_descriptors = fs::read_dir(format!("/proc/{select}/fd"))?.count() as u64;
+        let select = place.serve("select", &[])?;
+        let own_descriptors = fs::read_dir(format!("/proc/{}/fd", select.pid))?.count() as u64;
+        drop(select);
         let room = place.settings().descriptors * 4 / 5;
         let [a, b, c, d] = SILENT.map(|n| n.min(room));
         let mut rows = Vec::new();

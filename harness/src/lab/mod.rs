@@ -10,15 +10,12 @@ pub mod finding;
 mod inside;
 mod outside;
 mod page;
-#[allow(dead_code, reason = "what labs may use")]
 mod place;
 pub mod report;
 mod results;
-#[allow(dead_code, reason = "what labs may use")]
 mod settings;
 #[cfg(test)]
 mod testing;
-#[allow(dead_code, reason = "what labs may use")]
 mod tools;
 mod trouble;
 pub mod words;

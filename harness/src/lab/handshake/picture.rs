@@ -20,11 +20,7 @@ pub fn shown(number: usize, segment: &Segment) -> Line {
     if segment.length > 0 {
         words.push_str(&format!(", {} bytes", segment.length));
     }
-    Line::shown(
-        format!("segment {number}, where the server closes at once"),
-        "",
-        words,
-    )
+    Line::shown(format!("segment {number} (closed at once)"), "", words)
 }
 
 /// The numbers of one connection, segment by segment.

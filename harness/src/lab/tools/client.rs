@@ -66,11 +66,6 @@ impl Client {
     pub fn is_answered(&mut self, bytes: usize, by: Instant) -> bool {
         self.receive(bytes, by.saturating_duration_since(Instant::now())) == bytes
     }
-
-    /// The connection.
-    pub fn stream(&self) -> &TcpStream {
-        &self.stream
-    }
 }
 
 /// How many clients have the byte they sent answered by then.
