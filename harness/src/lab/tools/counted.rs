@@ -17,7 +17,10 @@ pub struct Counted {
 impl Counted {
     /// System calls per request that the server received while they were counted.
     pub fn per_request(&self) -> Result<f64, Missing> {
-        let requests = self.syscalls.requests.filter(|n| *n > 0.0);
+        let spread = self.syscalls.between_s / self.row.duration_s;
+        let answered = self.row.requests_completed.map(|n| n as f64 * spread);
+        let requests = self.syscalls.requests.filter(|n| *n > 0.0).or(answered);
+        let requests = requests.filter(|n| *n > 0.0);
         let missing = || Missing::of(format!("{} answered no request", self.row.arm));
         Ok(self.syscalls.total as f64 / requests.ok_or_else(missing)?)
     }
