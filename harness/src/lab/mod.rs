@@ -186,7 +186,10 @@ mod tests {
             assert!(about.question.ends_with('?'), "{name}: {}", about.question);
             assert!(about.prediction.contains('?'), "{name}: what is asked?");
             for text in [about.claim, about.done, about.answer] {
-                assert!(text.ends_with('.') && text.len() > 40, "{name}: {text}");
+                assert!(
+                    text.ends_with(['.', '?']) && text.len() > 40,
+                    "{name}: {text}"
+                );
             }
             assert!(
                 !about.sources.is_empty() && !about.next.is_empty(),
