@@ -307,10 +307,13 @@ mod tests {
             v2,
         )
         .unwrap();
-        let felt = throttled_between(&[then.clone()], &[now]).unwrap();
+        let felt = throttled_between(std::slice::from_ref(&then), &[now]).unwrap();
         assert_eq!((felt.what.as_str(), felt.periods), ("cpu.max of /jobs", 7));
         assert!((felt.total_s - 1.2).abs() < 1e-9);
-        assert_eq!(throttled_between(&[then.clone()], &[then]), None);
+        assert_eq!(
+            throttled_between(std::slice::from_ref(&then), std::slice::from_ref(&then)),
+            None
+        );
         let v1 = of(
             "nr_throttled 1\nthrottled_time 2500000000\n",
             ("throttled_time", 1e9),
