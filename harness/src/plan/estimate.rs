@@ -316,7 +316,7 @@ mod tests {
         ("thread", 50, 2.318),
         ("thread", 1000, 5.360),
         ("iterative", 50, 2.710),
-        ("iterative", 1000, 2.718),
+        ("iterative", 1000, 2.72),
     ];
 
     #[test]
