@@ -132,8 +132,9 @@ mod tests {
     use crate::cli::Cli;
     use crate::model::disturbance::Limits;
     use crate::model::row::{Bottleneck, Status};
-    use crate::trial::evidence::{OutOfMemory, Window};
+    use crate::trial::evidence::Window;
     use crate::trial::machine::MachineTime;
+    use crate::trial::out_of_memory::OutOfMemory;
     use crate::trial::owner::Owner;
     use crate::trial::procfs::CpuTime;
     use crate::trial::server::StartError;

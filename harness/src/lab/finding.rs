@@ -175,22 +175,20 @@ impl Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lab::testing::{as_expected, not_as_expected, not_judged};
 
     #[test]
     fn one_line_that_does_not_hold_is_enough() {
         let good = Line::judged("places", "5", "5", true);
         let bad = Line::judged("overflows", "7", "0", false);
         let shown = Line::shown("retransmissions", "", "25");
-        as_expected(&Finding::of(
-            vec![good.clone(), shown.clone()],
-            "nobody knows",
-        ));
+        let both = Finding::of(vec![good.clone(), shown.clone()], "nobody knows");
+        assert_eq!(both.outcome, Outcome::AsExpected);
+        let why = "overflows: 0, where 7 was expected. The queue is longer.".to_string();
         let finding = Finding::of(vec![good, bad], "The queue is longer.");
-        assert_eq!(
-            not_as_expected(&finding),
-            "overflows: 0, where 7 was expected. The queue is longer."
+        assert_eq!(finding.outcome, Outcome::NotAsExpected { why });
+        let alone = Finding::of(vec![shown], "");
+        assert!(
+            matches!(&alone.outcome, Outcome::NotJudged { why, .. } if why.contains("could be judged"))
         );
-        assert!(not_judged(&Finding::of(vec![shown], "")).contains("could be judged"));
     }
 }

@@ -1,12 +1,12 @@
 //! The process that measures: it enters a private network namespace, reads the settings there, measures, and says what
 //! it found, a line of JSON each.
 
+use super::message::Message;
 use super::place::{Means, Place};
 use super::settings::Settings;
 use super::trouble::Trouble;
 use super::{Entry, find};
 use crate::base::error::{Exit, Failure};
-use crate::base::terminal::say;
 use crate::trial::launch::become_private;
 use crate::trial::namespace;
 use serde::{Deserialize, Serialize};
@@ -24,28 +24,6 @@ pub struct Spec {
     pub folder: PathBuf,
     /// The host's settings for networks: (path below /proc/sys, value).
     pub sysctls: Vec<(String, String)>,
-}
-
-/// What it says.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Message {
-    /// What was read before anything was measured.
-    Settings(Settings),
-    /// What is being done.
-    Progress(String),
-    /// What was measured.
-    Evidence(Value),
-    /// Why nothing was.
-    Trouble(Trouble),
-}
-
-impl Message {
-    /// Says it.
-    pub fn say(&self) -> Result<(), Failure> {
-        let line = serde_json::to_string(self).map_err(|e| Failure::from_error(Exit::Failed, e))?;
-        say(&(line + "\n"))
-    }
 }
 
 /// Runs the hidden sub-command.

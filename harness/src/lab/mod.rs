@@ -8,6 +8,8 @@ mod claims;
 mod document;
 pub mod finding;
 mod inside;
+mod machine;
+mod message;
 mod outside;
 mod page;
 mod place;

@@ -2,7 +2,8 @@
 //! that it started, whether it is done, takes too long, or nobody wants it any more.
 
 use super::Entry;
-use super::inside::{Message, Spec};
+use super::inside::Spec;
+use super::message::Message;
 use super::report::Report;
 use super::trouble::Trouble;
 use crate::base::child::Group;

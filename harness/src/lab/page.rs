@@ -3,8 +3,8 @@
 //! from anywhere.
 
 use super::claims;
+use super::machine::Machine;
 use super::report::Report;
-use super::results::Machine;
 use crate::base::text::visible;
 use crate::render::page::STYLE as COMMON;
 use base64::Engine;

@@ -1,6 +1,6 @@
 //! What a lab may use while it measures: servers, the load generator, whole trials, settings of its namespace.
 
-use super::inside::Message;
+use super::message::Message;
 use super::settings::Settings;
 use super::tools::counted::Counted;
 use super::trouble::{During, Trouble};

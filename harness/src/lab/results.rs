@@ -1,15 +1,12 @@
 //! The folder of labs that were run: `labs.jsonl`, a line per lab as it ends, and what is made of these at the end.
 
+use super::machine::Machine;
 use super::page;
 use super::report::Report;
-use crate::base::settings;
 use crate::base::text::visible;
 use crate::store::folder::RunFolder;
 use crate::store::saved::ENVIRONMENT;
-use nix::sys::utsname::uname;
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -24,34 +21,6 @@ pub struct Folder {
     reports: Vec<Report>,
     machine: Machine,
     file: File,
-}
-
-/// Where labs were run.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Machine {
-    /// Version of the program.
-    pub version: String,
-    /// The kernel's name, release and machine.
-    pub kernel: String,
-    /// What else of this machine figures depend on.
-    pub settings: BTreeMap<String, String>,
-}
-
-impl Machine {
-    /// This one.
-    pub fn read() -> Machine {
-        let kernel = uname().map_or("unknown".into(), |name| {
-            let words = [name.sysname(), name.release(), name.machine()];
-            words
-                .map(|word| word.to_string_lossy().into_owned())
-                .join(" ")
-        });
-        Machine {
-            version: env!("CARGO_PKG_VERSION").into(),
-            kernel,
-            settings: settings::machine(),
-        }
-    }
 }
 
 impl Folder {

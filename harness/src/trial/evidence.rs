@@ -1,17 +1,16 @@
 //! What was seen in a trial: plain values, judged afterwards by [`crate::judge`].
 
 use super::machine::MachineTime;
+use super::out_of_memory::OutOfMemory;
 use super::owner::Owner;
 use super::procfs::{CpuTime, NetCounters};
 use super::ran::Ran;
 use super::server::StartError;
-use crate::base::limits::{Limit, Throttled};
+use crate::base::limits::Throttled;
 use crate::model::instrumented::Shown;
 use crate::model::took::Took;
-use loadgen::base::units::format_bytes;
 use loadgen::tally::outcome::Outcome;
 use servers::ledger::Tally;
-use std::fmt;
 use std::net::SocketAddr;
 
 /// The network that a trial ran in.
@@ -80,30 +79,6 @@ impl Evidence {
     /// Whether the processes that were read are those that served, as far as is known.
     pub fn is_of_the_server(&self) -> bool {
         matches!(self.owner, Owner::Family | Owner::NotAsked)
-    }
-}
-
-/// Processes of a server that the kernel ended because memory was short (proc_pid_oom_score(5)).
-#[derive(Debug, Clone, PartialEq)]
-pub struct OutOfMemory {
-    /// How many.
-    pub killed: u64,
-    /// What leaves the least memory here.
-    pub limit: Option<Limit>,
-}
-
-impl fmt::Display for OutOfMemory {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("memory was short")?;
-        match &self.limit {
-            Some(limit) => write!(
-                f,
-                " ({} is {})",
-                limit.what,
-                format_bytes(limit.most as f64)
-            ),
-            None => Ok(()),
-        }
     }
 }
 

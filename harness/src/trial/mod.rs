@@ -17,6 +17,7 @@ pub mod launch;
 mod launch_error;
 pub mod machine;
 pub mod namespace;
+pub mod out_of_memory;
 mod output;
 pub mod owner;
 mod phases;

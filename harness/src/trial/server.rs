@@ -8,7 +8,7 @@ pub use launcher::{Surroundings, command, own_program};
 
 use super::cgroup::Group;
 use super::cpu::Reading;
-use super::evidence::OutOfMemory;
+use super::out_of_memory::OutOfMemory;
 use super::output::{Tail, widen};
 use super::procfs;
 use super::supervise::{End, Report, Started};
