@@ -20,7 +20,7 @@ impl Counted {
         let spread = self.syscalls.between_s / self.row.duration_s;
         let answered = self.row.requests_completed.map(|n| n as f64 * spread);
         let requests = self.syscalls.requests.filter(|n| *n > 0.0).or(answered);
-        let requests = requests.filter(|n| *n > 0.0);
+        let requests = requests.filter(|n| *n > 0.0 && n.is_finite());
         let missing = || Missing::of(format!("{} answered no request", self.row.arm));
         Ok(self.syscalls.total as f64 / requests.ok_or_else(missing)?)
     }
