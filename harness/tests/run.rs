@@ -391,6 +391,7 @@ fn a_configuration_is_a_command_line_written_down() {
     );
     let output = Command::new(env!("CARGO_BIN_EXE_tenk"))
         .args(same)
+        .env("XDG_CACHE_HOME", folder.path().join("cache"))
         .output()
         .unwrap();
     let again: Value = serde_json::from_slice(&output.stdout).unwrap();

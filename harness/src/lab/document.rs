@@ -41,7 +41,7 @@ const HEAD: &str = "\
 
     tenk lab                  # which there are
     tenk lab backlog nagle    # run these
-    tenk lab all              # run all of them: about ten minutes; results/labs-…/labs.html is for a class
+    tenk lab all              # run all of them: about five minutes; results/labs-…/labs.html is for a class
 
 Each lab states a claim with its source, computes from the settings of the machine what is to be expected, measures in a private
 network namespace, and judges: *as expected*, *not as expected* (exit code 99), or *not judged*, which says why and what would
