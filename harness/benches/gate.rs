@@ -490,7 +490,7 @@ impl Run {
         let mut record: Value = serde_json::from_str(&text)?;
         if let Some(record) = record.as_object_mut() {
             // Both are made again from the rows.
-            record.retain(|key, _| key != "summary" && key != "ranking");
+            record.retain(|key, _| key != "summary" && key != "answer");
         }
         std::fs::write(folder.join("run.json"), format!("{record}\n"))?;
         Ok(())

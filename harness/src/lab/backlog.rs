@@ -95,11 +95,10 @@ impl Lab for Backlog {
             format!("{} s", words.join(", "))
         };
         let lines = vec![
-            Line::judged(
+            Line::equal(
                 format!("connected at once by listen({BACKLOG})"),
-                expected.places.to_string(),
-                early.to_string(),
-                early == expected.places,
+                &expected.places,
+                &early,
             ),
             Line::judged(
                 "the others, one place freed every second from 0.5 s on",

@@ -63,6 +63,22 @@ impl Line {
         }
     }
 
+    /// A line that holds where just what was expected was found.
+    pub fn equal<T: PartialEq + ToString + ?Sized>(
+        what: impl Into<String>,
+        expected: &T,
+        found: &T,
+    ) -> Line {
+        let holds = found == expected;
+        Line::judged(what, expected.to_string(), found.to_string(), holds)
+    }
+
+    /// A line that holds where something is, or is not, as expected.
+    pub fn yes_or_no(what: impl Into<String>, expected: bool, found: bool) -> Line {
+        let word = |is: bool| if is { "yes" } else { "no" };
+        Line::equal(what, word(expected), word(found))
+    }
+
     /// A line that stands beside the others and is not judged.
     pub fn shown(
         what: impl Into<String>,

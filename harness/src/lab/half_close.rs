@@ -81,59 +81,49 @@ impl Lab for HalfClose {
     }
 
     fn judge(_: &Settings, evidence: &Evidence) -> Finding {
-        let number = |what: &str, expected: usize, found: usize| {
-            Line::judged(
-                what,
-                expected.to_string(),
-                found.to_string(),
-                found == expected,
-            )
-        };
         let (client, server) = &evidence.states_between;
         let between = format!("{client}, {server}");
         let mut lines = vec![
-            number(
+            Line::equal(
                 "bytes that the server reads after the client's FIN",
-                0,
-                evidence.read_after_fin_bytes,
+                &0,
+                &evidence.read_after_fin_bytes,
             ),
-            Line::judged(
+            Line::equal(
                 "states of client and server then",
                 "FIN_WAIT2, CLOSE_WAIT",
-                between.clone(),
-                between == "FIN_WAIT2, CLOSE_WAIT",
+                &between,
             ),
-            number(
+            Line::equal(
                 "bytes of the answer that the client still gets",
-                ANSWER,
-                evidence.answer_received_bytes,
+                &ANSWER,
+                &evidence.answer_received_bytes,
             ),
-            number(
+            Line::equal(
                 "CLOSE_WAIT of a server that forgets five",
-                CLIENTS,
-                evidence.close_wait_sockets,
+                &CLIENTS,
+                &evidence.close_wait_sockets,
             ),
-            number(
+            Line::equal(
                 "the same, longer than tcp_fin_timeout later",
-                CLIENTS,
-                evidence.close_wait_later,
+                &CLIENTS,
+                &evidence.close_wait_later,
             ),
         ];
         lines.extend(
             evidence
                 .fin_wait_later
-                .map(|found| number("FIN_WAIT2 of their clients then", 0, found)),
+                .map(|found| Line::equal("FIN_WAIT2 of their clients then", &0, &found)),
         );
-        lines.push(Line::judged(
+        lines.push(Line::equal(
             "state of a client that closed one of two descriptors",
             "ESTABLISHED",
-            evidence.state_with_a_copy_open.clone(),
-            evidence.state_with_a_copy_open == "ESTABLISHED",
+            &evidence.state_with_a_copy_open,
         ));
-        lines.push(number(
+        lines.push(Line::equal(
             "bytes that its server reads once the other is closed",
-            0,
-            evidence.read_after_the_last_close_bytes,
+            &0,
+            &evidence.read_after_the_last_close_bytes,
         ));
         if client == NOT_SEEN {
             let why = "the acknowledgement of the FIN did not come in time";

@@ -115,12 +115,7 @@ impl Lab for IdlePolicy {
                 per_address.told(),
                 at_once(per_address),
             ),
-            Line::judged(
-                "hostile clients turned away then",
-                away.to_string(),
-                turned_away.to_string(),
-                turned_away == away,
-            ),
+            Line::equal("hostile clients turned away then", &away, &turned_away),
             Line::shown("nobody else", "", alone.told()),
         ];
         if alone.waited().is_none() {

@@ -18,8 +18,6 @@ use crate::trial::server::{self, Ready, Server, ServerSpec, StartError, Surround
 use crate::trial::{self, Context, identity};
 use clap::Parser;
 use loadgen::tally::outcome::Outcome;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use servers::ledger::{Reader, Tally};
 use std::cell::Cell;
 use std::fs;
@@ -272,7 +270,6 @@ pub struct Served<'a> {
     runtime: &'a Runtime,
 }
 
-#[allow(dead_code, reason = "each lab uses some of it")]
 impl Served<'_> {
     fn server(&self) -> &Server {
         self.server.as_ref().expect("it is taken when dropped")
@@ -290,11 +287,6 @@ impl Served<'_> {
         Ok(used.total_s)
     }
 
-    /// Memory of the family, as trials read it.
-    pub fn memory_kib(&self) -> u64 {
-        self.server().memory_kib(&self.pids())
-    }
-
     /// The server's own counters, all workers together.
     pub fn tally(&self) -> Tally {
         self.ledger.total()
@@ -303,20 +295,6 @@ impl Served<'_> {
     /// The server's own counters, a worker each.
     pub fn workers(&self) -> Vec<Tally> {
         self.ledger.workers()
-    }
-
-    /// Sends a signal to every process of the family.
-    pub fn signal(&self, signal: Signal) -> Result<(), Trouble> {
-        for pid in self.pids() {
-            kill(Pid::from_raw(pid as i32), signal).during("send a signal to the server")?;
-        }
-        Ok(())
-    }
-
-    /// How it ended, if it did.
-    pub fn ended(&mut self) -> Option<String> {
-        let server = self.server.as_mut()?;
-        self.runtime.block_on(server.ended())
     }
 }
 

@@ -87,9 +87,6 @@ impl Lab for Resets {
             unread,
             ..
         } = evidence;
-        let said = |what: &str, expected: &str, found: &str| {
-            Line::judged(what, expected, found, found == expected)
-        };
         let bytes = |end: &End| format!("{} of {}", end.received_bytes, end.sent_bytes);
         let (ready, accepted, read) = &evidence.accept_after_reset;
         let lines = vec![
@@ -99,27 +96,17 @@ impl Lab for Resets {
                 bytes(closed),
                 closed.received_bytes == closed.sent_bytes,
             ),
-            said("and then", END_OF_FILE, &closed.ended_with),
-            Line::judged(
-                "TIME_WAIT left by close",
-                "1",
-                closed.time_wait.to_string(),
-                closed.time_wait == 1,
-            ),
+            Line::equal("and then", END_OF_FILE, &closed.ended_with),
+            Line::equal("TIME_WAIT left by close", &1, &closed.time_wait),
             Line::judged(
                 "bytes read after close with SO_LINGER at 0",
                 "fewer than sent",
                 bytes(lingered),
                 lingered.received_bytes < lingered.sent_bytes,
             ),
-            said("and then", RESET, &lingered.ended_with),
-            Line::judged(
-                "TIME_WAIT left by it",
-                "0",
-                lingered.time_wait.to_string(),
-                lingered.time_wait == 0,
-            ),
-            said(
+            Line::equal("and then", RESET, &lingered.ended_with),
+            Line::equal("TIME_WAIT left by it", &0, &lingered.time_wait),
+            Line::equal(
                 "client of a server that closes with unread data",
                 RESET,
                 &unread.ended_with,
@@ -130,19 +117,14 @@ impl Lab for Resets {
                 format!("{}, {}", evidence.aborts_on_close, unread.time_wait),
                 (evidence.aborts_on_close, unread.time_wait) == (1, 0),
             ),
-            said(
+            Line::equal(
                 "second write to a peer that has closed",
                 PIPE,
                 &evidence.second_write,
             ),
-            Line::judged(
-                "listener ready after a client's reset",
-                "yes",
-                if *ready { "yes" } else { "no" },
-                *ready,
-            ),
-            said("accept then", "a connection", accepted),
-            said("its first read", RESET, read),
+            Line::yes_or_no("listener ready after a client's reset", true, *ready),
+            Line::equal("accept then", "a connection", accepted),
+            Line::equal("its first read", RESET, read),
         ];
         if closed.sent_bytes >= MUCH {
             let why = format!(

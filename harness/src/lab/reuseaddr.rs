@@ -111,16 +111,13 @@ impl Lab for Reuseaddr {
     }
 
     fn judge(_: &Settings, evidence: &Evidence) -> Finding {
-        let said = |what: &str, expected: &str, found: &str| {
-            Line::judged(what, expected, found, found == expected)
-        };
         let tries = format!(
             "{} tries, a second apart, without SO_REUSEADDR",
             evidence.without.len()
         );
         let mut distinct = evidence.without.clone();
         distinct.dedup();
-        let mut lines = vec![said(&tries, IN_USE, &distinct.join(", then "))];
+        let mut lines = vec![Line::equal(tries, IN_USE, &distinct.join(", then "))];
         lines.extend(evidence.timer.map(|(left_s, after_s)| {
             let all_s = left_s + after_s;
             Line::judged(
@@ -143,11 +140,12 @@ impl Lab for Reuseaddr {
                 &evidence.with_a_listener,
             ),
         ] {
-            lines.push(said(what, expected, found));
+            lines.push(Line::equal(what, expected, found.as_str()));
         }
         let control = evidence.without_time_wait.as_deref();
         lines.extend(
-            control.map(|found| said("without it, and no TIME_WAIT was left", STARTED, found)),
+            control
+                .map(|found| Line::equal("without it, and no TIME_WAIT was left", STARTED, found)),
         );
         if evidence.timer.is_none() {
             let why = "the closed connection left no TIME_WAIT, so there was nothing to be seen";

@@ -95,7 +95,6 @@ impl Lab for SynQueue {
                 found.abs_diff(expected) <= 1,
             )
         };
-        let yes = |served: bool| if served { "yes" } else { "no" };
         let due_s = again_s(settings);
         let due: Vec<u64> = due_s.iter().map(|at| *at as u64).collect();
         let times: Vec<String> = sent_again_s.iter().map(|at| format!("{at:.1}")).collect();
@@ -106,11 +105,10 @@ impl Lab for SynQueue {
                 .zip(&due_s)
                 .all(|(at, due)| (due - 0.1..=due * 1.125 + 0.3).contains(at));
         let lines = vec![
-            Line::judged(
+            Line::equal(
                 "with cookies: clients that believe to be connected",
-                CLIENTS.to_string(),
-                with.connected.to_string(),
-                with.connected == CLIENTS,
+                &CLIENTS,
+                &with.connected,
             ),
             about(
                 "with cookies: half-open connections kept",
@@ -122,10 +120,9 @@ impl Lab for SynQueue {
                 CLIENTS - kept,
                 with.cookies_sent as usize,
             ),
-            Line::judged(
+            Line::yes_or_no(
                 "with cookies: an honest client is served",
-                "yes",
-                yes(with.honest_client_served),
+                true,
                 with.honest_client_served,
             ),
             about(
@@ -139,11 +136,10 @@ impl Lab for SynQueue {
                 without.listen_drops.to_string(),
                 without.listen_drops as usize >= CLIENTS - allowed - 1,
             ),
-            Line::judged(
+            Line::yes_or_no(
                 "without: an honest client is served within 0.9 s",
-                "no",
-                yes(without.honest_client_served),
-                !without.honest_client_served,
+                false,
+                without.honest_client_served,
             ),
             Line::judged(
                 "a SYN+ACK is sent again after",

@@ -47,11 +47,10 @@ impl Full {
             self.served.to_string(),
             self.served == room,
         );
-        let later = Line::judged(
+        let later = Line::equal(
             format!("{which}: the others, once those have left"),
-            (CLIENTS - self.served).to_string(),
-            self.served_later.to_string(),
-            self.served + self.served_later == CLIENTS,
+            &(CLIENTS - self.served),
+            &self.served_later,
         );
         vec![inside, later]
     }

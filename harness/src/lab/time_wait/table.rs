@@ -23,11 +23,10 @@ pub fn judge(settings: &Settings, evidence: &Evidence) -> Finding {
             made(by_client),
             by_client.connections == PORTS && by_client.ports_ran_out,
         ),
-        Line::judged(
+        Line::equal(
             "TIME_WAIT of the clients then",
-            PORTS.to_string(),
-            by_client.time_wait_of_clients.to_string(),
-            by_client.time_wait_of_clients == PORTS,
+            &PORTS,
+            &by_client.time_wait_of_clients,
         ),
         Line::judged(
             "connections, the server closes first",

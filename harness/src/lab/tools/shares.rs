@@ -1,8 +1,7 @@
 //! Divided bars: who got how much of a whole.
 
 use super::draw::look_of;
-use crate::base::unit::Unit;
-use crate::render::chart::canvas::{Axis, Scale, Stack, Texts};
+use crate::render::chart::canvas::{Axis, Stack, Texts};
 use crate::render::chart::{Chart, Plot};
 
 /// A bar per label, divided as the parts are; `None` where nobody got anything.
@@ -16,15 +15,7 @@ pub fn chart(
     if stacks.is_empty() {
         return None;
     }
-    let ticks = [0.0, 25.0, 50.0, 75.0, 100.0].map(|share| (share, format!("{share} %")));
-    let value = Axis {
-        label: label.into(),
-        unit: Unit::Percent,
-        scale: Scale::Linear,
-        range: (0.0, 100.0),
-        ticks: ticks.into(),
-        shade: None,
-    };
+    let value = Axis::of_shares(label);
     Some(Chart {
         name: name.into(),
         texts,

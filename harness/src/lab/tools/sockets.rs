@@ -102,12 +102,10 @@ pub fn wait_until(patience: Duration, mut holds: impl FnMut() -> bool) -> bool {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct State(u8);
 
-#[allow(dead_code, reason = "the kernel's list, whole")]
 impl State {
     /// Data flows.
+    #[cfg(test)]
     pub const ESTABLISHED: State = State(1);
-    /// A SYN was sent.
-    pub const SYN_SENT: State = State(2);
     /// A SYN was received and answered.
     pub const SYN_RECV: State = State(3);
     /// Our FIN was sent.
@@ -118,8 +116,6 @@ impl State {
     pub const TIME_WAIT: State = State(6);
     /// The peer's FIN was received, and we have not closed.
     pub const CLOSE_WAIT: State = State(8);
-    /// We closed after the peer.
-    pub const LAST_ACK: State = State(9);
     /// A listener.
     pub const LISTEN: State = State(10);
 }

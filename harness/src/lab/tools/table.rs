@@ -30,9 +30,7 @@ impl Table {
 
     /// Exactly so many are expected.
     pub fn exactly(&mut self, what: &str, expected: u64, found: u64) {
-        let holds = found == expected;
-        let line = Line::judged(what, expected.to_string(), found.to_string(), holds);
-        self.lines.push(line);
+        self.lines.push(Line::equal(what, &expected, &found));
     }
 
     /// From `low` to `high` is expected.
