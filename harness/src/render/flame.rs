@@ -106,27 +106,13 @@ fn subtitle(profile: &Profile, workload: &str) -> String {
     )
 }
 
-fn of_one(
-    name: String,
-    (title, subtitle): (String, String),
-    profile: &Profile,
-) -> Result<Flame, String> {
-    let mut options = options(&title, &subtitle);
-    let mut svg = Vec::new();
-    flamegraph::from_lines(&mut options, profile.folded.lines(), &mut svg)
-        .map_err(|e| cannot_draw(&name, &e))?;
-    Ok(Flame {
-        name,
-        title,
-        subtitle,
-        svg: String::from_utf8_lossy(&svg).into_owned(),
-        table: innermost(profile),
-    })
+fn of_one(name: String, texts: (String, String), profile: &Profile) -> Result<Flame, String> {
+    draw(name, texts, profile.folded.as_bytes(), innermost(profile))
 }
 
 fn difference(
     name: String,
-    (title, subtitle): (String, String),
+    texts: (String, String),
     before: &Profile,
     after: &Profile,
 ) -> Result<Flame, String> {
@@ -138,16 +124,24 @@ fn difference(
     };
     let (base, head) = (before.folded.as_bytes(), after.folded.as_bytes());
     differential::from_readers(how, base, head, &mut folded).map_err(|e| cannot_draw(&name, &e))?;
+    draw(name, texts, &folded, changed(before, after))
+}
+
+fn draw(
+    name: String,
+    (title, subtitle): (String, String),
+    folded: &[u8],
+    table: Table,
+) -> Result<Flame, String> {
     let mut options = options(&title, &subtitle);
     let mut svg = Vec::new();
-    flamegraph::from_reader(&mut options, &folded[..], &mut svg)
-        .map_err(|e| cannot_draw(&name, &e))?;
+    flamegraph::from_reader(&mut options, folded, &mut svg).map_err(|e| cannot_draw(&name, &e))?;
     Ok(Flame {
         name,
         title,
         subtitle,
         svg: String::from_utf8_lossy(&svg).into_owned(),
-        table: changed(before, after),
+        table,
     })
 }
 

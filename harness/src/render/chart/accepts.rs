@@ -1,10 +1,10 @@
 //! Who accepted how many connections, among the workers of the models that have several.
 
-use super::canvas::{Axis, Scale, Stack, Texts};
+use super::canvas::{Axis, Stack, Texts};
 use super::panel::{Along, conditions};
 use super::{Chart, Plot, look};
 use crate::base::text::visible;
-use crate::base::unit::{Unit, count};
+use crate::base::unit::count;
 use crate::model::row::Row;
 use crate::model::workers::WorkerRow;
 use std::collections::BTreeMap;
@@ -47,20 +47,11 @@ pub fn draw(rows: &[Row], workers: &[WorkerRow]) -> Option<Chart> {
             "The first {MOST_BARS}; {left_out} more are in workers.csv."
         ));
     }
-    let ticks = [0.0, 25.0, 50.0, 75.0, 100.0].map(|share| (share, format!("{share} %")));
-    let axis = Axis {
-        label: "share of the connections accepted".into(),
-        unit: Unit::Percent,
-        scale: Scale::Linear,
-        range: (0.0, 100.0),
-        ticks: ticks.into(),
-        shade: None,
-    };
     Some(Chart {
         name: "accepts-per-worker".into(),
         texts,
         plot: Plot::Stacks {
-            value: axis,
+            value: Axis::of_shares("share of the connections accepted"),
             stacks,
         },
         table: None,

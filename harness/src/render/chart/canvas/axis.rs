@@ -43,6 +43,19 @@ pub struct Shade {
 }
 
 impl Axis {
+    /// An axis for the parts of a whole, in percent, with a tick at every quarter.
+    pub fn of_shares(label: &str) -> Axis {
+        let ticks = [0.0, 25.0, 50.0, 75.0, 100.0].map(|share| (share, format!("{share} %")));
+        Axis {
+            label: label.to_string(),
+            unit: Unit::Percent,
+            scale: Scale::Linear,
+            range: (0.0, 100.0),
+            ticks: ticks.into(),
+            shade: None,
+        }
+    }
+
     /// An axis that holds all values, with ticks at 1, 2 and 5 times powers of ten.
     pub fn over(label: &str, scale: Scale, values: impl Iterator<Item = f64>, unit: Unit) -> Axis {
         let usable = values.filter(|v| v.is_finite() && (*v > 0.0 || scale == Scale::Linear));
