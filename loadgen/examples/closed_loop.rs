@@ -11,7 +11,8 @@ use loadgen::fleet::link::Link;
 use loadgen::fleet::run::{Listener, run};
 use loadgen::load::Load;
 use loadgen::load::flags::{LoadFlags, RunFlags, ShapeFlags};
-use loadgen::tally::outcome::{Outcome, Second};
+use loadgen::tally::live;
+use loadgen::tally::outcome::Outcome;
 use loadgen::worker::control::Sum;
 
 /// Prints each second of the window as it ends.
@@ -26,7 +27,8 @@ impl Listener for Live {
         true
     }
 
-    fn second(&mut self, second: &Second, _: Sum) {
+    fn second(&mut self, live: &live::Live, _: Sum) {
+        let second = &live.second;
         println!(
             "second {}: {} requests answered",
             second.second, second.completed

@@ -131,6 +131,8 @@ async fn capacities(
     for arm in &plan.arms {
         let mut load = scenario.load.clone();
         (load.warmup_ns, load.duration_ns) = (WARMUP_NS, WINDOW_NS);
+        // What a server can do is found out however it does it.
+        load.abort_on.clear();
         let trial = TrialPlan {
             block: 0,
             trial: 0,

@@ -365,7 +365,9 @@ fn exit_code(plan: &Plan, rows: &[Row]) -> Exit {
         .any(|row| row.status.is_failure() || has_broken_law(row));
     let nothing_believable =
         !ran.is_empty() && ran.iter().all(|row| row.verdict == Verdict::Invalid);
-    if failed || nothing_believable {
+    if !failed && ran.iter().any(|row| row.aborted.is_some()) {
+        Exit::Missed
+    } else if failed || nothing_believable {
         Exit::Failed
     } else {
         Exit::Done

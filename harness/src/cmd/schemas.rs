@@ -8,6 +8,7 @@ use crate::model::row::{COLUMNS, Row};
 use crate::render::run_json::RunDocument;
 use crate::store::line::{InstrumentedLine, Remark, TrialLine};
 use crate::store::older::SCHEMA;
+use loadgen::tally::live::SecondRecord;
 use loadgen::tally::outcome::Outcome;
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
@@ -45,6 +46,13 @@ fn schema_of<T: JsonSchema>(id: &str, title: &str) -> Value {
 fn outcome_schema() -> Value {
     let mut schema = schema_of::<Outcome>("tenk:outcome/1", "What a run of loadgen returns");
     schema["properties"]["schema"]["const"] = loadgen::tally::outcome::SCHEMA.into();
+    schema
+}
+
+fn second_schema() -> Value {
+    let title = "A second of a run of loadgen: a line of --progress-json";
+    let mut schema = schema_of::<SecondRecord>("tenk:second/1", title);
+    schema["properties"]["schema"]["const"] = loadgen::tally::live::SCHEMA.into();
     schema
 }
 
@@ -96,7 +104,9 @@ mod tests {
     use loadgen::fleet::run::Listener;
     use loadgen::load::Load;
     use loadgen::load::flags::{LoadFlags, RunFlags, ShapeFlags};
-    use loadgen::tally::outcome::Second;
+    use loadgen::tally::latency::Latency;
+    use loadgen::tally::live::{Counted, Live};
+    use loadgen::tally::second::second_of;
     use loadgen::worker::control::Sum;
     use std::collections::BTreeMap;
     use std::time::Duration;
@@ -140,6 +150,7 @@ mod tests {
             ("run.schema.json", run_schema()),
             ("outcome.schema.json", outcome_schema()),
             ("trials.schema.json", lines_schema()),
+            ("second.schema.json", second_schema()),
         ] {
             let text = serde_json::to_string_pretty(&schema).unwrap() + "\n";
             check(&schema_file(name), &text);
@@ -306,7 +317,7 @@ mod tests {
         struct Nobody;
         impl Listener for Nobody {
             fn notice(&mut self, _: &str) {}
-            fn second(&mut self, _: &Second, _: Sum) {}
+            fn second(&mut self, _: &Live, _: Sum) {}
         }
         let server = NullServer::start(None).unwrap();
         let times = RunFlags {
@@ -325,6 +336,35 @@ mod tests {
         loadgen::fleet::run::run(load, &mut Link::new(None).unwrap(), &mut Nobody)
             .unwrap()
             .outcome
+    }
+
+    #[test]
+    fn a_second_is_valid_and_a_spoilt_one_is_not() {
+        let schema = committed("second.schema.json");
+        let response = Latency::default();
+        let live = Live {
+            second: second_of(3, &response, 0),
+            slip: Some(response.clone()),
+            service: None,
+            response,
+            counted: Counted {
+                requests_failed: BTreeMap::from([("TIMEOUT".into(), 2)]),
+                ..Counted::default()
+            },
+        };
+        let record = SecondRecord::of(&live, &sample_outcome().load, 1);
+        let sample = serde_json::to_value(&record).unwrap();
+        assert_eq!(is_valid(&schema, &sample), Ok(()));
+        for (pointer, value) in [
+            ("/schema", json!("tenk.second/2")),
+            ("/requests_failed/TIMEOUT", json!(-1)),
+            ("/slip_ns/p99", json!("1 ms")),
+            ("/connections_open", json!(null)),
+        ] {
+            let mut spoilt = sample.clone();
+            *spoilt.pointer_mut(pointer).unwrap() = value;
+            assert!(is_valid(&schema, &spoilt).is_err(), "{pointer}");
+        }
     }
 
     #[test]

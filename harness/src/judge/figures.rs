@@ -13,6 +13,10 @@ pub const USED_UP: f64 = 0.90;
 pub fn of_generator(row: &mut Row, outcome: &Outcome) {
     let (c, r) = (&outcome.connections, &outcome.requests);
     row.duration_s = outcome.window_s;
+    row.aborted = outcome
+        .aborted
+        .as_ref()
+        .map(|aborted| aborted.condition.clone());
     row.conns_established = Some(c.established);
     row.conns_served = Some(match outcome.load.requests_per_conn {
         None => c.served_at_barrier,

@@ -10,6 +10,7 @@ use crate::model::row::{Reason, Reasons, Row, Verdict};
 use crate::plan::{Plan, TrialPlan};
 use crate::trial::Evidence;
 use loadgen::base::units::as_ns;
+use loadgen::load::labels::in_one_cell;
 use loadgen::tally::verdict::of_reasons;
 use std::collections::BTreeMap;
 
@@ -69,6 +70,7 @@ fn settings(run_id: &str, plan: &Plan, trial: &TrialPlan) -> Row {
         arm: arm.label.clone(),
         model: arm.subject.kind().into(),
         variant: arm.variant.clone(),
+        labels: Some(in_one_cell(&load.labels)).filter(|cell| !cell.is_empty()),
         service: plan.service.name().into(),
         protocol: serialised(&load.protocol),
         conns: load.conns,
@@ -140,6 +142,7 @@ mod tests {
     use crate::trial::server::StartError;
     use clap::Parser;
     use loadgen::load::Load;
+    use loadgen::tally::abort::Aborted;
     use loadgen::tally::code::Code;
     use loadgen::tally::outcome::{
         Connections, Failure, Fairness, Generator, Latencies, Outcome, Quantiles, Requests,
@@ -411,6 +414,25 @@ mod tests {
         });
         assert_eq!((row.status, row.verdict), (Status::Ok, Verdict::Invalid));
         assert_eq!(codes(&row), ["W05"]);
+    }
+
+    #[test]
+    fn a_trial_that_a_condition_ended_is_not_believed_and_says_which() {
+        assert_eq!(judged("--model epoll", |_| {}).aborted, None);
+        let row = judged("--model epoll", |e| {
+            let outcome = outcome(e);
+            outcome.complete = false;
+            outcome.aborted = Some(Aborted {
+                condition: "errors>1% over 5s".into(),
+                second: 4,
+                found: "errors were 2 of 100 that ended, 2.00 %".into(),
+            });
+        });
+        assert_eq!((row.status, row.verdict), (Status::Ok, Verdict::Invalid));
+        assert_eq!(row.aborted.as_deref(), Some("errors>1% over 5s"));
+        let text = String::from(row.reasons);
+        let expected = "W02 the run was ended early, as --abort-on asks: `errors>1% over 5s` was met after 5 s: errors were 2";
+        assert!(text.contains(expected), "{text}");
     }
 
     #[test]

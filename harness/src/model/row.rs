@@ -187,6 +187,8 @@ row! {
     model: String,
     /// The variant's words, as given.
     variant: Option<String>,
+    /// What the run was given to be found again by (`--label`), as `key=value;key=value`.
+    labels: Option<String>,
     @asked
     /// What the server does with bytes.
     service: String,
@@ -229,6 +231,8 @@ row! {
     verdict: Verdict,
     /// Why the status and the verdict are what they are; codes as in the README.
     reasons: Reasons,
+    /// The condition of `--abort-on` that ended the trial early; its figures are of what there was until then.
+    aborted: Option<String>,
     /// Whose CPUs were used up (90 % or more): `server`, `generator`, `both` or `neither`.
     bottleneck: Option<Bottleneck>,
     /// Connections whose connect completed, replacements included: the kernel completes it before the server accepts.

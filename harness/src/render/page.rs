@@ -19,6 +19,7 @@ use crate::render::chart::plot::Table;
 use crate::render::chart::{Chart, look};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use loadgen::load::labels::of_cell;
 use minijinja::Environment;
 use minijinja::value::Serde;
 use serde::Serialize;
@@ -105,7 +106,7 @@ pub fn render(made: &Made) -> Result<String, String> {
         figures: made.charts.iter().map(figure).collect::<Result<_, _>>()?,
         flames: made.flames.iter().map(flame_link).collect(),
         arms: arms_of(rows),
-        facts: facts(environment),
+        facts: labels(rows).chain(facts(environment)).collect(),
         command: command(environment),
     };
     let said = |e: minijinja::Error| format!("{e:#}");
@@ -151,6 +152,13 @@ fn title(rows: &[Row]) -> String {
         Some(row) => format!("tenk run {}", visible(&row.run_id)),
         None => "tenk: a run without trials".into(),
     }
+}
+
+/// What the run was given to be found again by.
+fn labels(rows: &[Row]) -> impl Iterator<Item = (String, String)> {
+    let cell = rows.first().and_then(|row| row.labels.as_deref());
+    of_cell(cell.unwrap_or_default())
+        .map(|(key, value)| (visible(&format!("label {key}")), visible(value)))
 }
 
 fn arms_of(rows: &[Row]) -> Vec<Arm> {

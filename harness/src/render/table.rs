@@ -80,7 +80,11 @@ pub const COLUMNS: [Column; 13] = [
 pub fn markdown(rows: &[Row]) -> String {
     let cells = cells(rows);
     let table = table(&cells, ASCII_MARKDOWN);
-    format!("{table}\n{}{}", notes(&cells), caveats(rows))
+    let labels = rows.first().and_then(|row| row.labels.as_deref());
+    let labels = labels.map_or_else(String::new, |labels| {
+        format!("\nlabels: {}\n", visible(&labels.replace(';', ", ")))
+    });
+    format!("{table}\n{labels}{}{}", notes(&cells), caveats(rows))
 }
 
 fn table(cells: &[Cell], style: TableStyle) -> String {

@@ -89,6 +89,16 @@ fn contests() -> Vec<Contest> {
             .at_most(600.0)
             .ours(|setup| tools::memory(setup, 10_000)),
     );
+    contests.push(
+        Contest::new(
+            "every second told while the run lasts, open loop, 100 connections".into(),
+            "requests/CPU s",
+        )
+        .ours(|setup| tools::told(setup, 100, true))
+        .peer("loadgen that tells nothing", Some(0.99), |setup| {
+            tools::told(setup, 100, false)
+        }),
+    );
     contests.extend(slip_contests());
     contests.extend(http_contests());
     contests

@@ -19,6 +19,38 @@ pub fn closed_loop(setup: &Setup, conns: usize) -> Result<Score, String> {
     })
 }
 
+/// Requests of an open loop for each second of CPU time that the whole program uses, with every second told as JSON and as
+/// metrics, and a condition looked at, or without.
+pub fn told(setup: &Setup, conns: usize, tell: bool) -> Result<Score, String> {
+    let folder = std::env::temp_dir().join(format!("tenk-bench-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
+    let place = |name: &str| folder.join(name).display().to_string();
+    let (conns, lines, metrics) = (conns.to_string(), place("seconds"), place("tenk.prom"));
+    let mut args = vec!["--conns", &conns, "--rate", "40k"];
+    if tell {
+        args.extend(["--progress-json", &lines, "--metrics-file", &metrics]);
+        args.extend(["--abort-on", "response_p99_ns>1m over 10s"]);
+    }
+    let before_s = children_cpu_s()?;
+    let outcome = loadgen(setup, &args);
+    let used_s = children_cpu_s()? - before_s;
+    let _ = std::fs::remove_dir_all(&folder);
+    let completed = outcome?.whole_run.completed as f64;
+    Ok(Score {
+        figure: completed / used_s,
+        cpu_us: Some(used_s * 1e6 / completed),
+    })
+}
+
+/// CPU time of the children that have ended, in seconds.
+fn children_cpu_s() -> Result<f64, String> {
+    use nix::sys::resource::{UsageWho, getrusage};
+    use nix::sys::time::TimeValLike;
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).map_err(|error| error.to_string())?;
+    let us = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
+    Ok(us as f64 / 1e6)
+}
+
 /// Loadgen with one request per connection.
 pub fn short_lived(setup: &Setup, in_flight: usize) -> Result<Score, String> {
     let outcome = loadgen(

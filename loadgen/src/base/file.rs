@@ -55,6 +55,30 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
     }
 }
 
+/// Replaces a file in one step, so that whoever reads it finds the old text or the new one whole. Nothing is synced: what
+/// is written every second is not what has to survive a crash of the machine.
+///
+/// # Errors
+/// The step that failed, with the path.
+pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let said = |error: io::Error| {
+        let sentence = format!("{}: {error}", path.display());
+        in_a_sentence(error, sentence)
+    };
+    let mut name = path
+        .file_name()
+        .ok_or_else(|| said(io::ErrorKind::IsADirectory.into()))?
+        .to_owned();
+    name.push(format!(".tmp{}", std::process::id()));
+    let temporary = path.with_file_name(name);
+    let written = fs::write(&temporary, bytes).and_then(|()| fs::rename(&temporary, path));
+    written.map_err(|error| {
+        // What remains of the temporary file is useless; that it may not exist is no second error.
+        let _ = fs::remove_file(&temporary);
+        said(error)
+    })
+}
+
 fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = File::create(path)?;
     file.write_all(bytes)?;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 
+use super::live::lines::Place;
 use crate::load::flags::{LoadFlags, RunFlags, ShapeFlags};
 use crate::tally::slo::Slo;
 
@@ -23,6 +24,13 @@ pub struct OutputFlags {
     /// Write the response-time histogram of each second to this file (.hlog)
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub hlog: Option<PathBuf>,
+    /// While it runs, write each second of the window to this file or descriptor as one JSON object a line
+    #[arg(long, value_name = "FILE|fd:N", help_heading = "Output")]
+    pub progress_json: Option<Place>,
+    /// While it runs, keep this file up to date with counters and latencies as OpenMetrics text, for the textfile collector
+    /// of Prometheus' node exporter (NAME.prom in its folder)
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub metrics_file: Option<PathBuf>,
     /// No live line and no notices on stderr; errors are still said
     #[arg(long, short, help_heading = "Output")]
     pub quiet: bool,

@@ -2,6 +2,7 @@
 
 pub mod cli;
 pub mod floor;
+pub mod live;
 mod merge;
 mod output;
 pub mod report;
@@ -18,10 +19,14 @@ use clap::{CommandFactory, FromArgMatches};
 
 use crate::fleet::Program;
 use crate::fleet::link::Interruption;
+use crate::tally::abort::Aborted;
 use cli::{Cli, Command};
 
 /// Exit code of bad flags and files, as clap's own.
 const USAGE: u8 = 2;
+
+/// Exit code of a run that a condition of --abort-on ended.
+const ABORTED: u8 = 99;
 
 /// A sentence, or the error whose words are one.
 type Cause = Box<dyn Error + Send + Sync>;
@@ -33,6 +38,8 @@ enum Failure {
     Usage(#[source] Cause),
     #[error("{0}")]
     Run(#[source] Cause),
+    #[error("the run was ended early: {0}")]
+    Aborted(Aborted),
     #[error(transparent)]
     Interrupted(Interruption),
 }
@@ -50,6 +57,7 @@ impl Failure {
         match self {
             Self::Usage(_) => USAGE,
             Self::Run(_) => 1,
+            Self::Aborted(_) => ABORTED,
             Self::Interrupted(interruption) => interruption.exit_code(),
         }
     }

@@ -10,7 +10,7 @@ use super::{Failure, report};
 use crate::base::error::in_a_sentence;
 use crate::base::file::write_atomically;
 use crate::fleet::run::Listener;
-use crate::tally::outcome::Second;
+use crate::tally::live::Live;
 use crate::worker::control::Sum;
 
 /// Writes a result to the file that was asked for, if one was.
@@ -75,9 +75,9 @@ impl Listener for Stderr {
         self.live
     }
 
-    fn second(&mut self, second: &Second, sum: Sum) {
+    fn second(&mut self, live: &Live, sum: Sum) {
         if self.live {
-            let _ = writeln!(io::stderr(), "{}", report::live_line(second, sum));
+            let _ = writeln!(io::stderr(), "{}", report::live_line(live, sum));
         }
     }
 }

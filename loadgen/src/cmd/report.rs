@@ -5,13 +5,16 @@ use comfy_table::{CellAlignment, Table, presets};
 use super::search::climb::Found;
 use crate::base::units::{format_bytes, format_count, format_ns, format_rate};
 use crate::load::Segment;
-use crate::tally::outcome::{Floor, Outcome, Quantiles, Requests, Second};
+use crate::tally::live::Live;
+use crate::tally::outcome::{Floor, Outcome, Quantiles, Requests};
 use crate::worker::control::Sum;
 
 /// The outcome as text.
 #[must_use]
 pub fn table(outcome: &Outcome) -> String {
-    let mut lines = vec![headline(outcome), load_line(outcome), String::new()];
+    let mut lines = vec![headline(outcome), load_line(outcome)];
+    lines.extend(label_line(outcome));
+    lines.push(String::new());
     lines.extend(request_lines(outcome));
     lines.push(String::new());
     lines.push(latencies(outcome));
@@ -32,7 +35,8 @@ pub fn table(outcome: &Outcome) -> String {
 
 /// One second of a run that is under way.
 #[must_use]
-pub fn live_line(second: &Second, sum: Sum) -> String {
+pub fn live_line(live: &Live, sum: Sum) -> String {
+    let second = &live.second;
     let show = |ns: Option<u64>| ns.map_or_else(|| "n/a".into(), format_ns);
     format!(
         "{:>4} s  {:>12}  p50 {:>8}  p99 {:>8}  {} connections  {} errors",
@@ -122,10 +126,10 @@ fn headline(outcome: &Outcome) -> String {
     } else {
         format!(" (segment {segment} of the load)")
     };
-    let partial = if outcome.complete {
-        ""
-    } else {
-        " (INTERRUPTED: partial figures)"
+    let partial = match (outcome.complete, &outcome.aborted) {
+        (true, _) => "",
+        (false, None) => " (INTERRUPTED: partial figures)",
+        (false, Some(_)) => " (ENDED EARLY, as --abort-on asks)",
     };
     format!(
         "{} of {} connections served by {} in {}{missing}{part}{partial}",
@@ -155,6 +159,14 @@ fn load_line(outcome: &Outcome) -> String {
         format_ns((outcome.window_s * 1e9) as u64),
         load.seed
     )
+}
+
+fn label_line(outcome: &Outcome) -> Option<String> {
+    let labels = outcome.load.labels.iter();
+    let pairs: Vec<String> = labels
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+    (!pairs.is_empty()).then(|| format!("labels: {}", pairs.join(", ")))
 }
 
 fn request_lines(outcome: &Outcome) -> Vec<String> {

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use super::cli::{OutputFlags, RunCommand};
-use super::output::{Stderr, save, show};
+use super::live::Told;
+use super::output::{save, show};
 use super::{Failure, floor, report};
 use crate::base::error::in_a_sentence;
 use crate::base::file::write_atomically;
@@ -29,15 +30,23 @@ pub(super) fn execute(
         let sentence = format!("--phase-fd: {error}");
         Failure::usage(in_a_sentence(error, sentence))
     })?;
-    let mut listener: Box<dyn Listener> = match &supervisor {
-        Some(fd) if output.tell_seconds => Box::new(Teller::new(fd.try_clone()?)),
-        _ => Box::new(Stderr::new(output.quiet)),
+    let mut told = Told::new(&load, output)?;
+    let teller = supervisor.as_ref().filter(|_| output.tell_seconds);
+    let mut teller = teller
+        .map(|fd| fd.try_clone().map(Teller::new))
+        .transpose()?;
+    let listener: &mut dyn Listener = match &mut teller {
+        Some(teller) => teller,
+        None => &mut told,
     };
     let mut link = Link::new(supervisor)?;
     let floor = load.target.ip().is_loopback().then(floor::kept).flatten();
-    let mut report = run_everywhere(load, program, &mut link, listener.as_mut())?;
+    let report = run_everywhere(load, program, &mut link, listener);
+    let finished = told.finish();
+    let mut report = report?;
     report.outcome.floor = floor;
-    deliver(&report, output, link)
+    deliver(&report, output, link)?;
+    finished
 }
 
 /// The load that the flags describe.
@@ -61,6 +70,9 @@ fn deliver(report: &Report, output: &OutputFlags, link: Link) -> Result<(), Fail
             "a conservation law is broken, a bug in loadgen: {laws}"
         )));
     }
+    if let Some(aborted) = &report.outcome.aborted {
+        return Err(Failure::Aborted(aborted.clone()));
+    }
     match report.interruption {
         Some(interruption) => Err(Failure::Interrupted(interruption)),
         None if report.outcome.connections.served == 0 => Err(Failure::run(format!(
@@ -83,7 +95,7 @@ fn save_all(outcome: &Outcome, output: &OutputFlags) -> Result<(), Failure> {
         .into_iter()
         .flatten()
         .filter_map(|result| match result {
-            Err(Failure::Interrupted(_)) | Ok(()) => None,
+            Err(Failure::Interrupted(_) | Failure::Aborted(_)) | Ok(()) => None,
             Err(failure) => Some(failure.to_string()),
         });
     match words.collect::<Vec<_>>().join("; ") {

@@ -3,7 +3,8 @@
 //!
 //! The protocol is one line each way on an inherited socket: `phase NAME\n`, then
 //! `go\n`, or `go NS\n` with an instant of CLOCK_MONOTONIC that several processes
-//! are to share. The end of the stream means that the supervisor is gone.
+//! are to share. Within the window the supervisor may also say `cut NS\n`: it ends
+//! then. The end of the stream means that the supervisor is gone.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -97,6 +98,8 @@ impl Link {
             if let Some(line) = self.take_line() {
                 let mut words = line.split_whitespace();
                 match (words.next(), words.next()) {
+                    // It came too late: the window has ended by itself.
+                    (Some("cut"), _) => continue,
                     (Some("go"), instant) => return Ok(instant.and_then(|text| text.parse().ok())),
                     _ => return Err(Interruption::SupervisorGone),
                 }
@@ -124,24 +127,26 @@ impl Link {
         self.rest((waited_ns / 256).clamp(1_000_000, 100_000_000))
     }
 
-    /// Sleeps until an instant of CLOCK_MONOTONIC, calling `meanwhile` now and then.
+    /// Sleeps towards an instant of CLOCK_MONOTONIC, for a quarter of a second at most; says whether it has come.
     ///
     /// # Errors
     /// The interruption that ended the sleep.
-    pub fn rest_until(
-        &mut self,
-        at_ns: u64,
-        mut meanwhile: impl FnMut(),
-    ) -> Result<(), Interruption> {
+    pub fn rest_towards(&mut self, at_ns: u64) -> Result<bool, Interruption> {
         const CHUNK_NS: u64 = 250_000_000;
-        loop {
-            let left_ns = at_ns.saturating_sub(now_ns());
-            if left_ns == 0 {
-                return Ok(());
-            }
+        let left_ns = at_ns.saturating_sub(now_ns());
+        if left_ns > 0 {
             self.rest(left_ns.min(CHUNK_NS))?;
-            meanwhile();
         }
+        Ok(left_ns == 0)
+    }
+
+    /// When the window is to end that has been going on, if the supervisor has said so since it was last asked.
+    pub fn told_to_cut(&mut self) -> Option<u64> {
+        if !self.received.starts_with(b"cut ") {
+            return None;
+        }
+        let line = self.take_line()?;
+        line.strip_prefix("cut ")?.trim_end().parse().ok()
     }
 
     fn take_line(&mut self) -> Option<String> {

@@ -11,6 +11,7 @@ mod member;
 mod program;
 pub mod run;
 mod seconds;
+mod watcher;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -28,6 +29,7 @@ use run::{Listener, Report, planned_start_ns, run};
 
 use member::{End, Heard, Member};
 use seconds::{MESSAGE_MAX, Seconds};
+use watcher::Watcher;
 
 pub use program::Program;
 pub use seconds::Teller;
@@ -64,9 +66,10 @@ pub fn run_everywhere(
         "{} connections in {processes} processes",
         format_count(connections)
     ));
-    let mut fleet = Fleet::launch(&load, program, processes, listener.wants_seconds())?;
-    let interruption = fleet.go_through_phases(&load, link, listener).err();
-    fleet.collect(&load, interruption, link, listener)
+    let mut watcher = Watcher::of(&load, listener);
+    let mut fleet = Fleet::launch(&load, program, processes, watcher.wants_seconds())?;
+    let interruption = fleet.go_through_phases(&load, link, &mut watcher).err();
+    fleet.collect(&load, interruption, link, &mut watcher)
 }
 
 /// How many processes a load takes: those asked for, or as many as its
@@ -120,7 +123,7 @@ impl Fleet {
         &mut self,
         load: &Load,
         link: &mut Link,
-        listener: &mut dyn Listener,
+        listener: &mut Watcher<'_>,
     ) -> Result<(), Interruption> {
         // Each process asks for itself, but what it says is only that it is gone.
         planned_start_ns(load)?;
@@ -151,11 +154,17 @@ impl Fleet {
         phase: usize,
         deadline_ns: u64,
         link: &mut Link,
-        listener: &mut dyn Listener,
+        listener: &mut Watcher<'_>,
     ) -> Result<(), Interruption> {
         let start_ns = now_ns();
+        let mut is_cut = false;
         loop {
             self.hear_all(listener)?;
+            if PHASES[phase] == "drain" && listener.met().is_some() && !is_cut {
+                is_cut = true;
+                let word = format!("cut {}\n", now_ns() + SHARED_LEAD_NS);
+                self.members.iter().for_each(|member| member.say(&word));
+            }
             let mut late = self
                 .members
                 .iter_mut()
@@ -196,7 +205,7 @@ impl Fleet {
         load: &Load,
         interruption: Option<Interruption>,
         link: &mut Link,
-        listener: &mut dyn Listener,
+        listener: &mut Watcher<'_>,
     ) -> io::Result<Report> {
         let ends = self.gather(load, interruption, link, listener)?;
         if ends.iter().all(|end| end.outcome.is_err()) {
@@ -217,8 +226,13 @@ impl Fleet {
             }
             outcomes.push(outcome);
         }
-        let outcome = merge_all(&outcomes, load, link.is_supervised())?;
+        let mut outcome = merge_all(&outcomes, load, link.is_supervised())?;
         let lost = !outcome.complete && interruption.is_none();
+        if let Some(aborted) = listener.met() {
+            outcome.complete = false;
+            outcome.aborted = Some(aborted.clone());
+            judge_anew(&mut outcome, link.is_supervised());
+        }
         let interruption = interruption.or(lost.then_some(Interruption::ProcessLost));
         Ok(Report {
             outcome,
@@ -285,10 +299,15 @@ fn merge_all(outcomes: &[Outcome], load: &Load, supervised: bool) -> io::Result<
     outcome.load.threads = load.threads;
     outcome.load.poll = load.poll;
     outcome.load.cpus.clone_from(&load.cpus);
+    outcome.load.abort_on.clone_from(&load.abort_on);
     derive(&mut outcome);
-    outcome.reasons = crate::tally::verdict::judge(&outcome, supervised);
-    outcome.verdict = crate::tally::verdict::of_reasons(&outcome.reasons);
+    judge_anew(&mut outcome, supervised);
     Ok(outcome)
+}
+
+fn judge_anew(outcome: &mut Outcome, supervised: bool) {
+    outcome.reasons = crate::tally::verdict::judge(outcome, supervised);
+    outcome.verdict = crate::tally::verdict::of_reasons(&outcome.reasons);
 }
 
 /// The outcome of a process of which nothing is known but what it was to do.
@@ -351,6 +370,8 @@ fn share_of(load: &Load, index: u64, processes: u64, pins: &[Option<usize>]) -> 
         cpus,
         poll,
         processes: Processes::Count(1),
+        // Only all of them together can tell whether one is met.
+        abort_on: Vec::new(),
         ..load.clone()
     }
 }

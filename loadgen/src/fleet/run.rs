@@ -11,6 +11,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::link::{Interruption, Link};
+use super::watcher::Watcher;
 use crate::base::clock::{NEVER, now_ns, unix_now_ns};
 use crate::base::limits::{ConnectTrouble, connections_possible};
 use crate::base::syn::SynTimeouts;
@@ -23,6 +24,7 @@ use crate::load::{Arrival, Segment};
 use crate::protocol::Protocol;
 use crate::tally::Tally;
 use crate::tally::assemble::{Facts, assemble, broken_laws};
+use crate::tally::live::Live;
 use crate::tally::outcome::{Outcome, Second};
 use crate::tally::series::Series;
 use crate::worker::Worker;
@@ -49,7 +51,7 @@ pub trait Listener {
         false
     }
     /// A second of the window is complete.
-    fn second(&mut self, second: &Second, sum: Sum);
+    fn second(&mut self, second: &Live, sum: Sum);
 }
 
 /// Runs a load.
@@ -58,8 +60,9 @@ pub trait Listener {
 /// When threads or descriptors cannot be had, or a worker panicked.
 pub fn run(load: Load, link: &mut Link, listener: &mut dyn Listener) -> io::Result<Report> {
     let before = ConnectTrouble::now();
-    let mut workers = Workers::new(load, listener)?;
-    let interruption = workers.go_through_phases(link, listener).err();
+    let mut watcher = Watcher::of(&load, listener);
+    let mut workers = Workers::new(load, &mut watcher)?;
+    let interruption = workers.go_through_phases(link, &mut watcher).err();
     workers.finish();
     let interruption = match interruption {
         Some(interruption) => {
@@ -75,7 +78,8 @@ pub fn run(load: Load, link: &mut Link, listener: &mut dyn Listener) -> io::Resu
         load: &workers.plan.load,
         tally,
         seconds,
-        complete: interruption.is_none(),
+        complete: interruption.is_none() && watcher.met().is_none(),
+        aborted: watcher.met().cloned(),
         supervised: link.is_supervised(),
         ramp_ns: workers.ramp_ns,
         served_at_barrier: workers.served_at_barrier,
@@ -183,7 +187,7 @@ impl Workers {
     fn go_through_phases(
         &mut self,
         link: &mut Link,
-        listener: &mut dyn Listener,
+        listener: &mut Watcher<'_>,
     ) -> Result<(), Interruption> {
         link.announce("ramp")?;
         self.ramp(link)?;
@@ -201,7 +205,7 @@ impl Workers {
         self.window_start_unix_ns = Some(unix_now_ns() + window_ns.saturating_sub(now_ns()));
         let end_ns = window_ns.saturating_add(self.plan.load.duration_ns);
         self.plan.control.set_window(window_ns, end_ns);
-        self.watch(link, end_ns, listener)?;
+        let end_ns = self.watch(link, end_ns, listener)?;
         link.announce("drain")?;
         let limit_ns = self.plan.load.response_limit_ns();
         let drained = self.drain(link, end_ns.saturating_add(limit_ns));
@@ -243,21 +247,28 @@ impl Workers {
         Ok(())
     }
 
-    /// Waits until an instant, passing on the seconds as they are completed.
+    /// Waits until an instant, passing on the seconds as they are completed; returns when it was over. A window ends
+    /// earlier when the supervisor says so, or when a condition is met under which it is to.
     fn watch(
         &mut self,
         link: &mut Link,
-        until_ns: u64,
-        listener: &mut dyn Listener,
-    ) -> Result<(), Interruption> {
-        let progress = self.progress.clone();
-        link.rest_until(until_ns, || {
-            let sum = Sum::of(progress.iter().map(Arc::as_ref));
-            self.series
-                .collect()
-                .iter()
-                .for_each(|second| listener.second(second, sum));
-        })
+        mut until_ns: u64,
+        listener: &mut Watcher<'_>,
+    ) -> Result<u64, Interruption> {
+        let mut is_cut = false;
+        while !link.rest_towards(until_ns)? {
+            let sum = self.sum();
+            let seconds = self.series.collect().iter();
+            seconds.for_each(|second| listener.second(second, sum));
+            let met = listener.met().is_some() && !is_cut;
+            let cut_ns = link.told_to_cut().or(met.then(|| now_ns() + LEAD_NS));
+            if let Some(cut_ns) = cut_ns {
+                is_cut = true;
+                until_ns = until_ns.min(cut_ns.max(now_ns() + LEAD_NS));
+                self.plan.control.cut_window(until_ns);
+            }
+        }
+        Ok(until_ns)
     }
 
     /// Waits until nothing is in flight, or the deadline.
@@ -308,9 +319,11 @@ impl Workers {
                 .map_err(|_| io::Error::other("a worker panicked: this is a bug in loadgen"))?;
             total.merge(&tally);
         }
-        let (seconds_total, seconds) = self.series.finish();
-        total.response.merge(&seconds_total);
-        Ok((total, seconds))
+        let seconds = self.series.finish();
+        total.response.merge(&seconds.response);
+        total.service.merge(&seconds.service);
+        total.slip.merge(&seconds.slip);
+        Ok((total, seconds.seconds))
     }
 
     fn sum(&self) -> Sum {

@@ -1,6 +1,5 @@
-//! The live view of several processes: each tells of its seconds, the first one adds them up.
+//! The seconds of several processes: each tells of its own, the first one adds them up.
 
-use std::io::Write;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::mpsc::{Sender, channel};
 
@@ -8,8 +7,11 @@ use nix::sys::socket::{MsgFlags, send};
 use serde::{Deserialize, Serialize};
 
 use super::run::Listener;
+use crate::tally::blob::BlobError;
+use crate::tally::latency::Latency;
+use crate::tally::live::{Counted, Live};
 use crate::tally::outcome::Second;
-use crate::tally::second::latency_of;
+use crate::tally::second::{latency_of, second_of};
 use crate::tally::series::{Interval, Series};
 use crate::worker::control::Sum;
 
@@ -23,12 +25,46 @@ const MARK: &[u8] = b"second ";
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Told {
     second: Second,
+    /// What an open loop has besides: of its service times and of its slip.
+    service: Option<Second>,
+    slip: Option<Second>,
+    counted: Counted,
     sum: Sum,
 }
 
 impl Told {
+    fn of(live: &Live, sum: Sum) -> Self {
+        let record = |latency: &Latency| second_of(live.second.second, latency, 0);
+        Self {
+            second: live.second.clone(),
+            service: live.service.as_ref().map(record),
+            slip: live.slip.as_ref().map(record),
+            counted: live.counted.clone(),
+            sum,
+        }
+    }
+
+    fn encode(&self) -> Option<Vec<u8>> {
+        let mut message = MARK.to_vec();
+        serde_json::to_writer(&mut message, self).ok()?;
+        message.push(b'\n');
+        (message.len() <= MESSAGE_MAX).then_some(message)
+    }
+
     pub(super) fn decode(message: &[u8]) -> Option<Self> {
         serde_json::from_slice(message.strip_prefix(MARK)?).ok()
+    }
+
+    fn into_interval(self) -> Result<Interval, BlobError> {
+        let known = |second: Option<Second>| second.as_ref().map(latency_of).transpose();
+        Ok(Interval {
+            second: self.second.second,
+            responses: latency_of(&self.second)?,
+            service: known(self.service)?,
+            slip: known(self.slip)?,
+            errors: self.second.errors,
+            counted: self.counted,
+        })
     }
 }
 
@@ -53,13 +89,14 @@ impl Listener for Teller {
         true
     }
 
-    fn second(&mut self, second: &Second, sum: Sum) {
-        let told = Told {
-            second: second.clone(),
-            sum,
-        };
-        let mut message = MARK.to_vec();
-        if serde_json::to_writer(&mut message, &told).is_ok() && message.write_all(b"\n").is_ok() {
+    fn second(&mut self, live: &Live, sum: Sum) {
+        let mut told = Told::of(live, sum);
+        let message = told.encode().or_else(|| {
+            // The second itself is more than what it is made of.
+            (told.service, told.slip) = (None, None);
+            told.encode()
+        });
+        if let Some(message) = message {
             let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
             let _ = send(self.link.as_raw_fd(), &message, flags);
         }
@@ -85,15 +122,9 @@ impl Seconds {
 
     /// Takes in one member's second; passes on those that all members have told of.
     pub(super) fn take(&mut self, member: usize, told: Told, listener: &mut dyn Listener) {
-        let Told { second, sum } = told;
-        self.sums[member] = sum;
-        let Ok(responses) = latency_of(&second) else {
+        self.sums[member] = told.sum;
+        let Ok(interval) = told.into_interval() else {
             return;
-        };
-        let interval = Interval {
-            second: second.second,
-            responses,
-            errors: second.errors,
         };
         // Its other end is in this very struct.
         let _ = self.sender.send(interval);
@@ -106,8 +137,6 @@ impl Seconds {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tally::latency::Latency;
-    use crate::tally::second::second_of;
 
     #[derive(Default)]
     struct Heard(Vec<(u64, u64, Option<u64>, u64)>);
@@ -115,7 +144,8 @@ mod tests {
     impl Listener for Heard {
         fn notice(&mut self, _: &str) {}
 
-        fn second(&mut self, second: &Second, sum: Sum) {
+        fn second(&mut self, live: &Live, sum: Sum) {
+            let second = &live.second;
             let max_ns = second.response_max_ns;
             self.0
                 .push((second.second, second.completed, max_ns, sum.open));
@@ -127,6 +157,12 @@ mod tests {
         (0..10).for_each(|_| latency.record(ns));
         Told {
             second: second_of(second, &latency, 0),
+            service: None,
+            slip: Some(second_of(second, &latency, 0)),
+            counted: Counted {
+                sent: 10,
+                ..Counted::default()
+            },
             sum: Sum {
                 open,
                 ..Sum::default()
@@ -155,12 +191,25 @@ mod tests {
             nix::sys::socket::SockFlag::empty(),
         )
         .expect("a pair");
-        let Told { second, sum } = told(3, 77, 2);
-        Teller::new(theirs).second(&second, sum);
+        let sent = told(3, 77, 2);
+        let (second, sum) = (sent.second.clone(), sent.sum);
+        let interval = sent.into_interval().expect("readable");
+        let live = Live {
+            second: second.clone(),
+            response: interval.responses,
+            service: interval.service,
+            slip: interval.slip,
+            counted: interval.counted.clone(),
+        };
+        Teller::new(theirs).second(&live, sum);
         let mut buffer = vec![0; MESSAGE_MAX];
         let length = nix::unistd::read(&ours, &mut buffer).expect("heard");
         let read = Told::decode(&buffer[..length]).expect("understood");
-        assert_eq!((read.second, read.sum.open), (second, 2));
+        assert_eq!((&read.second, read.sum.open), (&second, 2));
+        let read = read.into_interval().expect("readable");
+        assert_eq!(read.counted, interval.counted);
+        assert_eq!(read.slip.map(|slip| slip.histogram.len()), Some(10));
+        assert!(read.service.is_none());
         for bad in [b"phase ramp\n".as_slice(), b"second ", b"second {}", b""] {
             assert!(Told::decode(bad).is_none());
         }

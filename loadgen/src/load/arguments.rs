@@ -20,6 +20,9 @@ impl Load {
         for network in &self.allow_target {
             args.set("allow-target", Some(network));
         }
+        for (key, value) in &self.labels {
+            args.set("label", Some(format_args!("{key}={value}")));
+        }
         self.request_args(&mut args);
         self.connection_args(&mut args);
         self.run_args(&mut args);
@@ -69,6 +72,9 @@ impl Load {
         args.set("processes", Some(self.processes));
         args.set("cpus", self.cpus.as_ref());
         args.set("poll", Some(name_of(self.poll)));
+        for condition in &self.abort_on {
+            args.set("abort-on", Some(condition));
+        }
         args.set("segment", Some(self.segment));
         let start_at = self
             .start_at_unix_ns

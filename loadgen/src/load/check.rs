@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+use super::abort::{Condition, Kind, Limit, MAX_CONDITIONS, Metric};
 use super::error::LoadError;
 use super::flags::{LoadFlags, RunFlags, ShapeFlags};
 use super::{Close, MAX_CONNECTIONS, MAX_PIPELINE, ProtocolName, Sources};
@@ -103,9 +104,32 @@ pub(super) fn check_combinations(shape: &ShapeFlags, flags: &LoadFlags) -> Resul
     match conflicts.iter().find(|(broken, _)| *broken) {
         Some((_, text)) => Err(LoadError::Conflict((*text).into())),
         None => {
+            check_abort_on(&flags.abort_on, shape.rate.is_some())?;
             check_path(flags.path.as_deref())?;
             check_host(flags.host.as_deref())
         }
+    }
+}
+
+/// A closed loop has neither a rate to fall short of nor a schedule to be late for.
+fn check_abort_on(conditions: &[Condition], is_open_loop: bool) -> Result<(), LoadError> {
+    if conditions.len() > MAX_CONDITIONS {
+        let text = format!(
+            "--abort-on: {} conditions, at most {MAX_CONDITIONS}",
+            conditions.len()
+        );
+        return Err(LoadError::Range(text));
+    }
+    let needs_rate = |condition: &&Condition| {
+        let of_rate =
+            condition.metric == Metric::Rate && matches!(condition.limit, Limit::Percent(_));
+        of_rate || matches!(condition.metric, Metric::Latency(Kind::Slip, _))
+    };
+    match conditions.iter().find(needs_rate) {
+        Some(condition) if !is_open_loop => Err(LoadError::Conflict(format!(
+            "--abort-on '{condition}' needs --rate: a closed loop has no schedule"
+        ))),
+        _ => Ok(()),
     }
 }
 

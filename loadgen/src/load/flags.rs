@@ -10,6 +10,8 @@ use std::time::Duration;
 use clap::Args;
 use ipnet::IpNet;
 
+use super::abort::Condition;
+use super::labels::Label;
 use super::{
     Arrival, Close, CpuList, PayloadSize, Poll, Processes, ProtocolName, Segment, Sources,
 };
@@ -108,6 +110,13 @@ pub struct LoadFlags {
         help_heading = "Connections"
     )]
     pub sources: Sources,
+    /// End early, with exit code 99, when this was so over the last seconds of the window: 'errors>1% over 5s', 'TIMEOUT>0
+    /// over 1s', 'response_p99_ns>50ms over 10s', 'rate<90% over 5s' of what --rate asks for; may be repeated
+    #[arg(long, value_name = "CONDITION", help_heading = "Requests")]
+    pub abort_on: Vec<Condition>,
+    /// Record this with the figures, such as commit=3f2a; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", help_heading = "Output")]
+    pub label: Vec<Label>,
 }
 
 impl Default for LoadFlags {
@@ -130,6 +139,8 @@ impl Default for LoadFlags {
             reconnect_rate: None,
             rotate: None,
             sources: Sources::Auto,
+            abort_on: Vec::new(),
+            label: Vec::new(),
         }
     }
 }

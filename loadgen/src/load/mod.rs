@@ -3,17 +3,20 @@
 //! A [`Load`] is part of every outcome, and [`Load::to_args`] turns it back into
 //! the command line that produces it.
 
+pub mod abort;
 mod arguments;
 mod check;
 pub mod cpus;
 mod error;
 pub mod flags;
+pub mod labels;
 mod phase;
 pub mod schedule;
 mod settings;
 pub mod sources;
 mod target;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use ipnet::IpNet;
@@ -21,6 +24,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::base::units::as_ns;
+use abort::Condition;
 use check::{check_combinations, check_run, check_shape, check_sources};
 use flags::{LoadFlags, RunFlags, ShapeFlags};
 use target::{check_target, host_field, resolve};
@@ -48,6 +52,9 @@ pub const MAX_PIPELINE: u64 = 1024;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Load {
+    /// What the run's figures are found again by (`--label`); absent in older outcomes.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
     /// The server's address; a name was resolved once, and this is the first of its addresses that answered.
     pub target: SocketAddr,
     /// What was typed as the target, where that was not the address.
@@ -116,6 +123,9 @@ pub struct Load {
     pub cpus: Option<CpuList>,
     /// How a thread waits.
     pub poll: Poll,
+    /// Conditions under which the run ends early; absent in older outcomes.
+    #[serde(default)]
+    pub abort_on: Vec<Condition>,
     /// The share of the load this outcome is about.
     pub segment: Segment,
     /// Start of the warm-up, nanoseconds since the Unix epoch; absent: when all are connected.
@@ -139,6 +149,7 @@ impl Load {
         let (target, target_name) = aim(target, flags, run)?;
         check_sources(&flags.sources, target.ip())?;
         Ok(Self {
+            labels: labels::by_key(&flags.label)?,
             target,
             target_name,
             host: flags.host.clone(),
@@ -173,6 +184,7 @@ impl Load {
             processes: run.processes,
             cpus: run.cpus.clone(),
             poll: run.poll,
+            abort_on: flags.abort_on.clone(),
             segment: run.segment.unwrap_or(Segment::WHOLE),
             start_at_unix_ns: run.start_at,
         })
@@ -231,6 +243,13 @@ impl Load {
         };
         self.request_timeout_ns
             .saturating_add(together * PER_CONNECTION_NS)
+    }
+
+    /// How many requests are due in a second of the window, counted from 0; nothing in a closed loop.
+    #[must_use]
+    pub fn asked_in_second(&self, _second: u64) -> Option<f64> {
+        let share = self.segment.share_of(self.conns) as f64 / self.conns as f64;
+        self.rate_per_s.map(|rate| rate * share)
     }
 
     /// Whether requests follow a schedule of their own instead of the responses.
@@ -330,6 +349,11 @@ mod tests {
             (&["--protocol", "http", "--host", "a b"], "no spaces"),
             (&["--protocol", "http", "--path", "x y"], "starts with /"),
             (&["--protocol", "http", "--payload", "5"], "no body"),
+            (&["--abort-on", "errors>1%"], "has no time"),
+            (&["--abort-on", "rate<90% over 5s"], "needs --rate"),
+            (&["--abort-on", "slip_p99_ns>1ms over 5s"], "needs --rate"),
+            (&["--label", "A=b"], "is no key"),
+            (&["--label", "a=1", "--label", "a=2"], "twice"),
             (&["--sources", "nowhere"], "not auto"),
             (&["--sources", "::1"], "another family"),
             (&["--sources", "127.0.0.2,224.0.0.1"], "no address of one"),
@@ -472,6 +496,8 @@ mod tests {
                 connect_arrival: connect_rate.map(|_| arrival), connect_inflight, connect_timeout, ramp_timeout,
                 close: if reset { Close::Reset } else { Close::Client },
                 conn_lifetime, reconnect_rate: None, rotate, sources,
+                abort_on: Vec::new(),
+                label: http.then(|| "commit=a b".parse().expect("a label")).into_iter().collect(),
             }
         }
     }
@@ -498,6 +524,9 @@ mod tests {
         #[test]
         fn a_load_survives_its_own_command_line(shape in shapes(), mut flags in flag_sets(), run in run_flags()) {
             let mut shape = shape;
+            if run.threads > 0 {
+                flags.abort_on = vec!["errors>2.5% over 5s".parse().expect("a condition")];
+            }
             match shape.rate {
                 Some(_) => flags.think = None,
                 None => flags.arrival = None,

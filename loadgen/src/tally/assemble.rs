@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Tally;
+use super::abort::Aborted;
 use super::blob;
 use super::outcome::{Connections, Generator, Latencies, Outcome, Requests, Second, WholeRun};
 use super::verdict;
@@ -22,6 +23,8 @@ pub struct Facts<'a> {
     pub seconds: Vec<Second>,
     /// Whether the run came to its end.
     pub complete: bool,
+    /// The condition that ended it early, if one did.
+    pub aborted: Option<Aborted>,
     /// Whether somebody else judges what needs both sides' figures.
     pub supervised: bool,
     /// Length of the ramp.
@@ -71,6 +74,7 @@ pub fn assemble(facts: Facts<'_>) -> Outcome {
     fairness.set_index();
     let mut outcome = Outcome {
         complete: facts.complete,
+        aborted: facts.aborted.clone(),
         window_start_unix_ns: facts.window_start_unix_ns,
         window_s,
         ramp_s: facts.ramp_ns as f64 / 1e9,

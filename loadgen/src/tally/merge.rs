@@ -62,6 +62,13 @@ pub fn derive(merged: &mut Outcome) {
 
 fn add(merged: &mut Outcome, other: &Outcome) {
     merged.complete &= other.complete;
+    merged.aborted = merged.aborted.take().or_else(|| other.aborted.clone());
+    // What one of them is called by says nothing of the others.
+    let labels = &other.load.labels;
+    merged
+        .load
+        .labels
+        .retain(|key, value| labels.get(key) == Some(value));
     let starts = [merged.window_start_unix_ns, other.window_start_unix_ns];
     merged.window_start_unix_ns = starts.into_iter().flatten().min();
     merged.window_s = merged.window_s.max(other.window_s);
@@ -77,7 +84,7 @@ fn add(merged: &mut Outcome, other: &Outcome) {
         .for_each(|failure| merge_failure(&mut merged.failures, failure));
 }
 
-/// What of a load must agree: all but the segment and the place it ran in.
+/// What of a load must agree: all but the segment, the place it ran in and what it is called by.
 fn common(load: &Load) -> Load {
     Load {
         segment: Segment::WHOLE,
@@ -85,6 +92,7 @@ fn common(load: &Load) -> Load {
         threads: 0,
         cpus: None,
         start_at_unix_ns: None,
+        labels: BTreeMap::new(),
         ..load.clone()
     }
 }

@@ -2,12 +2,14 @@
 //!
 //! Counters are added, histograms are added; nothing is ever averaged.
 
+pub mod abort;
 pub mod assemble;
 pub mod blob;
 pub mod buckets;
 pub mod code;
 pub mod files;
 pub mod latency;
+pub mod live;
 pub mod merge;
 pub mod outcome;
 pub mod second;
@@ -22,6 +24,7 @@ use nix::errno::Errno;
 
 use crate::load::Phase;
 use latency::Latency;
+use live::Counted;
 use outcome::{Connections, Failure, Fairness, Requests};
 
 pub use latency::{DIGITS, LATENCY_MAX_NS};
@@ -35,13 +38,13 @@ pub struct Tally {
     pub phases: [Requests; 4],
     /// Response times of the window (the last, unsent interval until the end of the run).
     pub response: Latency,
-    /// Service times of the window, kept apart in an open loop only.
+    /// Service times of the window, kept apart in an open loop only; like the response times, of the last interval.
     pub service: Latency,
     /// Connect times.
     pub connect: Latency,
     /// Times to the first byte.
     pub first_byte: Latency,
-    /// Slip of the window.
+    /// Slip of the window, of the last interval.
     pub slip: Latency,
     /// Bytes written, over the whole run.
     pub bytes_sent: u64,
@@ -113,6 +116,30 @@ impl Tally {
                 first: first(),
             }),
         }
+    }
+
+    /// What was counted until now, besides the times of responses.
+    #[must_use]
+    pub fn counted(&self) -> Counted {
+        let mut counted = Counted {
+            bytes_sent: self.bytes_sent,
+            bytes_received: self.bytes_received,
+            ..Counted::default()
+        };
+        for requests in &self.phases {
+            counted.add_requests(requests);
+        }
+        for failure in self
+            .failures
+            .iter()
+            .filter(|failure| failure.stage != "request")
+        {
+            *counted
+                .connections_failed
+                .entry(failure.kind.clone())
+                .or_default() += failure.count;
+        }
+        counted
     }
 
     /// Errors of all phases together.

@@ -6,19 +6,57 @@ use std::collections::btree_map::Entry;
 use std::sync::mpsc::Receiver;
 
 use super::latency::Latency;
+use super::live::{Counted, Live};
 use super::outcome::Second;
 use super::second::second_of;
 use super::stretch::Kept;
 
-/// One second's responses of one worker.
-#[derive(Debug)]
+/// One second of one worker.
+#[derive(Debug, Default)]
 pub struct Interval {
     /// Which second of the window.
     pub second: u64,
     /// Response times of requests due in the window and completed, or given up, in this second.
     pub responses: Latency,
+    /// Their service times, in an open loop.
+    pub service: Option<Latency>,
+    /// How late requests were sent, in an open loop.
+    pub slip: Option<Latency>,
     /// Requests failed in it.
     pub errors: u64,
+    /// What else was counted in it.
+    pub counted: Counted,
+}
+
+impl Interval {
+    fn merge(&mut self, other: &Self) {
+        self.responses.merge(&other.responses);
+        merge_known(&mut self.service, other.service.as_ref());
+        merge_known(&mut self.slip, other.slip.as_ref());
+        self.errors += other.errors;
+        self.counted.merge(&other.counted);
+    }
+}
+
+fn merge_known(mine: &mut Option<Latency>, theirs: Option<&Latency>) {
+    match (mine, theirs) {
+        (Some(mine), Some(theirs)) => mine.merge(theirs),
+        (mine @ None, Some(theirs)) => *mine = Some(theirs.clone()),
+        (_, None) => {}
+    }
+}
+
+/// What all seconds add up to.
+#[derive(Debug, Default)]
+pub struct Total {
+    /// Response times.
+    pub response: Latency,
+    /// Service times, in an open loop.
+    pub service: Latency,
+    /// How late requests were sent, in an open loop.
+    pub slip: Latency,
+    /// The seconds.
+    pub seconds: Vec<Second>,
 }
 
 /// Adds up intervals as they come.
@@ -26,10 +64,11 @@ pub struct Interval {
 pub struct Series {
     intervals: Receiver<Interval>,
     workers: usize,
-    partial: BTreeMap<u64, (Latency, u64, usize)>,
-    total: Latency,
+    /// Seconds that some have handed in, and how many.
+    partial: BTreeMap<u64, (Interval, usize)>,
+    total: Total,
     /// The seconds that were completed by the last look.
-    fresh: Vec<Second>,
+    fresh: Vec<Live>,
     kept: Kept,
 }
 
@@ -41,14 +80,14 @@ impl Series {
             intervals,
             workers,
             partial: BTreeMap::new(),
-            total: Latency::default(),
+            total: Total::default(),
             fresh: Vec::new(),
             kept: Kept::default(),
         }
     }
 
     /// Takes in what has come; returns the seconds that became complete.
-    pub fn collect(&mut self) -> &[Second] {
+    pub fn collect(&mut self) -> &[Live] {
         self.fresh.clear();
         while let Ok(interval) = self.intervals.try_recv() {
             self.take(interval);
@@ -57,43 +96,54 @@ impl Series {
     }
 
     /// The sum of everything, and the seconds, once all workers have returned.
-    pub fn finish(&mut self) -> (Latency, Vec<Second>) {
+    pub fn finish(&mut self) -> Total {
         self.collect();
-        while let Some((second, (latency, errors, _))) = self.partial.pop_first() {
-            self.complete(second, &latency, errors);
+        while let Some((_, (interval, _))) = self.partial.pop_first() {
+            self.complete(interval);
         }
-        (
-            std::mem::take(&mut self.total),
-            std::mem::take(&mut self.kept).into_seconds(),
-        )
+        Total {
+            seconds: std::mem::take(&mut self.kept).into_seconds(),
+            ..std::mem::take(&mut self.total)
+        }
     }
 
     /// The main thread may share a worker's CPU: the first piece is moved in, not added to an empty histogram, whose
     /// fresh pages alone would cost more than everything else here.
     fn take(&mut self, interval: Interval) {
-        let (second, errors) = (interval.second, interval.errors);
-        let piece = interval.responses;
+        let second = interval.second;
         let count = match self.partial.entry(second) {
-            Entry::Vacant(entry) => entry.insert((piece, errors, 1)).2,
+            Entry::Vacant(entry) => entry.insert((interval, 1)).1,
             Entry::Occupied(mut entry) => {
-                let (latency, total_errors, count) = entry.get_mut();
-                latency.merge(&piece);
-                *total_errors += errors;
+                let (sum, count) = entry.get_mut();
+                sum.merge(&interval);
                 *count += 1;
                 *count
             }
         };
         if count == self.workers
-            && let Some((latency, errors, _)) = self.partial.remove(&second)
+            && let Some((interval, _)) = self.partial.remove(&second)
         {
-            self.complete(second, &latency, errors);
+            self.complete(interval);
         }
     }
 
-    fn complete(&mut self, second: u64, latency: &Latency, errors: u64) {
-        self.total.merge(latency);
-        let second = second_of(second, latency, errors);
+    fn complete(&mut self, interval: Interval) {
+        self.total.response.merge(&interval.responses);
+        let known = [
+            (&mut self.total.service, &interval.service),
+            (&mut self.total.slip, &interval.slip),
+        ];
+        for (total, piece) in known {
+            piece.iter().for_each(|piece| total.merge(piece));
+        }
+        let second = second_of(interval.second, &interval.responses, interval.errors);
         self.kept.push(second.clone());
-        self.fresh.push(second);
+        self.fresh.push(Live {
+            second,
+            response: interval.responses,
+            service: interval.service,
+            slip: interval.slip,
+            counted: interval.counted,
+        });
     }
 }

@@ -43,7 +43,9 @@ pub fn judge(outcome: &Outcome, supervised: bool) -> Vec<Reason> {
         (!supervised)
             .then(|| generator_saturated(outcome))
             .flatten(),
-        load_not_delivered(outcome).or_else(|| not_replaced(outcome)),
+        ended_early(outcome)
+            .or_else(|| load_not_delivered(outcome))
+            .or_else(|| not_replaced(outcome)),
         schedule_slip(outcome).or_else(|| stalled(outcome)),
         backed_off(outcome),
         nothing_answered(outcome).or_else(|| little(outcome)),
@@ -75,6 +77,13 @@ fn generator_saturated(outcome: &Outcome) -> Option<Reason> {
         used * 100.0
     );
     reason(Code::W01, text)
+}
+
+/// What was measured until then is what made it end: no figure of the load that was asked for.
+fn ended_early(outcome: &Outcome) -> Option<Reason> {
+    let aborted = outcome.aborted.as_ref()?;
+    let text = format!("the run was ended early, as --abort-on asks: {aborted}");
+    reason(Code::W02, text)
 }
 
 fn load_not_delivered(outcome: &Outcome) -> Option<Reason> {

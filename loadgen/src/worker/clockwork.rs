@@ -4,13 +4,14 @@ use nix::sys::epoll::EpollTimeout;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeVal;
 
+use super::Worker;
 use super::connection::State;
 use super::control::LEAD_NS;
 use super::state::earliest;
-use super::{Worker, fresh_interval};
 use crate::base::clock::{NEVER, now_ns};
 use crate::base::units::SECOND_NS;
 use crate::load::{Phase, Poll};
+use crate::tally::series::Interval;
 
 /// Between two looks at orders, time-outs and progress.
 const TICK_NS: u64 = 1_000_000;
@@ -70,6 +71,8 @@ impl Worker {
         if self.window.usage_at_start.is_none() && self.phase(self.clock.now_ns) == Phase::Window {
             self.window.usage_at_start = Some(thread_cpu_ns());
             self.tally.spin_ns = 0;
+            self.window.errors_before = self.tally.errors();
+            self.window.counted_before = self.tally.counted();
             self.clock.next_interval_ns = self.clock.edges.window_start_ns + SECOND_NS;
         }
         while self.clock.now_ns
@@ -99,10 +102,20 @@ impl Worker {
         let second =
             (self.clock.next_interval_ns - self.clock.edges.window_start_ns) / SECOND_NS - 1;
         let errors = self.tally.errors();
-        let mut interval = fresh_interval(second);
+        let mut interval = Interval {
+            second,
+            ..Interval::default()
+        };
         std::mem::swap(&mut interval.responses, &mut self.tally.response);
+        if self.plan.schedule.is_some() {
+            interval.service = Some(std::mem::take(&mut self.tally.service));
+            interval.slip = Some(std::mem::take(&mut self.tally.slip));
+        }
         interval.errors = errors - self.window.errors_before;
         self.window.errors_before = errors;
+        let counted = self.tally.counted();
+        interval.counted = counted.since(&self.window.counted_before);
+        self.window.counted_before = counted;
         // The main thread outlives the workers; if it did not, the figures have no reader.
         let _ = self.window.intervals.send(interval);
         self.clock.next_interval_ns += SECOND_NS;

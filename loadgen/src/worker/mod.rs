@@ -32,7 +32,6 @@ use crate::base::limits::{online_cpus, pin};
 use crate::base::sys::prefetch;
 use crate::load::{Phase, Poll};
 use crate::tally::Tally;
-use crate::tally::latency::Latency;
 use crate::tally::series::Interval;
 
 use connection::State;
@@ -231,14 +230,5 @@ impl Worker {
     fn wait(&mut self, events: &mut [EpollEvent], worked: bool) -> usize {
         let timeout = self.timeout(worked);
         self.poller.wait(events, timeout)
-    }
-}
-
-/// An interval that nothing was recorded in yet.
-fn fresh_interval(second: u64) -> Interval {
-    Interval {
-        second,
-        responses: Latency::default(),
-        errors: 0,
     }
 }

@@ -8,6 +8,7 @@ use super::control::Edges;
 use super::pacer::ConnectPacer;
 use super::plan::{Plan, Share};
 use crate::base::clock::{NEVER, now_ns};
+use crate::tally::live::Counted;
 use crate::tally::series::Interval;
 
 /// Slots by the instant at which something is to happen to them, the earliest first.
@@ -132,6 +133,8 @@ pub(super) struct Window {
     pub(super) intervals: Sender<Interval>,
     /// Errors at the end of the last second.
     pub(super) errors_before: u64,
+    /// What else was counted by then.
+    pub(super) counted_before: Counted,
     /// User and system time of this thread when the window opened.
     pub(super) usage_at_start: Option<[u64; 2]>,
 }
@@ -141,6 +144,7 @@ impl Window {
         Self {
             intervals,
             errors_before: 0,
+            counted_before: Counted::default(),
             usage_at_start: None,
         }
     }

@@ -7,6 +7,7 @@ mod ends;
 mod faults;
 mod fleet;
 mod kernel;
+mod live;
 mod loads;
 mod names;
 mod program;

@@ -138,10 +138,12 @@ impl Blocks<'_> {
     }
 }
 
-/// Refuses a trial whose server failed, or was not the one that answered: then there is nothing to compare.
+/// Refuses a trial whose server failed, or was not the one that answered, or that a condition of `--abort-on` ended: then
+/// there is nothing to compare.
 pub fn check(row: &Row, sides: &[Side; 2]) -> Result<(), Failure> {
     let is_others = row.reasons.0.iter().any(|reason| reason.is(Code::W10));
-    if !row.status.is_failure() && row.status != Status::Skipped && !is_others {
+    let is_sound = row.aborted.is_none() && !is_others;
+    if !row.status.is_failure() && row.status != Status::Skipped && is_sound {
         return Ok(());
     }
     let of = sides
@@ -159,6 +161,7 @@ pub fn check(row: &Row, sides: &[Side; 2]) -> Result<(), Failure> {
     );
     let exit = match row.status {
         Status::Skipped => Exit::Unavailable,
+        status if row.aborted.is_some() && !status.is_failure() => Exit::Missed,
         _ => Exit::Failed,
     };
     Err(Failure::new(exit, message))

@@ -4,7 +4,11 @@
 use super::{EXPORTED, Source};
 use crate::base::text::visible;
 use crate::model::row::Row;
+use loadgen::load::labels::of_cell;
 use std::fmt::Write;
+
+/// Keys that lines of this program's own have.
+const OWN_KEYS: [&str; 4] = ["os", "kernel", "cpu", "seed"];
 
 pub fn render(source: &Source) -> String {
     let mut text = String::new();
@@ -18,6 +22,13 @@ pub fn render(source: &Source) -> String {
     }
     let environment = source.environment();
     text.push_str("os: linux\n");
+    let labels = source.rows.first().and_then(|row| row.labels.as_deref());
+    for (key, value) in of_cell(labels.unwrap_or_default()) {
+        match OWN_KEYS.contains(&key) {
+            true => config(&mut text, &format!("label-{key}"), value),
+            false => config(&mut text, key, value),
+        }
+    }
     for (key, name) in [("kernel", "kernel"), ("cpu", "cpu_model"), ("seed", "seed")] {
         match &environment[name] {
             serde_json::Value::String(value) => config(&mut text, key, value),
@@ -101,6 +112,7 @@ mod tests {
         rows[1].requests_per_conn = Some(1);
         rows[1].rate_per_s = Some(1500.5);
         rows.drain(2..6);
+        rows[0].labels = Some("commit=3f2a;cpu=old".into());
         let source = Source {
             rows: &rows,
             run_json: RUN_JSON,
@@ -113,6 +125,8 @@ Unit p99-ns better=lower
 Unit cpu-us/req better=lower
 Unit mem-B/conn better=lower
 os: linux
+commit: 3f2a
+label-cpu: old
 kernel: Linux 6.18 x86_64
 seed: 42
 BenchmarkEcho/model=epoll-et/conns=10000/payload=64-2 \t1\t81001 req/s\t901000 p99-ns\t11.5 cpu-us/req

@@ -30,14 +30,14 @@ mod tests {
         let line = text.lines().nth(7).unwrap();
         let cell = r#""'=cmd|a b\u{1b}[1m"",\u{a}<b>""#;
         assert!(
-            line.starts_with(&format!("run-1,1,1,42,{cell},{cell},,echo,")),
+            line.starts_with(&format!("run-1,1,1,42,{cell},{cell},,,echo,")),
             "{line}"
         );
         assert!(
             text.lines()
                 .nth(1)
                 .unwrap()
-                .starts_with("run-1,1,1,42,epoll-et,epoll-et,,echo,echo,10000,0,64,")
+                .starts_with("run-1,1,1,42,epoll-et,epoll-et,,,echo,echo,10000,0,64,")
         );
         assert_eq!(text.lines().count(), 10);
     }

@@ -7,6 +7,7 @@ use super::{EXPORTED, Exported, Files, Source, cell_name, measured, rates_held};
 use crate::analysis::summary::{Cell, cells};
 use crate::base::error::{Failure, OrFail};
 use crate::base::text::visible;
+use loadgen::load::labels::of_cell;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -49,12 +50,18 @@ fn entry(cell: &Cell, exported: &Exported) -> Option<Entry> {
         value: figure.median / scale,
         unit,
         range: interval.map(|i| format!("± {}", (i.high - i.low) / 2.0 / scale)),
-        extra: format!(
-            "n={} blocks\nrun={}",
-            figure.trials,
-            visible(&cell.rows[0].run_id)
-        ),
+        extra: extra(cell, figure.trials),
     })
+}
+
+/// What stands under the figure: of how many blocks, of which run, and its labels, a line each.
+fn extra(cell: &Cell, blocks: usize) -> String {
+    let row = cell.rows[0];
+    let mut text = format!("n={blocks} blocks\nrun={}", visible(&row.run_id));
+    for (key, value) in of_cell(row.labels.as_deref().unwrap_or_default()) {
+        text.push_str(&format!("\n{key}={}", visible(value)));
+    }
+    text
 }
 
 /// The rate that an arm holds under a promise.

@@ -40,6 +40,7 @@ pub fn figures(rows: &[Row]) -> String {
 fn escaped_row(row: &Row) -> Row {
     let mut row = row.clone();
     row.arm = escaped(&row.arm);
+    row.labels = row.labels.as_deref().map(escaped);
     let mut reasons = row.reasons.0;
     for reason in &mut reasons {
         reason.text = escaped(&reason.text);

@@ -29,6 +29,11 @@ pub(super) fn execute(
             "a search goes on from one rate to the next by itself: drop --segment and --start-at";
         return Err(Failure::usage(text));
     }
+    if !command.load.abort_on.is_empty() {
+        let text =
+            "a search ends a step by itself: what --abort-on asks for is a promise of --slo here";
+        return Err(Failure::usage(text));
+    }
     if command.load.think.is_some() {
         let text = "a search looks for a rate, and --think belongs to the closed loop: drop it";
         return Err(Failure::usage(text));

@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::abort::Aborted;
 use crate::load::Load;
 
 pub use connections::Connections;
@@ -42,8 +43,11 @@ pub struct Outcome {
     pub target: String,
     /// Every setting in force, the seed included.
     pub load: Load,
-    /// False when the run was interrupted: what is here is what there was.
+    /// False when the run was interrupted or ended early: what is here is what there was.
     pub complete: bool,
+    /// The condition of `--abort-on` that ended the run early, if one did.
+    #[serde(default)]
+    pub aborted: Option<Aborted>,
     /// Start of the window, nanoseconds since the Unix epoch; absent if it never began.
     pub window_start_unix_ns: Option<u64>,
     /// Length of the window, in seconds; shorter than asked for if interrupted.
@@ -89,6 +93,7 @@ impl Outcome {
             target: load.target.to_string(),
             load,
             complete: false,
+            aborted: None,
             window_start_unix_ns: None,
             window_s: 0.0,
             ramp_s: 0.0,
