@@ -7,8 +7,7 @@ use crate::analysis::decide::Question;
 use crate::analysis::stats::{ALPHA, power, signed_rank};
 use crate::model::disturbance::{FOREIGN_CPUS, Limits, STEAL};
 use crate::model::row::Row;
-use loadgen::base::cache::cache_file;
-use loadgen::base::file::write_atomically;
+use loadgen::base::cache::{self, cache_file};
 use loadgen::base::units::format_count;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -137,14 +136,7 @@ impl NoiseFloor {
 
     /// Keeps it for later runs; returns where.
     pub fn keep(&self) -> std::io::Result<PathBuf> {
-        let path = cache_file("noise").ok_or_else(|| {
-            std::io::Error::other("neither XDG_CACHE_HOME nor HOME says where to keep it")
-        })?;
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder)?;
-        }
-        write_atomically(&path, serde_json::to_string_pretty(self)?.as_bytes())?;
-        Ok(path)
+        cache::keep("noise", serde_json::to_string_pretty(self)?.as_bytes())
     }
 
     /// Why it is not used for a figure that is held to this margin, if it is not.

@@ -13,3 +13,4 @@ pub(crate) mod sys;
 pub mod terminal;
 pub mod text;
 pub mod unit;
+pub mod version;

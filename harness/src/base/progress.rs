@@ -1,50 +1,144 @@
-//! The progress bar on stderr, only on a terminal and only when wanted.
+//! How far a run is: one line on stderr that the next one takes the place of, only on a terminal and only when wanted.
 
+use super::sys::columns;
+use super::terminal::{erase_live, show_live};
 use super::text::about;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use loadgen::base::units::format_count;
+use std::cell::RefCell;
 use std::io::IsTerminal;
 use std::time::Duration;
 
+/// How many characters the bar has.
+const BAR: usize = 24;
+
+/// Where a terminal does not say how wide it is.
+const COLUMNS: usize = 80;
+
+/// A line that stands until the next one takes its place, or nothing at all.
+#[derive(Debug)]
+pub struct LiveLine {
+    is_shown: bool,
+}
+
+impl LiveLine {
+    /// Nothing yet; and never anything when `quiet` or when stderr is no terminal.
+    pub fn new(quiet: bool) -> LiveLine {
+        LiveLine {
+            is_shown: !quiet && std::io::stderr().is_terminal(),
+        }
+    }
+
+    /// Shows a line, as much of it as the terminal has columns: one that wrapped could not be taken away again.
+    pub fn show(&self, text: &str) {
+        if self.is_shown {
+            let most = columns(std::io::stderr()).unwrap_or(COLUMNS) - 1;
+            show_live(&text.chars().take(most).collect::<String>());
+        }
+    }
+
+    /// Takes the line away.
+    pub fn erase(&self) {
+        erase_live();
+    }
+}
+
 /// A bar over the trials, or nothing at all.
 #[derive(Debug)]
-pub struct Progress(ProgressBar);
+pub struct Progress {
+    line: LiveLine,
+    state: RefCell<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    trials: usize,
+    made: usize,
+    left: Option<Duration>,
+    phase: String,
+}
 
 impl Progress {
     /// A bar for so many trials; hidden when `quiet` or when stderr is no terminal.
     pub fn new(trials: usize, quiet: bool) -> Progress {
-        let shown = !quiet && std::io::stderr().is_terminal();
-        let target = match shown {
-            // Five redraws a second: the harness shares a CPU with the generator.
-            true => ProgressDrawTarget::stderr_with_hz(5),
-            false => ProgressDrawTarget::hidden(),
+        let state = State {
+            trials,
+            made: 0,
+            left: None,
+            phase: String::new(),
         };
-        let bar = ProgressBar::with_draw_target(Some(trials as u64), target);
-        let template = "{bar:24} {pos}/{len} trials, {prefix} left  {wide_msg}";
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style);
+        Progress {
+            line: LiveLine::new(quiet),
+            state: RefCell::new(state),
         }
-        Progress(bar)
     }
 
     /// Says what is being done in which trial.
     pub fn phase(&self, arm: &str, conns: u64, phase: &str) {
         let conns = format_count(conns);
-        self.0.set_message(format!("{arm} at {conns}: {phase}"));
+        self.change(|state| state.phase = format!("{arm} at {conns}: {phase}"));
     }
 
     /// Says how long the rest takes.
     pub fn left(&self, left: Duration) {
-        self.0.set_prefix(about(left));
+        self.change(|state| state.left = Some(left));
     }
 
     /// One trial is over.
     pub fn trial_done(&self) {
-        self.0.inc(1);
+        self.change(|state| state.made += 1);
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        let mut state = self.state.borrow_mut();
+        change(&mut state);
+        self.line.show(&state.line());
     }
 
     /// Removes the bar.
     pub fn finish(&self) {
-        self.0.finish_and_clear();
+        self.line.erase();
+    }
+}
+
+impl State {
+    fn line(&self) -> String {
+        let full = (BAR * self.made.min(self.trials)) / self.trials.max(1);
+        let left = self
+            .left
+            .map_or(String::new(), |left| format!(", {} left", about(left)));
+        format!(
+            "{}{} {}/{} trials{left}  {}",
+            "█".repeat(full),
+            "░".repeat(BAR - full),
+            self.made,
+            self.trials,
+            self.phase
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_says_how_far_the_run_is_and_what_is_done() {
+        let progress = Progress::new(4, true);
+        progress.phase("epoll", 10_000, "window");
+        progress.trial_done();
+        progress.left(Duration::from_secs(90));
+        let line = progress.state.borrow().line();
+        assert!(
+            line.starts_with("██████░░░░░░░░░░░░░░░░░░ 1/4 trials, "),
+            "{line}"
+        );
+        assert!(line.ends_with(" left  epoll at 10 000: window"), "{line}");
+        (0..9).for_each(|_| progress.trial_done());
+        assert!(progress.state.borrow().line().starts_with(&"█".repeat(24)));
+        assert!(!progress.state.borrow().line().contains('░'));
+        assert_eq!(
+            Progress::new(0, true).state.borrow().line().chars().count(),
+            24 + 14
+        );
     }
 }

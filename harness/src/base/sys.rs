@@ -12,6 +12,20 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 nix::ioctl_readwrite_bad!(get_interface_flags, libc::SIOCGIFFLAGS, libc::ifreq);
 nix::ioctl_write_ptr_bad!(set_interface_flags, libc::SIOCSIFFLAGS, libc::ifreq);
 nix::ioctl_readwrite_bad!(set_tun_interface, libc::TUNSETIFF, libc::ifreq);
+nix::ioctl_read_bad!(get_window_size, libc::TIOCGWINSZ, libc::winsize);
+
+/// How many columns a terminal has (ioctl_tty(2)); none where it does not say.
+pub fn columns(terminal: impl AsFd) -> Option<usize> {
+    let mut size = libc::winsize {
+        ws_row: 0,
+        ws_col: 0,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    // SAFETY: TIOCGWINSZ writes a winsize, which `size` is and which outlives the call.
+    unsafe { get_window_size(terminal.as_fd().as_raw_fd(), &mut size) }.ok()?;
+    Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
+}
 
 /// Sets `IFF_UP` on `lo` in the calling thread's network namespace (netdevice(7)).
 pub fn bring_loopback_up() -> io::Result<()> {

@@ -114,6 +114,14 @@ pub struct GateFlags {
     #[arg(long, help_heading = "Decision")]
     pub profile: bool,
 
+    /// Also write a comment for the pull request, marked so that it is found again and kept up to date (docs/ci.md)
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub comment_file: Option<PathBuf>,
+    /// Mark the comment as not worth making where nothing changed and the gate passes; one that is there already is
+    /// brought up to date all the same
+    #[arg(long, requires = "comment_file", help_heading = "Output")]
+    pub comment_only_on_change: bool,
+
     /// Where trials run.
     #[command(flatten)]
     pub place: PlaceFlags,

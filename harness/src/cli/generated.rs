@@ -3,6 +3,7 @@
 use super::{Cli, config};
 use crate::base::error::{Failure, OrFail, did_you_mean};
 use crate::base::terminal::say;
+use crate::base::version;
 use clap::CommandFactory;
 use clap::builder::PossibleValuesParser;
 use clap_complete::Shell;
@@ -30,7 +31,7 @@ pub fn completions(shell: Shell) -> Result<(), Failure> {
 fn without_hidden(command: clap::Command) -> clap::Command {
     let shown = command.get_subcommands().filter(|sub| !sub.is_hide_set());
     let shown: Vec<clap::Command> = shown.cloned().collect();
-    let bare = clap::Command::new("tenk").version(env!("CARGO_PKG_VERSION"));
+    let bare = clap::Command::new("tenk").version(version::SHORT);
     bare.args(command.get_arguments()).subcommands(shown)
 }
 

@@ -14,6 +14,7 @@ pub mod start;
 pub mod threshold;
 pub mod variables;
 
+use crate::base::version;
 use crate::model::instrumented::Instruments;
 pub use asked::AskedFlags;
 use calibrate::CalibrateFlags;
@@ -62,7 +63,8 @@ variable is not set. Sub-commands take no variables; `gate` takes --config, with
 #[derive(Parser, Debug)]
 #[command(
     name = "tenk",
-    version,
+    version = version::SHORT,
+    long_version = version::long(),
     args_conflicts_with_subcommands = true,
     max_term_width = 100,
     after_help = AFTER_HELP

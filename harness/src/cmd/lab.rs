@@ -1,6 +1,7 @@
 //! `tenk lab`: the labs, one after the other, each said as soon as it is over, and a folder with all of them.
 
 use crate::base::error::{Exit, Failure};
+use crate::base::progress::LiveLine;
 use crate::base::terminal::{Signals, eprintln, say};
 use crate::base::text::visible;
 use crate::cli::lab::{ALL, LabFlags, LabFormat};
@@ -8,9 +9,6 @@ use crate::lab::finding::Outcome;
 use crate::lab::{self, Entry, Folder, LABS, Report, words};
 use crate::store::folder::cannot_save;
 use crate::trial::{self, binaries::Binaries};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::io::IsTerminal;
-use std::time::Duration;
 
 /// Lists the labs, or runs those that are named; says how the program ends.
 pub async fn lab(flags: &LabFlags) -> Result<Exit, Failure> {
@@ -77,53 +75,26 @@ async fn run_these(
         if is_for_people {
             say(&words::before(&lab.about))?;
         }
-        let line = Line::new(lab.about.name, flags.quiet);
+        let line = LiveLine::new(flags.quiet);
+        line.show(lab.about.name);
         let run = lab::Run { lab, binaries };
-        let progress = |text: &str| line.say(text);
+        let progress = |text: &str| line.show(&format!("{}: {}", lab.about.name, visible(text)));
         let report = tokio::select! {
             report = lab::run(&run, &progress) => report?,
             exit = signals.next() => {
-                line.finish();
+                line.erase();
                 lab::await_the_rest().await;
                 eprintln(&format!("interrupted in {}; what was done before is saved", lab.about.name));
                 return Ok(Some(exit));
             }
         };
-        line.finish();
+        line.erase();
         if is_for_people {
             say(&words::after(&report))?;
         }
         folder.add(report).map_err(cannot_save)?;
     }
     Ok(None)
-}
-
-/// The line of live progress, only on a terminal and only when wanted.
-struct Line(ProgressBar);
-
-impl Line {
-    fn new(lab: &str, quiet: bool) -> Line {
-        let target = match !quiet && std::io::stderr().is_terminal() {
-            true => ProgressDrawTarget::stderr_with_hz(5),
-            false => ProgressDrawTarget::hidden(),
-        };
-        let bar = ProgressBar::with_draw_target(None, target);
-        if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix} {elapsed}  {wide_msg}")
-        {
-            bar.set_style(style);
-        }
-        bar.set_prefix(lab.to_string());
-        bar.enable_steady_tick(Duration::from_millis(250));
-        Line(bar)
-    }
-
-    fn say(&self, text: &str) {
-        self.0.set_message(visible(text));
-    }
-
-    fn finish(&self) {
-        self.0.finish_and_clear();
-    }
 }
 
 #[cfg(test)]

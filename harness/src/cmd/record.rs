@@ -114,12 +114,19 @@ impl Record {
         }
     }
 
-    /// Keeps for the next run's estimate what this one showed.
-    pub fn keep_pace(&self, plan: &Plan) {
-        if !self.lessons.is_empty() {
-            let blocks: BTreeSet<u32> = self.run.rows.iter().map(|row| row.block).collect();
-            let redone = self.environment.blocks_redone as f64 / blocks.len().max(1) as f64;
-            plan.pace.after(&self.lessons, redone).keep();
+    /// Keeps for the next run's estimate what this one showed. Where it cannot be kept, that estimate is less precise,
+    /// which is said once.
+    pub fn keep_pace(&self, plan: &Plan, quiet: bool) {
+        if self.lessons.is_empty() {
+            return;
+        }
+        let blocks: BTreeSet<u32> = self.run.rows.iter().map(|row| row.block).collect();
+        let redone = self.environment.blocks_redone as f64 / blocks.len().max(1) as f64;
+        let kept = plan.pace.after(&self.lessons, redone).keep();
+        if let (Err(why), false) = (kept, quiet) {
+            eprintln(&format!(
+                "note: how long this run took is not kept for the next estimate: {why}"
+            ));
         }
     }
 

@@ -66,7 +66,7 @@ pub async fn run(flags: &RunFlags) -> Result<Exit, Failure> {
     };
     let quiet = flags.output.quiet;
     let mut interrupted = run_trials(&context, &mut record, &mut signals, quiet).await?;
-    record.keep_pace(&plan);
+    record.keep_pace(&plan, quiet);
     if interrupted.is_none() {
         let (looks, trials) = (plan.looks, plan.trials());
         let looked = instrumented::run(looks, &context, &trials, &mut record, &mut signals, quiet);

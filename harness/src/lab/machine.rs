@@ -26,7 +26,7 @@ impl Machine {
                 .join(" ")
         });
         Machine {
-            version: env!("CARGO_PKG_VERSION").into(),
+            version: crate::base::version::VERSION.into(),
             kernel,
             settings: settings::machine(),
         }

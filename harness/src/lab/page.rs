@@ -9,10 +9,10 @@ use crate::base::text::visible;
 use crate::render::page::STYLE as COMMON;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use hmac_sha256::Hash as Sha256;
 use minijinja::Environment;
 use minijinja::value::Serde;
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 
 const PAGE: &str = include_str!("page/labs.html");
 const STYLE: &str = include_str!("page/labs.css");
@@ -60,7 +60,7 @@ struct Picture {
 /// Renders the page.
 pub fn render(reports: &[Report], machine: &Machine) -> Result<String, String> {
     let style = format!("{COMMON}{STYLE}");
-    let hash = STANDARD.encode(Sha256::digest(&style));
+    let hash = STANDARD.encode(Sha256::hash(style.as_bytes()));
     let labs = reports.iter().filter_map(|report| lab(report).transpose());
     let labs: Vec<Lab> = labs.collect::<Result<_, String>>()?;
     let as_expected = labs
@@ -179,7 +179,7 @@ mod tests {
         assert!(!page.contains("<script") && !page.contains('\u{202e}'));
         assert!(page.contains("Linux &lt;6&gt;"));
         assert!(!page.contains("https://") && page.contains(STYLE));
-        let hash = STANDARD.encode(Sha256::digest(format!("{COMMON}{STYLE}")));
+        let hash = STANDARD.encode(Sha256::hash(format!("{COMMON}{STYLE}").as_bytes()));
         assert!(
             page.replace("&#x2f;", "/")
                 .contains(&format!("sha256-{hash}"))

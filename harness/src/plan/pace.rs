@@ -2,8 +2,7 @@
 //! so that the next estimate is of this machine.
 
 use crate::model::arm::Arm;
-use loadgen::base::cache::cache_file;
-use loadgen::base::file::write_atomically;
+use loadgen::base::cache::{self, cache_file};
 use loadgen::load::Load;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -64,16 +63,9 @@ impl Pace {
         (pace.schema == SCHEMA && is_sound).then_some(pace)
     }
 
-    /// Keeps it for later runs. That it cannot be kept costs the next estimate some of its precision and nobody else
-    /// anything.
-    pub fn keep(&self) {
-        let Some(path) = cache_file("pace") else {
-            return;
-        };
-        let made = path.parent().map(std::fs::create_dir_all);
-        if let (Some(Ok(())), Ok(text)) = (made, serde_json::to_vec_pretty(self)) {
-            let _ = write_atomically(&path, &text);
-        }
+    /// Keeps it for later runs.
+    pub fn keep(&self) -> std::io::Result<()> {
+        cache::keep("pace", &serde_json::to_vec_pretty(self)?).map(drop)
     }
 
     /// How much longer than expected everything around the load takes: by what was seen of the same kind and size,

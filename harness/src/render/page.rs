@@ -19,12 +19,12 @@ use crate::render::chart::plot::Table;
 use crate::render::chart::{Chart, look};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use hmac_sha256::Hash as Sha256;
 use loadgen::load::labels::of_cell;
 use minijinja::Environment;
 use minijinja::value::Serde;
 use serde::Serialize;
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 const PAGE: &str = include_str!("page/page.html");
 /// The style of every page: light and dark, and on paper.
@@ -139,7 +139,7 @@ fn flame_link(flame: &Flame) -> FlameLink<'_> {
 
 /// The content security policy: this script, this style, nothing else from anywhere.
 fn policy() -> String {
-    let hash = |text: &str| STANDARD.encode(Sha256::digest(text));
+    let hash = |text: &str| STANDARD.encode(Sha256::hash(text.as_bytes()));
     format!(
         "default-src 'none'; script-src 'sha256-{}'; style-src 'sha256-{}'; base-uri 'none'; form-action 'none'",
         hash(SCRIPT),
@@ -350,7 +350,7 @@ mod tests {
     #[test]
     fn the_policy_holds_the_hashes_of_what_is_in_the_page() {
         let page = page("poll", true);
-        let hash = STANDARD.encode(Sha256::digest(SCRIPT));
+        let hash = STANDARD.encode(Sha256::hash(SCRIPT.as_bytes()));
         let page = page.replace("&#x2f;", "/");
         assert!(
             page.contains(&format!("sha256-{hash}"))

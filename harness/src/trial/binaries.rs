@@ -1,13 +1,15 @@
-//! The programs under measurement: built in release by the cargo that started the harness, or found beside the
-//! harness when it is installed, then copied into a private folder so that nothing can change them during a run.
+//! The programs under measurement: those of the package that this one was installed with, or built in release by the
+//! cargo that started it, or found beside it; then copied into a private folder so that nothing can change them during
+//! a run.
 
 use super::identity;
+use super::installed;
 use crate::base::child::{clean_command, output};
 use crate::base::error::{Failure, OrFail};
 use crate::base::shell::quoted;
+use hmac_sha256::Hash as Sha256;
 use nix::sys::statvfs::{FsFlags, statvfs};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs;
@@ -66,7 +68,8 @@ impl Binaries {
             sha256: BTreeMap::new(),
         };
         for &name in names {
-            binaries.add(name, found.get(name).ok_or_else(|| missing(&found, names))?)?;
+            let source = found.get(name).ok_or_else(|| missing(&found, names))?;
+            binaries.add(name, source)?;
         }
         binaries.try_one(names).await?;
         Ok(binaries)
@@ -126,8 +129,11 @@ impl Binaries {
     }
 }
 
-/// Builds the programs of these names, or lists what is beside this one where it is installed.
+/// Builds the programs of these names, or lists what is there where this one is installed.
 pub async fn locate(names: &[&str], quiet: bool) -> Result<BTreeMap<String, PathBuf>, Failure> {
+    if let Some(folder) = installed::folder()? {
+        return listed(&folder);
+    }
     // An empty variable is one that is not set.
     let cargo = std::env::var_os("CARGO").filter(|cargo| !cargo.is_empty());
     let build = |cargo| Build {
@@ -158,6 +164,9 @@ pub fn missing(found: &BTreeMap<String, PathBuf>, names: &[&str]) -> Failure {
         .copied()
         .filter(|name| !found.contains_key(*name))
         .collect();
+    if let Ok(Some(folder)) = installed::folder() {
+        return installed::incomplete(&folder, &in_quotes(&absent));
+    }
     let own = std::env::current_exe().unwrap_or_default();
     let own = fs::canonicalize(&own).unwrap_or(own);
     let sources = Path::new(HERE).parent().filter(|place| place.is_dir());
@@ -204,24 +213,29 @@ fn how_to_measure(absent: &[&str], own: &Path, sources: Option<&Path>) -> String
         Some(_) => "",
         None => " (typed in the folder of tenk's sources)",
     };
-    let (some, more) = absent.split_at(absent.len().min(3));
-    let named = some
-        .iter()
-        .map(|name| format!("`{name}`"))
-        .collect::<Vec<_>>()
-        .join(", ");
-    let more = match more.len() {
-        0 => String::new(),
-        n => format!(" and {n} more"),
-    };
     format!(
-        "this tenk cannot measure yet: {named}{more} must lie beside it in {}; {get}{whence}",
+        "this tenk cannot measure yet: {} must lie beside it in {}; {get}{whence}",
+        in_quotes(absent),
         folder.display()
     )
 }
 
-/// The workspace this program was built from.
-const HERE: &str = env!("CARGO_MANIFEST_DIR");
+/// The first three names, and how many more there are.
+fn in_quotes(names: &[&str]) -> String {
+    let (some, more) = names.split_at(names.len().min(3));
+    let named = some.iter().map(|name| format!("`{name}`"));
+    let named = named.collect::<Vec<_>>().join(", ");
+    match more.len() {
+        0 => named,
+        n => format!("{named} and {n} more"),
+    }
+}
+
+/// The workspace this program was built from; a package's program has none, and is the same wherever it was built.
+const HERE: &str = match option_env!("TENK_PACKAGE") {
+    Some(_) => "",
+    None => env!("CARGO_MANIFEST_DIR"),
+};
 
 /// A release build of programs of the workspace that a folder is in.
 pub struct Build<'a> {
@@ -310,16 +324,16 @@ fn executables(messages: &str) -> BTreeMap<String, PathBuf> {
 
 /// Without cargo: every file in the folder this program is in.
 fn beside_this_program() -> Result<BTreeMap<String, PathBuf>, Failure> {
-    let list = || -> io::Result<BTreeMap<String, PathBuf>> {
-        let own = std::env::current_exe()?;
-        let folder = own.parent().unwrap_or(Path::new("."));
-        let files = fs::read_dir(folder)?.flatten().filter_map(|entry| {
-            let name = entry.file_name().into_string().ok()?;
-            Some((name, entry.path()))
-        });
-        Ok(files.collect())
-    };
-    list().or_failed("cannot look beside this program")
+    let own = std::env::current_exe().or_failed("cannot look beside this program")?;
+    listed(own.parent().unwrap_or(Path::new(".")))
+}
+
+fn listed(folder: &Path) -> Result<BTreeMap<String, PathBuf>, Failure> {
+    let found = installed::programs(folder);
+    found.or_failed(format_args!(
+        "cannot look for programs in {}",
+        folder.display()
+    ))
 }
 
 fn copy(source: &Path, target: &Path) -> io::Result<String> {
@@ -329,7 +343,7 @@ fn copy(source: &Path, target: &Path) -> io::Result<String> {
     }
     fs::write(target, &bytes)?;
     fs::set_permissions(target, fs::metadata(source)?.permissions())?;
-    Ok(hex(&Sha256::digest(&bytes)))
+    Ok(hex(&Sha256::hash(&bytes)))
 }
 
 /// Bytes in hexadecimal.
@@ -381,6 +395,6 @@ not json
                 .unwrap()
                 .success()
         );
-        assert_eq!(hex(&Sha256::digest(b"")).get(..8), Some("e3b0c442"));
+        assert_eq!(hex(&Sha256::hash(b"")).get(..8), Some("e3b0c442"));
     }
 }

@@ -100,7 +100,7 @@ impl Environment {
             words.map(|w| w.to_string_lossy().into_owned()).join(" ")
         });
         Environment {
-            version: env!("CARGO_PKG_VERSION"),
+            version: crate::base::version::VERSION,
             command: match plan.command.is_empty() {
                 true => std::env::args().collect(),
                 false => plan.command.clone(),

@@ -12,6 +12,7 @@ pub mod evidence;
 mod exchange;
 mod generator;
 pub mod identity;
+pub mod installed;
 pub mod instruments;
 pub mod launch;
 mod launch_error;

@@ -1,8 +1,11 @@
 //! Where what was found out about this machine is kept.
 
 use std::fs;
+use std::io;
 use std::path::PathBuf;
 
+use super::error::in_a_sentence;
+use super::file::write_atomically;
 use super::hash::mix;
 use super::limits::online_cpus;
 
@@ -23,6 +26,29 @@ pub fn cache_directory() -> Option<PathBuf> {
 #[must_use]
 pub fn cache_file(kind: &str) -> Option<PathBuf> {
     Some(cache_directory()?.join(format!("{kind}-{:016x}.json", fingerprint())))
+}
+
+/// Keeps something in the cache directory for later runs on this machine; returns where.
+///
+/// # Errors
+/// Where there is no such directory, or it cannot be written: a sentence with what mends it.
+pub fn keep(kind: &str, bytes: &[u8]) -> io::Result<PathBuf> {
+    let path = cache_file(kind).ok_or_else(|| {
+        io::Error::other(
+            "neither XDG_CACHE_HOME nor HOME says where (`export XDG_CACHE_HOME=/var/tmp` would)",
+        )
+    })?;
+    let folder = path.parent().unwrap_or(&path);
+    let made = fs::create_dir_all(folder).map_err(|error| {
+        let sentence = format!("{}: {error}", folder.display());
+        in_a_sentence(error, sentence)
+    });
+    made.and_then(|()| write_atomically(&path, bytes))
+        .map_err(|error| {
+            let sentence = format!("{error} (XDG_CACHE_HOME may name another folder)");
+            in_a_sentence(error, sentence)
+        })?;
+    Ok(path)
 }
 
 /// A number that changes with the CPU, the kernel or the number of CPUs; not with those this process is pinned to, or a

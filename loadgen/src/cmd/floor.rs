@@ -12,9 +12,8 @@ use std::time::Duration;
 use super::cli::PrintFlags;
 use super::output::{Stderr, save, show};
 use super::{Failure, report};
-use crate::base::cache::cache_file;
+use crate::base::cache::{self, cache_file};
 use crate::base::clock::unix_now_ns;
-use crate::base::file::write_atomically;
 use crate::base::limits::own_cpus;
 use crate::base::null_server::NullServer;
 use crate::fleet::link::Link;
@@ -28,10 +27,14 @@ const CEILING_CONNECTIONS: u64 = 50;
 
 pub(super) fn execute(print: &PrintFlags, quiet: bool) -> Result<(), Failure> {
     let mut link = Link::new(None)?;
-    let floor = measure(&mut link, &mut Stderr::new(quiet))?;
+    let mut stderr = Stderr::new(quiet);
+    let floor = measure(&mut link, &mut stderr)?;
     save(&floor, print.save.as_deref())?;
     show(&floor, print.format, report::floor_text)?;
-    keep(&floor)?;
+    // What was measured has been shown: that it cannot be kept costs later runs their line beside the figures.
+    if let Err(why) = keep(&floor) {
+        stderr.notice(&format!("the floor is not kept for later runs: {why}"));
+    }
     Ok(())
 }
 
@@ -95,13 +98,7 @@ fn against_null_server(
 /// # Errors
 /// When the cache directory cannot be written.
 pub fn keep(floor: &Floor) -> io::Result<PathBuf> {
-    let path = cache_file("floor")
-        .ok_or_else(|| io::Error::other("neither XDG_CACHE_HOME nor HOME says where to keep it"))?;
-    if let Some(directory) = path.parent() {
-        fs::create_dir_all(directory)?;
-    }
-    write_atomically(&path, &serde_json::to_vec(floor)?)?;
-    Ok(path)
+    cache::keep("floor", &serde_json::to_vec(floor)?)
 }
 
 /// The floor kept for this machine, if one was measured.

@@ -77,20 +77,24 @@ pub async fn calibrate(flags: &CalibrateFlags) -> Result<Exit, Failure> {
              calibrate again when it is idle",
         );
     }
-    let path = floor.keep();
-    let path = path.or_failed("cannot keep the noise floor")?;
+    let kept = floor.keep();
     // The floor's server and generator choose CPUs of their own.
     pin(&cpus).map_err(|e| Failure::from_error(Exit::Failed, e))?;
     if let Err(failure) = measure_floor(&context).await {
         eprintln(&format!("note: {failure}"));
     }
+    let place = match &kept {
+        Ok(path) => format!("Kept in {}", path.display()),
+        Err(_) => "Not kept".into(),
+    };
     say(&format!(
-        "{}\nKept in {}; the trials are in {}\n",
+        "{}\n{place}; the trials are in {}\n",
         table(&floor),
-        path.display(),
         record.run_dir()
-    ))
-    .map(|()| record.exit_code(Exit::Done))
+    ))?;
+    // Whoever calibrates wants it kept; it was measured and shown all the same.
+    kept.or_failed("cannot keep the noise floor")?;
+    Ok(record.exit_code(Exit::Done))
 }
 
 /// The generator's own floor and ceiling, which charts of later runs shade.

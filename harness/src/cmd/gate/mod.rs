@@ -7,6 +7,7 @@
 mod blocks;
 pub mod calibrate;
 mod checkout;
+mod comment;
 mod git;
 pub mod pairs;
 mod profile;
@@ -43,6 +44,7 @@ use loadgen::base::file::write_atomically;
 use loadgen::base::units::format_count;
 use serde::Serialize;
 use side::{BASE, HEAD, Side};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -81,13 +83,29 @@ pub struct Outcome {
 
 /// Makes a gate and says how the program ends.
 pub async fn gate(flags: &GateFlags) -> Result<Exit, Failure> {
+    let judged = judge(flags).await.inspect_err(|failure| {
+        // Why there is no verdict is the error to end with, wherever else it could not be written.
+        let _ = comment::write_failure(flags, failure);
+    });
+    let (mut record, outcome) = match judged? {
+        ControlFlow::Continue(judged) => judged,
+        ControlFlow::Break(exit) => return Ok(exit),
+    };
+    hand_over(&mut record, &outcome, flags)?;
+    Ok(record.exit_code(exit_code(&outcome, flags.fail_on)))
+}
+
+/// Measures both sides and judges them; or how the program ends, where that was not asked for or was interrupted.
+async fn judge(flags: &GateFlags) -> Result<ControlFlow<Exit, (Record, Outcome)>, Failure> {
+    let over = |exit: Result<Exit, Failure>| exit.map(ControlFlow::Break);
     let mut sides = sides(flags).await?;
     let mut plan = plan(flags, &sides)?;
     let noise = noise::kept(flags.output.quiet);
     plan.disturbed = noise.as_ref().map(|n| n.limits).unwrap_or_default();
     let (gated, doubts) = gated(flags, noise.as_ref());
     if flags.output.dry_run {
-        return say(&words::dry_run(&plan, flags, &sides, &gated)).map(|()| Exit::Done);
+        let text = words::dry_run(&plan, flags, &sides, &gated);
+        return over(say(&text).map(|()| Exit::Done));
     }
     let mut signals = Signals::listen()?;
     if !flags.output.quiet {
@@ -96,7 +114,7 @@ pub async fn gate(flags: &GateFlags) -> Result<Exit, Failure> {
     let preparing = prepare(flags, &mut plan, &mut sides);
     let (folder, prepared) = match begin(&flags.output.results, &mut signals, preparing).await {
         Ok(begun) => begun,
-        Err(ended) => return ended.into(),
+        Err(ended) => return over(ended.into()),
     };
     let binaries = prepared.binaries;
     let environment = Environment::read(&plan, &binaries);
@@ -124,7 +142,7 @@ pub async fn gate(flags: &GateFlags) -> Result<Exit, Failure> {
         Ok(made) => made,
         Err(ended) => {
             end_unjudged(&mut record);
-            return ended.into();
+            return over(ended.into());
         }
     };
     let [base, head] = sides;
@@ -134,11 +152,7 @@ pub async fn gate(flags: &GateFlags) -> Result<Exit, Failure> {
         blocks,
         budget_s: flags.budget.as_secs_f64(),
         took_s: started.elapsed().as_secs_f64(),
-        rates_per_s: plan
-            .scenarios
-            .iter()
-            .filter_map(|s| s.load.rate_per_s)
-            .collect(),
+        rates_per_s: rates(&plan),
         run_dir: record.run_dir(),
         answers: decide::answers(&pairs::questions(record.rows(), &gated), same.is_some()),
         same,
@@ -148,8 +162,13 @@ pub async fn gate(flags: &GateFlags) -> Result<Exit, Failure> {
         let quiet = flags.output.quiet;
         profile::profile(&outcome, &context, &mut record, &mut signals, quiet).await?;
     }
-    hand_over(&mut record, &outcome, flags)?;
-    Ok(record.exit_code(exit_code(&outcome, flags.fail_on)))
+    Ok(ControlFlow::Continue((record, outcome)))
+}
+
+/// The rate of every workload.
+fn rates(plan: &Plan) -> Vec<f64> {
+    let scenarios = plan.scenarios.iter();
+    scenarios.filter_map(|s| s.load.rate_per_s).collect()
 }
 
 /// A place without links and steps back, as git names it, though its last parts may not be there yet.
@@ -419,7 +438,7 @@ fn hand_over(record: &mut Record, outcome: &Outcome, flags: &GateFlags) -> Resul
     let markdown = words.markdown();
     record.write("gate.md", markdown.as_bytes());
     let text = format!("{}\nResults: {}\n", words.for_people(), outcome.run_dir);
-    record.set_gate(words);
+    record.set_gate(words.clone());
     record.finish(true);
     match flags.output.format {
         Format::Table => say(&text)?,
@@ -428,7 +447,10 @@ fn hand_over(record: &mut Record, outcome: &Outcome, flags: &GateFlags) -> Resul
         Format::Csv => say(&record.csv()?)?,
     }
     record.say_costs(flags.output.format)?;
+    let exit = exit_code(outcome, flags.fail_on);
+    let commented = comment::write(flags, outcome, &words, exit);
     tell_github(outcome, &markdown)?;
+    commented?;
     record.export(&flags.output.export)
 }
 

@@ -3,7 +3,7 @@
 use super::side::Side;
 use crate::trial::binaries::hex;
 use crate::trial::ran::Ran;
-use sha2::{Digest, Sha256};
+use hmac_sha256::Hash as Sha256;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -87,7 +87,7 @@ fn digest(place: &Path) -> Option<String> {
     let bytes = (size <= MOST_BYTES)
         .then(|| fs::read(place).ok())
         .flatten()?;
-    Some(hex(&Sha256::digest(&bytes)))
+    Some(hex(&Sha256::hash(&bytes)))
 }
 
 #[cfg(test)]

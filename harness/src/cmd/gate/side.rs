@@ -9,10 +9,10 @@ use crate::base::child::{clean_command, output};
 use crate::base::error::{Failure, OrFail};
 use crate::base::shell;
 use crate::trial::binaries::{self, hex};
+use hmac_sha256::Hash as Sha256;
 use loadgen::base::cache::cache_directory;
 use loadgen::base::file::write_atomically;
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -366,5 +366,5 @@ fn short(commit: &str) -> &str {
 
 /// Names a folder or a mark after a text of any length.
 fn identity(of: &[u8]) -> String {
-    hex(&Sha256::digest(of)[..4])
+    hex(&Sha256::hash(of)[..4])
 }
