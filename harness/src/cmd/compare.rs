@@ -119,7 +119,7 @@ fn lines(a: &[Row], b: &[Row], found: &Comparison) -> Vec<Line> {
             continue;
         };
         // In a closed loop latency is only connections ÷ throughput.
-        let has_rate = one.workload.requests_per_1000_s.is_some();
+        let has_rate = one.workload.requests_per_1000_s.is_some() || one.workload.stages.is_some();
         let metrics = METRICS
             .iter()
             .filter(|metric| has_rate || !metric.column.starts_with("response_"))

@@ -59,7 +59,9 @@ pub fn of_generator(row: &mut Row, outcome: &Outcome) {
     row.slip_p99_ns = known(&outcome.schedule_slip_ns, outcome.schedule_slip_ns.p99);
     row.jain = outcome.fairness.jain;
     let [first, second] = r.completed_halves.map(|n| n as f64);
-    let is_known = first > 0.0 && !outcome.load.is_open_loop();
+    // A load that changes by plan is not meant to be steady.
+    let is_known =
+        first > 0.0 && !outcome.load.is_open_loop() && outcome.load.conn_stages.is_none();
     row.window_drift = is_known.then(|| second / first - 1.0);
     row.generator_cpu_us_per_request = outcome.generator.cpu_us_per_request;
     row.generator_utilisation = Some(outcome.generator.cpu_utilisation);

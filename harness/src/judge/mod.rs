@@ -78,6 +78,8 @@ fn settings(run_id: &str, plan: &Plan, trial: &TrialPlan) -> Row {
         payload_bytes: load.payload.map_or(0, |p| u64::from(p.max)),
         requests_per_conn: load.requests_per_conn,
         rate_per_s: load.rate_per_s,
+        stages: load.stages.as_ref().map(ToString::to_string),
+        conn_stages: load.conn_stages.as_ref().map(ToString::to_string),
         capacity_fraction: trial.capacity_fraction,
         arrival: match load.is_open_loop() {
             true => serialised(&load.arrival),

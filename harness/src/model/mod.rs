@@ -11,6 +11,7 @@ pub mod network;
 pub mod rate;
 pub mod row;
 pub mod service;
+pub mod stages;
 pub mod timeline;
 pub mod took;
 pub mod workers;

@@ -204,6 +204,10 @@ row! {
     requests_per_conn: Option<u64>,
     /// Offered requests per second; none: closed loop.
     rate_per_s: Option<f64>,
+    /// Course of the rate through the window, in place of one rate (`--stages`).
+    stages: Option<String>,
+    /// Course of the number of connections through the window (`--conn-stages`); `conns` is the most of them.
+    conn_stages: Option<String>,
     /// Share of the arm's own capacity that `rate_per_s` was asked to be; none: a rate was asked for, or a closed loop.
     capacity_fraction: Option<f64>,
     /// `closed`, `fixed` or `poisson`.

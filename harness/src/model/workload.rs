@@ -20,6 +20,10 @@ pub struct Workload {
     pub requests_per_1000_s: Option<u64>,
     /// Offered share of each arm's own capacity, in thousandths; none: a rate is, or a closed loop.
     pub capacity_permille: Option<u64>,
+    /// Course of the rate; none: it is one rate, or a closed loop.
+    pub stages: Option<String>,
+    /// Course of the number of connections; none: it is one number.
+    pub conn_stages: Option<String>,
     /// CPU work per request.
     pub work_ns: Option<u64>,
     /// Blocking call per request.
@@ -29,7 +33,8 @@ pub struct Workload {
 impl Workload {
     /// Whether requests have a schedule, whatever the server does.
     pub fn is_open_loop(&self) -> bool {
-        self.requests_per_1000_s.is_some() || self.capacity_permille.is_some()
+        let rate = self.requests_per_1000_s.or(self.capacity_permille);
+        rate.is_some() || self.stages.is_some()
     }
 
     /// The same without its rate: workloads that share it are levels of load.
@@ -56,6 +61,8 @@ impl Row {
                 Some(_) => None,
             },
             capacity_permille: self.capacity_fraction.map(|of| (of * 1e3).round() as u64),
+            stages: self.stages.clone(),
+            conn_stages: self.conn_stages.clone(),
             work_ns: self.work_ns,
             block_ns: self.block_ns,
         }
@@ -75,6 +82,9 @@ pub fn workload_name(row: &Row) -> String {
         (Some(share), _) => name.push_str(&format!("/{}{}%", row.arrival, percent(share))),
         (None, Some(rate)) => name.push_str(&format!("/{}{rate}", row.arrival)),
         (None, None) => {}
+    }
+    for stages in row.stages.iter().chain(&row.conn_stages) {
+        name.push_str(&format!("/{}[{stages}]", row.arrival));
     }
     for (what, ns) in [("work", row.work_ns), ("block", row.block_ns)] {
         if let Some(ns) = ns.filter(|&ns| ns > 0) {
@@ -99,10 +109,20 @@ pub fn title(row: &Row) -> String {
             percent(share)
         ),
         (None, Some(rate)) => format!(", {} {}", row.arrival, format_rate(rate)),
+        (None, None) if row.stages.is_some() || row.conn_stages.is_some() => in_stages(row),
         (None, None) if row.service == "discard" => ", as fast as they send".into(),
         (None, None) => ", closed loop".into(),
     });
     text + &requests(row)
+}
+
+/// `, fixed in stages of 10s@1000,30s@1000..20000`.
+fn in_stages(row: &Row) -> String {
+    match (&row.stages, &row.conn_stages) {
+        (Some(stages), _) => format!(", {} in stages of {stages} requests/s", row.arrival),
+        (None, Some(stages)) => format!(", closed loop in stages of {stages} connections"),
+        (None, None) => String::new(),
+    }
 }
 
 /// The same of a load at several rates: `50 connections, open loop, echo 64 B`.

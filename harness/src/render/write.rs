@@ -6,7 +6,7 @@ use crate::analysis::answer::Answer;
 use crate::base::text::file_name;
 use crate::model::histograms::Recorded;
 use crate::model::row::{csv_of, to_csv};
-use crate::model::{timeline, workers};
+use crate::model::{stages, timeline, workers};
 use crate::render::chart::{self, Evidence};
 use crate::render::report::{Made, Report};
 use crate::render::run_json::run_json;
@@ -58,6 +58,9 @@ pub fn write(target: &Target, run: &Run, answer: &Answer) -> Vec<String> {
     files.csv("trials.csv", || to_csv(&run.rows));
     files.csv("timeline.csv", || csv_of(&timeline::COLUMNS, &run.timeline));
     files.csv("workers.csv", || csv_of(&workers::COLUMNS, &run.workers));
+    if !run.stages.is_empty() {
+        files.csv("stages.csv", || csv_of(&stages::COLUMNS, &run.stages));
+    }
     if !run.set_aside.is_empty() {
         files.csv("redone.csv", || to_csv(&run.set_aside));
     }

@@ -5,6 +5,7 @@ use crate::model::histograms::{HistogramError, Window, packed};
 use crate::model::instrumented::Instrumented;
 use crate::model::latency_seconds::{self, DamagedSecond, LatencySecond};
 use crate::model::row::Row;
+use crate::model::stages::{self, Stage};
 use crate::model::timeline::{self, WindowSecond};
 use crate::model::took::Took;
 use crate::model::workers::{self, Worker};
@@ -31,6 +32,8 @@ pub struct TrialLine {
     pub timeline: Vec<WindowSecond>,
     /// The response times of each second, counted in classes.
     pub latency_seconds: Vec<LatencySecond>,
+    /// The stages of the window, where its load changes by plan, as in `stages.csv`; none in older runs.
+    pub stages: Vec<Stage>,
     /// The server's workers, as in `workers.csv`.
     pub workers: Vec<Worker>,
     /// Where the trial's time went; none in older runs.
@@ -94,6 +97,7 @@ impl TrialLine {
             histograms: outcome.map_or(Ok(BTreeMap::new()), histograms)?,
             timeline: outcome.map(timeline::of).unwrap_or_default(),
             latency_seconds: outcome.map_or(Ok(Vec::new()), latency_seconds::of)?,
+            stages: outcome.map(stages::of).unwrap_or_default(),
             workers: workers::of(tallies),
             took,
             perf_events_open: None,

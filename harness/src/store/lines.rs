@@ -7,6 +7,7 @@ use crate::model::histograms::Window;
 use crate::model::instrumented::{Instrumented, Profile, Syscalls};
 use crate::model::latency_seconds::LatencySecond;
 use crate::model::row::{COLUMNS, Row};
+use crate::model::stages::Stage;
 use crate::model::timeline::WindowSecond;
 use crate::model::took::Took;
 use crate::model::workers::Worker;
@@ -31,6 +32,8 @@ struct Line {
     timeline: Vec<WindowSecond>,
     #[serde(default)]
     latency_seconds: Vec<LatencySecond>,
+    #[serde(default)]
+    stages: Vec<Stage>,
     #[serde(default)]
     workers: Vec<Worker>,
     took: Option<Took>,
@@ -143,6 +146,7 @@ fn apply(line: Line, bytes: &[u8], run: &mut Run, columns: &mut Columns) -> Resu
         histograms: line.histograms,
         timeline: line.timeline,
         latency_seconds: line.latency_seconds,
+        stages: line.stages,
         workers: line.workers,
         took: line.took,
         perf_events_open: line.perf_events_open,

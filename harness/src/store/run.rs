@@ -6,6 +6,7 @@ use crate::model::histograms::{HistogramError, Histograms, Recorded};
 use crate::model::instrumented::Instrumented;
 use crate::model::latency_seconds::LatencySeconds;
 use crate::model::row::Row;
+use crate::model::stages::StageRow;
 use crate::model::timeline::TimelineRow;
 use crate::model::workers::WorkerRow;
 use serde_json::Value;
@@ -31,6 +32,8 @@ pub struct Run {
     pub timeline: Vec<TimelineRow>,
     /// The response times of each of them, counted in classes; trials of older versions have none.
     pub latency_seconds: LatencySeconds,
+    /// The stages of those whose load changes by plan.
+    pub stages: Vec<StageRow>,
     /// Their servers' workers.
     pub workers: Vec<WorkerRow>,
     /// Trials in which servers were looked into; no figure of them is among those above.
@@ -83,6 +86,8 @@ impl Run {
         if !line.latency_seconds.is_empty() {
             self.latency_seconds.insert(row.trial, line.latency_seconds);
         }
+        let stages = line.stages.iter().map(|stage| stage.of_trial(&row));
+        self.stages.extend(stages);
         let workers = line.workers.iter().map(|worker| worker.of_trial(&row));
         self.workers.extend(workers);
         self.rows.push(row);
@@ -118,6 +123,7 @@ impl Run {
         let trials: BTreeSet<u32> = aside.iter().map(|row| row.trial).collect();
         let is_aside = |trial: u32| trials.contains(&trial);
         self.timeline.retain(|line| !is_aside(line.trial));
+        self.stages.retain(|line| !is_aside(line.trial));
         self.workers.retain(|line| !is_aside(line.trial));
         self.histograms.retain(|trial| !is_aside(trial));
         self.latency_seconds.retain(|trial, _| !is_aside(*trial));

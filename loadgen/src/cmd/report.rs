@@ -7,6 +7,7 @@ use crate::base::units::{format_bytes, format_count, format_ns, format_rate};
 use crate::load::Segment;
 use crate::tally::live::Live;
 use crate::tally::outcome::{Floor, Outcome, Quantiles, Requests};
+use crate::tally::stage::Stage;
 use crate::worker::control::Sum;
 
 /// The outcome as text.
@@ -19,6 +20,7 @@ pub fn table(outcome: &Outcome) -> String {
     lines.push(String::new());
     lines.push(latencies(outcome));
     lines.extend(queueing(outcome));
+    lines.extend(stages(outcome));
     lines.push(connection_line(outcome));
     lines.push(generator_line(outcome));
     lines.extend(floor_line(outcome));
@@ -142,9 +144,11 @@ fn headline(outcome: &Outcome) -> String {
 
 fn load_line(outcome: &Outcome) -> String {
     let load = &outcome.load;
-    let mode = match load.rate_per_s {
-        Some(rate) => format!("open loop at {}", format_rate(rate)),
-        None => "closed loop".into(),
+    let mode = match (load.rate_per_s, &load.stages, &load.conn_stages) {
+        (Some(rate), _, _) => format!("open loop at {}", format_rate(rate)),
+        (None, Some(stages), _) => format!("open loop in {} stages", stages.0.len()),
+        (None, None, Some(stages)) => format!("closed loop in {} stages", stages.0.len()),
+        (None, None, None) => "closed loop".into(),
     };
     let life = match load.requests_per_conn {
         Some(count) => format!("{count} requests per connection"),
@@ -245,6 +249,50 @@ fn latency_row(name: &str, q: &Quantiles) -> Vec<String> {
         values.to_vec(),
     ]
     .concat()
+}
+
+/// The stages of a load that changes by plan, a line each.
+fn stages(outcome: &Outcome) -> Option<String> {
+    let row = |(index, stage): (usize, &Stage)| {
+        let requests = &stage.requests;
+        let course = |show: fn(f64) -> String, [from, to]: [f64; 2]| match from == to {
+            true => show(from),
+            false => format!("{} .. {}", show(from), show(to)),
+        };
+        let rate = stage.rate_per_s.map(|rate| course(format_rate, rate));
+        let conns = stage
+            .conns
+            .map(|conns| course(|n| format_count(n as u64), conns));
+        let unanswered = requests.offered.saturating_sub(requests.completed);
+        vec![
+            format!("stage {}", index + 1),
+            format_ns((stage.from_s * 1e9) as u64),
+            format_ns((stage.length_s * 1e9) as u64),
+            rate.or(conns).unwrap_or_default(),
+            format_rate(requests.per_s),
+            stage.response_ns.show(stage.response_ns.p50),
+            stage.response_ns.show(stage.response_ns.p99),
+            stage.response_ns.show(stage.response_ns.max),
+            format_count(unanswered),
+        ]
+    };
+    let asked = match outcome.load.stages {
+        Some(_) => "asked",
+        None => "connections",
+    };
+    let header = [
+        "",
+        "from",
+        "for",
+        asked,
+        "answered",
+        "p50",
+        "p99",
+        "max",
+        "not answered",
+    ];
+    let rows = outcome.stages.iter().enumerate().map(row);
+    (!outcome.stages.is_empty()).then(|| format!("\n{}\n", grid(&header, rows)))
 }
 
 /// What readers of open-loop figures most often take for a bug.

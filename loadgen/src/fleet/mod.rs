@@ -128,13 +128,26 @@ impl Fleet {
         // Each process asks for itself, but what it says is only that it is gone.
         planned_start_ns(load)?;
         let mut deadline_ns = now_ns() + patience_ns(load);
+        let mut planned_window_ns = 0;
         for (index, phase) in PHASES.into_iter().enumerate() {
             self.await_all(index, deadline_ns, link, listener)?;
             let mut agreed_ns = link.announce(phase)?;
             if phase == "warmup" && agreed_ns.is_none() {
                 agreed_ns = planned_start_ns(load)?;
             }
-            let agreed_ns = agreed_ns.unwrap_or_else(|| now_ns() + SHARED_LEAD_NS);
+            let agreed_ns = agreed_ns.unwrap_or_else(|| {
+                let soon_ns = now_ns() + SHARED_LEAD_NS;
+                match load.any_stages() {
+                    // Stages go on by the schedule, which began with the warm-up: so does the window.
+                    Some(_) if phase == "window" => {
+                        planned_window_ns.max(now_ns() + SHARED_LEAD_NS / 4)
+                    }
+                    _ => soon_ns,
+                }
+            });
+            if phase == "warmup" {
+                planned_window_ns = agreed_ns.saturating_add(load.warmup_ns);
+            }
             let word = match phase {
                 "warmup" | "window" => format!("go {agreed_ns}\n"),
                 _ => "go\n".into(),

@@ -85,6 +85,7 @@ pub fn run(load: Load, link: &mut Link, listener: &mut dyn Listener) -> io::Resu
         served_at_barrier: workers.served_at_barrier,
         window_start_unix_ns: workers.window_start_unix_ns,
         window_ns: workers.window_ns(),
+        window_late_ns: workers.window_late_ns,
         threads: workers.progress.len() as u64,
         cpus: workers.cpus,
         connect_trouble: ConnectTrouble::now().since(before),
@@ -120,6 +121,9 @@ fn is_at_known_limit(load: &Load, served: u64) -> bool {
 /// How long the ramp goes on once as many are served as the server is known to serve at a time.
 const STALL_AT_KNOWN_LIMIT_NS: u64 = 500_000_000;
 
+/// How long before its window a load of stages announces it.
+const STAGES_LEAD_NS: u64 = 250_000_000;
+
 /// How long the workers of an interrupted run may go on counting.
 const LAST_COUNTS: Duration = Duration::from_millis(500);
 
@@ -135,6 +139,8 @@ struct Workers {
     ramp_ns: u64,
     served_at_barrier: u64,
     window_start_unix_ns: Option<u64>,
+    /// How much later the window began than was planned.
+    window_late_ns: u64,
 }
 
 impl Workers {
@@ -150,9 +156,9 @@ impl Workers {
         } as u64;
         let plan = Arc::new(Plan {
             protocol: Protocol::of(&load),
-            schedule: load
-                .rate_per_s
-                .map(|rate| Schedule::new(load.arrival, load.conns, rate, load.seed)),
+            schedule: Plan::schedule_of(&load),
+            population: load.population_course(),
+            stage_ends_ns: Plan::stage_ends_of(&load),
             reconnects: load
                 .reconnect_rate_per_s
                 .map(|rate| Schedule::new(Arrival::Fixed, load.population(), rate, load.seed)),
@@ -181,6 +187,7 @@ impl Workers {
             ramp_ns: 0,
             served_at_barrier: 0,
             window_start_unix_ns: None,
+            window_late_ns: 0,
         })
     }
 
@@ -199,11 +206,19 @@ impl Workers {
         self.plan.control.start_warmup(warmup_ns);
         // Announced early enough that without a supervisor the window opens when planned.
         let planned_ns = warmup_ns.saturating_add(self.plan.load.warmup_ns);
-        self.watch(link, planned_ns - 2 * LEAD_NS, listener)?;
+        self.watch(link, planned_ns - self.announcement_ns(link), listener)?;
         let agreed_ns = link.announce("window")?;
         let window_ns = agreed_ns.unwrap_or(planned_ns).max(now_ns() + LEAD_NS);
         self.window_start_unix_ns = Some(unix_now_ns() + window_ns.saturating_sub(now_ns()));
-        let end_ns = window_ns.saturating_add(self.plan.load.duration_ns);
+        self.window_late_ns = window_ns.saturating_sub(planned_ns);
+        // Stages go on by the schedule, which began with the warm-up.
+        let first_ns = match self.plan.load.any_stages() {
+            Some(_) => planned_ns,
+            None => window_ns,
+        };
+        let end_ns = first_ns
+            .saturating_add(self.plan.load.duration_ns)
+            .max(window_ns + LEAD_NS);
         self.plan.control.set_window(window_ns, end_ns);
         let end_ns = self.watch(link, end_ns, listener)?;
         link.announce("drain")?;
@@ -214,6 +229,17 @@ impl Workers {
         let seconds = self.series.collect().iter();
         seconds.for_each(|second| listener.second(second, sum));
         drained
+    }
+
+    /// How long before the window it is announced. Whoever reads a server's figures then takes some time for it, by which
+    /// the window is late; what is planned to the second is announced earlier.
+    fn announcement_ns(&self, link: &Link) -> u64 {
+        match self.plan.load.any_stages() {
+            Some(_) if link.is_supervised() => {
+                STAGES_LEAD_NS.min(self.plan.load.warmup_ns + 2 * LEAD_NS)
+            }
+            _ => 2 * LEAD_NS,
+        }
     }
 
     /// Starts the workers and waits until every slot was served or has failed, or the deadline.

@@ -33,15 +33,19 @@ impl Load {
         args.set("protocol", Some(name_of(self.protocol)));
         args.set("path", self.path.as_ref());
         args.set("host", self.host.as_ref());
-        args.set("conns", Some(self.conns));
+        match &self.conn_stages {
+            Some(stages) => args.set("conn-stages", Some(stages)),
+            None => args.set("conns", Some(self.conns)),
+        }
         args.set("idle", Some(self.idle));
         args.set("payload", self.payload);
         args.set("pipeline", Some(self.pipeline));
         args.set("request-timeout", Some(ns(self.request_timeout_ns)));
         args.set("rate", self.rate_per_s);
-        match self.rate_per_s {
-            Some(_) => args.set("arrival", Some(name_of(self.arrival))),
-            None => args.set("think", Some(ns(self.think_ns))),
+        args.set("stages", self.stages.as_ref());
+        match self.is_open_loop() {
+            true => args.set("arrival", Some(name_of(self.arrival))),
+            false => args.set("think", Some(ns(self.think_ns))),
         }
     }
 
@@ -66,7 +70,9 @@ impl Load {
 
     fn run_args(&self, args: &mut Args) {
         args.set("warmup", Some(ns(self.warmup_ns)));
-        args.set("duration", Some(ns(self.duration_ns)));
+        if self.any_stages().is_none() {
+            args.set("duration", Some(ns(self.duration_ns)));
+        }
         args.set("seed", Some(self.seed));
         args.set("threads", Some(self.threads));
         args.set("processes", Some(self.processes));

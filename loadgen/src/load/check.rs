@@ -59,6 +59,7 @@ pub(super) fn check_combinations(shape: &ShapeFlags, flags: &LoadFlags) -> Resul
     let http = flags.protocol == ProtocolName::Http;
     let churns = shape.requests_per_conn.is_some();
     let thinks = flags.think.is_some_and(|pause| !pause.is_zero());
+    let is_open_loop = shape.rate.is_some() || flags.stages.is_some();
     let conflicts = [
         (
             flags.path.is_some() && !http,
@@ -73,16 +74,32 @@ pub(super) fn check_combinations(shape: &ShapeFlags, flags: &LoadFlags) -> Resul
             "--payload means nothing with --protocol http: requests have no body",
         ),
         (
-            flags.arrival.is_some() && shape.rate.is_none(),
-            "--arrival needs --rate: a closed loop has no schedule",
+            flags.arrival.is_some() && !is_open_loop,
+            "--arrival needs --rate or --stages: a closed loop has no schedule",
         ),
         (
             flags.connect_arrival.is_some() && flags.connect_rate.is_none(),
             "--connect-arrival needs --connect-rate",
         ),
         (
-            thinks && shape.rate.is_some(),
-            "--think belongs to the closed loop: drop it or --rate",
+            thinks && is_open_loop,
+            "--think belongs to the closed loop: drop it, or --rate and --stages",
+        ),
+        (
+            flags.stages.is_some() && shape.rate.is_some(),
+            "--stages say what the rate is at every time: drop it or --rate",
+        ),
+        (
+            flags.conn_stages.is_some() && is_open_loop,
+            "--conn-stages belong to the closed loop: an open loop sends at its rate, however many connections there are",
+        ),
+        (
+            flags.conn_stages.is_some() && flags.rotate.is_some(),
+            "--conn-stages say which connections are active when: drop --rotate",
+        ),
+        (
+            flags.shuffle && flags.stages.is_none() && flags.conn_stages.is_none(),
+            "--shuffle needs --stages or --conn-stages with a ramp",
         ),
         (
             thinks && flags.pipeline > 1,
@@ -104,7 +121,7 @@ pub(super) fn check_combinations(shape: &ShapeFlags, flags: &LoadFlags) -> Resul
     match conflicts.iter().find(|(broken, _)| *broken) {
         Some((_, text)) => Err(LoadError::Conflict((*text).into())),
         None => {
-            check_abort_on(&flags.abort_on, shape.rate.is_some())?;
+            check_abort_on(&flags.abort_on, is_open_loop)?;
             check_path(flags.path.as_deref())?;
             check_host(flags.host.as_deref())
         }
@@ -127,7 +144,7 @@ fn check_abort_on(conditions: &[Condition], is_open_loop: bool) -> Result<(), Lo
     };
     match conditions.iter().find(needs_rate) {
         Some(condition) if !is_open_loop => Err(LoadError::Conflict(format!(
-            "--abort-on '{condition}' needs --rate: a closed loop has no schedule"
+            "--abort-on '{condition}' needs --rate or --stages: a closed loop has no schedule"
         ))),
         _ => Ok(()),
     }

@@ -12,6 +12,7 @@ use ipnet::IpNet;
 
 use super::abort::Condition;
 use super::labels::Label;
+use super::stages::{Conns, Rates, TypedStages};
 use super::{
     Arrival, Close, CpuList, PayloadSize, Poll, Processes, ProtocolName, Segment, Sources,
 };
@@ -110,6 +111,23 @@ pub struct LoadFlags {
         help_heading = "Connections"
     )]
     pub sources: Sources,
+    /// The rate's course through the window, in place of --rate and --duration: stages of TIME@RATE, a ramp TIME@RATE..RATE,
+    /// a staircase TIME@RATE..RATE/STEPS, such as '10s@1k, 30s@1k..20k, 1m@20k'; each has figures of its own
+    #[arg(
+        long,
+        value_name = "STAGES",
+        conflicts_with = "duration",
+        help_heading = "Requests"
+    )]
+    pub stages: Option<TypedStages<Rates>>,
+    /// The same of the number of active connections, in place of --conns and --duration (closed loop): all are opened
+    /// before, each has its part in the load while it is one of so many
+    #[arg(long, value_name = "STAGES", conflicts_with_all = ["duration", "conns"], help_heading = "Connections")]
+    pub conn_stages: Option<TypedStages<Conns>>,
+    /// Take the steps of every ramp in random order, ten where it does not say how many: what rises with the load is then
+    /// not what rises with time
+    #[arg(long, help_heading = "Requests")]
+    pub shuffle: bool,
     /// End early, with exit code 99, when this was so over the last seconds of the window: 'errors>1% over 5s', 'TIMEOUT>0
     /// over 1s', 'response_p99_ns>50ms over 10s', 'rate<90% over 5s' of what --rate asks for; may be repeated
     #[arg(long, value_name = "CONDITION", help_heading = "Requests")]
@@ -139,6 +157,9 @@ impl Default for LoadFlags {
             reconnect_rate: None,
             rotate: None,
             sources: Sources::Auto,
+            stages: None,
+            conn_stages: None,
+            shuffle: false,
             abort_on: Vec::new(),
             label: Vec::new(),
         }

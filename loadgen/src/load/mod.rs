@@ -14,6 +14,7 @@ mod phase;
 pub mod schedule;
 mod settings;
 pub mod sources;
+pub mod stages;
 mod target;
 
 use std::collections::BTreeMap;
@@ -23,10 +24,11 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::base::units::as_ns;
+use crate::base::units::{SECOND_NS, as_ns};
 use abort::Condition;
 use check::{check_combinations, check_run, check_shape, check_sources};
 use flags::{LoadFlags, RunFlags, ShapeFlags};
+use stages::{Course, Stages};
 use target::{check_target, host_field, resolve};
 
 pub use error::{LoadError, TargetError};
@@ -99,6 +101,12 @@ pub struct Load {
     pub sources: Sources,
     /// Requests per second over all connections (open loop); absent: closed loop.
     pub rate_per_s: Option<f64>,
+    /// The course of the requests' rate through the window (open loop), in place of one rate; absent in older outcomes.
+    #[serde(default)]
+    pub stages: Option<Stages>,
+    /// The course of the number of active connections through the window (closed loop); `conns` is then the most of them.
+    #[serde(default)]
+    pub conn_stages: Option<Stages>,
     /// Spacing of requests under `rate_per_s`.
     pub arrival: Arrival,
     /// Pause between a response and the next request, in nanoseconds (closed loop).
@@ -143,6 +151,17 @@ impl Load {
         flags: &LoadFlags,
         run: &RunFlags,
     ) -> Result<Self, LoadError> {
+        let seed = run.seed.unwrap_or_else(|| fastrand::u64(..));
+        let (stages, conn_stages) = stages_of(flags, seed)?;
+        let mut shape = shape.clone();
+        if let Some(stages) = &conn_stages {
+            shape.conns = stages.largest().ceil() as u64;
+        }
+        let shape = &shape;
+        let duration_ns = match stages.as_ref().or(conn_stages.as_ref()) {
+            Some(stages) => stages.total_ns(),
+            None => as_ns(run.duration),
+        };
         check_shape(shape)?;
         check_combinations(shape, flags)?;
         check_run(shape, flags, run)?;
@@ -172,14 +191,16 @@ impl Load {
             reconnect_rate_per_s: flags.reconnect_rate,
             sources: flags.sources.clone(),
             rate_per_s: shape.rate,
+            stages,
+            conn_stages,
             arrival: flags.arrival.unwrap_or_default(),
             think_ns: as_ns(flags.think.unwrap_or_default()),
             pipeline: flags.pipeline,
             payload: payload_of(flags.protocol, shape.payload),
             request_timeout_ns: as_ns(flags.request_timeout),
             warmup_ns: as_ns(run.warmup),
-            duration_ns: as_ns(run.duration),
-            seed: run.seed.unwrap_or_else(|| fastrand::u64(..)),
+            duration_ns,
+            seed,
             threads: run.threads,
             processes: run.processes,
             cpus: run.cpus.clone(),
@@ -247,16 +268,53 @@ impl Load {
 
     /// How many requests are due in a second of the window, counted from 0; nothing in a closed loop.
     #[must_use]
-    pub fn asked_in_second(&self, _second: u64) -> Option<f64> {
+    pub fn asked_in_second(&self, second: u64) -> Option<f64> {
         let share = self.segment.share_of(self.conns) as f64 / self.conns as f64;
-        self.rate_per_s.map(|rate| rate * share)
+        let Some(stages) = &self.stages else {
+            return self.rate_per_s.map(|rate| rate * share);
+        };
+        let from_ns = second.saturating_mul(SECOND_NS);
+        let asked = stages
+            .course(0)
+            .events_between(from_ns, from_ns.saturating_add(SECOND_NS));
+        Some(asked * share)
+    }
+
+    /// The stages that the window is divided into, of the rate or of the connections.
+    #[must_use]
+    pub fn any_stages(&self) -> Option<&Stages> {
+        self.stages.as_ref().or(self.conn_stages.as_ref())
+    }
+
+    /// When connections have a part in the load, if that changes.
+    #[must_use]
+    pub fn population_course(&self) -> Option<Course> {
+        let stages = self.conn_stages.as_ref();
+        stages.map(|stages| stages.course(self.warmup_ns))
     }
 
     /// Whether requests follow a schedule of their own instead of the responses.
     #[must_use]
     pub fn is_open_loop(&self) -> bool {
-        self.rate_per_s.is_some()
+        self.rate_per_s.is_some() || self.stages.is_some()
     }
+}
+
+/// The stages of the rate and of the connections, steps drawn.
+fn stages_of(flags: &LoadFlags, seed: u64) -> Result<(Option<Stages>, Option<Stages>), LoadError> {
+    let range = |flag: &str, error: String| LoadError::Range(format!("{flag}: {error}"));
+    let rates = flags.stages.as_ref();
+    let rates = rates
+        .map(|typed| typed.expand(flags.shuffle, seed))
+        .transpose();
+    let conns = flags.conn_stages.as_ref();
+    let conns = conns
+        .map(|typed| typed.expand(flags.shuffle, seed))
+        .transpose();
+    Ok((
+        rates.map_err(|error| range("--stages", error))?,
+        conns.map_err(|error| range("--conn-stages", error))?,
+    ))
 }
 
 fn payload_of(protocol: ProtocolName, asked: Option<PayloadSize>) -> Option<PayloadSize> {
@@ -314,6 +372,11 @@ mod tests {
         load_of(&cli).map_err(|error| error.to_string())
     }
 
+    fn parse_line(args: Vec<String>) -> Load {
+        let args = std::iter::once("loadgen".to_owned()).chain(args);
+        load_of(&Line::try_parse_from(args).expect("parses")).expect("valid")
+    }
+
     fn load_of(line: &Line) -> Result<Load, LoadError> {
         Load::new(&line.target, &line.shape, &line.load, &line.run)
     }
@@ -349,6 +412,22 @@ mod tests {
             (&["--protocol", "http", "--host", "a b"], "no spaces"),
             (&["--protocol", "http", "--path", "x y"], "starts with /"),
             (&["--protocol", "http", "--payload", "5"], "no body"),
+            (&["--stages", "10s"], "no stage"),
+            (&["--stages", "10s@5", "--rate", "5"], "drop it or --rate"),
+            (
+                &["--stages", "10s@5", "--duration", "5s"],
+                "cannot be used with",
+            ),
+            (
+                &["--conn-stages", "10s@5", "--conns", "5"],
+                "cannot be used with",
+            ),
+            (
+                &["--conn-stages", "10s@5", "--stages", "10s@5"],
+                "closed loop",
+            ),
+            (&["--shuffle"], "needs --stages"),
+            (&["--stages", "10s@5", "--think", "1ms"], "closed loop"),
             (&["--abort-on", "errors>1%"], "has no time"),
             (&["--abort-on", "rate<90% over 5s"], "needs --rate"),
             (&["--abort-on", "slip_p99_ns>1ms over 5s"], "needs --rate"),
@@ -496,7 +575,7 @@ mod tests {
                 connect_arrival: connect_rate.map(|_| arrival), connect_inflight, connect_timeout, ramp_timeout,
                 close: if reset { Close::Reset } else { Close::Client },
                 conn_lifetime, reconnect_rate: None, rotate, sources,
-                abort_on: Vec::new(),
+                abort_on: Vec::new(), stages: None, conn_stages: None, shuffle: false,
                 label: http.then(|| "commit=a b".parse().expect("a label")).into_iter().collect(),
             }
         }
@@ -518,6 +597,29 @@ mod tests {
                 allow_target: vec!["10.0.0.0/8".parse().expect("a network")],
             }
         }
+    }
+
+    #[test]
+    fn stages_are_the_window_and_survive_the_command_line() {
+        let load = parse(&[
+            "--stages",
+            "2s@100..900/3, 1s@5",
+            "--conns",
+            "4",
+            "--shuffle",
+            "--seed",
+            "3",
+        ])
+        .expect("valid");
+        assert_eq!((load.duration_ns, load.rate_per_s), (3_000_000_000, None));
+        assert!(load.is_open_loop());
+        let again = parse_line(load.to_args());
+        assert_eq!(again, load);
+        assert_eq!(load.stages.as_ref().map(|stages| stages.0.len()), Some(4));
+        assert_eq!(load.asked_in_second(2), Some(5.0));
+        let load = parse(&["--conn-stages", "2s@1..20, 1s@5"]).expect("valid");
+        assert_eq!((load.conns, load.is_open_loop()), (20, false));
+        assert_eq!(parse_line(load.to_args()), load);
     }
 
     proptest! {

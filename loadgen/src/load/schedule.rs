@@ -4,16 +4,20 @@
 //! Nothing here ticks or remembers: threads, processes and segments can each
 //! evaluate their own connections and together send exactly the single plan.
 
+use std::sync::Arc;
+
 use super::Arrival;
+use super::stages::Course;
 use crate::base::hash::mix;
 
-/// The schedule of each of `streams` connections that share one rate.
-#[derive(Clone, Copy, Debug)]
+/// The schedule of each of `streams` connections that share one rate, or one course of it.
+#[derive(Clone, Debug)]
 pub struct Schedule {
     arrival: Arrival,
     streams: u64,
     rate_per_s: f64,
     seed: u64,
+    course: Option<Arc<Course>>,
 }
 
 /// How many events are walked before it is asked whether to go on: about a millisecond's.
@@ -48,6 +52,16 @@ impl Schedule {
             streams,
             rate_per_s,
             seed,
+            course: None,
+        }
+    }
+
+    /// Events over `streams` streams whose rate takes this course.
+    #[must_use]
+    pub fn along(course: Course, arrival: Arrival, streams: u64, seed: u64) -> Self {
+        Self {
+            course: Some(Arc::new(course)),
+            ..Self::new(arrival, streams, 0.0, seed)
         }
     }
 
@@ -56,7 +70,7 @@ impl Schedule {
     pub fn first(&self, stream: u64) -> u64 {
         match self.arrival {
             Arrival::Fixed => self.fixed(stream, 0),
-            Arrival::Poisson => self.gap(stream, 0),
+            Arrival::Poisson => self.after_gap(stream, 0, 0),
         }
     }
 
@@ -65,7 +79,7 @@ impl Schedule {
     pub fn next(&self, stream: u64, index: u64, previous_ns: u64) -> u64 {
         match self.arrival {
             Arrival::Fixed => self.fixed(stream, index),
-            Arrival::Poisson => previous_ns.saturating_add(self.gap(stream, index)),
+            Arrival::Poisson => self.after_gap(stream, index, previous_ns),
         }
     }
 
@@ -82,8 +96,8 @@ impl Schedule {
         }
     }
 
-    /// How many events of `stream` are due before each of two instants, the earlier first; and those from `from` on that
-    /// are due before the later one, handed on in groups: the events from one on that are due before what `group_end`
+    /// How many events of `stream` are due before each of some instants, in their order; and those from `from` on that
+    /// are due before the last one, handed on in groups: the events from one on that are due before what `group_end`
     /// says of it. `None` if `go_on`, which is asked now and then, says no before the end.
     ///
     /// Fixed arrivals are counted without looking at each. Poisson arrivals depend each on the one before, so they are
@@ -92,22 +106,28 @@ impl Schedule {
     pub fn account(
         &self,
         stream: u64,
-        [first_ns, end_ns]: [u64; 2],
+        instants: &[u64],
         from: Event,
         group_end: impl Fn(u64) -> u64,
         go_on: impl Fn() -> bool,
         each: impl FnMut(Group),
-    ) -> Option<[u64; 2]> {
+    ) -> Option<Vec<u64>> {
+        let end_ns = instants.last().copied().unwrap_or(0);
         match self.arrival {
             Arrival::Fixed => {
                 self.fixed_groups(stream, from, end_ns, group_end, each);
-                Some([first_ns, end_ns].map(|at_ns| self.fixed_before(stream, at_ns)))
+                let counts = instants
+                    .iter()
+                    .map(|at_ns| self.fixed_before(stream, *at_ns));
+                Some(counts.collect())
             }
             Arrival::Poisson => {
                 let mut groups = Groups::new(end_ns, group_end, each);
-                let (mut before_first, mut index) = (0u64, 0u64);
+                let (mut counts, mut index) = (Vec::with_capacity(instants.len()), 0u64);
                 for due_ns in self.walk(stream).take_while(|due_ns| *due_ns < end_ns) {
-                    before_first += u64::from(due_ns < first_ns);
+                    while instants[counts.len()] <= due_ns {
+                        counts.push(index);
+                    }
                     if index >= from.index {
                         groups.add(due_ns);
                     }
@@ -117,7 +137,8 @@ impl Schedule {
                     }
                 }
                 groups.end();
-                Some([before_first, index])
+                counts.resize(instants.len(), index);
+                Some(counts)
             }
         }
     }
@@ -150,7 +171,7 @@ impl Schedule {
 
     /// The due times of `stream`, in order, without end.
     pub fn walk(&self, stream: u64) -> impl Iterator<Item = u64> + use<> {
-        let schedule = *self;
+        let schedule = self.clone();
         let mut index = 0;
         std::iter::successors(Some(schedule.first(stream)), move |previous_ns| {
             index += 1;
@@ -161,14 +182,22 @@ impl Schedule {
     /// Event `index` of stream `s` is event `index · streams + s` of the whole, so
     /// the streams are de-phased and their union is evenly spaced.
     fn fixed(&self, stream: u64, index: u64) -> u64 {
+        if let Some(course) = &self.course {
+            return course.due_ns(index.saturating_mul(self.streams).saturating_add(stream));
+        }
         let position = index as f64 * self.streams as f64 + stream as f64;
         (position * (1e9 / self.rate_per_s)).round() as u64
     }
 
     fn fixed_before(&self, stream: u64, end_ns: u64) -> u64 {
-        let period_ns = self.streams as f64 * 1e9 / self.rate_per_s;
-        let mut count = (end_ns as f64 / period_ns) as u64;
-        // The division may be off by one through rounding; the definition decides.
+        let mut count = match &self.course {
+            Some(course) => course.events_by(end_ns).saturating_sub(stream) / self.streams,
+            None => {
+                let period_ns = self.streams as f64 * 1e9 / self.rate_per_s;
+                (end_ns as f64 / period_ns) as u64
+            }
+        };
+        // That may be off by one through rounding; the definition decides.
         while self.fixed(stream, count) < end_ns {
             count += 1;
         }
@@ -178,10 +207,17 @@ impl Schedule {
         count
     }
 
-    /// An exponential gap with mean streams/rate, by inversion (Devroye 1986, §II.2).
-    fn gap(&self, stream: u64, index: u64) -> u64 {
-        let mean_ns = self.streams as f64 * 1e9 / self.rate_per_s;
-        (-uniform(self.seed, stream, index).ln() * mean_ns).round() as u64
+    /// What lies an exponential gap with mean streams/rate behind an instant, by inversion (Devroye 1986, §II.2); along a
+    /// course, one of as many events (time rescaling: Lewis & Shedler 1979).
+    fn after_gap(&self, stream: u64, index: u64, previous_ns: u64) -> u64 {
+        let means = -uniform(self.seed, stream, index).ln();
+        match &self.course {
+            Some(course) => course.after_ns(previous_ns, means * self.streams as f64),
+            None => {
+                let mean_ns = self.streams as f64 * 1e9 / self.rate_per_s;
+                previous_ns.saturating_add((means * mean_ns).round() as u64)
+            }
+        }
     }
 }
 
@@ -241,6 +277,7 @@ mod tests {
 
     use super::*;
     use crate::base::units::SECOND_NS;
+    use crate::load::stages::{Stage, Stages};
 
     #[test]
     fn a_hundred_million_undue_events_are_counted_in_a_few_steps() {
@@ -254,7 +291,7 @@ mod tests {
         let instants = [SECOND_NS, 10 * SECOND_NS];
         let counts = schedule.account(
             0,
-            instants,
+            &instants,
             first,
             group_end,
             || true,
@@ -264,7 +301,7 @@ mod tests {
             },
         );
         assert_eq!((steps, events), (1000, 100_000_000));
-        assert_eq!(counts, Some([10_000_000, 100_000_000]));
+        assert_eq!(counts, Some(vec![10_000_000, 100_000_000]));
     }
 
     #[test]
@@ -282,7 +319,7 @@ mod tests {
         };
         let counts = schedule.account(
             0,
-            [0, year_ns],
+            &[0, year_ns],
             first,
             |due_ns| due_ns,
             go_on,
@@ -296,7 +333,7 @@ mod tests {
         );
     }
 
-    fn union(schedule: Schedule, streams: impl Iterator<Item = u64>, end_ns: u64) -> Vec<u64> {
+    fn union(schedule: &Schedule, streams: impl Iterator<Item = u64>, end_ns: u64) -> Vec<u64> {
         let mut all: Vec<u64> = streams
             .flat_map(|stream| schedule.walk(stream).take_while(move |due| *due < end_ns))
             .collect();
@@ -306,7 +343,11 @@ mod tests {
 
     #[test]
     fn fixed_arrivals_are_evenly_spaced_over_all_connections() {
-        let due = union(Schedule::new(Arrival::Fixed, 7, 1000.0, 1), 0..7, SECOND_NS);
+        let due = union(
+            &Schedule::new(Arrival::Fixed, 7, 1000.0, 1),
+            0..7,
+            SECOND_NS,
+        );
         assert_eq!(due.len(), 1000);
         assert!(due.windows(2).all(|pair| pair[1] - pair[0] == 1_000_000));
     }
@@ -316,7 +357,7 @@ mod tests {
     #[test]
     fn poisson_gaps_are_exponential() {
         let schedule = Schedule::new(Arrival::Poisson, 50, 50_000.0, 42);
-        let due = union(schedule, 0..50, SECOND_NS);
+        let due = union(&schedule, 0..50, SECOND_NS);
         let mut gaps: Vec<f64> = due
             .windows(2)
             .map(|pair| (pair[1] - pair[0]) as f64 / 20_000.0)
@@ -342,7 +383,7 @@ mod tests {
             let arrival = if poisson { Arrival::Poisson } else { Arrival::Fixed };
             let schedule = Schedule::new(arrival, streams, rate, seed);
             let end_ns = (2000.0 / rate * 1e9) as u64;
-            let due = union(schedule, 0..streams, end_ns);
+            let due = union(&schedule, 0..streams, end_ns);
             let expected = 2000.0;
             let tolerance = if poisson { 6.0 * f64::sqrt(expected) } else { 1.0 };
             prop_assert!((due.len() as f64 - expected).abs() <= tolerance, "{} events", due.len());
@@ -368,7 +409,7 @@ mod tests {
             let mut at = from;
             let middle_ns = end_ns / 3;
             let group_end = |due_ns| due_ns / width * width + width;
-            let counts = schedule.account(0, [middle_ns, end_ns], event, group_end, || true, |group| {
+            let counts = schedule.account(0, &[middle_ns, end_ns], event, group_end, || true, |group| {
                 let members = &singly[at..at + group.count as usize];
                 assert_eq!((members[0], members[members.len() - 1]), (group.first_ns, group.last_ns));
                 assert_eq!(group.first_ns / width, group.last_ns / width);
@@ -377,7 +418,7 @@ mod tests {
                 assert!(singly.get(at).is_none_or(|next_ns| next_ns / width > group.first_ns / width));
             });
             prop_assert_eq!(at, singly.len());
-            prop_assert_eq!(counts, Some([schedule.count_before(0, middle_ns), singly.len() as u64]));
+            prop_assert_eq!(counts, Some(vec![schedule.count_before(0, middle_ns), singly.len() as u64]));
         }
 
         #[test]
@@ -386,12 +427,50 @@ mod tests {
         ) {
             let arrival = if poisson { Arrival::Poisson } else { Arrival::Fixed };
             let schedule = Schedule::new(arrival, streams, 5000.0, seed);
-            let whole = union(schedule, 0..streams, SECOND_NS / 10);
+            let whole = union(&schedule, 0..streams, SECOND_NS / 10);
             let mut parts: Vec<u64> = (0..segments)
-                .flat_map(|index| union(schedule, (0..streams).filter(move |s| s % segments == index), SECOND_NS / 10))
+                .flat_map(|index| union(&schedule, (0..streams).filter(move |s| s % segments == index), SECOND_NS / 10))
                 .collect();
             parts.sort_unstable();
             prop_assert_eq!(whole, parts);
+        }
+
+        /// Whatever the course, threads, processes and hosts that each take a part send exactly the whole; and what is
+        /// counted without looking at each event is what one by one would be.
+        #[test]
+        fn segments_of_a_course_together_are_the_whole(
+            poisson in any::<bool>(), streams in 1u64..30, segments in 1u64..7, seed in any::<u64>(), warmup_ms in 0u64..300,
+            parts in proptest::collection::vec((1u64..800, 0u64..3000, 0u64..3000), 1..6),
+        ) {
+            let stages = parts.iter().map(|(ms, from, to)| Stage {
+                length_ns: ms * 1_000_000,
+                from_milli: from * 1000,
+                to_milli: to * 1000,
+            });
+            let stages = Stages(stages.collect());
+            let course = stages.course(warmup_ms * 1_000_000);
+            let end_ns = warmup_ms * 1_000_000 + stages.total_ns();
+            let expected = course.events_between(0, end_ns);
+            let arrival = if poisson { Arrival::Poisson } else { Arrival::Fixed };
+            let schedule = Schedule::along(course, arrival, streams, seed);
+            let whole = union(&schedule, 0..streams, end_ns);
+            let mut together: Vec<u64> = (0..segments)
+                .flat_map(|index| union(&schedule, (0..streams).filter(move |s| s % segments == index), end_ns))
+                .collect();
+            together.sort_unstable();
+            prop_assert_eq!(&whole, &together);
+            let tolerance = if poisson { 6.0 * expected.sqrt() + 6.0 } else { 1.0 };
+            prop_assert!((whole.len() as f64 - expected).abs() <= tolerance, "{} of {}", whole.len(), expected);
+            for stream in 0..streams {
+                let one_by_one = schedule.walk(stream).take_while(|due_ns| *due_ns < end_ns).count() as u64;
+                prop_assert_eq!(schedule.count_before(stream, end_ns), one_by_one);
+                let middle_ns = end_ns / 2;
+                let first = Event { index: 0, due_ns: schedule.first(stream) };
+                let mut groups = 0;
+                let counts = schedule.account(stream, &[0, middle_ns, end_ns], first, |due_ns| due_ns + 1, || true, |group| groups += group.count);
+                prop_assert_eq!(counts, Some(vec![0, schedule.count_before(stream, middle_ns), one_by_one]));
+                prop_assert_eq!(groups, one_by_one);
+            }
         }
     }
 }

@@ -7,6 +7,7 @@ use super::Tally;
 use super::abort::Aborted;
 use super::blob;
 use super::outcome::{Connections, Generator, Latencies, Outcome, Requests, Second, WholeRun};
+use super::stage::stages;
 use super::verdict;
 use crate::base::limits::ConnectTrouble;
 use crate::base::syn::SynTimeouts;
@@ -35,6 +36,8 @@ pub struct Facts<'a> {
     pub window_start_unix_ns: Option<u64>,
     /// Its length.
     pub window_ns: u64,
+    /// How much later it began than the warm-up was planned to end.
+    pub window_late_ns: u64,
     /// Worker threads.
     pub threads: u64,
     /// CPUs they share.
@@ -90,6 +93,7 @@ pub fn assemble(facts: Facts<'_>) -> Outcome {
         schedule_slip_ns: tally.slip.quantiles(),
         generator: generator(&facts, window_s),
         fairness,
+        stages: stages(load, &tally.stages, facts.window_ns, facts.window_late_ns),
         failures: tally.failures.clone(),
         histograms,
         ..Outcome::of_nothing((*load).clone())
@@ -168,10 +172,14 @@ fn generator(facts: &Facts<'_>, window_s: f64) -> Generator {
 pub fn broken_laws(tally: &Tally) -> Vec<String> {
     let phases = Phase::ALL.iter().zip(&tally.phases);
     let broken = phases.flat_map(|(phase, requests)| requests.broken_laws(phase.name()));
+    let stages = tally.stages.iter().enumerate();
+    let of_stages =
+        stages.flat_map(|(n, stage)| stage.requests.broken_laws(&format!("stage {}", n + 1)));
     tally
         .connections
         .broken_laws()
         .into_iter()
         .chain(broken)
+        .chain(of_stages)
         .collect()
 }

@@ -35,6 +35,7 @@ pub fn merge(outcomes: &[Outcome], supervised: bool) -> Result<Outcome, String> 
     }
     merge_latencies(&mut merged, outcomes)?;
     merged.series = merge_series(outcomes)?;
+    merge_stages(&mut merged, rest)?;
     derive(&mut merged);
     let broken = [
         merged.connections.broken_laws(),
@@ -238,6 +239,21 @@ fn merge_latency(
         }
     }
     Ok(total)
+}
+
+fn merge_stages(merged: &mut Outcome, rest: &[Outcome]) -> Result<(), String> {
+    for outcome in rest {
+        for (index, stage) in outcome.stages.iter().enumerate() {
+            let Some(sum) = merged.stages.get_mut(index) else {
+                merged.stages.push(stage.clone());
+                continue;
+            };
+            let segment = outcome.load.segment;
+            sum.merge(stage)
+                .map_err(|error| format!("segment {segment}, stage {}: {error}", index + 1))?;
+        }
+    }
+    Ok(())
 }
 
 /// One second of all outcomes at a time: however many there are, few histograms are in memory. Where one has joined its

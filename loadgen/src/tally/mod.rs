@@ -15,6 +15,7 @@ pub mod outcome;
 pub mod second;
 pub mod series;
 pub mod slo;
+pub mod stage;
 pub mod stretch;
 pub mod verdict;
 
@@ -26,6 +27,7 @@ use crate::load::Phase;
 use latency::Latency;
 use live::Counted;
 use outcome::{Connections, Failure, Fairness, Requests};
+use stage::StageTally;
 
 pub use latency::{DIGITS, LATENCY_MAX_NS};
 
@@ -36,6 +38,8 @@ pub struct Tally {
     pub connections: Connections,
     /// Requests by the phase in which they were due.
     pub phases: [Requests; 4],
+    /// The stages of the window, as far as something was counted in them.
+    pub stages: Vec<StageTally>,
     /// Response times of the window (the last, unsent interval until the end of the run).
     pub response: Latency,
     /// Service times of the window, kept apart in an open loop only; like the response times, of the last interval.
@@ -78,6 +82,9 @@ impl Tally {
             .iter_mut()
             .zip(&other.phases)
             .for_each(|(mine, theirs)| mine.merge(theirs));
+        for (stage, counted) in other.stages.iter().enumerate() {
+            self.stage(stage).merge(counted);
+        }
         self.response.merge(&other.response);
         self.service.merge(&other.service);
         self.connect.merge(&other.connect);
@@ -98,6 +105,14 @@ impl Tally {
             .failures
             .iter()
             .for_each(|failure| merge_failure(&mut self.failures, failure));
+    }
+
+    /// What is counted of a stage of the window.
+    pub fn stage(&mut self, stage: usize) -> &mut StageTally {
+        if self.stages.len() <= stage {
+            self.stages.resize_with(stage + 1, StageTally::default);
+        }
+        &mut self.stages[stage]
     }
 
     /// Notes a failure; `first` is asked for words only the first time.

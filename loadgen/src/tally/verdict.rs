@@ -4,7 +4,7 @@
 //! use, adds to its reasons.
 
 use super::code::Code;
-use super::outcome::{Outcome, PROCESS_LOST, Reason, Verdict};
+use super::outcome::{Outcome, PROCESS_LOST, Reason, Requests, Verdict};
 use crate::base::syn::listen_queue_in_words;
 use crate::base::units::{format_count, format_ns};
 
@@ -87,16 +87,24 @@ fn ended_early(outcome: &Outcome) -> Option<Reason> {
 }
 
 fn load_not_delivered(outcome: &Outcome) -> Option<Reason> {
-    let (sent, offered) = (outcome.requests.sent, outcome.requests.offered);
-    if !outcome.load.is_open_loop() || offered == 0 || sent as f64 / offered as f64 >= 0.99 {
+    if !outcome.load.is_open_loop() {
         return None;
     }
-    let text = format!(
-        "{} of {} requests due were sent",
-        format_count(sent),
-        format_count(offered)
-    );
-    reason(Code::W02, text)
+    let is_short = |requests: &Requests| (requests.sent as f64) < 0.99 * requests.offered as f64;
+    let said = |requests: &Requests, where_: &str| {
+        let (sent, offered) = (format_count(requests.sent), format_count(requests.offered));
+        reason(
+            Code::W02,
+            format!("{sent} of {offered} requests due {where_}were sent"),
+        )
+    };
+    if is_short(&outcome.requests) {
+        return said(&outcome.requests, "");
+    }
+    // What a stage lacks may be little of the whole.
+    let mut stages = outcome.stages.iter().enumerate();
+    let (index, stage) = stages.find(|(_, stage)| is_short(&stage.requests))?;
+    said(&stage.requests, &format!("in stage {} ", index + 1))
 }
 
 /// `--reconnect-rate` is a load of its own.
@@ -196,6 +204,7 @@ fn little(outcome: &Outcome) -> Option<Reason> {
         && failed == 0;
     if load.is_open_loop()
         || load.churns()
+        || load.conn_stages.is_some()
         // A server that closes makes pauses, whatever the load asked for.
         || outcome.connections.established > outcome.connections.requested
         || load.protocol == crate::load::ProtocolName::Discard
@@ -250,7 +259,8 @@ fn window_too_short(outcome: &Outcome) -> Option<Reason> {
         .segment
         .share_of(load.conns)
         .min(outcome.connections.served_at_barrier);
-    if load.is_open_loop() || load.churns() || answered == 0 || answered >= active {
+    let changes = load.churns() || load.conn_stages.is_some();
+    if load.is_open_loop() || changes || answered == 0 || answered >= active {
         return None;
     }
     let text = format!(
@@ -267,7 +277,8 @@ fn window_too_short(outcome: &Outcome) -> Option<Reason> {
 fn not_steady(outcome: &Outcome) -> Option<Reason> {
     let [first, second] = outcome.requests.completed_halves;
     let total = (first + second) as f64;
-    if total == 0.0 {
+    // A load that changes by plan is not meant to be steady.
+    if total == 0.0 || outcome.load.any_stages().is_some() {
         return None;
     }
     let difference = (first as f64 - second as f64).abs() / (total / 2.0);

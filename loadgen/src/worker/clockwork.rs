@@ -143,10 +143,10 @@ impl Worker {
             let connection = self.slots.slot_mut(slot);
             if connection.active {
                 let stream = u64::from(connection.stream);
-                let first_ns = self
-                    .plan
-                    .schedule
-                    .map_or(0, |schedule| schedule.first(stream));
+                let first_ns = match &self.plan.schedule {
+                    Some(schedule) => schedule.first(stream),
+                    None => self.plan.next_part_ns(stream, 0),
+                };
                 connection.next_due_ns = start_ns.saturating_add(first_ns);
                 connection.queued = true;
                 self.queues
@@ -260,7 +260,7 @@ impl Worker {
     /// How often `--reconnect-rate` has called a slot until then.
     fn reconnects_due(&self, slot: u32, at_ns: u64) -> u64 {
         let load_ns = at_ns.saturating_sub(self.clock.edges.warmup_start_ns);
-        let schedule = self.plan.reconnects;
+        let schedule = self.plan.reconnects.as_ref();
         schedule.map_or(0, |schedule| {
             schedule.count_before(self.number(slot), load_ns)
         })

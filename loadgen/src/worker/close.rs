@@ -159,8 +159,8 @@ impl Worker {
     }
 
     /// A well-formed answer that says no, to the request before the next one.
-    pub(super) fn error_answer(&mut self, slot: u32, phase: Phase) {
-        count(&mut self.tally.phases[phase as usize].failed, "STATUS");
+    pub(super) fn error_answer(&mut self, slot: u32, phase: Phase, due_ns: u64) {
+        self.count_of(phase, due_ns, |counts| count(&mut counts.failed, "STATUS"));
         let connection = self.slots.slot_mut(slot);
         connection.refused_in_window |= phase == Phase::Window;
         let (sequence, words) = (connection.answered - 1, connection.framing.take_words());
@@ -249,15 +249,15 @@ impl Worker {
             let phase = entry.phase;
             let late = self.clock.now_ns.saturating_sub(entry.sent_ns)
                 > self.plan.load.response_limit_ns();
-            let tally = &mut self.tally.phases[phase as usize];
-            match why {
-                Lost::TimedOut if late || sequence == answered => {
-                    tally.timed_out += 1;
-                    self.censor(phase, entry.due_ns, entry.sent_ns);
-                }
+            let has_timed_out = matches!(why, Lost::TimedOut) && (late || sequence == answered);
+            self.count_of(phase, entry.due_ns, |tally| match why {
+                Lost::TimedOut if has_timed_out => tally.timed_out += 1,
                 Lost::Mismatched if sequence == answered => tally.mismatched += 1,
                 Lost::TimedOut | Lost::Mismatched => count(&mut tally.failed, "ABANDONED"),
                 Lost::Failed(kind) => count(&mut tally.failed, kind),
+            });
+            if has_timed_out {
+                self.censor(phase, entry.due_ns, entry.sent_ns);
             }
         }
         self.outstanding -= end - answered;
@@ -274,13 +274,19 @@ impl Worker {
         if phase != Phase::Window {
             return;
         }
-        self.tally
-            .response
-            .record_censored(self.clock.now_ns.saturating_sub(due_ns));
-        if self.plan.schedule.is_some() {
-            self.tally
-                .service
-                .record_censored(self.clock.now_ns.saturating_sub(sent_ns));
+        let now_ns = self.clock.now_ns;
+        let [response_ns, service_ns] = [due_ns, sent_ns].map(|at_ns| now_ns.saturating_sub(at_ns));
+        let is_open_loop = self.plan.schedule.is_some();
+        self.tally.response.record_censored(response_ns);
+        if is_open_loop {
+            self.tally.service.record_censored(service_ns);
+        }
+        if let Some(stage) = self.stage_of(phase, due_ns) {
+            let stage = self.tally.stage(stage);
+            stage.response.record_censored(response_ns);
+            if is_open_loop {
+                stage.service.record_censored(service_ns);
+            }
         }
     }
 

@@ -8,8 +8,10 @@ use nix::sys::socket::{MsgFlags, recv, send};
 
 use super::Worker;
 use super::connection::{InFlight, State};
+use crate::base::clock::NEVER;
 use crate::load::{Close, Phase};
 use crate::protocol::{Received, RequestId};
+use crate::tally::outcome::Requests;
 
 /// Reads of one connection in one turn; what is left waits for the others.
 const READS: usize = 4;
@@ -69,7 +71,7 @@ impl Worker {
             };
             self.slots.keep(slot, sequence, entry);
             if sequence < sent_before {
-                self.tally.phases[entry.phase as usize].resent += 1;
+                self.count_of(entry.phase, entry.due_ns, |counts| counts.resent += 1);
             }
         }
     }
@@ -85,7 +87,7 @@ impl Worker {
                 }
                 return;
             }
-            let Some(schedule) = self.plan.schedule else {
+            if self.plan.schedule.is_none() {
                 if self.phase(self.clock.now_ns) == Phase::Drain {
                     return;
                 }
@@ -98,11 +100,10 @@ impl Worker {
             let start_ns = self.clock.edges.warmup_start_ns;
             let connection = self.slots.slot_mut(slot);
             connection.index += 1;
-            let next_ns = schedule.next(
-                u64::from(connection.stream),
-                connection.index,
-                due_ns - start_ns,
-            );
+            let stream = u64::from(connection.stream);
+            let next_ns = self.plan.schedule.as_ref().map_or(NEVER, |schedule| {
+                schedule.next(stream, connection.index, due_ns - start_ns)
+            });
             connection.next_due_ns = start_ns.saturating_add(next_ns);
             let free_ns = connection.free_ns;
             let late_in_opening = self.plan.load.requests_per_conn == Some(1);
@@ -136,11 +137,28 @@ impl Worker {
         self.slots.keep(slot, begun, entry);
         self.slots.slot_mut(slot).begun += 1;
         self.outstanding += 1;
-        let counts = &mut self.tally.phases[phase as usize];
-        counts.sent += 1;
-        if self.plan.schedule.is_none() || phase == Phase::Ramp {
-            counts.offered += 1;
+        let is_unplanned = self.plan.schedule.is_none() || phase == Phase::Ramp;
+        self.count_of(phase, due_ns, |counts| {
+            counts.sent += 1;
+            counts.offered += u64::from(is_unplanned);
+        });
+    }
+
+    /// Counts something of a request: in the phase that it belongs to, and in the stage.
+    pub(super) fn count_of(&mut self, phase: Phase, due_ns: u64, count: impl Fn(&mut Requests)) {
+        count(&mut self.tally.phases[phase as usize]);
+        if let Some(stage) = self.stage_of(phase, due_ns) {
+            count(&mut self.tally.stage(stage).requests);
         }
+    }
+
+    /// The stage of the window that a request belongs to, by when it was due.
+    pub(super) fn stage_of(&self, phase: Phase, due_ns: u64) -> Option<usize> {
+        if self.plan.stage_ends_ns.is_empty() || phase != Phase::Window {
+            return None;
+        }
+        let start_ns = self.clock.edges.warmup_start_ns;
+        self.plan.stage_at(due_ns.saturating_sub(start_ns))
     }
 
     fn request_id(&self, slot: u32, sequence: u64) -> RequestId {
@@ -375,18 +393,37 @@ impl Worker {
         connection.answered += 1;
         connection.free_ns = now_ns;
         if self.plan.schedule.is_none() {
-            connection.next_due_ns = now_ns.saturating_add(self.plan.load.think_ns);
+            let due_ns = now_ns.saturating_add(self.plan.load.think_ns);
+            connection.next_due_ns = match &self.plan.population {
+                None => due_ns,
+                Some(_) => {
+                    let start_ns = self.clock.edges.warmup_start_ns;
+                    let number = u64::from(connection.stream);
+                    let next_ns = self
+                        .plan
+                        .next_part_ns(number, due_ns.saturating_sub(start_ns));
+                    start_ns.saturating_add(next_ns)
+                }
+            };
         }
         self.outstanding -= 1;
         if !ok {
-            return self.error_answer(slot, phase);
+            return self.error_answer(slot, phase, due_ns);
         }
-        self.tally.phases[phase as usize].completed += 1;
+        self.count_of(phase, due_ns, |counts| counts.completed += 1);
         if phase == Phase::Window {
             self.slots.slot_mut(slot).completed_in_window += 1;
+            let is_open_loop = self.plan.schedule.is_some();
             self.tally.response.record(now_ns - due_ns);
-            if self.plan.schedule.is_some() {
+            if is_open_loop {
                 self.tally.service.record(now_ns - sent_ns);
+            }
+            if let Some(stage) = self.stage_of(phase, due_ns) {
+                let stage = self.tally.stage(stage);
+                stage.response.record(now_ns - due_ns);
+                if is_open_loop {
+                    stage.service.record(now_ns - sent_ns);
+                }
             }
         }
         if phase != Phase::Ramp && self.phase(now_ns) == Phase::Window {

@@ -5,7 +5,6 @@ use super::connection::State;
 use crate::base::clock::{NEVER, now_ns};
 use crate::load::Phase;
 use crate::load::schedule::Event;
-use crate::tally::Tally;
 use crate::tally::latency::least_equivalent;
 
 impl Worker {
@@ -34,7 +33,9 @@ impl Worker {
             }
             let connection = self.slots.slot(slot);
             let completed = u64::from(connection.completed_in_window);
-            if connection.active || completed > 0 {
+            // How many each answered says nothing where each was active for another time.
+            let comparable = self.plan.population.is_none();
+            if comparable && (connection.active || completed > 0) {
                 self.tally
                     .fairness
                     .add(completed, connection.refused_in_window);
@@ -42,8 +43,13 @@ impl Worker {
         }
         if self.plan.schedule.is_some() && self.plan.control.hurried() {
             // What a broken-off run left uncounted is neither offered nor dropped.
-            for phase in &mut self.tally.phases {
-                phase.offered = phase.sent + phase.dropped;
+            let stages = self
+                .tally
+                .stages
+                .iter_mut()
+                .map(|stage| &mut stage.requests);
+            for requests in self.tally.phases.iter_mut().chain(stages) {
+                requests.offered = requests.sent + requests.dropped;
             }
             self.tally.fail("request", Phase::Drain, "UNCOUNTED", || {
                 "the run was broken off before all requests that were due and never sent were counted".into()
@@ -56,7 +62,7 @@ impl Worker {
         for sequence in connection.answered..connection.begun {
             let entry = self.slots.in_flight(slot, sequence);
             let phase = entry.phase;
-            self.tally.phases[phase as usize].unanswered_at_end += 1;
+            self.count_of(phase, entry.due_ns, |counts| counts.unanswered_at_end += 1);
             self.censor(phase, entry.due_ns, entry.sent_ns);
         }
         self.settle_schedule(slot);
@@ -66,10 +72,11 @@ impl Worker {
     /// that what was never sent: so the law between them and the requests says something.
     fn settle_schedule(&mut self, slot: u32) {
         let connection = self.slots.slot(slot);
-        let Some(schedule) = self
-            .plan
+        let plan = self.plan.clone();
+        let Some(schedule) = plan
             .schedule
-            .filter(|_| self.clock.running && connection.active && !self.plan.control.hurried())
+            .as_ref()
+            .filter(|_| self.clock.running && connection.active && !plan.control.hurried())
         else {
             return;
         };
@@ -79,25 +86,30 @@ impl Worker {
         let start_ns = edges.warmup_start_ns;
         let end_ns = edges.window_end_ns.min(now_ns);
         let window_ns = edges.window_start_ns.min(end_ns);
-        let go_on = || !self.plan.control.hurried();
-        let instants = [window_ns, end_ns].map(|at_ns| at_ns.saturating_sub(start_ns));
+        let go_on = || !plan.control.hurried();
+        let [window_load_ns, end_load_ns] =
+            [window_ns, end_ns].map(|at_ns| at_ns.saturating_sub(start_ns));
+        let mut instants = vec![window_load_ns];
+        let edges = plan.stage_ends_ns.iter().rev().skip(1).rev();
+        instants.extend(edges.map(|edge_ns| (*edge_ns).clamp(window_load_ns, end_load_ns)));
+        instants.push(end_load_ns);
         let next = Event {
             index,
             due_ns: next_due_ns.saturating_sub(start_ns),
         };
-        let Tally {
-            phases, response, ..
-        } = &mut self.tally;
+        let tally = &mut self.tally;
         let group_end = |due_ns: u64| {
             let at_ns = start_ns.saturating_add(due_ns);
             if at_ns < window_ns {
                 return window_ns - start_ns;
             }
-            // Those that have waited as long, to the histogram, as this one.
+            // Those that have waited as long, to the histogram, as this one, and belong to one stage.
             let least_ns = least_equivalent(now_ns - at_ns);
-            now_ns.saturating_sub(least_ns).saturating_sub(start_ns) + 1
+            let stage_ends = plan.stage_at(due_ns).and_then(|s| instants.get(s + 1));
+            let end_ns = now_ns.saturating_sub(least_ns).saturating_sub(start_ns) + 1;
+            stage_ends.map_or(end_ns, |stage_end_ns| end_ns.min(*stage_end_ns))
         };
-        let counts = schedule.account(stream, instants, next, group_end, go_on, |group| {
+        let counts = schedule.account(stream, &instants, next, group_end, go_on, |group| {
             let [first_ns, last_ns] =
                 [group.first_ns, group.last_ns].map(|ns| start_ns.saturating_add(ns));
             let phase = if first_ns < window_ns {
@@ -105,15 +117,30 @@ impl Worker {
             } else {
                 Phase::Window
             };
-            phases[phase as usize].dropped += group.count;
+            tally.phases[phase as usize].dropped += group.count;
             if phase == Phase::Window {
-                response.record_censored_group(group.count, now_ns - first_ns, now_ns - last_ns);
+                let (longest_ns, least_ns) = (now_ns - first_ns, now_ns - last_ns);
+                tally
+                    .response
+                    .record_censored_group(group.count, longest_ns, least_ns);
+                if let Some(stage) = plan.stage_at(group.first_ns) {
+                    let stage = tally.stage(stage);
+                    stage.requests.dropped += group.count;
+                    stage
+                        .response
+                        .record_censored_group(group.count, longest_ns, least_ns);
+                }
             }
         });
         // Nobody waits for the counts of a run that was broken off.
-        if let Some([warmup, all]) = counts {
-            phases[Phase::Warmup as usize].offered += warmup;
-            phases[Phase::Window as usize].offered += all - warmup;
+        let Some(counts) = counts else { return };
+        let (warmup, all) = (counts[0], counts[counts.len() - 1]);
+        tally.phases[Phase::Warmup as usize].offered += warmup;
+        tally.phases[Phase::Window as usize].offered += all - warmup;
+        if !plan.stage_ends_ns.is_empty() {
+            for (stage, ends) in counts.windows(2).enumerate() {
+                tally.stage(stage).requests.offered += ends[1] - ends[0];
+            }
         }
     }
 }

@@ -11,4 +11,5 @@ mod live;
 mod loads;
 mod names;
 mod program;
+mod stages;
 mod targets;

@@ -144,7 +144,7 @@ pub fn criteria(workload: &Workload) -> Vec<Metric> {
             Some(_) => vec![CPU_PER_CONNECTION],
         };
     }
-    let fixed_rate = workload.requests_per_1000_s.is_some();
+    let fixed_rate = workload.requests_per_1000_s.is_some() || workload.stages.is_some();
     match (
         workload.service.as_str(),
         fixed_rate,

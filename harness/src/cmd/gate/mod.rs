@@ -269,6 +269,8 @@ fn plan(flags: &GateFlags, sides: &[Side; 2]) -> Result<Plan, Failure> {
             .collect(),
         commands_are_checked: true,
         rate: match flags.rate.is_empty() {
+            // What stages ask for is no rate to be found out.
+            true if flags.load.stages.is_some() || flags.load.conn_stages.is_some() => Vec::new(),
             true => vec![Rate::Auto],
             false => flags.rate.clone(),
         },

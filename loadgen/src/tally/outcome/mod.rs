@@ -17,6 +17,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::abort::Aborted;
+use super::stage::Stage;
 use crate::load::Load;
 
 pub use connections::Connections;
@@ -75,6 +76,9 @@ pub struct Outcome {
     pub reasons: Vec<Reason>,
     /// The first failure of each kind, in words.
     pub failures: Vec<Failure>,
+    /// The stages of a window whose load changes by plan; empty of any other, and in older outcomes.
+    #[serde(default)]
+    pub stages: Vec<Stage>,
     /// The window second by second.
     pub series: Vec<Second>,
     /// This machine's floor and ceiling against a null server, if measured here before.
@@ -107,6 +111,7 @@ impl Outcome {
             verdict: Verdict::default(),
             reasons: Vec::new(),
             failures: Vec::new(),
+            stages: Vec::new(),
             series: Vec::new(),
             floor: None,
             histograms: BTreeMap::new(),
