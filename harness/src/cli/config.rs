@@ -81,20 +81,24 @@ pub fn with_gate_settings(words: Vec<OsString>) -> Result<Vec<OsString>, Failure
         .iter()
         .map(|word| word.to_str().unwrap_or_default())
         .collect();
+    let flags: Vec<Arg> = flags_of(Some(GATE)).collect();
     let Some(path) = gate_config(&typed) else {
         return Ok(words);
     };
     let is_typed = |key: &str| {
-        let (long, short) = (format!("--{key}"), key == "quiet" && typed.contains(&"-q"));
+        let long = format!("--{key}");
         let with_value = format!("{long}=");
-        short
-            || typed
-                .iter()
-                .any(|word| *word == long || word.starts_with(&with_value))
+        let flag = flags.iter().find(|flag| flag.get_long() == Some(key));
+        let short = flag
+            .and_then(Arg::get_short)
+            .map(|letter| format!("-{letter}"));
+        let is_short = |word: &str| short.as_ref().is_some_and(|short| word.starts_with(short));
+        typed
+            .iter()
+            .any(|word| *word == long || word.starts_with(&with_value) || is_short(word))
     };
     let config = read(Path::new(path))?;
     let is_own = |key: &str| config.gate.iter().any(|setting| setting.key == key);
-    let flags: Vec<Arg> = flags_of(Some(GATE)).collect();
     let has_command = is_typed("base-cmd") || is_own("base-cmd");
     let shared = config.settings.iter().filter(|setting| {
         let key = setting.key.as_str();

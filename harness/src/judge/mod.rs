@@ -6,6 +6,7 @@ mod figures;
 mod status;
 
 use crate::base::machine::cpu_list;
+use crate::base::text::visible;
 use crate::model::row::{Reason, Reasons, Row, Verdict};
 use crate::plan::{Plan, TrialPlan};
 use crate::trial::Evidence;
@@ -76,6 +77,7 @@ fn settings(run_id: &str, plan: &Plan, trial: &TrialPlan) -> Row {
         conns: load.conns,
         idle: load.idle,
         payload_bytes: load.payload.map_or(0, |p| u64::from(p.max)),
+        requests: load.requests_in_words().map(|words| visible(&words)),
         requests_per_conn: load.requests_per_conn,
         rate_per_s: load.rate_per_s,
         stages: load.stages.as_ref().map(ToString::to_string),

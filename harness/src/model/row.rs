@@ -200,6 +200,8 @@ row! {
     idle: u64,
     /// Bytes per request.
     payload_bytes: u64,
+    /// What requests say, in words that end in a digest where they are long; none: what the service is asked by default.
+    requests: Option<String>,
     /// Requests after which a connection is closed and replaced; none: long-lived.
     requests_per_conn: Option<u64>,
     /// Offered requests per second; none: closed loop.

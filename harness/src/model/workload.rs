@@ -1,6 +1,7 @@
 //! What was asked of a server: what rows must share to be compared with each other.
 
 use super::row::Row;
+use loadgen::base::hash::mix;
 use loadgen::base::units::{format_count, format_ns, format_rate};
 
 /// The part of a row's settings that says what was asked of the server.
@@ -14,6 +15,8 @@ pub struct Workload {
     pub idle: u64,
     /// Bytes per request.
     pub payload_bytes: u64,
+    /// What requests say; none: what the service is asked by default.
+    pub requests: Option<String>,
     /// Requests per connection; none: long-lived.
     pub requests_per_conn: Option<u64>,
     /// Offered rate, in a unit that can be compared exactly; none: closed loop, or a share of each arm's capacity.
@@ -55,6 +58,7 @@ impl Row {
             conns: self.conns,
             idle: self.idle,
             payload_bytes: self.payload_bytes,
+            requests: self.requests.clone(),
             requests_per_conn: self.requests_per_conn,
             requests_per_1000_s: match self.capacity_fraction {
                 None => self.rate_per_s.map(|rate| (rate * 1e3) as u64),
@@ -72,6 +76,9 @@ impl Row {
 /// A workload in one word: `c10000/echo64`, and what else makes it differ from others.
 pub fn workload_name(row: &Row) -> String {
     let mut name = format!("c{}/{}{}", row.conns, row.service, row.payload_bytes);
+    if let Some(requests) = &row.requests {
+        name.push_str(&format!("/{}", short_name(requests)));
+    }
     if row.idle > 0 {
         name.push_str(&format!("/idle{}", row.idle));
     }
@@ -92,6 +99,19 @@ pub fn workload_name(row: &Row) -> String {
         }
     }
     name
+}
+
+/// A word of letters, digits and hyphens for what requests say: as much of it as is short, and a digest of all.
+fn short_name(requests: &str) -> String {
+    const MOST: usize = 24;
+    let words = requests.split(|c: char| !c.is_ascii_alphanumeric());
+    let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
+    let mut name = words.join("-").to_lowercase();
+    name.truncate(MOST);
+    let digest = requests
+        .bytes()
+        .fold(0, |hash, byte| mix(hash ^ u64::from(byte)));
+    format!("{}-{:06x}", name.trim_end_matches('-'), digest >> 40)
 }
 
 /// A share in percent, with what decimals it has.
@@ -149,15 +169,40 @@ fn requests(row: &Row) -> String {
         Some(n) => text.push_str(&format!(", {} requests per connection", format_count(n))),
         None => {}
     }
-    text.push_str(&format!(
-        ", {} {} B",
-        row.service,
-        format_count(row.payload_bytes)
-    ));
+    match &row.requests {
+        Some(requests) => text.push_str(&format!(", {} {requests}", row.protocol)),
+        None => text.push_str(&format!(
+            ", {} {} B",
+            row.service,
+            format_count(row.payload_bytes)
+        )),
+    }
     for (what, ns) in [("work", row.work_ns), ("block", row.block_ns)] {
         if let Some(ns) = ns.filter(|&ns| ns > 0) {
             text.push_str(&format!(", {what} {}", format_ns(ns)));
         }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_that_differ_are_workloads_of_their_own_with_names_that_differ() {
+        let row = |requests: Option<&str>| Row {
+            service: "http".into(),
+            protocol: "http".into(),
+            conns: 5,
+            requests: requests.map(String::from),
+            ..Row::blank()
+        };
+        let (plain, a, b) = (row(None), row(Some("GET /a")), row(Some("GET /A")));
+        assert!(plain.workload() != a.workload() && a.workload() != b.workload());
+        assert_eq!(workload_name(&plain), "c5/http0");
+        assert!(workload_name(&a).starts_with("c5/http0/get-a-"));
+        assert_ne!(workload_name(&a), workload_name(&b));
+        assert_eq!(title(&a), "5 connections, closed loop, http GET /a");
+    }
 }

@@ -1,27 +1,20 @@
 //! One verified exchange with a server, to know that it serves before and after the measuring: the load's own request,
 //! read by the load's own framing.
 
-use super::launch_error::{LaunchError, REFUSED, WRONG_ANSWER};
+use super::launch_error::{LaunchError, NOT_STARTED, REFUSED, WRONG_ANSWER};
 use crate::base::error::Exit;
-use loadgen::load::Load;
-use loadgen::load::{PayloadSize, ProtocolName};
+use loadgen::load::{Load, ProtocolName};
+use loadgen::protocol::Protocol;
 use loadgen::protocol::probe::{ProbeError, probe, request_bytes};
-use loadgen::protocol::{Protocol, Settings};
 use serde::{Deserialize, Serialize};
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 /// What is asked, and of whom.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Question {
-    /// The server.
-    pub addr: SocketAddr,
-    host: String,
-    protocol: ProtocolName,
-    path: Option<String>,
-    payload: Option<PayloadSize>,
-    seed: u64,
+    load: Load,
     timeout_ms: u64,
 }
 
@@ -29,93 +22,94 @@ impl Question {
     /// What this load is going to ask.
     pub fn of(load: &Load, patience: Duration) -> Question {
         Question {
-            addr: load.target,
-            host: load.host_field(),
-            protocol: load.protocol,
-            path: load.path.clone(),
-            payload: load.payload,
-            seed: load.seed,
+            load: load.clone(),
             timeout_ms: patience.as_millis() as u64,
         }
     }
 
-    fn protocol(&self) -> Protocol {
-        Protocol::new(&Settings {
-            name: self.protocol,
-            host: &self.host,
-            path: self.path.as_deref(),
-            payload: self.payload,
-            seed: self.seed,
-        })
-    }
-
     /// How many bytes the server is sent.
     pub fn bytes(&self) -> u64 {
-        request_bytes(&self.protocol())
+        request_bytes(&Protocol::of(&self.load))
     }
 
     /// Connects, makes one exchange and verifies it. The error's exit code says whether there was an answer.
     pub fn ask(&self) -> Result<(), LaunchError> {
         let patience = Duration::from_millis(self.timeout_ms.max(1));
         let deadline = Instant::now() + patience;
-        let connected = TcpStream::connect_timeout(&self.addr, patience);
+        // What files hold did not come with the question.
+        let load = self.load.clone().reload().map_err(|e| LaunchError {
+            code: NOT_STARTED,
+            message: e.to_string(),
+            source: None,
+        })?;
+        let connected = TcpStream::connect_timeout(&load.target, patience);
         let answer = connected
             .map_err(ProbeError::from)
-            .and_then(|mut stream| probe(&mut stream, &self.protocol(), deadline));
-        answer.map(|_| ()).map_err(|why| self.failure(why))
+            .and_then(|mut stream| probe(&mut stream, &Protocol::of(&load), deadline));
+        answer.map(|_| ()).map_err(|why| failure(&load, why))
     }
+}
 
-    fn failure(&self, why: ProbeError) -> LaunchError {
-        const IS_IT: &str = "is this the server's --protocol?";
-        let path = self.path.as_deref().unwrap_or("/");
-        let (code, message) = match &why {
-            ProbeError::Io(e) if e.kind() == io::ErrorKind::ConnectionRefused => (
-                Exit::Failed.code(),
-                format!("nothing listens on {}", self.addr),
-            ),
-            ProbeError::Io(e) if e.kind() == io::ErrorKind::ConnectionReset => (
-                Exit::Failed.code(),
-                format!("the server reset the connection before it answered ({IS_IT})"),
-            ),
-            ProbeError::Io(e) => (Exit::Failed.code(), e.to_string()),
-            ProbeError::TimedOut(_) | ProbeError::Closed(_) => {
-                (Exit::Failed.code(), format!("{why} ({IS_IT})"))
-            }
-            ProbeError::Refused(words) if self.protocol == ProtocolName::Http => (
-                REFUSED,
-                format!("GET {path} was answered \"{words}\" (is this the right --path?)"),
-            ),
-            ProbeError::Refused(_) => (REFUSED, why.to_string()),
-            ProbeError::Wrong(_) => (WRONG_ANSWER, format!("wrong answer: {why} ({IS_IT})")),
-        };
-        let source = match why {
-            ProbeError::Io(e) => Some(e),
-            _ => None,
-        };
-        LaunchError {
-            code,
-            message,
-            source,
+/// The request that is made, in words.
+fn first_request(load: &Load) -> String {
+    match load.contents.requests() {
+        [only] => format!("{} {}", only.method, only.path),
+        _ => "a request of the file".into(),
+    }
+}
+
+fn failure(load: &Load, why: ProbeError) -> LaunchError {
+    const IS_IT: &str = "is this the server's --protocol?";
+    let addr = load.target;
+    let (code, message) = match &why {
+        ProbeError::Io(e) if e.kind() == io::ErrorKind::ConnectionRefused => {
+            (Exit::Failed.code(), format!("nothing listens on {addr}"))
         }
+        ProbeError::Io(e) if e.kind() == io::ErrorKind::ConnectionReset => (
+            Exit::Failed.code(),
+            format!("the server reset the connection before it answered ({IS_IT})"),
+        ),
+        ProbeError::Io(e) => (Exit::Failed.code(), e.to_string()),
+        ProbeError::TimedOut(_) | ProbeError::Closed(_) => {
+            (Exit::Failed.code(), format!("{why} ({IS_IT})"))
+        }
+        ProbeError::Refused(words) if load.protocol == ProtocolName::Http => (
+            REFUSED,
+            format!(
+                "{} was answered \"{words}\" (is this the right --path? --expect-status says what else is one)",
+                first_request(load)
+            ),
+        ),
+        ProbeError::Refused(_) => (REFUSED, why.to_string()),
+        ProbeError::Wrong(_) => (WRONG_ANSWER, format!("wrong answer: {why} ({IS_IT})")),
+    };
+    let source = match why {
+        ProbeError::Io(e) => Some(e),
+        _ => None,
+    };
+    LaunchError {
+        code,
+        message,
+        source,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use loadgen::load::flags::{LoadFlags, RunFlags, ShapeFlags};
     use std::io::{Read, Write};
-    use std::net::TcpListener;
+    use std::net::{SocketAddr, TcpListener};
 
     fn question(addr: SocketAddr, protocol: ProtocolName, patience: Duration) -> Question {
-        Question {
-            addr,
-            host: addr.to_string(),
+        let flags = LoadFlags {
             protocol,
-            path: Some("/a".into()),
-            payload: None,
-            seed: 1,
-            timeout_ms: patience.as_millis() as u64,
-        }
+            path: (protocol == ProtocolName::Http).then(|| "/a".into()),
+            ..LoadFlags::default()
+        };
+        let shape = ShapeFlags::default();
+        let load = Load::new(&addr.to_string(), &shape, &flags, &RunFlags::default());
+        Question::of(&load.unwrap(), patience)
     }
 
     /// What a server that answers in these pieces, and keeps the connection, is taken for.

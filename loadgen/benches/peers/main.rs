@@ -6,9 +6,11 @@
 //! `TENK_BENCH_SECONDS` make it longer or shorter, `TENK_SERVER` names the echo server.
 
 mod bare;
+mod commands;
 mod contest;
 mod tools;
 
+use commands::Against;
 use contest::{Contest, Setup};
 use loadgen::tally::outcome::Quantiles;
 
@@ -101,6 +103,50 @@ fn contests() -> Vec<Contest> {
     );
     contests.extend(slip_contests());
     contests.extend(http_contests());
+    contests.push(said_contest());
+    contests.extend(command_contests());
+    contests
+}
+
+/// HTTP with headers and a body of its own.
+fn said_contest() -> Contest {
+    Contest::new(
+        "http, POST with 4 headers and 1 KiB, 50 connections".into(),
+        "requests/s",
+    )
+    .ours(|setup| tools::http_said(setup, 50))
+    .peer("wrk", Some(1.1), |setup| tools::wrk_said(setup, 50))
+}
+
+/// Commands for Redis: against an echo server, which returns the command, a valid answer, and so shows the clients; and
+/// against Redis, which shows what users see.
+fn command_contests() -> Vec<Contest> {
+    let mut contests = Vec::new();
+    for (name, command) in [("SET", "SET __key__ __value__"), ("GET", "GET __key__")] {
+        contests.push(
+            Contest::new(
+                format!("resp, {name} of 100 000 keys, echo server, 50 connections"),
+                "requests/s",
+            )
+            .ours(move |setup| commands::ours(setup, Against::Echo, command))
+            .peer("redis-benchmark", Some(1.8), move |setup| {
+                commands::redis_benchmark(setup, Against::Echo, name)
+            }),
+        );
+        contests.push(
+            Contest::new(
+                format!("resp, {name} of 100 000 keys, redis-server, 50 connections"),
+                "requests/s",
+            )
+            .ours(move |setup| commands::ours(setup, Against::Redis, command))
+            .peer("redis-benchmark", None, move |setup| {
+                commands::redis_benchmark(setup, Against::Redis, name)
+            })
+            .peer("memtier_benchmark", None, move |setup| {
+                commands::memtier(setup, name)
+            }),
+        );
+    }
     contests
 }
 

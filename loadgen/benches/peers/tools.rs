@@ -184,15 +184,63 @@ pub fn wrk(setup: &Setup, conns: usize, keep_alive: bool) -> Result<Score, Strin
         }
         command.arg(format!("http://{}/", server.address()));
         let text = output_of(setup, &mut command)?;
-        let line = text.lines().find(|line| line.contains(" requests in "));
-        line.and_then(|line| {
-            let mut words = line.split_whitespace();
-            let requests = words.next()?.parse().ok()?;
-            let seconds = words.nth(2)?.strip_suffix("s,")?.parse().ok()?;
-            Some(Done { requests, seconds })
-        })
-        .ok_or_else(|| format!("wrk said {text:?}"))
+        wrk_done(&text)
     })
+}
+
+/// What `wrk` says of its run.
+fn wrk_done(text: &str) -> Result<Done, String> {
+    let line = text.lines().find(|line| line.contains(" requests in "));
+    line.and_then(|line| {
+        let mut words = line.split_whitespace();
+        let requests = words.next()?.parse().ok()?;
+        let seconds = words.nth(2)?.strip_suffix("s,")?.parse().ok()?;
+        Some(Done { requests, seconds })
+    })
+    .ok_or_else(|| format!("wrk said {text:?}"))
+}
+
+/// What the headers of a request say that has some.
+const HEADERS: [&str; 4] = [
+    "Accept: application/json",
+    "Authorization: Bearer 0123456789abcdef",
+    "Content-Type: application/json",
+    "X-Request-Id: 550e8400-e29b-41d4-a716-446655440000",
+];
+
+/// Loadgen with headers and a body.
+pub fn http_said(setup: &Setup, conns: usize) -> Result<Score, String> {
+    let server = setup.start_http()?;
+    let (conns, body) = (conns.to_string(), "x".repeat(1024));
+    let mut args = vec!["--protocol", "http", "--conns", &conns, "--body", &body];
+    args.extend(HEADERS.iter().flat_map(|header| ["-H", header]));
+    let outcome = loadgen_against(setup, server.address(), &args)?;
+    Ok(Score {
+        figure: outcome.requests.per_s,
+        cpu_us: outcome.generator.cpu_us_per_request,
+    })
+}
+
+/// `wrk` with the same.
+pub fn wrk_said(setup: &Setup, conns: usize) -> Result<Score, String> {
+    let server = setup.start_http()?;
+    let mut script = "wrk.method = \"POST\"\nwrk.body = string.rep(\"x\", 1024)\n".to_owned();
+    for (name, value) in HEADERS.iter().filter_map(|header| header.split_once(": ")) {
+        script.push_str(&format!("wrk.headers[\"{name}\"] = \"{value}\"\n"));
+    }
+    let path = std::env::temp_dir().join(format!("tenk-bench-{}.lua", std::process::id()));
+    std::fs::write(&path, script).map_err(|error| format!("{}: {error}", path.display()))?;
+    let mut command = Command::new("wrk");
+    let seconds = setup.window.as_secs().max(1);
+    command.args(["-t1", &format!("-c{conns}"), &format!("-d{seconds}s"), "-s"]);
+    command
+        .arg(&path)
+        .arg(format!("http://{}/", server.address()));
+    let text = output_of(setup, &mut command);
+    // What stays behind is small and in the place for such things.
+    let _ = std::fs::remove_file(&path);
+    let done = wrk_done(&text?)?;
+    Ok(Score::of(done.requests / done.seconds))
 }
 
 /// `ab`, with `-k` or without.
@@ -223,16 +271,21 @@ pub fn redis_benchmark(setup: &Setup, conns: usize) -> Result<Score, String> {
         command.args(["-p", &server.address().port().to_string(), "-q"]);
         command.args(["-c", &conns.to_string(), "-n", &requests.to_string()]);
         let text = output_of(setup, command.arg("PING"))?;
-        let per_s: Option<f64> = text
-            .rsplit(['\r', '\n'])
-            .find_map(|line| line.split_once(" requests per second"))
-            .and_then(|(head, _)| head.rsplit(' ').next()?.parse().ok());
-        let per_s = per_s.ok_or_else(|| format!("redis-benchmark said {text:?}"))?;
+        let per_s = redis_benchmark_said(&text)?;
         Ok(Done {
             requests: requests as f64,
             seconds: requests as f64 / per_s,
         })
     })
+}
+
+/// The requests per second that `redis-benchmark -q` says.
+pub fn redis_benchmark_said(text: &str) -> Result<f64, String> {
+    let said = text
+        .rsplit(['\r', '\n'])
+        .find_map(|line| line.split_once(" requests per second"));
+    said.and_then(|(head, _)| head.rsplit(' ').next()?.parse().ok())
+        .ok_or_else(|| format!("redis-benchmark said {text:?}"))
 }
 
 /// What a tool says of one run.
@@ -345,7 +398,11 @@ fn loadgen(setup: &Setup, args: &[&str]) -> Result<Outcome, String> {
     loadgen_against(setup, server.address(), args)
 }
 
-fn loadgen_against(setup: &Setup, target: SocketAddr, args: &[&str]) -> Result<Outcome, String> {
+pub fn loadgen_against(
+    setup: &Setup,
+    target: SocketAddr,
+    args: &[&str],
+) -> Result<Outcome, String> {
     let target = target.to_string();
     let cpu = setup.client_cpu.to_string();
     let window = format!("{}ms", setup.window.as_millis());
@@ -369,7 +426,7 @@ fn loadgen_against(setup: &Setup, target: SocketAddr, args: &[&str]) -> Result<O
 }
 
 /// Runs a program on the client's CPU to its end and returns what it printed.
-fn output_of(setup: &Setup, command: &mut Command) -> Result<String, String> {
+pub fn output_of(setup: &Setup, command: &mut Command) -> Result<String, String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let mut child =
         setup

@@ -2,15 +2,43 @@
 
 #![no_main]
 
+use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
 use loadgen::load::PayloadSize;
+use loadgen::load::choice::Order;
+use loadgen::load::commands::{Commands, KeyDistribution, ValueSizes};
 use loadgen::protocol::echo::Payload;
 use loadgen::protocol::resp::Resp;
 use loadgen::protocol::{Framing, Received, RequestId};
 
-fuzz_target!(|input: (u8, bool, &[u8])| {
-    let (size, with_payload, bytes) = input;
-    let resp = Resp::new(with_payload.then(|| Payload::new(PayloadSize { min: 1, max: 100 }, 7)));
+/// What the server is asked.
+#[derive(Debug, Arbitrary)]
+enum Asked {
+    Ping,
+    PingWithPayload,
+    Commands,
+}
+
+fn commands() -> Commands {
+    Commands {
+        commands: vec!["SET __key__ __value__".into()],
+        ratios: vec![1],
+        order: Order::Sequential,
+        keys: 10,
+        key_distribution: KeyDistribution::Uniform,
+        key_prefix: "key:".into(),
+        value_sizes: ValueSizes::default(),
+    }
+}
+
+fuzz_target!(|input: (u8, Asked, &[u8])| {
+    let (size, asked, bytes) = input;
+    let payload = Payload::new(PayloadSize { min: 1, max: 100 }, 7);
+    let resp = match asked {
+        Asked::Ping => Resp::ping(None),
+        Asked::PingWithPayload => Resp::ping(Some(payload)),
+        Asked::Commands => Resp::commands(&commands(), 7, 1),
+    };
     let id = RequestId {
         connection: 1,
         sequence: 2,

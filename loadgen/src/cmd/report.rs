@@ -158,8 +158,10 @@ fn load_line(outcome: &Outcome) -> String {
         .payload
         .map_or_else(String::new, |payload| format!(", {payload} bytes"));
     let protocol = format!("{:?}", load.protocol).to_lowercase();
+    let said = load.requests_in_words();
+    let said = said.map_or_else(String::new, |said| format!(" ({said})"));
     format!(
-        "{mode}, {life}, {protocol}{payload}, window {}, seed {}",
+        "{mode}, {life}, {protocol}{said}{payload}, window {}, seed {}",
         format_ns((outcome.window_s * 1e9) as u64),
         load.seed
     )
@@ -207,7 +209,22 @@ fn request_lines(outcome: &Outcome) -> Vec<String> {
             said.join(", ")
         ));
     }
+    lines.extend(status_line(requests));
     lines
+}
+
+/// The answers by status, unless all of them had the usual one.
+fn status_line(requests: &Requests) -> Option<String> {
+    let usual = |name: &String| name == "200" || name == "ok";
+    let statuses = &requests.by_status;
+    if statuses.len() == statuses.keys().filter(|name| usual(name)).count() {
+        return None;
+    }
+    let counts = statuses.iter();
+    let counts: Vec<String> = counts
+        .map(|(name, count)| format!("{name} {}", format_count(*count)))
+        .collect();
+    Some(format!("answers by status: {}", counts.join(", ")))
 }
 
 /// The bytes of both directions; of an older outcome, those of the requests.

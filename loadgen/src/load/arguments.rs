@@ -37,6 +37,8 @@ impl Load {
             Some(stages) => args.set("conn-stages", Some(stages)),
             None => args.set("conns", Some(self.conns)),
         }
+        self.http_args(args);
+        self.command_args(args);
         args.set("idle", Some(self.idle));
         args.set("payload", self.payload);
         args.set("pipeline", Some(self.pipeline));
@@ -47,6 +49,41 @@ impl Load {
             true => args.set("arrival", Some(name_of(self.arrival))),
             false => args.set("think", Some(ns(self.think_ns))),
         }
+    }
+
+    fn http_args(&self, args: &mut Args) {
+        let Some(http) = &self.http else {
+            return;
+        };
+        if http.requests_file.is_none() {
+            args.set("method", http.method.as_ref());
+        }
+        for header in &http.headers {
+            args.set("header", Some(header));
+        }
+        args.set("body", http.body.as_ref());
+        args.set("http-version", Some(name_of(http.version)));
+        args.set("expect-status", http.expect_status.as_ref());
+        args.set("requests", http.requests_file.as_ref());
+        let order = http.requests_file.as_ref().map(|_| http.requests_order);
+        args.set("requests-order", order.map(name_of));
+    }
+
+    fn command_args(&self, args: &mut Args) {
+        let Some(commands) = &self.commands else {
+            return;
+        };
+        for command in &commands.commands {
+            args.set("command", Some(command));
+        }
+        for ratio in &commands.ratios {
+            args.set("command-ratio", Some(ratio));
+        }
+        args.set("requests-order", Some(name_of(commands.order)));
+        args.set("keys", Some(commands.keys));
+        args.set("key-distribution", Some(commands.key_distribution));
+        args.set("key-prefix", Some(&commands.key_prefix));
+        args.set("value-sizes", Some(&commands.value_sizes));
     }
 
     fn connection_args(&self, args: &mut Args) {

@@ -71,7 +71,25 @@ pub(super) fn check_combinations(shape: &ShapeFlags, flags: &LoadFlags) -> Resul
         ),
         (
             shape.payload.is_some() && http,
-            "--payload means nothing with --protocol http: requests have no body",
+            "--payload means nothing with --protocol http: a body is what --body says, or --requests",
+        ),
+        (
+            flags.http.requests_order.is_some()
+                && flags.http.requests.is_none()
+                && flags.commands.command.is_empty(),
+            "--requests-order needs --requests or --command: there is but one request",
+        ),
+        (
+            !flags.commands.command.is_empty() && flags.protocol != ProtocolName::Resp,
+            "--command means something only with --protocol resp",
+        ),
+        (
+            !flags.commands.command.is_empty() && shape.payload.is_some(),
+            "--payload is what PING says: with --command give --value-sizes",
+        ),
+        (
+            flags.host.is_some() && flags.http.names_host(),
+            "--host and a Host header say the same thing: give one of the two",
         ),
         (
             flags.arrival.is_some() && !is_open_loop,
@@ -122,7 +140,7 @@ pub(super) fn check_combinations(shape: &ShapeFlags, flags: &LoadFlags) -> Resul
         Some((_, text)) => Err(LoadError::Conflict((*text).into())),
         None => {
             check_abort_on(&flags.abort_on, is_open_loop)?;
-            check_path(flags.path.as_deref())?;
+            check_http_alone(flags)?;
             check_host(flags.host.as_deref())
         }
     }
@@ -150,25 +168,22 @@ fn check_abort_on(conditions: &[Condition], is_open_loop: bool) -> Result<(), Lo
     }
 }
 
+/// Flags of HTTP mean nothing to any other protocol.
+fn check_http_alone(flags: &LoadFlags) -> Result<(), LoadError> {
+    match flags.http.given() {
+        Some(flag) if flags.protocol != ProtocolName::Http => Err(LoadError::Conflict(format!(
+            "--{flag} means something only with --protocol http"
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// A Host field may be anything that is one word: servers are to be tried with those that they do not know, too.
 fn check_host(host: Option<&str>) -> Result<(), LoadError> {
     match host {
         Some(host) if host.is_empty() || !host.bytes().all(|byte| byte.is_ascii_graphic()) => {
             Err(LoadError::Range(format!(
                 "--host {host:?}: a host has at least one character, no spaces and no control characters"
-            )))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn check_path(path: Option<&str>) -> Result<(), LoadError> {
-    match path {
-        Some(path)
-            if !path.starts_with('/') || !path.bytes().all(|byte| byte.is_ascii_graphic()) =>
-        {
-            Err(LoadError::Range(format!(
-                "--path {path:?}: a request path starts with / and has neither spaces nor control characters"
             )))
         }
         _ => Ok(()),

@@ -19,6 +19,16 @@ pub enum LoadError {
         /// What the resolver says.
         source: TargetError,
     },
+    /// A file that a flag names cannot be read.
+    #[error("--{flag} {file}: {source}")]
+    File {
+        /// The flag.
+        flag: &'static str,
+        /// The file.
+        file: String,
+        /// What the system says.
+        source: io::Error,
+    },
     /// The target may not be loaded.
     #[error("{0}")]
     Refused(String),

@@ -11,6 +11,8 @@ use clap::Args;
 use ipnet::IpNet;
 
 use super::abort::Condition;
+use super::commands::CommandFlags;
+use super::http::HttpFlags;
 use super::labels::Label;
 use super::stages::{Conns, Rates, TypedStages};
 use super::{
@@ -62,6 +64,12 @@ pub struct LoadFlags {
     /// Host field for --protocol http [default: what is typed as --target]
     #[arg(long, value_name = "NAME", help_heading = "Requests")]
     pub host: Option<String>,
+    /// What HTTP requests say.
+    #[command(flatten)]
+    pub http: HttpFlags,
+    /// Which commands are sent.
+    #[command(flatten)]
+    pub commands: CommandFlags,
     /// Spacing of requests under --rate [default: fixed]
     #[arg(long, value_enum, help_heading = "Requests")]
     pub arrival: Option<Arrival>,
@@ -143,6 +151,8 @@ impl Default for LoadFlags {
             protocol: ProtocolName::Echo,
             path: None,
             host: None,
+            http: HttpFlags::default(),
+            commands: CommandFlags::default(),
             arrival: None,
             think: None,
             pipeline: 1,

@@ -6,9 +6,12 @@
 pub mod abort;
 mod arguments;
 mod check;
+pub mod choice;
+pub mod commands;
 pub mod cpus;
 mod error;
 pub mod flags;
+pub mod http;
 pub mod labels;
 mod phase;
 pub mod schedule;
@@ -27,7 +30,9 @@ use serde::{Deserialize, Serialize};
 use crate::base::units::{SECOND_NS, as_ns};
 use abort::Condition;
 use check::{check_combinations, check_run, check_shape, check_sources};
+use commands::Commands;
 use flags::{LoadFlags, RunFlags, ShapeFlags};
+use http::{Contents, HttpLoad};
 use stages::{Course, Stages};
 use target::{check_target, host_field, resolve};
 
@@ -68,8 +73,17 @@ pub struct Load {
     pub allow_target: Vec<IpNet>,
     /// What is spoken.
     pub protocol: ProtocolName,
-    /// Request path (http only).
+    /// Request path (http only); absent where requests come from a file.
     pub path: Option<String>,
+    /// What HTTP requests say besides (http only).
+    #[serde(default)]
+    pub http: Option<HttpLoad>,
+    /// Which commands are sent (resp only); absent: PING.
+    #[serde(default)]
+    pub commands: Option<Commands>,
+    /// The requests themselves.
+    #[serde(skip)]
+    pub contents: Contents,
     /// Active connections, at least 1.
     pub conns: u64,
     /// Silent connections beside them.
@@ -167,6 +181,13 @@ impl Load {
         check_run(shape, flags, run)?;
         let (target, target_name) = aim(target, flags, run)?;
         check_sources(&flags.sources, target.ip())?;
+        let (http, contents) = match flags.protocol {
+            ProtocolName::Http => {
+                let (http, contents) = http::read(&flags.http, flags.path.as_deref())?;
+                (Some(http), contents)
+            }
+            _ => (None, Contents::default()),
+        };
         Ok(Self {
             labels: labels::by_key(&flags.label)?,
             target,
@@ -174,8 +195,11 @@ impl Load {
             host: flags.host.clone(),
             allow_target: run.allow_target.clone(),
             protocol: flags.protocol,
-            path: (flags.protocol == ProtocolName::Http)
+            path: (flags.protocol == ProtocolName::Http && flags.http.requests.is_none())
                 .then(|| flags.path.clone().unwrap_or_else(|| "/".into())),
+            http,
+            contents,
+            commands: Commands::of(&flags.commands, flags.http.requests_order)?,
             conns: shape.conns,
             idle: shape.idle,
             rotate_ns: flags.rotate.map(as_ns),
@@ -219,6 +243,28 @@ impl Load {
             (None, Some(typed)) => host_field(typed),
             (None, None) => host_field(&self.target.to_string()),
         }
+    }
+
+    /// A load that can be run from the record of one: what its files hold is read again, and has to be what it was.
+    ///
+    /// # Errors
+    /// [`LoadError`], where a file is gone or has changed.
+    pub fn reload(mut self) -> Result<Self, LoadError> {
+        if let Some(http) = &self.http {
+            self.contents = http::read_again(http, self.path.as_deref())?;
+        }
+        Ok(self)
+    }
+
+    /// What requests say, in words that two loads share only if their requests say the same; `None` where the
+    /// protocol's name says it all.
+    #[must_use]
+    pub fn requests_in_words(&self) -> Option<String> {
+        if let Some(commands) = &self.commands {
+            return Some(commands.in_words());
+        }
+        let path = self.path.as_deref().unwrap_or("/");
+        self.http.as_ref()?.in_words(path, self.host.as_deref())
     }
 
     /// The target for people: what was typed, and the address that it came to.
@@ -351,6 +397,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::check::MAX_IN_FLIGHT;
+    use super::commands::{CommandFlags, KeyDistribution};
+    use super::http::{HttpFlags, HttpVersion};
     use super::*;
 
     /// A command line with all that a load is made of.
@@ -411,7 +459,6 @@ mod tests {
             (&["--host", "a.test"], "--protocol http"),
             (&["--protocol", "http", "--host", "a b"], "no spaces"),
             (&["--protocol", "http", "--path", "x y"], "starts with /"),
-            (&["--protocol", "http", "--payload", "5"], "no body"),
             (&["--stages", "10s"], "no stage"),
             (&["--stages", "10s@5", "--rate", "5"], "drop it or --rate"),
             (
@@ -433,6 +480,32 @@ mod tests {
             (&["--abort-on", "slip_p99_ns>1ms over 5s"], "needs --rate"),
             (&["--label", "A=b"], "is no key"),
             (&["--label", "a=1", "--label", "a=2"], "twice"),
+            (&["--protocol", "http", "--payload", "5"], "--body says"),
+            (&["-X", "POST"], "--method means something only with"),
+            (&["-d", "x"], "--body means something only with"),
+            (
+                &["--requests-order", "random"],
+                "--requests-order needs --requests or --command",
+            ),
+            (&["--command", "GET a"], "--protocol resp"),
+            (
+                &["--protocol", "resp", "--keys", "5"],
+                "--keys needs --command",
+            ),
+            (
+                &["--protocol", "resp", "--command", "GET a", "--payload", "5"],
+                "--value-sizes",
+            ),
+            (&["--protocol", "http", "-H", "x"], "is no header"),
+            (&["--protocol", "http", "-X", "A B"], "is no method"),
+            (
+                &["--protocol", "http", "--expect-status", "ok"],
+                "no list of statuses",
+            ),
+            (
+                &["--protocol", "http", "--host", "a", "-H", "Host: b"],
+                "--host and a Host header",
+            ),
             (&["--sources", "nowhere"], "not auto"),
             (&["--sources", "::1"], "another family"),
             (&["--sources", "127.0.0.2,224.0.0.1"], "no address of one"),
@@ -556,11 +629,45 @@ mod tests {
     }
 
     prop_compose! {
+        fn http_flags()(
+            method in proptest::option::of("[A-Z]{3,6}"), header in proptest::collection::vec("X-[a-z]{1,5}: [ -~]{0,9}", 0..3),
+            body in proptest::option::of("[ -?A-~é]{0,20}"), old in any::<bool>(),
+            statuses in proptest::option::of(prop_oneof![Just("2xx,304"), Just("200-204")]),
+        ) -> HttpFlags {
+            HttpFlags {
+                method, header, body,
+                http_version: old.then_some(HttpVersion::V1_0),
+                expect_status: statuses.map(|text| text.parse().expect("statuses")),
+                requests: None, requests_order: None,
+            }
+        }
+    }
+
+    prop_compose! {
+        fn command_flags()(
+            command in proptest::collection::vec("[A-Z]{1,5} __key__[a-z \"]?", 0..3), keys in proptest::option::of(1u64..1 << 30),
+            zipf in proptest::option::of(0.01..10.0f64), sizes in proptest::option::of("[1-9][0-9]{0,3}(:[1-9])?"),
+            prefix in proptest::option::of("[ -~é]{0,9}"),
+        ) -> CommandFlags {
+            let closed: Vec<String> = command.into_iter().filter(|command| !command.contains('"')).collect();
+            if closed.is_empty() {
+                return CommandFlags::default();
+            }
+            CommandFlags {
+                command_ratio: closed.iter().map(|command| command.len() as u64).collect(),
+                command: closed, keys, key_prefix: prefix,
+                key_distribution: zipf.map(KeyDistribution::Zipf),
+                value_sizes: sizes.map(|text| text.parse().expect("sizes")),
+            }
+        }
+    }
+
+    prop_compose! {
         fn flag_sets()(
             http in any::<bool>(), think in proptest::option::of(durations()), pipeline in 1u64..=MAX_PIPELINE,
             request_timeout in durations(), connect_rate in proptest::option::of(rates()), poisson in any::<bool>(),
             connect_inflight in 1u64..1000, connect_timeout in durations(), ramp_timeout in durations(),
-            reset in any::<bool>(), conn_lifetime in proptest::option::of(durations()),
+            said in http_flags(), commands in command_flags(), reset in any::<bool>(), conn_lifetime in proptest::option::of(durations()),
             rotate in proptest::option::of(durations()), sources in prop_oneof![
                 Just(Sources::Auto), Just(Sources::Network("127.0.4.0/22".parse().expect("a network"))),
                 Just(Sources::List(vec![IpAddr::from([127, 0, 0, 2]), IpAddr::from([127, 0, 0, 3])])),
@@ -571,6 +678,8 @@ mod tests {
                 protocol: if http { ProtocolName::Http } else { ProtocolName::Resp },
                 host: http.then(|| "example.test".to_owned()),
                 path: http.then(|| "/a?b=c".to_owned()),
+                http: if http { said } else { HttpFlags::default() },
+                commands: if http { CommandFlags::default() } else { commands },
                 arrival: Some(arrival), think, pipeline, request_timeout, connect_rate,
                 connect_arrival: connect_rate.map(|_| arrival), connect_inflight, connect_timeout, ramp_timeout,
                 close: if reset { Close::Reset } else { Close::Client },
@@ -637,7 +746,7 @@ mod tests {
                 flags.pipeline = 1;
             }
             flags.pipeline = flags.pipeline.min(MAX_IN_FLIGHT / (shape.conns + shape.idle));
-            if flags.protocol == ProtocolName::Http {
+            if flags.protocol == ProtocolName::Http || !flags.commands.command.is_empty() {
                 shape.payload = None;
             }
             let load = Load::new("127.0.0.1:9000", &shape, &flags, &run).expect("a valid load");

@@ -9,7 +9,9 @@ pub mod http;
 pub mod probe;
 pub mod resp;
 
-use crate::load::{Load, PayloadSize, ProtocolName};
+use std::borrow::Cow;
+
+use crate::load::{Load, ProtocolName};
 
 use echo::Payload;
 use http::Http;
@@ -24,25 +26,10 @@ pub enum Protocol {
     Echo(Payload),
     /// The payload is read and not answered.
     Discard(Payload),
-    /// HTTP/1.1 GET.
+    /// HTTP/1.x.
     Http(Http),
-    /// Redis PING.
+    /// Redis' protocol: PING or commands.
     Resp(Resp),
-}
-
-/// What makes one exchange differ from another.
-#[derive(Clone, Copy, Debug)]
-pub struct Settings<'a> {
-    /// What is spoken.
-    pub name: ProtocolName,
-    /// HTTP: the value of the `Host` field.
-    pub host: &'a str,
-    /// HTTP: what is asked for; absent: `/`.
-    pub path: Option<&'a str>,
-    /// Bytes per request; absent: 64, and for RESP a PING without a message.
-    pub payload: Option<PayloadSize>,
-    /// Seed of the payload's bytes.
-    pub seed: u64,
 }
 
 /// Which request a byte belongs to.
@@ -61,6 +48,8 @@ pub struct RequestId {
 pub struct Framing {
     /// Bytes of the payload already matched.
     pub matched: u32,
+    /// RESP: values of the answer that are still to come; 0 before it has begun.
+    pub left: u32,
     /// HTTP: where in the response the next byte belongs.
     pub http: http::Stage,
     /// Bytes of a head or line that is not complete yet; bounded by the protocol. After an answer that says no, or that
@@ -72,7 +61,18 @@ impl Framing {
     /// Whether no byte of the next answer was read.
     #[must_use]
     pub fn is_untouched(&self) -> bool {
-        self.matched == 0 && self.held.is_empty() && self.http == http::Stage::default()
+        self.matched == 0 && self.left == 0 && self.held.is_empty() && self.http.is_before_head()
+    }
+
+    /// The status of the last answer that was complete, as [`Protocol::status_name`] knows it; 0: it has none.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        self.http.status()
+    }
+
+    /// Notes the status of the answer that is being read.
+    fn set_status(&mut self, status: u16) {
+        self.http.set_status(status);
     }
 
     /// What an answer that said no had to say, or which rule broke one that was none; empty after any other.
@@ -116,27 +116,12 @@ impl Protocol {
     /// The protocol a load asks for.
     #[must_use]
     pub fn of(load: &Load) -> Self {
-        let settings = Settings {
-            name: load.protocol,
-            host: &load.host_field(),
-            path: load.path.as_deref(),
-            payload: load.payload,
-            seed: load.seed,
-        };
-        Self::new(&settings)
-    }
-
-    /// The protocol that these settings describe.
-    #[must_use]
-    pub fn new(settings: &Settings<'_>) -> Self {
-        let payload = Payload::new(settings.payload.unwrap_or_default(), settings.seed);
-        match settings.name {
+        let payload = Payload::new(load.payload.unwrap_or_default(), load.seed);
+        match load.protocol {
             ProtocolName::Echo => Self::Echo(payload),
             ProtocolName::Discard => Self::Discard(payload),
-            ProtocolName::Http => {
-                Self::Http(Http::new(settings.host, settings.path.unwrap_or("/")))
-            }
-            ProtocolName::Resp => Self::Resp(Resp::new(settings.payload.map(|_| payload))),
+            ProtocolName::Http => Self::Http(Http::of(load)),
+            ProtocolName::Resp => Self::Resp(Resp::of(load, load.payload.map(|_| payload))),
         }
     }
 
@@ -173,7 +158,7 @@ impl Protocol {
                 framing.say_broken("a discard server never answers", input);
                 Received::Garbage
             }
-            Self::Http(http) => http.receive(framing, input),
+            Self::Http(http) => http.receive(framing, id, input),
             Self::Resp(resp) => resp.receive(framing, id, input),
         }
     }
@@ -183,6 +168,25 @@ impl Protocol {
     pub fn finish_at_eof(&self, framing: &mut Framing) -> Option<bool> {
         let ends = matches!(self, Self::Http(_)) && framing.http.ends_at_eof();
         ends.then(|| http::finish(framing).0)
+    }
+
+    /// What people call the status of an answer ([`Framing::status`]).
+    #[must_use]
+    pub fn status_name(&self, status: u16) -> Cow<'static, str> {
+        match self {
+            Self::Resp(_) => Resp::status_name(status).into(),
+            _ => http::status_name(status).into(),
+        }
+    }
+
+    /// The name of the error that an answer's words begin with, where the protocol has names for errors instead of
+    /// statuses.
+    #[must_use]
+    pub fn error_name<'a>(&self, words: &'a str) -> Option<&'a str> {
+        match self {
+            Self::Resp(_) => Some(resp::error_name(words)),
+            _ => None,
+        }
     }
 }
 

@@ -206,20 +206,23 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::load::{PayloadSize, ProtocolName};
-    use crate::protocol::Settings;
+    use crate::load::flags::{LoadFlags, RunFlags, ShapeFlags};
+    use crate::load::{Load, PayloadSize, ProtocolName};
 
     fn protocol(name: ProtocolName, payload: Option<u32>) -> Protocol {
-        Protocol::new(&Settings {
-            name,
-            host: "example.test:80",
-            path: Some("/a"),
+        let flags = LoadFlags {
+            protocol: name,
+            ..LoadFlags::default()
+        };
+        let shape = ShapeFlags {
             payload: payload.map(|size| PayloadSize {
                 min: size,
                 max: size,
             }),
-            seed: 1,
-        })
+            ..ShapeFlags::default()
+        };
+        let load = Load::new("127.0.0.1:80", &shape, &flags, &RunFlags::default());
+        Protocol::of(&load.expect("a valid load"))
     }
 
     /// A server that does `serve` with its first connection, and what a probe makes of it.

@@ -12,6 +12,7 @@ use super::second::{latency_of, second_of};
 use super::stretch::Kept;
 use super::verdict;
 use crate::base::units::format_ns;
+use crate::load::http::HttpLoad;
 use crate::load::{Load, Processes, Segment};
 
 /// How far apart windows may begin, as a share of their length: clocks of several hosts differ by milliseconds.
@@ -94,6 +95,7 @@ fn common(load: &Load) -> Load {
         cpus: None,
         start_at_unix_ns: None,
         labels: BTreeMap::new(),
+        http: load.http.as_ref().map(HttpLoad::without_places),
         ..load.clone()
     }
 }

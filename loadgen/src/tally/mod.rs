@@ -3,6 +3,7 @@
 //! Counters are added, histograms are added; nothing is ever averaged.
 
 pub mod abort;
+pub mod answers;
 pub mod assemble;
 pub mod blob;
 pub mod buckets;
@@ -182,6 +183,15 @@ pub fn count(counts: &mut BTreeMap<String, u64>, name: &str) {
             counts.insert(name.to_owned(), 1);
         }
     }
+}
+
+/// How many names that a peer chooses are kept apart.
+const MOST_NAMES: usize = 64;
+
+/// Counts one event under a name that a peer chose; beyond a number of them all others are one.
+pub fn count_bounded(counts: &mut BTreeMap<String, u64>, name: &str) {
+    let is_known = counts.contains_key(name) || counts.len() < MOST_NAMES;
+    count(counts, if is_known { name } else { "OTHER" });
 }
 
 /// The name of an errno, such as `ECONNRESET`.

@@ -14,7 +14,7 @@ use crate::base::sys::total_retransmits;
 use crate::base::text::words_of;
 use crate::base::units::format_ns;
 use crate::load::{Close, Phase};
-use crate::tally::{count, errno_name};
+use crate::tally::{count, count_bounded, errno_name};
 
 /// Why the requests in flight on a connection will not be answered.
 pub(super) enum Lost<'a> {
@@ -164,6 +164,9 @@ impl Worker {
         let connection = self.slots.slot_mut(slot);
         connection.refused_in_window |= phase == Phase::Window;
         let (sequence, words) = (connection.answered - 1, connection.framing.take_words());
+        if let Some(name) = self.plan.protocol.error_name(&words) {
+            count_bounded(&mut self.tally.phases[phase as usize].by_status, name);
+        }
         self.note_failure_of(slot, sequence, phase, "request", "STATUS", || {
             format!("the server answered \"{words}\"")
         });

@@ -406,7 +406,9 @@ impl Worker {
                 }
             };
         }
+        let status = connection.framing.status();
         self.outstanding -= 1;
+        self.answers.count(phase, status);
         if !ok {
             return self.error_answer(slot, phase, due_ns);
         }

@@ -32,6 +32,7 @@ use crate::base::limits::{online_cpus, pin};
 use crate::base::sys::prefetch;
 use crate::load::{Phase, Poll};
 use crate::tally::Tally;
+use crate::tally::answers::Answers;
 use crate::tally::series::Interval;
 
 use connection::State;
@@ -67,6 +68,7 @@ pub struct Worker {
     open: u32,
     /// Requests in flight.
     outstanding: u64,
+    answers: Answers,
     tally: Tally,
 }
 
@@ -92,6 +94,7 @@ impl Worker {
             window: Window::new(intervals),
             open: 0,
             outstanding: 0,
+            answers: Answers::default(),
             tally: Tally::default(),
             plan,
             share,

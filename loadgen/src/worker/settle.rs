@@ -16,6 +16,7 @@ impl Worker {
             self.end_interval(); // The window was cut short.
         }
         self.settle_pauses();
+        self.name_answers();
         for slot in 0..self.share.slots {
             self.settle_requests(slot);
             self.settle_reconnects(slot);
@@ -54,6 +55,17 @@ impl Worker {
             self.tally.fail("request", Phase::Drain, "UNCOUNTED", || {
                 "the run was broken off before all requests that were due and never sent were counted".into()
             });
+        }
+    }
+
+    /// Puts the answers that were counted by number beside those that were counted by name.
+    fn name_answers(&mut self) {
+        for phase in Phase::ALL {
+            let by_status = &mut self.tally.phases[phase as usize].by_status;
+            for (status, count) in self.answers.of(phase) {
+                let name = self.plan.protocol.status_name(status).into_owned();
+                *by_status.entry(name).or_default() += count;
+            }
         }
     }
 

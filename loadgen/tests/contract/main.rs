@@ -11,5 +11,6 @@ mod live;
 mod loads;
 mod names;
 mod program;
+mod requests;
 mod stages;
 mod targets;

@@ -1,5 +1,7 @@
 //! Real servers as they are: redis-server and nginx, where they are installed.
 
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -62,25 +64,146 @@ fn load(address: SocketAddr, args: &[&str]) -> Outcome {
     outcome
 }
 
+/// A Redis of its own, with nothing on disk.
+fn redis(salt: u32) -> Option<(Guard, SocketAddr, tempfile::TempDir)> {
+    let (port, directory) = (free_port(salt), tempfile::tempdir().expect("a directory"));
+    let mut command = Command::new("redis-server");
+    command.args(["--port", &port.to_string(), "--bind", "127.0.0.1"]);
+    command.args(["--save", "", "--appendonly", "no"]);
+    // Its protected mode would refuse the other loopback addresses that churn is spread over.
+    command.args(["--protected-mode", "no"]);
+    command.current_dir(directory.path());
+    let (server, address) = start(command, port)?;
+    Some((server, address, directory))
+}
+
+/// What Redis says of the calls of each command, by its name in small letters.
+fn calls(address: SocketAddr) -> BTreeMap<String, u64> {
+    let mut stream = TcpStream::connect(address).expect("connected");
+    stream
+        .write_all(b"INFO commandstats\r\nQUIT\r\n")
+        .expect("written");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).expect("read");
+    let lines = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("cmdstat_"));
+    let calls = lines.filter_map(|line| {
+        let (name, rest) = line.split_once(":calls=")?;
+        Some((name.to_owned(), rest.split(',').next()?.parse().ok()?))
+    });
+    calls.collect()
+}
+
+#[test]
+fn redis_counts_the_commands_that_we_count() {
+    let Some((_server, address, _directory)) = redis(5_000) else {
+        return;
+    };
+    let args = [
+        "--protocol",
+        "resp",
+        "--conns",
+        "3",
+        "--pipeline",
+        "2",
+        "--duration",
+        "300ms",
+    ];
+    let mixed = [
+        "--command",
+        "SET __key__ __value__",
+        "--command",
+        "GET __key__",
+    ];
+    let how = [
+        "--command-ratio",
+        "1",
+        "--command-ratio",
+        "9",
+        "--keys",
+        "100",
+        "--key-distribution",
+        "zipf",
+    ];
+    let sizes = [
+        "--value-sizes",
+        "0:1,64:8,100k:1",
+        "--requests-per-conn",
+        "1000",
+    ];
+    let outcome = load(address, &[&args[..], &mixed, &how, &sizes].concat());
+    let (whole, calls_of) = (&outcome.whole_run, calls(address));
+    assert_eq!(whole.sent, whole.completed);
+    assert_eq!(
+        calls_of["set"] + calls_of["get"],
+        whole.completed,
+        "{calls_of:?}"
+    );
+    // Each connection goes through the ten positions in order, so it is ahead by at most one SET.
+    let expected = whole.completed as f64 / 10.0;
+    assert!(
+        (calls_of["set"] as f64 - expected).abs() <= 4.0,
+        "{calls_of:?}"
+    );
+    let of = |name: &str| outcome.requests.by_status.get(name).copied().unwrap_or(0);
+    assert_eq!(
+        of("ok") + of("nil"),
+        outcome.requests.completed,
+        "{:?}",
+        outcome.requests
+    );
+}
+
+#[test]
+fn redis_refuses_by_name_and_answers_in_every_type() {
+    let Some((_server, address, _directory)) = redis(15_000) else {
+        return;
+    };
+    let commands = [
+        "LPUSH list a",
+        "GET list",
+        "NO SUCH",
+        "MGET list other",
+        "COMMAND INFO GET SET",
+        "GET nothing",
+        "HELLO 3",
+    ];
+    let commands = commands.iter().flat_map(|command| ["--command", command]);
+    let args = ["--protocol", "resp", "--conns", "2", "--duration", "200ms"];
+    let args: Vec<&str> = args.into_iter().chain(commands).collect();
+    let (outcome, _) = outcome_of(&mut loadgen(address, &args));
+    let (requests, calls_of) = (&outcome.requests, calls(address));
+    let names: Vec<&str> = requests.by_status.keys().map(String::as_str).collect();
+    assert_eq!(names, ["ERR", "WRONGTYPE", "nil", "ok"], "{requests:?}");
+    let refused = requests.by_status["ERR"] + requests.by_status["WRONGTYPE"];
+    assert_eq!(requests.failed["STATUS"], refused);
+    let known: u64 = ["lpush", "get", "mget", "command|info", "hello"]
+        .iter()
+        .map(|name| calls_of[*name])
+        .sum();
+    let whole = &outcome.whole_run;
+    // Redis does not count what it does not know: one in seven.
+    assert!(
+        (whole.sent - known).abs_diff(whole.sent / 7) <= 2,
+        "{} and {calls_of:?}",
+        whole.sent
+    );
+    let said: Vec<_> = outcome
+        .failures
+        .iter()
+        .map(|failure| failure.first.as_str())
+        .collect();
+    assert!(
+        said.iter()
+            .any(|words| words.contains("-WRONGTYPE ") || words.contains("-ERR unknown")),
+        "{said:?}"
+    );
+}
+
 #[test]
 fn redis_answers_pings() {
-    let (port, directory) = (free_port(0), tempfile::tempdir().expect("a directory"));
-    let mut command = Command::new("redis-server");
-    command.args([
-        "--port",
-        &port.to_string(),
-        "--bind",
-        "127.0.0.1",
-        "--save",
-        "",
-        "--appendonly",
-        "no",
-    ]);
-    // Its protected mode would refuse the other loopback addresses that churn is spread over.
-    command
-        .args(["--protected-mode", "no"])
-        .current_dir(directory.path());
-    let Some((_server, address)) = start(command, port) else {
+    let Some((_server, address, _directory)) = redis(0) else {
         return;
     };
     load(address, &["--protocol", "resp", "--conns", "5"]);

@@ -370,7 +370,10 @@ pub fn conditions(row: &Row, along: Along) -> String {
     if along != Along::Idle && row.idle > 0 {
         words.push(format!("{} idle beside them", count(row.idle as f64)));
     }
-    words.push(format!("{} of {} bytes", row.service, row.payload_bytes));
+    words.push(match &row.requests {
+        Some(requests) => format!("{} {requests}", row.protocol),
+        None => format!("{} of {} bytes", row.service, row.payload_bytes),
+    });
     words.push(match row.requests_per_conn {
         None => "long-lived".to_string(),
         Some(1) => "one request per connection".to_string(),

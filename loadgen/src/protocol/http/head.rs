@@ -5,14 +5,14 @@ use std::mem::MaybeUninit;
 use httparse::{Header, ParserConfig};
 
 use super::fault::{Fault, fault_of, line_at, without_empty_lines};
-use super::{Framing, MAX_HEAD, MAX_HEADERS, Place, Stage, Step, broken};
+use super::{Framing, MAX_HEAD, MAX_HEADERS, Place, Question, Stage, Step, broken};
 use crate::base::text::SHOWN;
 
 /// Parses the head once it is complete; most arrive in one piece and are never copied.
-pub(super) fn head(framing: &mut Framing, input: &[u8]) -> Step {
+pub(super) fn head(framing: &mut Framing, question: Question<'_>, input: &[u8]) -> Step {
     let before = framing.held.len();
     if before == 0
-        && let Some(step) = parse_head(framing, input)
+        && let Some(step) = parse_head(framing, question, input)
     {
         return step;
     }
@@ -21,7 +21,7 @@ pub(super) fn head(framing: &mut Framing, input: &[u8]) -> Step {
     let step = if before == 0 {
         None
     } else {
-        parse_head(framing, &held)
+        parse_head(framing, question, &held)
     };
     match step {
         Some(Step::Take(length)) => Step::Take(length - before),
@@ -45,7 +45,7 @@ fn too_long(framing: &mut Framing, head: &[u8]) -> Step {
 }
 
 /// `None` while the head is incomplete.
-fn parse_head(framing: &mut Framing, bytes: &[u8]) -> Option<Step> {
+fn parse_head(framing: &mut Framing, question: Question<'_>, bytes: &[u8]) -> Option<Step> {
     // Filling 2 KiB of empty headers first would cost as much as the parsing.
     let mut headers = [const { MaybeUninit::uninit() }; MAX_HEADERS];
     let mut response = httparse::Response::new(&mut []);
@@ -64,12 +64,13 @@ fn parse_head(framing: &mut Framing, bytes: &[u8]) -> Option<Step> {
     if status / 100 == 1 && status != 101 {
         return Some(Step::Take(length)); // An interim response: the real one follows.
     }
-    let stage = match stage_of(status, response.version == Some(1), response.headers) {
+    let version_1_1 = response.version == Some(1);
+    let stage = match stage_of(status, version_1_1, response.headers, question) {
         Ok(stage) => stage,
         Err(Fault { rule, bytes }) => return Some(broken(framing, rule, bytes)),
     };
     framing.http = stage;
-    if !stage.ok() {
+    if !stage.ok {
         let line = line_at(without_empty_lines(bytes), 0);
         let kept = &line[..line.len().min(SHOWN)];
         framing.held = kept.to_vec();
@@ -87,6 +88,7 @@ fn stage_of<'a>(
     status: u16,
     version_1_1: bool,
     headers: &[Header<'a>],
+    question: Question<'_>,
 ) -> Result<Stage, Fault<'a>> {
     let (mut length, mut chunked, mut closes) = (None, false, !version_1_1);
     for header in headers {
@@ -102,7 +104,7 @@ fn stage_of<'a>(
         }
     }
     let place = match (chunked, length) {
-        _ if matches!(status, 101 | 204 | 304) => Place::Fixed(0),
+        _ if question.is_head || matches!(status, 101 | 204 | 304) => Place::Fixed(0),
         (true, _) => Place::ChunkSize,
         (false, Some(length)) => Place::Fixed(length),
         (false, None) => Place::UntilClose,
@@ -110,6 +112,7 @@ fn stage_of<'a>(
     Ok(Stage {
         place,
         status,
+        ok: question.expected.contains(status),
         closes: closes || place == Place::UntilClose,
         kept: 0,
     })

@@ -1,31 +1,49 @@
-//! HTTP/1.1 GET over persistent connections (RFC 9112): heads are parsed by
+//! HTTP/1.x over persistent connections (RFC 9112): requests are built once, heads of answers are parsed by
 //! httparse, bodies are counted and thrown away. An answer that breaks a rule is
 //! refused with the rule and the bytes that broke it.
 
 mod chunked;
 mod fault;
 mod head;
+mod request;
 
 use super::{Framing, Received, RequestId, words_of};
+use crate::load::choice::Choice;
+use crate::load::http::{HttpRequest, StatusSet};
+use crate::load::{Close, Load};
+
+use request::{Ready, Way};
 
 /// The longest response head, and the longest line of a chunked body, in bytes.
 const MAX_HEAD: usize = 16 * 1024;
 
 const MAX_HEADERS: usize = 256;
 
-/// The two requests of one load: one that keeps the connection and one that ends it.
+/// What an answer's status of three zeros is counted as.
+const STATUS_000: u16 = 1000;
+
+/// What people call a status.
+pub(super) fn status_name(status: u16) -> String {
+    format!("{:03}", status % STATUS_000)
+}
+
+/// The requests of one load, and which answers are a success.
 #[derive(Clone, Debug)]
 pub struct Http {
-    keep: Vec<u8>,
-    last: Vec<u8>,
+    requests: Vec<Ready>,
+    /// Which of several a request is; `None` where there is but one.
+    choice: Option<Choice>,
+    expected: StatusSet,
 }
 
 /// Where in a response the next byte belongs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stage {
     place: Place,
-    /// 0 before the head is read.
+    /// Of the last answer that was complete, until the head of the next is read; kept here, where there is room.
     status: u16,
+    /// Whether the status is one of those that count as success.
+    ok: bool,
     closes: bool,
     /// How many bytes at the front of [`Framing::held`] are the status line of an answer that says no.
     kept: u8,
@@ -53,9 +71,17 @@ impl Stage {
         self.place == Place::UntilClose
     }
 
-    /// Whether the response read so far is a success.
-    fn ok(&self) -> bool {
-        (200..400).contains(&self.status)
+    /// Whether nothing of the next response's head was understood.
+    pub(super) fn is_before_head(&self) -> bool {
+        self.place == Place::Head
+    }
+
+    pub(super) fn status(&self) -> u16 {
+        self.status
+    }
+
+    pub(super) fn set_status(&mut self, status: u16) {
+        self.status = status;
     }
 }
 
@@ -63,38 +89,81 @@ impl Stage {
 pub(super) fn finish(framing: &mut Framing) -> (bool, bool) {
     let stage = std::mem::take(&mut framing.http);
     let held = std::mem::take(&mut framing.held);
-    if !stage.ok() {
+    // 0 stands for an answer without a status.
+    framing.set_status(match stage.status {
+        0 => STATUS_000,
+        status => status,
+    });
+    if !stage.ok {
         framing.say(words_of(&held[..usize::from(stage.kept)]));
     }
-    (stage.ok(), stage.closes)
+    (stage.ok, stage.closes)
 }
 
 impl Http {
-    /// GET `path` from `host`, the value of the `Host` field.
+    /// The requests that a load asks for.
+    ///
+    /// # Panics
+    /// Where the load is the record of one, without what its files hold ([`Load::reload`]).
     #[must_use]
-    pub fn new(host: &str, path: &str) -> Self {
-        let request = |connection: &str| {
-            format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{connection}\r\n").into_bytes()
+    pub fn of(load: &Load) -> Self {
+        let said = load.http.clone().unwrap_or_default();
+        let host = load.host_field();
+        let way = Way {
+            host: &host,
+            is_host_asked: load.host.is_some(),
+            version: said.version,
+            has_last: load.close == Close::Server,
         };
+        let requests = load.contents.requests();
+        assert!(
+            !requests.is_empty(),
+            "a record is reloaded before it is run"
+        );
+        let weights: Vec<u64> = requests.iter().map(|request| request.weight).collect();
+        let choice = Choice::new(&weights, said.requests_order, load.seed, load.population());
         Self {
-            keep: request(""),
-            last: request("Connection: close\r\n"),
+            requests: requests
+                .iter()
+                .map(|request| Ready::new(request, &way))
+                .collect(),
+            choice: (requests.len() > 1).then_some(choice),
+            expected: said.expect_status.unwrap_or_default(),
+        }
+    }
+
+    /// This request alone, to `host`.
+    #[must_use]
+    pub fn only(host: &str, request: &HttpRequest) -> Self {
+        Self {
+            requests: vec![Ready::new(request, &Way::to(host))],
+            choice: None,
+            expected: StatusSet::default(),
         }
     }
 
     /// The bytes of a request.
     #[must_use]
     pub fn request(&self, id: RequestId) -> &[u8] {
-        if id.last { &self.last } else { &self.keep }
+        let ready = self.ready(id);
+        if id.last { &ready.last } else { &ready.keep }
     }
 
-    /// Reads a piece of a response.
-    pub fn receive(&self, framing: &mut Framing, input: &[u8]) -> Received {
+    fn ready(&self, id: RequestId) -> &Ready {
+        let which = match &self.choice {
+            None => 0,
+            Some(choice) => choice.pick(id.connection, id.sequence),
+        };
+        &self.requests[which]
+    }
+
+    /// Reads a piece of the response to `id`.
+    pub fn receive(&self, framing: &mut Framing, id: RequestId, input: &[u8]) -> Received {
         let mut consumed = 0;
         loop {
             let rest = &input[consumed..];
             let step = match framing.http.place {
-                Place::Head => head::head(framing, rest),
+                Place::Head => head::head(framing, self.question(id), rest),
                 Place::Fixed(left) => fixed(framing, left, rest.len()),
                 Place::Chunk(left) => chunked::chunk(framing, left, rest.len()),
                 Place::ChunkEnd => chunked::end(framing, rest),
@@ -118,6 +187,23 @@ impl Http {
             if consumed == input.len() && framing.http.place != Place::Fixed(0) {
                 return Received::More;
             }
+        }
+    }
+}
+
+/// What the head of an answer is read with.
+#[derive(Clone, Copy)]
+struct Question<'a> {
+    /// Whether the answer to HEAD is awaited, which has no body whatever it says of one (RFC 9112 §6.3).
+    is_head: bool,
+    expected: &'a StatusSet,
+}
+
+impl Http {
+    fn question(&self, id: RequestId) -> Question<'_> {
+        Question {
+            is_head: self.ready(id).is_head,
+            expected: &self.expected,
         }
     }
 }
@@ -159,8 +245,13 @@ mod tests {
         last: false,
     };
 
+    fn asking(method: &str) -> Http {
+        let request = HttpRequest::new(method, "/a", Vec::new(), None, 1).expect("a request");
+        Http::only("127.0.0.1:80", &request)
+    }
+
     fn http() -> Http {
-        Http::new("127.0.0.1:80", "/a")
+        asking("GET")
     }
 
     /// Feeds an answer in pieces; returns the last result and how much was consumed in all.
@@ -171,7 +262,7 @@ mod tests {
             if cut == fed {
                 continue;
             }
-            match http().receive(&mut framing, &answer[fed..cut]) {
+            match http().receive(&mut framing, ID, &answer[fed..cut]) {
                 Received::More => fed = cut,
                 Received::Done { consumed, .. } if fed + consumed <= answer.len() => {
                     return (
@@ -227,7 +318,7 @@ mod tests {
 
     #[test]
     fn status_and_connection_are_read() {
-        let receive = |text: &[u8]| http().receive(&mut Framing::default(), text);
+        let receive = |text: &[u8]| http().receive(&mut Framing::default(), ID, text);
         let done = |ok, closes, consumed| Received::Done {
             consumed,
             ok,
@@ -237,8 +328,11 @@ mod tests {
         assert_eq!(receive(error), done(false, true, error.len()));
         let mut framing = Framing::default();
         let (head, body) = (b"HTTP/1.1 404 No\r\nContent-Length: 2\r\n\r\n", b"no");
-        assert_eq!(http().receive(&mut framing, head), Received::More);
-        assert_eq!(http().receive(&mut framing, body), done(false, false, 2));
+        assert_eq!(http().receive(&mut framing, ID, head), Received::More);
+        assert_eq!(
+            http().receive(&mut framing, ID, body),
+            done(false, false, 2)
+        );
         assert_eq!(framing.take_words(), "HTTP/1.1 404 No");
         for (status, ok) in [
             ("000", false),
@@ -253,7 +347,7 @@ mod tests {
         assert_eq!(receive(old), done(true, true, old.len()));
         let mut framing = Framing::default();
         assert_eq!(
-            http().receive(&mut framing, b"HTTP/1.1 200 OK\r\n\r\nbody"),
+            http().receive(&mut framing, ID, b"HTTP/1.1 200 OK\r\n\r\nbody"),
             Received::More
         );
         assert!(framing.http.ends_at_eof());
@@ -262,9 +356,9 @@ mod tests {
     /// What is said of an answer that comes in two pieces.
     fn words(answer: &[u8], cut: usize) -> (Received, String) {
         let mut framing = Framing::default();
-        let mut received = http().receive(&mut framing, &answer[..cut]);
+        let mut received = http().receive(&mut framing, ID, &answer[..cut]);
         if received == Received::More {
-            received = http().receive(&mut framing, &answer[cut..]);
+            received = http().receive(&mut framing, ID, &answer[cut..]);
         }
         (received, framing.take_words())
     }
@@ -417,11 +511,11 @@ mod tests {
         let mut framing = Framing::default();
         let endless = [b'a'; 1000];
         assert_eq!(
-            http().receive(&mut framing, b"HTTP/1.1 200 OK\r\nX: "),
+            http().receive(&mut framing, ID, b"HTTP/1.1 200 OK\r\nX: "),
             Received::More
         );
         let rejected =
-            (0..100).any(|_| http().receive(&mut framing, &endless) == Received::Garbage);
+            (0..100).any(|_| http().receive(&mut framing, ID, &endless) == Received::Garbage);
         assert!(rejected && framing.held.capacity() < 64 * 1024);
     }
 
@@ -450,7 +544,7 @@ mod tests {
             let mut framing = Framing::default();
             let cut = at.index(input.len() + 1);
             for piece in [&input[..cut], &input[cut..]] {
-                match http().receive(&mut framing, piece) {
+                match http().receive(&mut framing, ID, piece) {
                     Received::Done { consumed, ok, .. } => {
                         prop_assert!(consumed <= piece.len());
                         prop_assert!(ok || framing.take_words().starts_with("HTTP/"));

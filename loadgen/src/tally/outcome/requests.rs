@@ -29,6 +29,10 @@ pub struct Requests {
     /// Ended by an error, by errno; `EOF` for a connection closed before its answer,
     /// `PROTOCOL` for an answer that cannot be parsed, `STATUS` for an error answer.
     pub failed: BTreeMap<String, u64>,
+    /// Answers by status: HTTP's number, or for Redis `ok`, `nil` or the name of the error, such as `WRONGTYPE`. Empty
+    /// where answers have none, and in older outcomes.
+    #[serde(default)]
+    pub by_status: BTreeMap<String, u64>,
     /// Answered with other bytes than those expected.
     pub mismatched: u64,
     /// Without an answer when the drain ended.
@@ -62,6 +66,7 @@ impl Requests {
         self.dropped += other.dropped;
         self.timed_out += other.timed_out;
         add_all(&mut self.failed, &other.failed);
+        add_all(&mut self.by_status, &other.by_status);
         self.mismatched += other.mismatched;
         self.unanswered_at_end += other.unanswered_at_end;
         self.completed_halves[0] += other.completed_halves[0];
@@ -89,7 +94,8 @@ impl Requests {
     #[must_use]
     pub fn broken_laws(&self, phase: &str) -> Vec<String> {
         let fates = self.completed + self.errors() + self.unanswered_at_end;
-        let laws = [
+        let refused = self.failed.get("STATUS").copied().unwrap_or(0);
+        let mut laws = vec![
             (
                 "offered = sent + dropped",
                 self.offered,
@@ -101,6 +107,13 @@ impl Requests {
                 fates,
             ),
         ];
+        if !self.by_status.is_empty() {
+            laws.push((
+                "answers by status = completed + failed by STATUS",
+                sum(&self.by_status),
+                self.completed + refused,
+            ));
+        }
         describe_broken(&format!("requests of the {phase}"), &laws)
     }
 }

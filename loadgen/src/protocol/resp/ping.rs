@@ -1,25 +1,23 @@
-//! Redis' protocol (RESP2): PING, answered by `+PONG`, or PING with a message
-//! that comes back as a bulk string, so that its bytes can be verified.
+//! PING, answered by `+PONG`, or PING with a message that comes back as a bulk string, so that its bytes can be verified.
 
 use std::io::Write;
 
-use super::echo::Payload;
-use super::{Framing, Received, RequestId, copy_from, match_piece, words_of};
+use super::{CRLF, OK, copy_from};
+use crate::protocol::echo::Payload;
+use crate::protocol::{Framing, Received, RequestId, match_piece, words_of};
 
 const PING: &[u8] = b"*1\r\n$4\r\nPING\r\n";
 const PONG: &[u8] = b"+PONG\r\n";
-const CRLF: &[u8] = b"\r\n";
-
 /// The longest error line that is read to its end.
 const MAX_LINE: usize = 4096;
 
 /// PING, with a payload or without.
 #[derive(Clone, Copy, Debug)]
-pub struct Resp {
+pub struct Ping {
     payload: Option<Payload>,
 }
 
-impl Resp {
+impl Ping {
     /// With a payload the server has to return it.
     #[must_use]
     pub fn new(payload: Option<Payload>) -> Self {
@@ -51,8 +49,10 @@ impl Resp {
     /// Reads a piece of the answer to `id`.
     pub fn receive(&self, framing: &mut Framing, id: RequestId, input: &[u8]) -> Received {
         if !framing.held.is_empty() || (framing.matched == 0 && input.first() == Some(&b'-')) {
+            framing.set_status(0); // Errors are counted by their names.
             return error_line(framing, input);
         }
+        framing.set_status(OK);
         match self.payload {
             None => match_piece(
                 framing,
@@ -165,10 +165,10 @@ mod tests {
         last: false,
     };
 
-    fn feed(resp: Resp, answer: &[u8], cut: usize) -> Received {
+    fn feed(ping: Ping, answer: &[u8], cut: usize) -> Received {
         let mut framing = Framing::default();
-        match resp.receive(&mut framing, ID, &answer[..cut]) {
-            Received::More => resp.receive(&mut framing, ID, &answer[cut..]),
+        match ping.receive(&mut framing, ID, &answer[..cut]) {
+            Received::More => ping.receive(&mut framing, ID, &answer[cut..]),
             other => other,
         }
     }
@@ -181,7 +181,7 @@ mod tests {
                 ok: true,
                 closes: false,
             };
-            assert_eq!(feed(Resp::new(None), PONG, cut), done);
+            assert_eq!(feed(Ping::new(None), PONG, cut), done);
         }
         let error = b"-ERR no\r\n";
         for cut in 1..error.len() {
@@ -190,35 +190,35 @@ mod tests {
                 ok: false,
                 closes: false,
             };
-            assert_eq!(feed(Resp::new(None), error, cut), done);
+            assert_eq!(feed(Ping::new(None), error, cut), done);
         }
         let mut framing = Framing::default();
         for piece in error.chunks(3) {
-            let _ = Resp::new(None).receive(&mut framing, ID, piece);
+            let _ = Ping::new(None).receive(&mut framing, ID, piece);
         }
         assert_eq!(framing.take_words(), "-ERR no");
         let mut framing = Framing::default();
-        let _ = Resp::new(None).receive(&mut framing, ID, b"+PO");
-        let _ = Resp::new(None).receive(&mut framing, ID, b"KE\r\n");
+        let _ = Ping::new(None).receive(&mut framing, ID, b"+PO");
+        let _ = Ping::new(None).receive(&mut framing, ID, b"KE\r\n");
         assert_eq!(
             framing.take_words(),
             "from byte 3 of 7 on received \"KE\\r\\n\", expected \"NG\\r\\n\""
         );
-        assert_eq!(feed(Resp::new(None), b"+PANG\r\n", 2), Received::Mismatch);
+        assert_eq!(feed(Ping::new(None), b"+PANG\r\n", 2), Received::Mismatch);
         let endless = vec![b'-'; MAX_LINE + 100];
-        assert_eq!(feed(Resp::new(None), &endless, 300), Received::Garbage);
+        assert_eq!(feed(Ping::new(None), &endless, 300), Received::Garbage);
     }
 
     proptest! {
         #[test]
         fn messages_come_back_over_every_split(length in 1u32..700, at in any::<prop::sample::Index>()) {
-            let resp = Resp::new(Some(Payload::new(PayloadSize { min: length, max: length }, 3)));
-            let mut request = vec![0; resp.request_len(ID) as usize];
-            prop_assert_eq!(resp.fill(ID, 0, &mut request), request.len());
+            let ping = Ping::new(Some(Payload::new(PayloadSize { min: length, max: length }, 3)));
+            let mut request = vec![0; ping.request_len(ID) as usize];
+            prop_assert_eq!(ping.fill(ID, 0, &mut request), request.len());
             let answer = &request[b"*2\r\n$4\r\nPING\r\n".len()..];
             let cut = 1 + at.index(answer.len() - 1);
             let done = Received::Done { consumed: answer.len() - cut, ok: true, closes: false };
-            prop_assert_eq!(feed(resp, answer, cut), done);
+            prop_assert_eq!(feed(ping, answer, cut), done);
         }
     }
 }
