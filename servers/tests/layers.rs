@@ -5,9 +5,8 @@ mod checker;
 
 use std::path::Path;
 
-const LAYERS: [&str; 23] = [
+const LAYERS: [&str; 22] = [
     "error",
-    "address",
     "sys",
     "models",
     "broken",

@@ -117,6 +117,8 @@ pub enum Command {
     Serve(ServeFlags),
     /// Start the load generator, such as `tenk load --target 127.0.0.1:9000 --conns 100`
     Load(LoadWords),
+    /// Show a plan of a load for many hosts, or make a batch engine's file of it, such as `tenk plan slurm plan.json`
+    Plan(LoadWords),
     /// Measure a lab in a private network namespace
     #[command(hide = true)]
     Measure {

@@ -48,6 +48,7 @@ fn obey(cli: &Cli) -> Result<Exit, Failure> {
         Some(Command::Lab(flags)) => supervise(lab::lab(flags)),
         Some(Command::Serve(flags)) => supervise(start::serve(flags)),
         Some(Command::Load(words)) => supervise(start::load(words)),
+        Some(Command::Plan(words)) => supervise(start::plan(words)),
         Some(Command::Measure { spec }) => crate::lab::measure(spec),
         Some(Command::Launch { spec }) => launch(spec),
         None => supervise(run::run(&cli.run)),

@@ -1,4 +1,4 @@
-//! `tenk serve` and `tenk load`: this program becomes a server or the load generator, as a run would start it.
+//! `tenk serve`, `tenk load` and `tenk plan`: this program becomes a server or the load generator, as a run would start it.
 
 use crate::base::error::{Exit, Failure, OrFail};
 use crate::cli::start::{LoadWords, ServeFlags};
@@ -17,6 +17,12 @@ pub async fn serve(flags: &ServeFlags) -> Result<Exit, Failure> {
 /// Becomes the load generator; returns only if that fails.
 pub async fn load(words: &LoadWords) -> Result<Exit, Failure> {
     become_program("loadgen", &words.flags).await
+}
+
+/// Becomes the load generator's `plan`; returns only if that fails.
+pub async fn plan(words: &LoadWords) -> Result<Exit, Failure> {
+    let flags = [&["plan".into()], &words.flags[..]].concat();
+    become_program("loadgen", &flags).await
 }
 
 async fn become_program(name: &str, flags: &[OsString]) -> Result<Exit, Failure> {

@@ -187,9 +187,8 @@ impl Place {
             .block_on(Server::start(&spec))
             .map_err(not_served)?;
         let ledger = Reader::open(&ledger).during("read the server's ledger")?;
-        let addr = server.addr.socket_addr();
         Ok(Served {
-            addr: addr.ok_or_else(|| Trouble::failed("the server listens at no IP address"))?,
+            addr: server.addr,
             pid: server.pid,
             opening: server.cpu(&server.pids()),
             server: Some(server),

@@ -14,6 +14,5 @@ pub mod service;
 pub mod stages;
 pub mod timeline;
 pub mod took;
-pub mod transport;
 pub mod workers;
 pub mod workload;

@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 
 use super::live::lines::Place;
+use super::plan::PlanCommand;
 use crate::load::flags::{LoadFlags, RunFlags, ShapeFlags};
 use crate::tally::slo::Slo;
 
@@ -15,6 +16,9 @@ pub struct OutputFlags {
     /// What stdout carries: a table for people, or the outcome as JSON
     #[arg(long, value_enum, default_value_t, help_heading = "Output")]
     pub format: Format,
+    /// Print the outcome as lines that survive a log, for `merge`
+    #[arg(long, conflicts_with = "format", help_heading = "Output")]
+    pub outcome_lines: bool,
     /// Write the outcome (JSON) to this file
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub save: Option<PathBuf>,
@@ -46,8 +50,17 @@ pub struct OutputFlags {
 #[derive(Args, Clone, Debug, PartialEq)]
 pub struct RunCommand {
     /// Server to load, HOST:PORT
-    #[arg(long, value_name = "HOST:PORT", required = true)]
+    #[arg(long, value_name = "HOST:PORT", required_unless_present = "plan")]
     pub target: Option<String>,
+    /// Run one segment of the load that a plan describes (JSON; - is stdin): the one of --segment, or that Slurm or Kubernetes
+    /// name in the environment
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with = "target",
+        help_heading = "Time and place"
+    )]
+    pub plan: Option<PathBuf>,
     /// What a comparison would vary.
     #[command(flatten)]
     pub shape: ShapeFlags,
@@ -122,13 +135,18 @@ pub enum Command {
     },
     /// Join the outcomes of all segments of a load
     Merge {
-        /// Files written with --save by runs of --segment
+        /// Files written with --save by runs of --segment, and logs with lines of --outcome-lines
         #[arg(required = true)]
         files: Vec<PathBuf>,
+        /// Of the segments of a plan, do without as many at most: the result is marked degraded
+        #[arg(long, value_name = "COUNT", default_value_t = 0)]
+        tolerate_loss: u32,
         /// Where the result goes.
         #[command(flatten)]
         print: PrintFlags,
     },
+    /// Show a plan, or make of it what a batch engine runs on many hosts
+    Plan(PlanCommand),
     /// Measure this machine's floor and ceiling against a null server, and keep them
     Floor {
         /// Where the result goes.

@@ -5,6 +5,7 @@ pub mod floor;
 pub mod live;
 mod merge;
 mod output;
+mod plan;
 pub mod report;
 mod run;
 pub mod search;
@@ -115,7 +116,12 @@ fn execute(cli: &Cli, program: &Program) -> Result<(), Failure> {
             print,
             quiet,
         }) => search::execute(slo, run, print, *quiet, program),
-        Some(Command::Merge { files, print }) => merge::execute(files, print),
+        Some(Command::Merge {
+            files,
+            tolerate_loss,
+            print,
+        }) => merge::execute(files, *tolerate_loss, print),
+        Some(Command::Plan(command)) => plan::execute(command),
         Some(Command::Floor { print, quiet }) => floor::execute(print, *quiet),
     }
 }

@@ -31,6 +31,11 @@ pub(super) fn show<T: Serialize>(
         Format::Table => table(result),
         Format::Json => json(result)? + "\n",
     };
+    print(&text)
+}
+
+/// Prints text on stdout.
+pub(super) fn print(text: &str) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
     // A reader that closed stdout early (`| head`) has what it wanted.
     match stdout

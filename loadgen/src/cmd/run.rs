@@ -4,7 +4,8 @@ use std::path::Path;
 
 use super::cli::{OutputFlags, RunCommand};
 use super::live::Told;
-use super::output::{save, show};
+use super::output::{print, save, show};
+use super::plan::{Plan, segment_here};
 use super::{Failure, floor, report};
 use crate::base::error::in_a_sentence;
 use crate::base::file::write_atomically;
@@ -14,9 +15,11 @@ use crate::fleet::run::{Listener, Report};
 use crate::fleet::{Program, Teller, run_everywhere};
 use crate::load::Load;
 use crate::load::cpus::check_cpus;
+use crate::load::flags::{LoadFlags, RunFlags, ShapeFlags};
 use crate::tally::buckets::Buckets;
 use crate::tally::latency::new_histogram;
 use crate::tally::outcome::Outcome;
+use crate::tally::pieces::lines;
 use crate::tally::{blob, files};
 
 pub(super) fn execute(
@@ -24,7 +27,10 @@ pub(super) fn execute(
     output: &OutputFlags,
     program: &Program,
 ) -> Result<(), Failure> {
-    let load = validated(command)?;
+    let load = match &command.plan {
+        Some(path) => validated(&planned(path, command)?)?,
+        None => validated(command)?,
+    };
     let supervisor = output.phase_fd.map(adopt_fd).transpose();
     let supervisor = supervisor.map_err(|error| {
         let sentence = format!("--phase-fd: {error}");
@@ -40,15 +46,41 @@ pub(super) fn execute(
         None => &mut told,
     };
     let mut link = Link::new(supervisor)?;
-    // The floor was measured over TCP on loopback.
-    let is_loopback = load.target.ip().is_some_and(|ip| ip.is_loopback());
-    let floor = is_loopback.then(floor::kept).flatten();
+    let floor = load.target.ip().is_loopback().then(floor::kept).flatten();
     let report = run_everywhere(load, program, &mut link, listener);
     let finished = told.finish();
     let mut report = report?;
     report.outcome.floor = floor;
     deliver(&report, output, link)?;
     finished
+}
+
+/// The command of one segment of a plan. What is sent is the plan's; where it runs, this host's own flags say.
+fn planned(path: &Path, command: &RunCommand) -> Result<RunCommand, Failure> {
+    let plan = Plan::read(path).map_err(Failure::usage)?;
+    let own = RunFlags {
+        segment: command.run.segment,
+        start_at: command.run.start_at,
+        threads: command.run.threads,
+        processes: command.run.processes,
+        cpus: command.run.cpus.clone(),
+        ..RunFlags::default()
+    };
+    let alone = RunCommand {
+        target: None,
+        plan: command.plan.clone(),
+        shape: ShapeFlags::default(),
+        load: LoadFlags::default(),
+        run: own.clone(),
+    };
+    if *command != alone {
+        let text = "what is sent is the plan's: beside --plan give only --segment, --start-at, --threads, --processes and --cpus";
+        return Err(Failure::usage(text));
+    }
+    let variable = |name: &str| std::env::var(name).ok();
+    let segment = segment_here(own.segment, plan.segments, variable).map_err(Failure::usage)?;
+    plan.command(&own, segment)
+        .map_err(|error| Failure::usage(format!("--plan {}: {error}", path.display())))
 }
 
 /// The load that the flags describe.
@@ -64,7 +96,10 @@ pub(super) fn validated(command: &RunCommand) -> Result<Load, Failure> {
 fn deliver(report: &Report, output: &OutputFlags, link: Link) -> Result<(), Failure> {
     let saved = save_all(&report.outcome, output);
     drop(link); // Whoever reads stdout may be slow: from here on a signal ends the program.
-    show(&report.outcome, output.format, report::table)?;
+    match output.outcome_lines {
+        true => print(&(lines(&report.outcome).join("\n") + "\n"))?,
+        false => show(&report.outcome, output.format, report::table)?,
+    }
     saved?;
     if !report.broken_laws.is_empty() {
         let laws = report.broken_laws.join("; ");

@@ -13,7 +13,6 @@ pub mod run;
 mod seconds;
 mod watcher;
 
-use std::collections::BTreeMap;
 use std::io;
 
 use crate::base::clock::now_ns;
@@ -22,8 +21,9 @@ use crate::base::limits::connections_possible;
 use crate::base::units::{SECOND_NS, format_count, format_ns};
 use crate::load::cpus::worker_cpus;
 use crate::load::{CpuList, Load, MAX_SEGMENTS, PER_CONNECTION_NS, Poll, Processes, Segment};
+use crate::tally::lost::{lost_process, nothing_of};
 use crate::tally::merge::{derive, merge};
-use crate::tally::outcome::{Connections, Failure, Outcome, PROCESS_LOST};
+use crate::tally::outcome::Outcome;
 use link::{Interruption, Link};
 use run::{Listener, Report, planned_start_ns, run};
 
@@ -321,30 +321,6 @@ fn merge_all(outcomes: &[Outcome], load: &Load, supervised: bool) -> io::Result<
 fn judge_anew(outcome: &mut Outcome, supervised: bool) {
     outcome.reasons = crate::tally::verdict::judge(outcome, supervised);
     outcome.verdict = crate::tally::verdict::of_reasons(&outcome.reasons);
-}
-
-/// The outcome of a process of which nothing is known but what it was to do.
-fn nothing_of(load: Load) -> Outcome {
-    let connections = load.segment.share_of(load.population());
-    Outcome {
-        connections: Connections {
-            requested: connections,
-            attempts: connections,
-            local_failures: BTreeMap::from([(PROCESS_LOST.into(), connections)]),
-            ..Connections::default()
-        },
-        ..Outcome::of_nothing(load)
-    }
-}
-
-fn lost_process(phase: &str, complaint: String) -> Failure {
-    Failure {
-        stage: "local".into(),
-        phase: phase.into(),
-        kind: PROCESS_LOST.into(),
-        count: 1,
-        first: complaint,
-    }
 }
 
 fn distinct_cpus(load: &Load) -> u64 {

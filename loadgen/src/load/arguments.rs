@@ -13,13 +13,14 @@ impl Load {
         match &self.target_name {
             Some(name) => {
                 args.set("target", Some(name));
-                args.set("connect-to", self.target.socket_addr());
+                args.set("connect-to", Some(self.target));
             }
-            None => args.set("target", Some(&self.target)),
+            None => args.set("target", Some(self.target)),
         }
         for network in &self.allow_target {
             args.set("allow-target", Some(network));
         }
+        args.set("plan-digest", self.plan_digest.as_ref());
         for (key, value) in &self.labels {
             args.set("label", Some(format_args!("{key}={value}")));
         }
@@ -39,9 +40,6 @@ impl Load {
         }
         self.http_args(args);
         self.command_args(args);
-        args.set("send", self.send.as_ref());
-        args.set("expect", self.expect.as_ref());
-        args.set("greeting", self.greeting.as_ref());
         args.set("idle", Some(self.idle));
         args.set("payload", self.payload);
         args.set("pipeline", Some(self.pipeline));

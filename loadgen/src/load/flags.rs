@@ -14,7 +14,6 @@ use super::abort::Condition;
 use super::commands::CommandFlags;
 use super::http::HttpFlags;
 use super::labels::Label;
-use super::own::{Message, Rule};
 use super::stages::{Conns, Rates, TypedStages};
 use super::{
     Arrival, Close, CpuList, PayloadSize, Poll, Processes, ProtocolName, Segment, Sources,
@@ -71,22 +70,6 @@ pub struct LoadFlags {
     /// Which commands are sent.
     #[command(flatten)]
     pub commands: CommandFlags,
-    /// A request of your own: text with \r \n \t \0 \\ \xNN, hex:0aff, or @FILE; {conn} and {seq} are the numbers of
-    /// the connection and of its request, {seq:8} in 8 digits, {seq:u32be} in binary; {{ is a brace
-    #[arg(
-        long,
-        value_name = "TEXT",
-        allow_hyphen_values = true,
-        help_heading = "Requests"
-    )]
-    pub send: Option<Message>,
-    /// What an answer to --send is: delimiter:\r\n (ends so), line:REGEX (a line that matches), text:… or hex:… (exactly
-    /// that), bytes:N, length:TYPE[@OFFSET][+N|-N] (says how many bytes follow: u8, u16be, u32le, …), close (all until the server closes), or none
-    #[arg(long, value_name = "RULE", help_heading = "Requests")]
-    pub expect: Option<Rule>,
-    /// What the server says before it is sent anything, such as line:^220; the first request waits for it
-    #[arg(long, value_name = "RULE", help_heading = "Requests")]
-    pub greeting: Option<Rule>,
     /// Spacing of requests under --rate [default: fixed]
     #[arg(long, value_enum, help_heading = "Requests")]
     pub arrival: Option<Arrival>,
@@ -170,9 +153,6 @@ impl Default for LoadFlags {
             host: None,
             http: HttpFlags::default(),
             commands: CommandFlags::default(),
-            send: None,
-            expect: None,
-            greeting: None,
             arrival: None,
             think: None,
             pipeline: 1,
@@ -192,18 +172,6 @@ impl Default for LoadFlags {
             shuffle: false,
             abort_on: Vec::new(),
             label: Vec::new(),
-        }
-    }
-}
-
-impl LoadFlags {
-    /// What is spoken: the user's own protocol as soon as a part of one is given.
-    #[must_use]
-    pub fn protocol_in_force(&self) -> ProtocolName {
-        let is_own = self.send.is_some() || self.expect.is_some() || self.greeting.is_some();
-        match self.protocol {
-            ProtocolName::Echo if is_own => ProtocolName::Own,
-            other => other,
         }
     }
 }
@@ -254,6 +222,9 @@ pub struct RunFlags {
     /// The address that the target came to: how a process of a fleet is spared a second resolution
     #[arg(long, value_name = "IP:PORT", hide = true)]
     pub connect_to: Option<SocketAddr>,
+    /// The plan that this is a segment of: how a process of a fleet knows
+    #[arg(long, value_name = "DIGEST", hide = true)]
+    pub plan_digest: Option<String>,
 }
 
 impl Default for RunFlags {
@@ -271,12 +242,16 @@ impl Default for RunFlags {
             served_at_once: None,
             allow_target: Vec::new(),
             connect_to: None,
+            plan_digest: None,
         }
     }
 }
 
 /// Reads an RFC 3339 instant in UTC as nanoseconds since the epoch.
-fn parse_instant(text: &str) -> Result<u64, String> {
+///
+/// # Errors
+/// A sentence for the user when the text is none.
+pub fn parse_instant(text: &str) -> Result<u64, String> {
     let instant = humantime::parse_rfc3339_weak(text).map_err(|error| {
         format!("`{text}` is not an instant such as 2026-11-23T12:00:00Z: {error}")
     })?;

@@ -26,8 +26,6 @@ pub enum ProtocolName {
     Http,
     /// Redis' protocol: PING.
     Resp,
-    /// Your own: what --send and --expect say.
-    Own,
 }
 
 /// How events are spaced in time.

@@ -564,12 +564,12 @@ mod tests {
         for bad in ["1s@0.5", "1s@20m", "1s@1..x"] {
             assert!(bad.parse::<TypedStages<Conns>>().is_err(), "{bad}");
         }
-        let many = vec!["24h@1"; 8].join(",");
+        let many = ["24h@1"; 8].join(",");
         assert!(
             many.parse::<TypedStages<Rates>>().is_err(),
             "more than a week"
         );
-        let many = vec!["1s@1..9/40"; 2].join(",");
+        let many = ["1s@1..9/40"; 2].join(",");
         let typed: TypedStages<Rates> = many.parse().expect("two");
         assert!(typed.expand(false, 0).is_err(), "80 steps");
     }

@@ -2,10 +2,11 @@
 //! one layout are added, nothing is averaged. Outcomes that differ in anything
 //! but their segment are refused.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::blob;
 use super::latency::Latency;
+use super::lost::{lost_process, nothing_of};
 use super::merge_failure;
 use super::outcome::{Latencies, Outcome, Quantiles, SCHEMA, Second};
 use super::second::{latency_of, second_of};
@@ -109,6 +110,14 @@ fn check_alike(first: &Outcome, rest: &[Outcome]) -> Result<(), String> {
                 outcome.schema
             ));
         }
+        let plans =
+            [first, outcome].map(|outcome| outcome.load.plan_digest.as_deref().unwrap_or("none"));
+        if plans[0] != plans[1] {
+            return Err(format!(
+                "segment {} is of plan {}, segment {segment} of plan {}",
+                first.load.segment, plans[0], plans[1]
+            ));
+        }
         if common(&outcome.load) != common(&first.load) {
             return Err(format!(
                 "segment {segment} ran another load than segment {}: same flags and --seed?",
@@ -117,6 +126,30 @@ fn check_alike(first: &Outcome, rest: &[Outcome]) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// The segments of a plan's load of which there is no outcome, each as one of which nothing is known.
+#[must_use]
+pub fn missing(outcomes: &[Outcome]) -> Vec<Outcome> {
+    let Some(first) = outcomes.first() else {
+        return Vec::new();
+    };
+    let count = first.load.segment.count;
+    let held: BTreeSet<u32> = outcomes.iter().map(|o| o.load.segment.index).collect();
+    let lost = (0..count)
+        .filter(|index| !held.contains(index))
+        .map(|index| {
+            let segment = Segment { index, count };
+            let load = Load {
+                segment,
+                ..first.load.clone()
+            };
+            let complaint = format!("segment {segment}: there is no outcome of it");
+            let mut outcome = nothing_of(load);
+            outcome.failures.push(lost_process("ramp", complaint));
+            outcome
+        });
+    lost.collect()
 }
 
 /// Rates are added up, and that only of windows that were one and the same. Processes that were led through their

@@ -50,6 +50,7 @@ pub fn judge(outcome: &Outcome, supervised: bool) -> Vec<Reason> {
         backed_off(outcome),
         nothing_answered(outcome).or_else(|| little(outcome)),
         local_limits(outcome),
+        degraded(outcome),
         outcome
             .complete
             .then(|| {
@@ -207,7 +208,7 @@ fn little(outcome: &Outcome) -> Option<Reason> {
         || load.conn_stages.is_some()
         // A server that closes makes pauses, whatever the load asked for.
         || outcome.connections.established > outcome.connections.requested
-        || !load.is_answered()
+        || load.protocol == crate::load::ProtocolName::Discard
         || !undisturbed
         || !outcome.complete
     {
@@ -244,10 +245,24 @@ fn local_limits(outcome: &Outcome) -> Option<Reason> {
         .collect();
     let met = (!limits.is_empty())
         .then(|| format!("this machine's limits were met: {}", limits.join(", ")));
-    let lost = outcome.failures.iter().filter(|f| f.kind == PROCESS_LOST);
+    let lost = outcome.failures.iter();
+    let lost = lost.filter(|f| f.kind == PROCESS_LOST && !outcome.degraded);
     let lost = lost.map(|f| format!("{} of the generator's processes lost: {}", f.count, f.first));
     let words: Vec<String> = met.into_iter().chain(lost).collect();
     (!words.is_empty()).then(|| reason(Code::W05, words.join("; ")))?
+}
+
+/// What was lost is said, tolerated or not; a merge names each loss.
+fn degraded(outcome: &Outcome) -> Option<Reason> {
+    let lost = outcome
+        .failures
+        .iter()
+        .find(|f| f.kind == PROCESS_LOST && outcome.degraded)?;
+    let text = format!(
+        "degraded: {} part(s) of the load are lost, as was tolerated, and the figures are those of the others: {}",
+        lost.count, lost.first
+    );
+    Some(Reason::of_status(text))
 }
 
 /// All connections of a closed loop begin at once; a window in which not even one request of each was answered
@@ -296,7 +311,7 @@ fn not_steady(outcome: &Outcome) -> Option<Reason> {
 
 fn queue_overflow(outcome: &Outcome) -> Option<Reason> {
     let overflows = outcome.connections.listen_overflows.unwrap_or(0);
-    let retries = outcome.connections.syn_retries.unwrap_or(0);
+    let retries = outcome.connections.syn_retries;
     if overflows == 0 && retries == 0 {
         return None;
     }
@@ -461,10 +476,7 @@ mod tests {
         };
         assert!(codes(CLOSED, replaced(10)).is_empty());
         assert_eq!(codes(CLOSED, replaced(11)), ["W02"]);
-        assert_eq!(
-            codes(CLOSED, |o| o.connections.syn_retries = Some(1)),
-            ["W08"]
-        );
+        assert_eq!(codes(CLOSED, |o| o.connections.syn_retries = 1), ["W08"]);
         assert_eq!(
             codes(CLOSED, |o| o.connections.listen_overflows = Some(1)),
             ["W08"]
@@ -476,7 +488,7 @@ mod tests {
     {
         let text = |times: &[u64]| {
             let mut outcome = outcome(CLOSED);
-            outcome.connections.syn_retries = Some(2);
+            outcome.connections.syn_retries = 2;
             outcome.connections.syn_sent_again_after_s = times.to_vec();
             outcome.connections.syn_retransmits = None;
             judge(&outcome, false).remove(0).text

@@ -3,7 +3,6 @@
 
 mod answers;
 mod common;
-mod cookbook;
 mod ends;
 mod faults;
 mod fleet;
@@ -11,8 +10,8 @@ mod kernel;
 mod live;
 mod loads;
 mod names;
-mod own;
 mod program;
 mod requests;
+mod shards;
 mod stages;
 mod targets;

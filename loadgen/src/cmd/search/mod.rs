@@ -29,6 +29,10 @@ pub(super) fn execute(
             "a search goes on from one rate to the next by itself: drop --segment and --start-at";
         return Err(Failure::usage(text));
     }
+    if command.plan.is_some() {
+        let text = "a search goes on from one rate to the next by itself, and a plan says all of a load: give --target";
+        return Err(Failure::usage(text));
+    }
     if !command.load.abort_on.is_empty() {
         let text =
             "a search ends a step by itself: what --abort-on asks for is a promise of --slo here";

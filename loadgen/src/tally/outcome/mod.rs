@@ -49,6 +49,9 @@ pub struct Outcome {
     /// The condition of `--abort-on` that ended the run early, if one did.
     #[serde(default)]
     pub aborted: Option<Aborted>,
+    /// Whether parts of the load are lost and that was tolerated; the figures are those of the others.
+    #[serde(default)]
+    pub degraded: bool,
     /// Start of the window, nanoseconds since the Unix epoch; absent if it never began.
     pub window_start_unix_ns: Option<u64>,
     /// Length of the window, in seconds; shorter than asked for if interrupted.
@@ -98,6 +101,7 @@ impl Outcome {
             load,
             complete: false,
             aborted: None,
+            degraded: false,
             window_start_unix_ns: None,
             window_s: 0.0,
             ramp_s: 0.0,
