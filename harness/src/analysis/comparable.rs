@@ -119,6 +119,21 @@ pub fn compare(a: &Value, b: &Value) -> Comparison {
     found
 }
 
+/// What says that two runs were made on one machine in one state, whatever else is compared: every fact that is the same
+/// in each run there, which those that are measured are not.
+pub fn identity(environment: &Value) -> BTreeMap<String, String> {
+    let mut facts = facts(environment);
+    facts.retain(|name, _| !MEASURED.contains(&name.as_str()));
+    let gib = |kib: u64| format!("{:.1} GiB", kib as f64 / f64::from(1 << 20));
+    let memory = environment["memory_kib"].as_u64().map(gib);
+    facts.extend(memory.map(|memory| ("the memory".to_string(), memory)));
+    for (key, what, _) in METHODS {
+        let method = environment[key].as_str();
+        facts.extend(method.map(|method| (format!("how {what} is measured"), method.to_string())));
+    }
+    facts
+}
+
 /// The generator is half of every measurement.
 fn generators(a: &Value, b: &Value) -> Option<String> {
     let digest = |environment: &Value| {

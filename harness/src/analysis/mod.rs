@@ -3,6 +3,7 @@
 pub mod answer;
 pub mod comparable;
 pub mod decide;
+pub mod history;
 pub mod load_curve;
 pub mod noise;
 pub mod precision;

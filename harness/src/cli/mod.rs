@@ -7,6 +7,7 @@ pub mod config;
 pub mod export;
 pub mod gate;
 pub mod generated;
+pub mod history;
 pub mod lab;
 pub mod rate;
 mod read;
@@ -23,6 +24,7 @@ use clap_complete::Shell;
 use compare::CompareFlags;
 use export::Export;
 use gate::GateFlags;
+use history::HistoryFlags;
 use ipnet::IpNet;
 use lab::LabFlags;
 use loadgen::base::units::{parse_count, parse_duration};
@@ -109,6 +111,8 @@ pub enum Command {
     Compare(CompareFlags),
     /// Did this change make the server slower? Two builds measured in pairs, for CI: exit code 99 if it did
     Gate(Box<GateFlags>),
+    /// Figures by commit: keep those of runs and gates, draw them, find the commit that changed one
+    History(HistoryFlags),
     /// Measure one server against itself: how far apart this machine's figures lie when nothing has changed
     Calibrate(CalibrateFlags),
     /// Measure a textbook's claim about TCP or servers on this machine, and judge it: exit code 99 if it does not hold

@@ -5,6 +5,7 @@ mod doctor;
 mod dry_run;
 pub mod gate;
 mod hand_over;
+mod history;
 mod instrumented;
 mod lab;
 mod list;
@@ -44,6 +45,7 @@ fn obey(cli: &Cli) -> Result<Exit, Failure> {
         Some(Command::Compare(flags)) => compare::compare(flags),
         Some(Command::Report(flags)) => report::report(flags),
         Some(Command::Gate(flags)) => supervise(gate::gate(flags)),
+        Some(Command::History(flags)) => supervise(history::history(flags)),
         Some(Command::Calibrate(flags)) => supervise(gate::calibrate::calibrate(flags)),
         Some(Command::Lab(flags)) => supervise(lab::lab(flags)),
         Some(Command::Serve(flags)) => supervise(start::serve(flags)),

@@ -4,6 +4,7 @@
 //! After a change to a row, an outcome or what is in `run.json`:
 //! `TENK_WRITE_SCHEMAS=1 cargo test -p harness schemas` writes them anew.
 
+use crate::model::history::HistoryLine;
 use crate::model::row::{COLUMNS, Row};
 use crate::render::run_json::RunDocument;
 use crate::store::line::{InstrumentedLine, Remark, TrialLine};
@@ -69,6 +70,12 @@ fn run_schema() -> Value {
 
 fn lines_schema() -> Value {
     schema_of::<Line>("tenk:trials/1", "A line of trials.jsonl")
+}
+
+fn history_schema() -> Value {
+    let mut schema = schema_of::<HistoryLine>("tenk:history/1", "A line of a history");
+    schema["properties"]["schema"]["const"] = crate::model::history::SCHEMA.into();
+    schema
 }
 
 /// The columns of a row with what they mean, as a table.
@@ -148,6 +155,7 @@ mod tests {
     fn the_committed_schemas_are_those_of_the_sources() {
         for (name, schema) in [
             ("run.schema.json", run_schema()),
+            ("history.schema.json", history_schema()),
             ("outcome.schema.json", outcome_schema()),
             ("trials.schema.json", lines_schema()),
             ("second.schema.json", second_schema()),

@@ -4,6 +4,7 @@ pub mod arm;
 pub mod disturbance;
 pub mod gate_words;
 pub mod histograms;
+pub mod history;
 pub mod instrumented;
 pub mod latency_seconds;
 pub mod metrics;

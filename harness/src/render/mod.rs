@@ -7,6 +7,7 @@ pub mod export;
 pub mod facts;
 pub mod flame;
 pub mod gate_words;
+pub mod history;
 pub mod load_table;
 pub mod page;
 pub mod pull_request;

@@ -2,6 +2,7 @@
 //! Runs of older versions, which have `run.json` and `trials.csv` instead, are read as well.
 
 pub mod folder;
+pub mod history;
 pub mod interval_log;
 pub mod journal;
 pub mod line;

@@ -3,6 +3,7 @@
 //! The unit of every sample is one trial (fresh server, fresh generator), never one request: requests of one trial
 //! share its fate and would make any interval far too narrow.
 
+pub mod e_divisive;
 pub mod equivalence;
 mod gamma_functions;
 pub mod growth;

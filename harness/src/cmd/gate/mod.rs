@@ -8,7 +8,7 @@ mod blocks;
 pub mod calibrate;
 mod checkout;
 mod comment;
-mod git;
+pub mod git;
 pub mod pairs;
 mod profile;
 mod programs;
@@ -25,7 +25,7 @@ use crate::cli::rate::Rate;
 use crate::cli::{Cli, Format, RunFlags};
 use crate::cmd::rate;
 use crate::cmd::record::Record;
-use crate::cmd::run::begin;
+use crate::cmd::run::{Ended, begin};
 use crate::model::arm::{Arm, Subject};
 use crate::model::metrics::Gated;
 use crate::model::row::Row;
@@ -97,78 +97,108 @@ pub async fn gate(flags: &GateFlags) -> Result<Exit, Failure> {
 
 /// Measures both sides and judges them; or how the program ends, where that was not asked for or was interrupted.
 async fn judge(flags: &GateFlags) -> Result<ControlFlow<Exit, (Record, Outcome)>, Failure> {
-    let over = |exit: Result<Exit, Failure>| exit.map(ControlFlow::Break);
-    let mut sides = sides(flags).await?;
-    let mut plan = plan(flags, &sides)?;
-    let noise = noise::kept(flags.output.quiet);
-    plan.disturbed = noise.as_ref().map(|n| n.limits).unwrap_or_default();
-    let (gated, doubts) = gated(flags, noise.as_ref());
+    let job = Job::new(flags).await?;
     if flags.output.dry_run {
-        let text = words::dry_run(&plan, flags, &sides, &gated);
-        return over(say(&text).map(|()| Exit::Done));
+        let text = words::dry_run(&job.plan, flags, &job.sides, &job.gated);
+        return say(&text).map(|()| ControlFlow::Break(Exit::Done));
     }
     let mut signals = Signals::listen()?;
-    if !flags.output.quiet {
-        say_first(&sides, &doubts);
+    match job.make(flags, &mut signals).await {
+        Ok(judged) => Ok(ControlFlow::Continue(judged)),
+        Err(ended) => Result::from(ended).map(ControlFlow::Break),
     }
-    let preparing = prepare(flags, &mut plan, &mut sides);
-    let (folder, prepared) = match begin(&flags.output.results, &mut signals, preparing).await {
-        Ok(begun) => begun,
-        Err(ended) => return over(ended.into()),
-    };
-    let binaries = prepared.binaries;
-    let environment = Environment::read(&plan, &binaries);
-    let mut record = Record::new(folder, environment)?;
-    let context = Context {
-        plan: &plan,
-        binaries: &binaries,
-        work_ns_per_iteration: prepared.work_ns_per_iteration,
-    };
-    let started = Instant::now();
-    let mut blocks = Blocks {
-        context: &context,
-        flags,
-        sides: &mut sides,
-        record: &mut record,
-        signals: &mut signals,
-        same: None,
-    };
-    if let Some(why) = prepared.same {
-        blocks.say_same(why);
-    }
-    let made = blocks.run(Until::Decided(&gated)).await;
-    let same = blocks.same;
-    let blocks = match made {
-        Ok(made) => made,
-        Err(ended) => {
-            end_unjudged(&mut record);
-            return over(ended.into());
-        }
-    };
-    let [base, head] = sides;
-    let outcome = Outcome {
-        base,
-        head,
-        blocks,
-        budget_s: flags.budget.as_secs_f64(),
-        took_s: started.elapsed().as_secs_f64(),
-        rates_per_s: rates(&plan),
-        run_dir: record.run_dir(),
-        answers: decide::answers(&pairs::questions(record.rows(), &gated), same.is_some()),
-        same,
-        notes: doubts,
-    };
-    if flags.profile {
-        let quiet = flags.output.quiet;
-        profile::profile(&outcome, &context, &mut record, &mut signals, quiet).await?;
-    }
-    Ok(ControlFlow::Continue((record, outcome)))
 }
 
 /// The rate of every workload.
 fn rates(plan: &Plan) -> Vec<f64> {
     let scenarios = plan.scenarios.iter();
     scenarios.filter_map(|s| s.load.rate_per_s).collect()
+}
+
+/// A gate that is to be made.
+pub struct Job {
+    sides: [Side; 2],
+    plan: Plan,
+    gated: Vec<Gated>,
+    doubts: Vec<String>,
+}
+
+impl Job {
+    /// Finds both sides, and plans.
+    pub async fn new(flags: &GateFlags) -> Result<Job, Failure> {
+        let sides = sides(flags).await?;
+        let mut plan = plan(flags, &sides)?;
+        let noise = noise::kept(flags.output.quiet);
+        plan.disturbed = noise.as_ref().map(|n| n.limits).unwrap_or_default();
+        let (gated, doubts) = gated(flags, noise.as_ref());
+        Ok(Job {
+            sides,
+            plan,
+            gated,
+            doubts,
+        })
+    }
+
+    /// Builds, measures and judges; the trials are saved, and no words yet.
+    pub async fn make(
+        self,
+        flags: &GateFlags,
+        signals: &mut Signals,
+    ) -> Result<(Record, Outcome), Ended> {
+        let Job {
+            mut sides,
+            mut plan,
+            gated,
+            doubts,
+        } = self;
+        if !flags.output.quiet {
+            say_first(&sides, &doubts);
+        }
+        let preparing = prepare(flags, &mut plan, &mut sides);
+        let (folder, prepared) = begin(&flags.output.results, signals, preparing).await?;
+        let binaries = prepared.binaries;
+        let environment = Environment::read(&plan, &binaries);
+        let mut record = Record::new(folder, environment).map_err(Ended::Failed)?;
+        let context = Context {
+            plan: &plan,
+            binaries: &binaries,
+            work_ns_per_iteration: prepared.work_ns_per_iteration,
+        };
+        let started = Instant::now();
+        let mut blocks = Blocks {
+            context: &context,
+            flags,
+            sides: &mut sides,
+            record: &mut record,
+            signals,
+            same: None,
+        };
+        if let Some(why) = prepared.same {
+            blocks.say_same(why);
+        }
+        let made = blocks.run(Until::Decided(&gated)).await;
+        let same = blocks.same;
+        let blocks = made.inspect_err(|_| end_unjudged(&mut record))?;
+        let [base, head] = sides;
+        let outcome = Outcome {
+            base,
+            head,
+            blocks,
+            budget_s: flags.budget.as_secs_f64(),
+            took_s: started.elapsed().as_secs_f64(),
+            rates_per_s: rates(&plan),
+            run_dir: record.run_dir(),
+            answers: decide::answers(&pairs::questions(record.rows(), &gated), same.is_some()),
+            same,
+            notes: doubts,
+        };
+        if flags.profile {
+            let quiet = flags.output.quiet;
+            let looked = profile::profile(&outcome, &context, &mut record, signals, quiet);
+            looked.await.map_err(Ended::Failed)?;
+        }
+        Ok((record, outcome))
+    }
 }
 
 /// A place without links and steps back, as git names it, though its last parts may not be there yet.
@@ -432,16 +462,22 @@ fn gated(flags: &GateFlags, noise: Option<&NoiseFloor>) -> (Vec<Gated>, Vec<Stri
     (gated, notes)
 }
 
-/// Saves the verdict beside the trials and says it wherever somebody looks.
-fn hand_over(record: &mut Record, outcome: &Outcome, flags: &GateFlags) -> Result<(), Failure> {
+/// Saves the verdict beside the trials, and every file that is made of them; its words, and `gate.json`.
+pub fn keep(record: &mut Record, outcome: &Outcome) -> Result<(GateWords, String), Failure> {
     let words = words::words(outcome);
     let json = json(outcome, &words)?;
     record.write("gate.json", json.as_bytes());
-    let markdown = words.markdown();
-    record.write("gate.md", markdown.as_bytes());
-    let text = format!("{}\nResults: {}\n", words.for_people(), outcome.run_dir);
+    record.write("gate.md", words.markdown().as_bytes());
     record.set_gate(words.clone());
     record.finish(true);
+    Ok((words, json))
+}
+
+/// Saves the verdict and says it wherever somebody looks.
+fn hand_over(record: &mut Record, outcome: &Outcome, flags: &GateFlags) -> Result<(), Failure> {
+    let (words, json) = keep(record, outcome)?;
+    let markdown = words.markdown();
+    let text = format!("{}\nResults: {}\n", words.for_people(), outcome.run_dir);
     match flags.output.format {
         Format::Table => say(&text)?,
         Format::Md => say(&markdown)?,

@@ -76,6 +76,9 @@ pub struct Point {
     /// Drawn with a ring: the curve turns here.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub is_knee: bool,
+    /// Drawn with a ring: from here on it is at another level.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub is_change: bool,
     /// Words beside the mark.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
@@ -345,6 +348,9 @@ pub fn in_full(point: &Point, unit: Unit) -> String {
     }
     if point.is_knee {
         words.push_str(", knee");
+    }
+    if point.is_change {
+        words.push_str(", new level");
     }
     for note in [&point.note, &point.hint].into_iter().flatten() {
         words.push_str(&format!(", {note}"));

@@ -9,6 +9,7 @@ mod connections_per_second;
 mod cpu;
 mod generator;
 pub mod heat;
+pub mod history;
 mod idle;
 mod latency;
 mod limits;

@@ -190,7 +190,7 @@ impl Frame<'_> {
         if point.failed {
             self.cross(at)?;
         }
-        if point.is_knee {
+        if point.is_knee || point.is_change {
             let ring = Circle::new(at, RING, series.look.colour.stroke_width(2));
             self.area.draw(&ring).map_err(|e| e.to_string())?;
         }

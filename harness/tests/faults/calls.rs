@@ -1,0 +1,224 @@
+//! Every system call of the generator and of tenk that can fail, failed: the first of its name, and others of it.
+
+use super::Amount;
+use super::place::{Ended, Place, TINY};
+use super::table::Line;
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+/// Calls that are not failed: memory, which the language's runtime answers by ending the program; what the runtime and
+/// the loader do before `main`; ends; and `close`, after which a descriptor would still be open, as no kernel leaves it.
+const NOT_FAILED: [&str; 28] = [
+    "execve",
+    "exit",
+    "exit_group",
+    "brk",
+    "mmap",
+    "munmap",
+    "mremap",
+    "mprotect",
+    "madvise",
+    "arch_prctl",
+    "set_tid_address",
+    "set_robust_list",
+    "rseq",
+    "rt_sigaction",
+    "rt_sigprocmask",
+    "rt_sigreturn",
+    "sigaltstack",
+    "futex",
+    "restart_syscall",
+    "close",
+    "access",
+    "getrandom",
+    "gettid",
+    "getpid",
+    "getppid",
+    "sched_yield",
+    "membarrier",
+    "vfork",
+];
+
+/// The error that a call meets in real life; EIO for all others.
+fn error_of(call: &str) -> &'static str {
+    match call {
+        "socket" | "accept4" | "openat" | "open" | "epoll_create1" | "eventfd2"
+        | "timerfd_create" | "pipe2" | "signalfd4" | "pidfd_open" | "dup" => "EMFILE",
+        "connect" => "EADDRNOTAVAIL",
+        "bind" => "EADDRINUSE",
+        "clone" | "clone3" | "poll" => "EAGAIN",
+        "sendto" | "sendmsg" | "setsockopt" => "ENOBUFS",
+        "recvfrom" | "recvmsg" => "ECONNRESET",
+        "epoll_ctl" | "mkdir" => "ENOSPC",
+        "epoll_wait" | "epoll_pwait" | "epoll_pwait2" | "wait4" | "waitid" | "clock_nanosleep" => {
+            "EINTR"
+        }
+        "unshare" | "setns" | "kill" | "prctl" | "prlimit64" | "sched_setaffinity" => "EPERM",
+        _ => "EIO",
+    }
+}
+
+pub fn calls(place: &Place, amount: Amount, seed: u64) -> Vec<Line> {
+    if Command::new("strace").arg("-V").output().is_err() {
+        return vec![Line::skipped("system calls", "needs strace")];
+    }
+    let mut random = fastrand::Rng::with_seed(seed);
+    let Some(server) = Server::start(place) else {
+        return vec![Line::skipped("system calls", "the server did not start")];
+    };
+    let words = format!(
+        "--target {} --conns 6 --threads 2 --warmup 20ms --duration 80ms --rate 2000 --request-timeout 1s \
+         --ramp-timeout 2s --format json --save {}",
+        server.address,
+        place.path("saved.json").display()
+    );
+    let generator = Subject {
+        name: "the load generator",
+        program: "loadgen",
+        words,
+        options: &["-f"],
+        most: amount.of(1, 6),
+    };
+    let generator = generator.torture(place, amount.of(12, usize::MAX), &mut random);
+    drop(server);
+    place.keep(None);
+    // Its children are not failed: they have a line of their own.
+    let tenk = Subject {
+        name: "tenk",
+        program: "tenk",
+        words: format!("{TINY} --results {}", place.path("calls").display()),
+        options: &[],
+        most: amount.of(1, 3),
+    };
+    let tenk = tenk.torture(place, amount.of(12, usize::MAX), &mut random);
+    vec![generator, tenk]
+}
+
+/// A server that no fault is meant for.
+struct Server {
+    child: std::process::Child,
+    address: String,
+}
+
+impl Server {
+    fn start(place: &Place) -> Option<Server> {
+        let mut command = place.command(place.program("epoll"));
+        command
+            .args(["--listen", "127.0.0.1:0"])
+            .stdout(Stdio::piped());
+        let mut child = command.spawn().ok()?;
+        place.keep(Some(child.id()));
+        let mut line = String::new();
+        BufReader::new(child.stdout.take()?)
+            .read_line(&mut line)
+            .ok()?;
+        let address = line.trim().strip_prefix("listening ")?.to_string();
+        Some(Server { child, address })
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A program whose calls fail.
+struct Subject<'a> {
+    name: &'a str,
+    program: &'a str,
+    words: String,
+    options: &'a [&'a str],
+    /// How many calls of one name.
+    most: usize,
+}
+
+impl Subject<'_> {
+    fn torture(&self, place: &Place, most_names: usize, random: &mut fastrand::Rng) -> Line {
+        let fault = format!("a system call of {}", self.name);
+        let counted = match self.counts(place) {
+            Ok(counted) => counted,
+            Err(why) => return Line::skipped(&fault, why),
+        };
+        let names = counted.len();
+        let how = format!("strace, the first and others of each of {names} names");
+        let mut line = Line::new(fault, how);
+        let mut chosen: Vec<(String, u64)> = counted.into_iter().collect();
+        random.shuffle(&mut chosen);
+        let mut not_met = 0;
+        for (call, count) in chosen.into_iter().take(most_names) {
+            for when in numbers(count, self.most, random) {
+                not_met += usize::from(!self.one(place, &mut line, &call, when));
+            }
+        }
+        if not_met > 0 {
+            line.note = format!("{not_met} more came to no call, as there were fewer of them");
+        }
+        place.book_leftovers(&mut line, self.name);
+        place.book_namespaces(&mut line);
+        line
+    }
+
+    fn under_strace(&self, place: &Place, more: &[&str]) -> Ended {
+        let mut command = place.command("strace");
+        command
+            .args(self.options)
+            .args(more)
+            .arg("-qq")
+            .arg("-o")
+            .arg(place.path("strace"))
+            .arg(place.program(self.program))
+            .args(self.words.split(' '));
+        place.run(&mut command, |_| ())
+    }
+
+    /// How often each call is made in a run without a fault.
+    fn counts(&self, place: &Place) -> Result<BTreeMap<String, u64>, String> {
+        let ended = self.under_strace(place, &["-c"]);
+        if ended.code() != Some(0) {
+            return Err(ended.in_words());
+        }
+        let text = fs::read_to_string(place.path("strace")).unwrap_or_default();
+        let rows = text.lines().filter_map(|line| {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            let name = fields.last()?.to_string();
+            Some((name, fields.get(3)?.parse().ok()?))
+        });
+        let is_failed = |name: &String| name != "total" && !NOT_FAILED.contains(&name.as_str());
+        Ok(rows.filter(|(name, _)| is_failed(name)).collect())
+    }
+
+    /// Fails one call; whether there was one.
+    fn one(&self, place: &Place, line: &mut Line, call: &str, when: u64) -> bool {
+        let error = error_of(call);
+        let inject = format!("inject={call}:error={error}:when={when}");
+        let trace = format!("trace={call}");
+        let ended = self.under_strace(place, &["-e", &trace, "-e", &inject]);
+        let log = fs::read_to_string(place.path("strace")).unwrap_or_default();
+        if ended.status.is_some() && !log.contains("(INJECTED)") {
+            return false;
+        }
+        let what = format!("{} with {error} at {call} {when}", self.name);
+        place.book(line, &what, &ended, None);
+        // What fails says so; what does not, had another way.
+        if ended.code() != Some(0) && ended.err.trim().is_empty() && ended.out.trim().is_empty() {
+            line.unsaid += 1;
+            line.faults
+                .push(format!("{what}: not a word: {}", ended.in_words()));
+        }
+        let _ = fs::remove_dir_all(place.path("calls"));
+        true
+    }
+}
+
+/// The first, and others in between.
+fn numbers(count: u64, most: usize, random: &mut fastrand::Rng) -> Vec<u64> {
+    let mut numbers = std::collections::BTreeSet::from([1]);
+    while numbers.len() < most.min(count as usize) {
+        numbers.insert(random.u64(1..=count));
+    }
+    numbers.into_iter().collect()
+}
