@@ -12,26 +12,21 @@ use tempfile::TempDir;
 
 const METHODOLOGY: &str = include_str!("../../docs/METHODOLOGY.md");
 
-/// A repository whose commits serve with more work from one of them on.
+/// A repository whose commits serve in different ways.
 struct Repository(TempDir);
 
 impl Repository {
-    /// None without git. The server of commit `i` makes `iterations(i)` more of its loop.
-    fn new(commits: usize, iterations: impl Fn(usize) -> u64) -> Option<Repository> {
+    /// None without git. Commit `i` serves by the script `serve(i)`.
+    fn new(commits: usize, serve: impl Fn(usize) -> String) -> Option<Repository> {
         let repository = Repository(tempfile::tempdir().unwrap());
         let init = repository.git(&["init", "-q", "-b", "main"]);
         if !init.is_some_and(|output| output.status.success()) {
             eprintln!("skipped: needs git");
             return None;
         }
-        let epoll = built("servers", ["--bin", "epoll"]);
         for i in 0..commits {
             // Two commits may serve alike, and each has something of its own.
-            let serve = format!(
-                "# {i}\nexec {} --listen \"$1\" --work-iters {}\n",
-                epoll.display(),
-                iterations(i)
-            );
+            let serve = format!("# {i}\n{}\n", serve(i));
             fs::write(repository.path("serve"), serve).unwrap();
             repository.git(&["add", "serve"]).unwrap();
             repository
@@ -131,7 +126,7 @@ fn how_often_changes_are_found_is_what_the_pools_say() {
 
 #[test]
 fn runs_are_kept_in_a_file_once_and_drawn_by_commit() {
-    let Some(repository) = Repository::new(3, |_| 0) else {
+    let Some(repository) = Repository::new(3, |_| String::new()) else {
         return;
     };
     let reference = reference();
@@ -183,7 +178,7 @@ fn runs_are_kept_in_a_file_once_and_drawn_by_commit() {
 
 #[test]
 fn a_branch_keeps_a_history_and_neither_index_nor_worktree_changes() {
-    let Some(repository) = Repository::new(2, |_| 0) else {
+    let Some(repository) = Repository::new(2, |_| String::new()) else {
         return;
     };
     let reference = reference();
@@ -244,7 +239,7 @@ fn a_branch_keeps_a_history_and_neither_index_nor_worktree_changes() {
 
 #[test]
 fn two_who_add_to_a_branch_at_once_both_do() {
-    let Some(repository) = Repository::new(6, |_| 0) else {
+    let Some(repository) = Repository::new(6, |_| String::new()) else {
         return;
     };
     let reference = reference();
@@ -271,7 +266,7 @@ fn two_who_add_to_a_branch_at_once_both_do() {
 
 #[test]
 fn a_range_without_a_change_or_turned_around_is_said() {
-    let Some(repository) = Repository::new(2, |_| 0) else {
+    let Some(repository) = Repository::new(2, |_| String::new()) else {
         return;
     };
     let metric = "server_cpu_us_per_request";
@@ -295,7 +290,15 @@ fn a_range_without_a_change_or_turned_around_is_said() {
 #[test]
 #[ignore = "half a minute of gates; .ci/run runs it"]
 fn the_commit_that_made_it_slower_is_found_between_those_that_did_not() {
-    let Some(repository) = Repository::new(9, |i| if i < 6 { 0 } else { 1_000_000 }) else {
+    let epoll = built("servers", ["--bin", "epoll"]);
+    let serve = |i: usize| {
+        let iterations = if i < 6 { 0 } else { 1_000_000 };
+        format!(
+            "exec {} --listen \"$1\" --work-iters {iterations}",
+            epoll.display()
+        )
+    };
+    let Some(repository) = Repository::new(9, serve) else {
         return;
     };
     let words = "history find server_cpu_us_per_request --good HEAD~8 --conns 4 --rate 200 --warmup 20ms \

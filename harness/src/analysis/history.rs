@@ -11,8 +11,8 @@ use crate::model::metrics::{METRICS, Metric};
 use crate::model::row::Row;
 use crate::model::workload::workload_name;
 use crate::store::history::History;
+use hmac_sha256::Hash as Sha256;
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How often changes are found where there are none, as `cargo bench -p harness --bench history` counts it on the pools
@@ -104,11 +104,10 @@ fn figure_of(values: &[f64], change: Option<HistoryChange>) -> Option<HistoryFig
 /// The machine of an environment.
 fn machine(environment: &Value) -> HistoryMachine {
     let facts = comparable::identity(environment);
-    let mut digest = Sha256::new();
-    for (name, value) in &facts {
-        digest.update(format!("{name}\0{value}\0"));
-    }
-    let digest = digest.finalize();
+    let named = facts
+        .iter()
+        .map(|(name, value)| format!("{name}\0{value}\0"));
+    let digest = Sha256::hash(named.collect::<String>().as_bytes());
     let id: String = digest[..6]
         .iter()
         .map(|byte| format!("{byte:02x}"))

@@ -11,10 +11,10 @@ use crate::model::metrics::METRICS;
 use crate::store::history::History;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use hmac_sha256::Hash as Sha256;
 use minijinja::Environment;
 use minijinja::value::Serde;
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 
 const PAGE: &str = include_str!("page/history.html");
 const STYLE: &str = include_str!("page/history.css");
@@ -80,7 +80,7 @@ impl Shown {
     /// The page.
     pub fn page(&self) -> Result<String, String> {
         let style = format!("{COMMON}{STYLE}");
-        let hash = STANDARD.encode(Sha256::digest(&style));
+        let hash = STANDARD.encode(Sha256::hash(style.as_bytes()));
         let page = Page {
             policy: format!(
                 "default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'"

@@ -82,10 +82,10 @@ impl Place {
             mounts: namespace_mounts(),
             kept: Cell::new(None),
         };
-        for name in ["bin", "tmp", "cache", "results"] {
+        for name in ["programs", "tmp", "cache", "results"] {
             fs::create_dir(place.path(name)).unwrap();
         }
-        install(&place.path("bin"));
+        install(&place.path("programs"));
         place
     }
 
@@ -100,7 +100,7 @@ impl Place {
 
     /// A program of the installation.
     pub fn program(&self, name: &str) -> PathBuf {
-        self.path("bin").join(name)
+        self.path("programs").join(name)
     }
 
     /// A program with this place's own folders.
