@@ -22,9 +22,9 @@ pub enum ProtocolName {
     Echo,
     /// The server reads and never answers (RFC 863): measured in bytes per second only.
     Discard,
-    /// HTTP/1.1 GET requests.
+    /// HTTP/1.x requests: GET, or what --method, --body and --requests say.
     Http,
-    /// Redis' protocol: PING.
+    /// Redis' protocol: PING, or what --command says.
     Resp,
 }
 

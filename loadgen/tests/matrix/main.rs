@@ -6,6 +6,8 @@
 mod common;
 mod servers;
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -209,9 +211,27 @@ fn ask_mixed(site: &Site) {
     assert!(refused > 0, "{}: {:?}", site.name, unexpected.requests);
 }
 
+/// What the server says to a plain request, byte by byte.
+fn raw_answer(site: &Site, path: &str) -> String {
+    let mut stream = TcpStream::connect(site.address).expect("connected");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("written");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).expect("read");
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
 fn ask_in_all_ways(site: &Site) {
     for (name, args) in MODES {
         ask_well(site, name, args);
+    }
+    if site.has_chunks {
+        let answer = raw_answer(site, "/chunked").to_lowercase();
+        assert!(
+            answer.contains("\r\ntransfer-encoding: chunked\r\n"),
+            "{} {answer}",
+            site.name
+        );
     }
     for (name, args) in CHUNKED.iter().filter(|_| site.has_chunks) {
         let args = [&["--path", "/chunked"], *args].concat();

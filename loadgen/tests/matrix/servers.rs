@@ -150,7 +150,7 @@ pub fn apache() -> Option<Site> {
     let modules = "/usr/lib/apache2/modules";
     let load = |name: &str| format!("LoadModule {name}_module {modules}/mod_{name}.so\n");
     let loaded: String = ["mpm_event", "authz_core", "dir", "include"]
-        .map(|name| load(name))
+        .map(load)
         .concat();
     let config = format!(
         "ServerRoot {folder}\nServerName localhost\nListen 127.0.0.1:{port}\nPidFile {folder}/pid\nErrorLog {folder}/error.log\n\

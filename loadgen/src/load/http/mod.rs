@@ -163,7 +163,8 @@ impl HttpLoad {
         };
         // Writing to a text cannot fail.
         if !self.headers.is_empty() {
-            let _ = write!(words, ", {} headers", self.headers.len());
+            let plural = if self.headers.len() == 1 { "" } else { "s" };
+            let _ = write!(words, ", {} header{plural}", self.headers.len());
         }
         if self.body.is_some() {
             words.push_str(", a body");
@@ -351,7 +352,7 @@ mod tests {
         };
         let one = words(&body("hello"), None).expect("words");
         assert!(
-            one.starts_with("POST /, 1 headers, a body, sha256 "),
+            one.starts_with("POST /, 1 header, a body, sha256 "),
             "{one}"
         );
         assert_ne!(Some(one), words(&body("hellO"), None));
