@@ -136,12 +136,13 @@ impl From<Ended> for Result<Exit, Failure> {
 async fn prepare(plan: &mut Plan, quiet: bool) -> Result<(Binaries, Option<f64>), Failure> {
     trial::sweep_leftovers();
     let note = namespace::settle(plan).await?;
+    let mut names: Vec<&str> = plan.models().map(|model| model.name).collect();
+    names.push("loadgen");
+    // What is missing altogether comes before what is only not as one would like it.
+    let binaries = Binaries::prepare(&names, quiet).await?;
     note.filter(|_| !quiet)
         .iter()
         .for_each(|note| eprintln(note));
-    let mut names: Vec<&str> = plan.models().map(|model| model.name).collect();
-    names.push("loadgen");
-    let binaries = Binaries::prepare(&names, quiet).await?;
     let work_ns_per_iteration = trial::calibrate_work(plan, &binaries).await?;
     if plan.rate_is_auto {
         let (share, work) = (rate::BELOW_THE_KNEE, work_ns_per_iteration);

@@ -87,7 +87,8 @@ fn listener() -> io::Result<(OwnedFd, SocketAddr)> {
         fd.as_raw_fd(),
         &SockaddrStorage::from(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
     )?;
-    listen(&fd, Backlog::new(4096)?)?;
+    // As long as net.core.somaxconn allows: the largest number that libc names differs between glibc and musl.
+    listen(&fd, Backlog::MAXALLOWABLE)?;
     let name: SockaddrStorage = getsockname(fd.as_raw_fd())?;
     let port = name.as_sockaddr_in().map_or(0, |address| address.port());
     Ok((fd, SocketAddr::from((Ipv4Addr::LOCALHOST, port))))
