@@ -11,6 +11,7 @@
 //! A module imports only from those above it in this list (`tests/layers.rs`).
 //!
 //! - [`error`] — errors in sentences that keep what caused them.
+//! - [`address`] — where a server listens.
 //! - [`sys`] — the crate's only `unsafe`.
 //! - [`models`] — the registry: what there is, and what is known about it.
 //! - [`broken`] — what a server can be made to do wrong, for a lab to show.
@@ -34,6 +35,7 @@
 //! - [`program`] — what no page repeats: flags, limits, exit code.
 
 pub mod accept;
+pub mod address;
 pub mod blocking;
 pub mod broken;
 pub mod by_descriptor;

@@ -2,12 +2,15 @@
 //! listen(2).
 
 use std::io::{self, Write};
-use std::net::SocketAddr;
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 
 use nix::libc::{self, c_int};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Socket, Type};
 
 use crate::accept::{Listener, Policy};
+use crate::address::Address;
 use crate::broken::Broken;
 use crate::error::in_a_sentence;
 use crate::trace::Worker;
@@ -16,7 +19,7 @@ use crate::trace::Worker;
 #[derive(Clone, Copy)]
 pub struct Recipe {
     /// Where to listen.
-    pub address: SocketAddr,
+    pub address: Address,
     /// How many connections the kernel keeps until they are accepted. The same
     /// for every model: std, mio and tokio silently pass 128 instead, and a short
     /// listen queue would be measured in place of the model.
@@ -58,8 +61,11 @@ impl Recipe {
                 0 => kind,
                 _ => kind.nonblocking(),
             };
-            let domain = Domain::for_address(self.address);
-            let socket = Socket::new(domain, kind, Some(Protocol::TCP))?;
+            let (domain, protocol) = self.address.family();
+            let socket = Socket::new(domain, kind, protocol)?;
+            if self.address.is_unix() {
+                return Ok(socket);
+            }
             let is = |broken| self.policy.is(broken);
             socket.set_reuse_address(!is(Broken::NoReuseaddr))?;
             socket.set_tcp_nodelay(!is(Broken::Nagle))?;
@@ -75,8 +81,14 @@ impl Recipe {
 
     fn named(&self, error: io::Error) -> io::Error {
         let hint = match error.kind() {
+            io::ErrorKind::AddrInUse if self.address.is_unix() => {
+                "; end the program that listens there, or choose another path"
+            }
             io::ErrorKind::AddrInUse => {
                 "; end the program that listens there, or choose another port (0: any free one)"
+            }
+            io::ErrorKind::PermissionDenied if self.address.is_unix() => {
+                "; choose a folder that you may write to"
             }
             io::ErrorKind::AddrNotAvailable => "; this machine has no such address",
             io::ErrorKind::PermissionDenied => "; ports below 1024 need root",
@@ -95,7 +107,12 @@ impl Unbound {
     /// A sentence that names the address.
     pub fn bind(self) -> io::Result<Bound> {
         let Unbound { recipe, socket, .. } = self;
-        let bound = socket.bind(&recipe.address.into());
+        let bound = recipe.address.for_the_system().and_then(|address| {
+            if let Address::Unix(path) = recipe.address {
+                remove_abandoned(path);
+            }
+            socket.bind(&address)
+        });
         bound.map_err(|error| recipe.named(error))?;
         Ok(Bound { recipe, socket })
     }
@@ -107,6 +124,10 @@ impl Unbound {
     /// A sentence that names the address.
     pub fn bind_together(self, sockets: usize) -> io::Result<BoundTogether> {
         let (mut recipe, flags) = (self.recipe, self.flags);
+        if recipe.address.is_unix() {
+            let sentence = "several sockets at one address (SO_REUSEPORT) are TCP's; Unix sockets have no such thing";
+            return Err(io::Error::new(io::ErrorKind::Unsupported, sentence));
+        }
         let share = |unbound: Unbound| {
             unbound.socket.set_reuse_port(true)?;
             unbound.bind()
@@ -140,9 +161,9 @@ impl Bound {
         Ok(Listener::new(socket, recipe.policy, recipe.worker))
     }
 
-    fn address(&self) -> io::Result<SocketAddr> {
+    fn address(&self) -> io::Result<Address> {
         let address = self.socket.local_addr()?.as_socket();
-        Ok(address.unwrap_or(self.recipe.address))
+        Ok(address.map_or(self.recipe.address, Address::Ip))
     }
 }
 
@@ -162,8 +183,18 @@ impl BoundTogether {
     }
 }
 
+/// Removes the file of a Unix socket that nobody listens at: a server that a signal ended has left it behind.
+fn remove_abandoned(path: &Path) {
+    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
+    let refused = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
+    if is_socket && UnixStream::connect(path).is_err_and(refused) {
+        // If that fails, bind(2) says why.
+        let _ = std::fs::remove_file(path);
+    }
+}
+
 /// Nobody may be listening to what we say: that is no reason not to serve.
-fn say_ready(address: SocketAddr) {
+fn say_ready(address: Address) {
     let mut stdout = io::stdout().lock();
     let _ = writeln!(stdout, "listening {address}").and_then(|()| stdout.flush());
 }
@@ -173,7 +204,7 @@ mod tests {
     use super::*;
     use crate::ledger::Ledger;
     use std::error::Error;
-    use std::net::TcpStream;
+    use std::net::{SocketAddr, TcpStream};
 
     fn recipe(address: &str) -> Recipe {
         let slot = Ledger::create(None, "test", 1).unwrap().slot(0);
@@ -230,6 +261,31 @@ mod tests {
         let errno = cause.and_then(io::Error::raw_os_error);
         assert_eq!(errno, Some(nix::errno::Errno::EADDRINUSE as i32));
         assert!(error.to_string().contains(&taken.to_string()));
+    }
+
+    #[test]
+    fn a_unix_socket_is_taken_over_from_the_dead_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let address = format!("unix:{}", path.display());
+        let mut first = listen(recipe(&address)).unwrap();
+        let client = UnixStream::connect(&path).unwrap();
+        // What accept4(2) returns is a stream like any other, whose client has no address.
+        assert!(first.accept4().is_ok());
+        let error = listen(recipe(&address)).err().unwrap();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+        assert!(error.to_string().contains("choose another path"), "{error}");
+        drop((first, client));
+        assert!(path.exists());
+        assert!(listen(recipe(&address)).is_ok());
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, "no socket").unwrap();
+        assert!(
+            listen(recipe(&address)).is_err(),
+            "no file is removed but a socket's"
+        );
+        let together = recipe(&address).socket(0).unwrap().bind_together(2);
+        assert_eq!(together.err().unwrap().kind(), io::ErrorKind::Unsupported);
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! What no model repeats: flags, limits, ledger, exit code.
 
 use std::io::{self, Write};
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread::JoinHandle;
@@ -15,6 +14,7 @@ use nix::libc::c_int;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::accept::Policy;
+use crate::address::Address;
 use crate::broken::Broken;
 use crate::error::in_a_sentence;
 use crate::ledger::{Ledger, Shortage};
@@ -31,9 +31,9 @@ pub const UNAVAILABLE: u8 = 4;
 /// The flags every server takes.
 #[derive(Debug, Args)]
 struct Flags {
-    /// Address to listen on; port 0 takes any free port
+    /// Address to listen on: IP:PORT, where port 0 takes any free port, or unix:PATH
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
-    listen: SocketAddr,
+    listen: Address,
     /// What to do with the bytes received
     #[arg(long, value_enum, default_value_t = Kind::Echo)]
     service: Kind,
@@ -82,7 +82,7 @@ pub struct Server {
     ledger: Ledger,
     trace: Option<&'static Encoding>,
     policy: &'static Policy,
-    listen: SocketAddr,
+    listen: Address,
     backlog: i32,
     own: ArgMatches,
     calibrate: bool,
@@ -137,6 +137,10 @@ fn prepare(name: &str) -> Result<io::Result<Server>, clap::Error> {
         .map_err(|error| clap::Error::raw(ErrorKind::InvalidValue, format!("{error}\n")))?;
     let own = command(model).try_get_matches()?;
     let flags = Flags::from_arg_matches(&own)?;
+    if flags.listen.is_unix() && flags.max_conns_per_ip.is_some() {
+        let text = "--max-conns-per-ip counts addresses, and clients of a Unix socket have none: use --max-conns\n";
+        return Err(clap::Error::raw(ErrorKind::ArgumentConflict, text));
+    }
     Ok(Server::new(model, flags, own))
 }
 

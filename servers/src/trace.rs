@@ -57,7 +57,11 @@ impl Worker {
         let encoding = self.trace?;
         Some(Box::new(Trace {
             fd,
-            peer,
+            peer: match peer.ip().is_unspecified() {
+                // A client of a Unix socket.
+                true => "unnamed".to_owned(),
+                false => peer.to_string(),
+            },
             decoder: encoding.new_decoder_without_bom_handling(),
             nothing_new: false,
         }))
@@ -73,7 +77,7 @@ impl Worker {
 /// remembers a character that was cut in two between them.
 pub struct Trace {
     fd: RawFd,
-    peer: SocketAddr,
+    peer: String,
     decoder: Decoder,
     /// The last line was about EAGAIN. A busy sweep would print nothing else.
     nothing_new: bool,

@@ -15,6 +15,8 @@ use servers::models::MODELS;
 use socket2::SockRef;
 use support::*;
 
+#[path = "contract/addresses.rs"]
+mod addresses;
 #[path = "contract/foreign.rs"]
 mod foreign;
 #[path = "contract/hardship.rs"]
@@ -25,6 +27,7 @@ mod injection;
 mod raw_requests;
 mod support;
 
+use addresses::*;
 use foreign::*;
 use hardship::*;
 use injection::*;
@@ -90,6 +93,7 @@ contract! {
         server_closes_first,
         trace_tells_every_event,
         port_taken,
+        every_family_of_addresses,
         wrong_usage,
         http_is_spoken,
         raw_requests_are_answered_alike,

@@ -5,8 +5,9 @@ mod checker;
 
 use std::path::Path;
 
-const LAYERS: [&str; 22] = [
+const LAYERS: [&str; 23] = [
     "error",
+    "address",
     "sys",
     "models",
     "broken",

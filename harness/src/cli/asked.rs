@@ -1,6 +1,7 @@
 //! What is asked of the servers, in a run as in a gate: every combination of these lists is a workload.
 
 use crate::model::service::Service;
+use crate::model::transport::Transport;
 use clap::Args;
 use loadgen::base::units::{parse_count, parse_duration};
 use loadgen::load::PayloadSize;
@@ -35,6 +36,16 @@ pub struct AskedFlags {
     /// A blocking call for every request, such as 1ms
     #[arg(long, value_name = "TIME,…", value_delimiter = ',', value_parser = parse_duration, help_heading = "What to compare")]
     pub block: Vec<Duration>,
+    /// Over what clients come: tcp (127.0.0.1), tcp6 (::1) or unix; several compare every model over each of them
+    /// (`epoll:transport=unix`) [default: tcp]
+    #[arg(
+        long,
+        value_name = "LIST",
+        value_enum,
+        value_delimiter = ',',
+        help_heading = "What to compare"
+    )]
+    pub transport: Vec<Transport>,
     /// Workers of models that have a pool, and processes or loops of those that have several
     #[arg(long, value_name = "COUNT", value_parser = parse_count, help_heading = "What to compare")]
     pub workers: Option<u64>,

@@ -115,7 +115,7 @@ fn listen_queue(row: &Row, evidence: &Evidence, outcome: &Outcome) -> Option<Rea
     // host's network it counts everybody's.
     let counted = evidence.net.filter(|_| evidence.launched.private_network);
     let counted = counted.map_or(0, |net| net.syn_retransmits);
-    let again = outcome.connections.syn_retries.max(counted);
+    let again = outcome.connections.syn_retries.unwrap_or(0).max(counted);
     (overflows + again > 0).then(|| {
         Reason::new(
             Code::W08,
@@ -193,7 +193,8 @@ fn other_owner(evidence: &Evidence) -> Option<Reason> {
         Owner::Family | Owner::NotAsked => return None,
         owner => in_words(owner),
     };
-    let addr = evidence.addr.map_or(String::new(), |addr| addr.to_string());
+    let addr = evidence.addr.as_ref();
+    let addr = addr.map_or(String::new(), ToString::to_string);
     let left = match &evidence.left_behind {
         None => String::new(),
         Some(Owner::Other(pid, _)) => format!("; it still listens there: `kill {pid}` ends it"),

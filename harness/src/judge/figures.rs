@@ -45,7 +45,7 @@ pub fn of_generator(row: &mut Row, outcome: &Outcome) {
     row.bytes_sent_per_s = r.bytes_sent_per_s;
     row.bytes_received_per_s = r.bytes_received_per_s;
     row.sources_used = Some(c.sources_used.join(" and ")).filter(|words| !words.is_empty());
-    row.syns_sent_again = Some(c.syn_retries);
+    row.syns_sent_again = c.syn_retries;
     let latency = &outcome.latency_ns;
     row.response_p50_ns = known(&latency.response, latency.response.p50);
     row.response_p90_ns = known(&latency.response, latency.response.p90);

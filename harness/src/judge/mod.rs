@@ -565,7 +565,7 @@ mod tests {
         let row = judged("--model epoll", |e| {
             outcome(e).reasons = vec![Reason::new(Code::W06, "not steady")];
             e.net.as_mut().unwrap().listen_overflows = 5;
-            outcome(e).connections.syn_retries = 1;
+            outcome(e).connections.syn_retries = Some(1);
         });
         // Both sides saw the queue overflow; it is said once.
         assert_eq!(

@@ -187,8 +187,9 @@ impl Place {
             .block_on(Server::start(&spec))
             .map_err(not_served)?;
         let ledger = Reader::open(&ledger).during("read the server's ledger")?;
+        let addr = server.addr.socket_addr();
         Ok(Served {
-            addr: server.addr,
+            addr: addr.ok_or_else(|| Trouble::failed("the server listens at no IP address"))?,
             pid: server.pid,
             opening: server.cpu(&server.pids()),
             server: Some(server),

@@ -1,8 +1,9 @@
 //! What is compared: models with their variants, other server programs, servers that run already.
 
+use super::transport::{self, Transport};
 use crate::base::error::{Failure, OrFail};
+use loadgen::base::address::Address;
 use servers::models::{self, MODELS, Model};
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// One thing that is compared.
@@ -14,6 +15,8 @@ pub struct Arm {
     pub subject: Subject,
     /// A model's variant words as given, a command, or an address.
     pub variant: Option<String>,
+    /// Over what its clients come, where it is started by us.
+    pub transport: Transport,
 }
 
 /// What serves: one of our models, or any other server.
@@ -38,12 +41,30 @@ pub enum Subject {
     /// A server that is already running; it is neither started nor ended.
     Running {
         /// Where it listens.
-        addr: SocketAddr,
+        addr: Address,
         /// What was typed, where that is not the address.
         name: Option<String>,
         /// Its process, if its figures are wanted.
         pid: Option<u32>,
     },
+}
+
+impl Arm {
+    /// The same over another transport, which its label tells unless it is the usual one.
+    pub fn over(&self, transport: Transport) -> Arm {
+        let mut arm = self.clone();
+        if transport != arm.transport {
+            let word = format!("{}={}", transport::KEY, transport.name());
+            let joint = if arm.label.contains(':') { ',' } else { ':' };
+            arm.label = format!("{}{joint}{word}", arm.label);
+            arm.variant = Some(match arm.variant {
+                Some(words) => format!("{words},{word}"),
+                None => word,
+            });
+            arm.transport = transport;
+        }
+        arm
+    }
 }
 
 impl Subject {
@@ -108,9 +129,9 @@ fn parse_arm(word: &str) -> Result<Arm, Failure> {
         None => (word, None),
     };
     let model = models::find(name).or_usage("--model")?;
-    let flags = model
-        .flags(variant.unwrap_or_default())
-        .or_usage(format_args!("--model {word}"))?;
+    let refused = |why: String| Failure::usage(format!("--model {word}: {why}"));
+    let (transport, own) = Transport::of_variant(variant.unwrap_or_default()).map_err(refused)?;
+    let flags = model.flags(&own).or_usage(format_args!("--model {word}"))?;
     Ok(Arm {
         label: match variant {
             Some(variant) => format!("{}:{variant}", model.name),
@@ -122,6 +143,7 @@ fn parse_arm(word: &str) -> Result<Arm, Failure> {
             flags,
         },
         variant: variant.map(str::to_string),
+        transport,
     })
 }
 

@@ -15,5 +15,6 @@ pub mod service;
 pub mod stages;
 pub mod timeline;
 pub mod took;
+pub mod transport;
 pub mod workers;
 pub mod workload;

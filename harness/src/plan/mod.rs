@@ -18,9 +18,11 @@ use crate::model::instrumented::Instruments;
 use crate::model::network::Network;
 use crate::model::rate::Found;
 use crate::model::service::Service;
+use crate::model::transport::Transport;
 use budget::Budget;
 use loadgen::load::Load;
 use loadgen::load::flags::{RunFlags as LoadRunFlags, ShapeFlags};
+use loadgen::load::own::Rule;
 use loadgen::load::{CpuList, ProtocolName};
 use loadgen::tally::slo::Slo;
 use pace::Pace;
@@ -255,7 +257,7 @@ impl Plan {
     /// Whether everything that is measured listens on this machine's loopback.
     pub fn is_on_loopback(&self) -> bool {
         let is_local = |arm: &Arm| match arm.subject {
-            Subject::Running { addr, .. } => addr.ip().is_loopback(),
+            Subject::Running { ref addr, .. } => addr.is_local(),
             _ => true,
         };
         self.arms.iter().all(is_local)
@@ -392,6 +394,9 @@ fn check_service(flags: &RunFlags, arms: &[Arm], service: Service) -> Result<(),
             other.label
         )));
     }
+    if flags.load.protocol_in_force() == ProtocolName::Own {
+        return check_own(flags, arms);
+    }
     let spoken = protocol_of(flags, service);
     if flags.load.protocol != ProtocolName::Echo && flags.load.protocol != spoken {
         return Err(Failure::usage(format!(
@@ -401,6 +406,18 @@ fn check_service(flags: &RunFlags, arms: &[Arm], service: Service) -> Result<(),
         )));
     }
     Ok(())
+}
+
+/// Refuses an own protocol of which it is certain that models do not speak it.
+fn check_own(flags: &RunFlags, arms: &[Arm]) -> Result<(), Failure> {
+    let model = arms.iter().find(|arm| arm.subject.model().is_some());
+    match (model, &flags.load.greeting) {
+        (Some(model), Some(_)) => Err(Failure::usage(format!(
+            "--greeting is for --server and --target: {} says nothing before it is asked",
+            model.label
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// Refuses a number of workers that no arm takes.
@@ -453,18 +470,24 @@ fn arms(flags: &RunFlags) -> Result<Vec<Arm>, Failure> {
             },
             // Rows are read by people and their terminals.
             variant: Some(visible(command)),
+            transport: match placeholders::names_socket(command) {
+                true => Transport::Unix,
+                false => Transport::Tcp,
+            },
         });
     }
+    let mut arms = over_all(arms, &flags.asked.transport)?;
     if let Some(target) = &flags.target {
         let addr = target.address(flags.load.connect_timeout);
         arms.push(Arm {
             label: target.to_string(),
             subject: Subject::Running {
-                addr,
-                name: target.name(addr),
+                name: target.name(&addr),
+                addr: addr.clone(),
                 pid: flags.pid,
             },
-            variant: target.name(addr).map(|_| addr.to_string()),
+            variant: target.name(&addr).map(|_| addr.to_string()),
+            transport: Transport::default(),
         });
     }
     check_pid(flags)?;
@@ -475,6 +498,31 @@ fn arms(flags: &RunFlags) -> Result<Vec<Arm>, Failure> {
         )),
         false => Ok(arms),
     }
+}
+
+/// Every arm over every transport that was asked for.
+fn over_all(arms: Vec<Arm>, transports: &[Transport]) -> Result<Vec<Arm>, Failure> {
+    let mut all: Vec<Arm> = Vec::new();
+    for arm in arms {
+        let is_command = arm.subject.model().is_none();
+        if transports.is_empty() || (is_command && arm.transport == Transport::Unix) {
+            all.push(arm);
+            continue;
+        }
+        for &transport in transports {
+            if is_command && transport == Transport::Unix {
+                return Err(Failure::usage(format!(
+                    "--transport unix: {} listens at a Unix socket if its command names one, as {{socket}}",
+                    arm.label
+                )));
+            }
+            let arm = arm.over(transport);
+            if !all.contains(&arm) {
+                all.push(arm);
+            }
+        }
+    }
+    Ok(all)
 }
 
 fn check_pid(flags: &RunFlags) -> Result<(), Failure> {
@@ -507,16 +555,19 @@ fn unused_label(name: &str, arms: &[Arm]) -> String {
 }
 
 fn service_of(flags: &RunFlags) -> Service {
-    let spoken = match flags.load.protocol {
+    let spoken = match flags.load.protocol_in_force() {
         ProtocolName::Http => Service::Http,
         ProtocolName::Discard => Service::Discard,
-        ProtocolName::Echo | ProtocolName::Resp => Service::Echo,
+        ProtocolName::Own if flags.load.expect == Some(Rule::Nothing) => Service::Discard,
+        ProtocolName::Echo | ProtocolName::Resp | ProtocolName::Own => Service::Echo,
     };
     flags.asked.service.unwrap_or(spoken)
 }
 
 fn protocol_of(flags: &RunFlags, service: Service) -> ProtocolName {
     match service {
+        // A model can be asked anything: what it answers, --expect says.
+        _ if flags.load.protocol_in_force() == ProtocolName::Own => ProtocolName::Own,
         Service::Http => ProtocolName::Http,
         Service::Discard => ProtocolName::Discard,
         Service::Echo if flags.load.protocol == ProtocolName::Resp => ProtocolName::Resp,

@@ -1,10 +1,10 @@
 //! What stands in braces in the command of a server, and the name that a command is known by.
 
 use crate::base::error::{Failure, did_you_mean};
-use std::net::SocketAddr;
+use loadgen::base::address::Address;
 
 /// What is filled in.
-const KNOWN: [&str; 4] = ["addr", "host", "port", "dir"];
+const KNOWN: [&str; 5] = ["addr", "host", "port", "socket", "dir"];
 
 /// A piece of a command.
 enum Piece<'a> {
@@ -15,17 +15,29 @@ enum Piece<'a> {
 }
 
 /// The text with the address that the server is to listen at, and the current folder, filled in.
-pub fn filled_in(text: &str, addr: SocketAddr, folder: &str) -> String {
+pub fn filled_in(text: &str, addr: &Address, folder: &str) -> String {
+    let ip = addr.socket_addr();
+    let of_ip = |part: fn(std::net::SocketAddr) -> String| ip.map(part).unwrap_or_default();
     let of = |piece: Piece| match piece {
         Piece::Text(text) => text.to_string(),
         Piece::Literal(word) => format!("{{{word}}}"),
         Piece::Placeholder("addr") => addr.to_string(),
-        Piece::Placeholder("host") => addr.ip().to_string(),
-        Piece::Placeholder("port") => addr.port().to_string(),
+        Piece::Placeholder("host") => of_ip(|ip| ip.ip().to_string()),
+        Piece::Placeholder("port") => of_ip(|ip| ip.port().to_string()),
+        Piece::Placeholder("socket") => match addr {
+            Address::Unix(path) => path.display().to_string(),
+            Address::Ip(_) => String::new(),
+        },
         Piece::Placeholder("dir") => folder.to_string(),
         Piece::Placeholder(other) => format!("{{{other}}}"),
     };
     pieces(text).into_iter().map(of).collect()
+}
+
+/// Whether the command is told the path of a Unix socket to listen at.
+pub fn names_socket(command: &str) -> bool {
+    let is_socket = |piece: &Piece| matches!(piece, Piece::Placeholder("socket"));
+    pieces(command).iter().any(is_socket)
 }
 
 /// Refuses a command that cannot be meant: an empty one, one with a placeholder that there is none of, and one that is
@@ -44,12 +56,18 @@ pub fn check(flag: &str, command: &str, variables: &[(String, String)]) -> Resul
     };
     if let Some(word) = placeholders().find(|word| !KNOWN.contains(word)) {
         return Err(Failure::usage(format!(
-            "{flag}: {{{word}}} is none of {{addr}}, {{host}}, {{port}} and {{dir}}{}; a command that needs it as it \
+            "{flag}: {{{word}}} is none of {{addr}}, {{host}}, {{port}}, {{socket}} and {{dir}}{}; a command that needs it as it \
              is says {{{{{word}}}}}",
             did_you_mean(word, KNOWN)
         )));
     }
-    if !placeholders().any(|word| matches!(word, "addr" | "port")) {
+    let names = |words: &[&str]| placeholders().any(|word| words.contains(&word));
+    if names(&["socket"]) && names(&["addr", "host", "port"]) {
+        return Err(Failure::usage(format!(
+            "{flag}: the command names {{socket}}, the path of a Unix socket, and an address as well: give one of the two"
+        )));
+    }
+    if !names(&["addr", "port", "socket"]) {
         return Err(Failure::usage(format!(
             "{flag}: the command names neither {{addr}} nor {{port}}: every trial has another port, and the server must \
              be told (--env PORT={{port}} tells it by a variable; --target measures one that runs already)"
@@ -145,7 +163,15 @@ mod tests {
     #[test]
     fn placeholders_are_filled_in_and_everything_else_stays() {
         let addr = "127.0.0.1:80".parse().unwrap();
-        let filled = |text| filled_in(text, addr, "/src");
+        let filled = |text| filled_in(text, &addr, "/src");
+        let six = "[::1]:80".parse().unwrap();
+        assert_eq!(
+            filled_in("{addr} {host} {port}", &six, ""),
+            "[::1]:80 ::1 80"
+        );
+        let path = "unix:/tmp/s".parse().unwrap();
+        assert_eq!(filled_in("x -s {socket}", &path, ""), "x -s /tmp/s");
+        assert!(names_socket("x -s {socket}") && !names_socket("x {{socket}} {port}"));
         assert_eq!(
             filled("{dir}/x -p {port} {addr}{host}"),
             "/src/x -p 80 127.0.0.1:80127.0.0.1"
@@ -171,6 +197,8 @@ mod tests {
         assert!(check("--server", "x {port} | awk '{{print}}'", &[]).is_ok());
         assert!(check("--server", "x", &[("PORT".into(), "{port}".into())]).is_ok());
         assert!(check("--server", "x {port}", &[("A".into(), "{adr}".into())]).is_err());
+        assert!(check("--server", "x {socket}", &[]).is_ok());
+        assert!(refused("x {socket} {port}").contains("give one of the two"));
     }
 
     #[test]

@@ -4,10 +4,12 @@ use super::server::{Ready, ServerSpec, Surroundings};
 use super::{Context, identity};
 use crate::base::error::{Failure, OrFail};
 use crate::base::shell;
+use crate::model::transport::Transport;
 use crate::plan::TrialPlan;
 use crate::plan::placeholders;
+use loadgen::base::address::Address;
 use loadgen::load::Close;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 fn group_name(trial: &TrialPlan) -> String {
     format!("{}{}", identity::own_prefix(), trial.trial)
@@ -28,6 +30,13 @@ pub fn model(context: &Context, trial: &TrialPlan, name: &str, args: Vec<String>
     }
 }
 
+/// Where the Unix socket of a trial is; none is there before it.
+fn socket_path(context: &Context) -> PathBuf {
+    let path = context.binaries.scratch().join("socket");
+    let _ = std::fs::remove_file(&path);
+    path
+}
+
 /// The flags of a model's program.
 pub fn of_model(
     context: &Context,
@@ -36,7 +45,12 @@ pub fn of_model(
     ledger: &Path,
 ) -> Vec<String> {
     let plan = context.plan;
-    let mut args: Vec<String> = ["--listen", "127.0.0.1:0", "--service", plan.service.name()]
+    let listen = match trial.arm.transport {
+        Transport::Tcp => "127.0.0.1:0".to_string(),
+        Transport::Tcp6 => "[::1]:0".into(),
+        Transport::Unix => Address::Unix(socket_path(context)).to_string(),
+    };
+    let mut args: Vec<String> = ["--listen", &listen, "--service", plan.service.name()]
         .map(String::from)
         .into();
     args.extend(["--ledger".into(), ledger.display().to_string()]);
@@ -71,10 +85,15 @@ pub fn command(
     line: &str,
     folder: &Path,
 ) -> Result<ServerSpec, Failure> {
-    let free = || std::net::TcpListener::bind("127.0.0.1:0")?.local_addr();
-    let addr = free().or_failed("no port is free")?;
+    let free = |host: &str| std::net::TcpListener::bind((host, 0))?.local_addr();
+    const NO_PORT: &str = "no port is free";
+    let addr = match trial.arm.transport {
+        Transport::Tcp => Address::Ip(free("127.0.0.1").or_failed(NO_PORT)?),
+        Transport::Tcp6 => Address::Ip(free("::1").or_failed(NO_PORT)?),
+        Transport::Unix => Address::Unix(socket_path(context)),
+    };
     let shown = folder.display().to_string();
-    let filled_in = |text: &str| placeholders::filled_in(text, addr, &shown);
+    let filled_in = |text: &str| placeholders::filled_in(text, &addr, &shown);
     let variables = context.plan.variables.iter();
     let variables = variables.map(|(name, value)| (name.clone(), filled_in(value)));
     Ok(ServerSpec {

@@ -9,9 +9,9 @@ use super::server::StartError;
 use crate::base::limits::Throttled;
 use crate::model::instrumented::Shown;
 use crate::model::took::Took;
+use loadgen::base::address::Address;
 use loadgen::tally::outcome::Outcome;
 use servers::ledger::Tally;
-use std::net::SocketAddr;
 
 /// The network that a trial ran in.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -62,7 +62,7 @@ pub struct Evidence {
     /// Whose socket it is that answers.
     pub owner: Owner,
     /// Where that is.
-    pub addr: Option<SocketAddr>,
+    pub addr: Option<Address>,
     /// What still listens there although everything that was started has been ended.
     pub left_behind: Option<Owner>,
     /// Where the trial's time went.

@@ -45,6 +45,7 @@ use exchange::{first_exchange, probe};
 use generator::{Edges, Generator};
 use instruments::Attached;
 use launch::{Action, Launch};
+use loadgen::base::address::Address;
 use loadgen::load::Load;
 use owner::Owner;
 use probe::Question;
@@ -139,7 +140,7 @@ pub async fn run_with(
         Subject::Command { line, folder } => {
             Server::start(&arguments::command(context, trial, line, folder)?).await
         }
-        Subject::Running { addr, pid, .. } => Ok(Server::running(*addr, *pid)),
+        Subject::Running { addr, pid, .. } => Ok(Server::running(addr.clone(), *pid)),
     };
     let mut server = match started {
         Ok(server) => server,
@@ -161,7 +162,7 @@ pub async fn run_with(
     };
     let evidence = measure(context, trial, &mut server, seen, &progress).await;
     progress("clean up");
-    let addr = server.addr;
+    let addr = server.addr.clone();
     let out_of_memory = server.out_of_memory();
     server.stop().await;
     evidence.map(|mut evidence| {
@@ -169,7 +170,7 @@ pub async fn run_with(
         if matches!(trial.arm.subject, Subject::Command { .. })
             && !evidence.launched.private_network
         {
-            evidence.left_behind = still_there(addr);
+            evidence.left_behind = still_there(&addr);
         }
         evidence.took = watch.read();
         evidence
@@ -185,10 +186,11 @@ fn not_ours(trial: &TrialPlan, why: &str) -> Failure {
 }
 
 /// Who answers where a server was that has been ended.
-fn still_there(addr: std::net::SocketAddr) -> Option<Owner> {
+fn still_there(addr: &Address) -> Option<Owner> {
     match owner::of(addr, std::process::id(), &[]) {
         Owner::Other(pid, name) => Some(Owner::Other(pid, name)),
-        _ => std::net::TcpStream::connect_timeout(&addr, Duration::from_millis(100))
+        _ => addr
+            .connect(Duration::from_millis(100))
             .is_ok()
             .then_some(Owner::Unseen),
     }
@@ -225,7 +227,7 @@ async fn measure(
             fallback: context.plan.network_fallback.clone(),
             sysctls: server.started.sysctls.clone(),
         },
-        addr: Some(server.addr),
+        addr: Some(server.addr.clone()),
         ..Evidence::default()
     };
     if let Err(why) = first_exchange(context, trial, server).await? {
@@ -244,7 +246,7 @@ async fn measure(
     }
     evidence.owner = owner(trial, server);
     if let Subject::Command { .. } = trial.arm.subject {
-        evidence.ran = ran::of(&server.pids(), server.addr.port());
+        evidence.ran = ran::of(&server.pids(), &server.addr);
     }
     let mut net = NetFiles::open(server.network_pid()).ok();
     let net_before = net.as_mut().and_then(NetFiles::read);
@@ -275,7 +277,10 @@ async fn measure(
     if let Some(ledger) = ledger {
         settle(context.plan.settle_timeout, &mut evidence, server, ledger).await;
     }
-    if let (Some(before), Some(after)) = (net_before, net.as_mut().and_then(NetFiles::read)) {
+    // These counters are TCP's.
+    if !server.addr.is_unix()
+        && let (Some(before), Some(after)) = (net_before, net.as_mut().and_then(NetFiles::read))
+    {
         evidence.net = Some(after.since(before));
     }
     Ok(evidence)
@@ -286,7 +291,7 @@ fn where_it_listens(trial: &TrialPlan, server: &Server) -> Option<String> {
     let Subject::Command { .. } = trial.arm.subject else {
         return None;
     };
-    let addr = server.addr;
+    let addr = server.addr.socket_addr()?;
     let places = owner::places_of(server.network_pid(), &server.pids());
     let gets = |place: &std::net::SocketAddr| {
         place.port() == addr.port() && (place.ip() == addr.ip() || place.ip().is_unspecified())
@@ -341,7 +346,7 @@ fn owner(trial: &TrialPlan, server: &Server) -> Owner {
     match trial.arm.subject {
         Subject::Model { .. } => Owner::NotAsked,
         _ if pids.is_empty() => Owner::NotAsked,
-        _ => owner::of(server.addr, server.network_pid(), &pids),
+        _ => owner::of(&server.addr, server.network_pid(), &pids),
     }
 }
 
@@ -355,7 +360,7 @@ async fn settle(patience: Duration, evidence: &mut Evidence, server: &Server, le
     let deadline = Instant::now() + patience;
     loop {
         let tally = ledger.total();
-        let queued = procfs::accept_queue(server.network_pid(), server.addr).unwrap_or(0);
+        let queued = procfs::accept_queue(server.network_pid(), &server.addr).unwrap_or(0);
         evidence.ledger = Some(tally);
         evidence.queued = queued;
         let balanced = tally.accepted + queued == opened && tally.closed + queued == opened;
@@ -370,7 +375,7 @@ async fn settle(patience: Duration, evidence: &mut Evidence, server: &Server, le
 /// The trial's load, now that its server listens.
 fn load_for(trial: &TrialPlan, server: &Server) -> Load {
     let mut load = trial.load.clone();
-    load.target = server.addr;
+    load.target = server.addr.clone();
     load.target_name = match &trial.arm.subject {
         Subject::Running { name, .. } => name.clone(),
         _ => None,

@@ -8,6 +8,7 @@ use super::server::{self, Ready, Server, ServerSpec, StartError, Surroundings};
 use crate::base::error::Failure;
 use crate::model::network::Network;
 use crate::plan::Plan;
+use loadgen::base::address::Address;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -59,7 +60,7 @@ pub async fn attempt(network: &Network) -> Result<Vec<Unset>, String> {
         args: vec!["--version".into()],
         folder: None,
         surroundings: Surroundings::Bare,
-        ready: Ready::Answers(([127, 0, 0, 1], 1).into()),
+        ready: Ready::Answers(Address::Ip(([127, 0, 0, 1], 1).into())),
         start_timeout: PATIENCE,
         network: network.clone(),
         cpus: Vec::new(),

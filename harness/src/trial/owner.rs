@@ -2,9 +2,11 @@
 //! memory are the server's.
 
 use super::procfs;
+use loadgen::base::address::Address;
 use std::collections::HashSet;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 
 /// The state of a listening socket in /proc/net/tcp (TCP_LISTEN, include/net/tcp_states.h).
 const LISTEN: &str = "0A";
@@ -24,8 +26,14 @@ pub enum Owner {
 }
 
 /// Who listens at `addr` in the network of process `network`: the family, or somebody else.
-pub fn of(addr: SocketAddr, network: u32, family: &[u32]) -> Owner {
-    let listeners = listeners(addr, network);
+pub fn of(addr: &Address, network: u32, family: &[u32]) -> Owner {
+    let listeners = match addr {
+        Address::Ip(addr) => listeners(*addr, network),
+        Address::Unix(path) => {
+            let table = fs::read_to_string(format!("/proc/{network}/net/unix"));
+            listening_at(&table.unwrap_or_default(), path)
+        }
+    };
     if listeners.is_empty() {
         return Owner::Unseen;
     }
@@ -93,6 +101,22 @@ fn listening(text: &str) -> Vec<(SocketAddr, u64)> {
     text.lines().skip(1).filter_map(parse).collect()
 }
 
+/// The inodes of the sockets that listen at a path: those that accept connections (__SO_ACCEPTCON, include/linux/net.h)
+/// in the table of /proc/net/unix.
+fn listening_at(table: &str, path: &Path) -> HashSet<u64> {
+    const ACCEPTS: u32 = 1 << 16;
+    let parse = |line: &str| {
+        let fields: Vec<&str> = line.split_whitespace().take(7).collect();
+        let accepts = u32::from_str_radix(fields.get(3)?, 16).ok()? & ACCEPTS != 0;
+        let inode = fields.get(6)?.parse().ok()?;
+        let is_named = path
+            .to_str()
+            .is_some_and(|path| line.ends_with(&format!(" {path}")));
+        (accepts && is_named).then_some(inode)
+    };
+    table.lines().skip(1).filter_map(parse).collect()
+}
+
 /// Words of four bytes in the machine's own order, in hexadecimal (proc_net_tcp.rst).
 fn address(hex: &str) -> Option<IpAddr> {
     let word = |at: usize| {
@@ -133,7 +157,7 @@ mod tests {
     fn a_listener_of_the_family_is_told_from_anothers() {
         let me = std::process::id();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let addr = listener.local_addr().unwrap();
+        let addr = &Address::Ip(listener.local_addr().unwrap());
         assert_eq!(of(addr, me, &[me]), Owner::Family);
         let mut other = Command::new("sleep").arg("60").spawn().unwrap();
         let found = of(addr, me, &[other.id()]);
@@ -147,6 +171,26 @@ mod tests {
     }
 
     #[test]
+    fn a_listener_at_a_path_is_found_by_it() {
+        let me = std::process::id();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a b");
+        let addr = Address::Unix(path.clone());
+        assert_eq!(of(&addr, me, &[me]), Owner::Unseen);
+        let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let _client = std::os::unix::net::UnixStream::connect(&path).unwrap();
+        let _accepted = listener.accept().unwrap();
+        assert_eq!(of(&addr, me, &[me]), Owner::Family);
+        assert_eq!(of(&addr, me, &[]), Owner::Other(me, procfs::name_of(me)));
+        drop(listener);
+        assert_eq!(
+            of(&addr, me, &[me]),
+            Owner::Unseen,
+            "a connection does not listen"
+        );
+    }
+
+    #[test]
     fn a_listener_on_all_addresses_answers_for_each_and_an_exact_one_goes_first() {
         let me = std::process::id();
         for any in ["0.0.0.0:0", "[::]:0"] {
@@ -155,7 +199,7 @@ mod tests {
                 continue;
             };
             let port = listener.local_addr().unwrap().port();
-            let addr = SocketAddr::from(([127, 0, 0, 1], port));
+            let addr = &Address::Ip(SocketAddr::from(([127, 0, 0, 1], port)));
             assert_eq!(of(addr, me, &[me]), Owner::Family, "{any}");
             // Linux takes no second listener beside one on all addresses, but for other loopback addresses it does not ask.
             assert_eq!(

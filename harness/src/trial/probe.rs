@@ -8,7 +8,6 @@ use loadgen::protocol::Protocol;
 use loadgen::protocol::probe::{ProbeError, probe, request_bytes};
 use serde::{Deserialize, Serialize};
 use std::io;
-use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 /// What is asked, and of whom.
@@ -42,7 +41,7 @@ impl Question {
             message: e.to_string(),
             source: None,
         })?;
-        let connected = TcpStream::connect_timeout(&load.target, patience);
+        let connected = load.target.connect(patience);
         let answer = connected
             .map_err(ProbeError::from)
             .and_then(|mut stream| probe(&mut stream, &Protocol::of(&load), deadline));
@@ -59,19 +58,27 @@ fn first_request(load: &Load) -> String {
 }
 
 fn failure(load: &Load, why: ProbeError) -> LaunchError {
-    const IS_IT: &str = "is this the server's --protocol?";
-    let addr = load.target;
+    let is_it = match load.protocol {
+        ProtocolName::Own => "are these the server's --expect and --greeting?",
+        _ => "is this the server's --protocol?",
+    };
+    let addr = &load.target;
     let (code, message) = match &why {
-        ProbeError::Io(e) if e.kind() == io::ErrorKind::ConnectionRefused => {
+        ProbeError::Io(e)
+            if matches!(
+                e.kind(),
+                io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound
+            ) =>
+        {
             (Exit::Failed.code(), format!("nothing listens on {addr}"))
         }
         ProbeError::Io(e) if e.kind() == io::ErrorKind::ConnectionReset => (
             Exit::Failed.code(),
-            format!("the server reset the connection before it answered ({IS_IT})"),
+            format!("the server reset the connection before it answered ({is_it})"),
         ),
         ProbeError::Io(e) => (Exit::Failed.code(), e.to_string()),
         ProbeError::TimedOut(_) | ProbeError::Closed(_) => {
-            (Exit::Failed.code(), format!("{why} ({IS_IT})"))
+            (Exit::Failed.code(), format!("{why} ({is_it})"))
         }
         ProbeError::Refused(words) if load.protocol == ProtocolName::Http => (
             REFUSED,
@@ -81,7 +88,7 @@ fn failure(load: &Load, why: ProbeError) -> LaunchError {
             ),
         ),
         ProbeError::Refused(_) => (REFUSED, why.to_string()),
-        ProbeError::Wrong(_) => (WRONG_ANSWER, format!("wrong answer: {why} ({IS_IT})")),
+        ProbeError::Wrong(_) => (WRONG_ANSWER, format!("wrong answer: {why} ({is_it})")),
     };
     let source = match why {
         ProbeError::Io(e) => Some(e),

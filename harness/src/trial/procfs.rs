@@ -1,13 +1,13 @@
 //! What /proc says about a family of processes and a network namespace.
 
 use crate::base::text::visible;
+use loadgen::base::address::Address;
 use nix::libc;
 use nix::time::ClockId;
 use nix::unistd::{Pid, SysconfVar, sysconf};
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
-use std::net::SocketAddr;
 
 /// The kernel's USER_HZ: the unit of the tick counters in /proc (sysconf(3), _SC_CLK_TCK).
 pub fn ticks_per_second() -> f64 {
@@ -328,8 +328,11 @@ fn counter(text: &str, prefix: &str, name: &str) -> Option<u64> {
 
 /// Connections waiting in the accept queue of the listener at `addr`, in the namespace of `pid`
 /// (proc_net(5): a listener's receive queue).
-pub fn accept_queue(pid: u32, addr: SocketAddr) -> Option<u64> {
-    let text = fs::read_to_string(format!("/proc/{pid}/net/tcp")).ok()?;
+/// None of a Unix socket, whose queue is not told there.
+pub fn accept_queue(pid: u32, addr: &Address) -> Option<u64> {
+    let addr = addr.socket_addr()?;
+    let table = if addr.is_ipv4() { "tcp" } else { "tcp6" };
+    let text = fs::read_to_string(format!("/proc/{pid}/net/{table}")).ok()?;
     queue_of_listener(&text, addr.port())
 }
 

@@ -1,5 +1,6 @@
 //! What a command really ran: the kernel's word for the programs of a server's family, read while they run.
 
+use loadgen::base::address::Address;
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::ffi::OsStringExt;
@@ -13,29 +14,33 @@ const MOST: usize = 64;
 pub struct Ran {
     /// Its file.
     pub program: PathBuf,
-    /// Its arguments, without its own name; the port that it was given is `{port}`, since it is another in each trial.
+    /// Its arguments, without its own name; the port or the path that it was given is `{port}` or `{socket}`, since it is another in
+    /// each trial.
     pub args: Vec<OsString>,
     /// The folder it runs in.
     pub folder: PathBuf,
 }
 
 /// The programs of these processes, each once.
-pub fn of(pids: &[u32], port: u16) -> Vec<Ran> {
-    let read = |pid: &u32| read(*pid, port);
+pub fn of(pids: &[u32], addr: &Address) -> Vec<Ran> {
+    let read = |pid: &u32| read(*pid, addr);
     let mut all: Vec<Ran> = pids.iter().take(MOST).filter_map(read).collect();
     all.sort();
     all.dedup();
     all
 }
 
-fn read(pid: u32, port: u16) -> Option<Ran> {
+fn read(pid: u32, addr: &Address) -> Option<Ran> {
     let process = PathBuf::from(format!("/proc/{pid}"));
     let words = fs::read(process.join("cmdline")).ok()?;
     let words = words.strip_suffix(b"\0").unwrap_or(&words);
     let args = words.split(|byte| *byte == 0).skip(1);
-    let port = port.to_string();
+    let (given, name) = match addr {
+        Address::Ip(addr) => (addr.port().to_string(), "{port}"),
+        Address::Unix(path) => (path.display().to_string(), "{socket}"),
+    };
     let without_port = |word: &[u8]| match std::str::from_utf8(word) {
-        Ok(text) => OsString::from(text.replace(&port, "{port}")),
+        Ok(text) => OsString::from(text.replace(&given, name)),
         Err(_) => OsString::from_vec(word.to_vec()),
     };
     Some(Ran {
@@ -78,7 +83,10 @@ mod tests {
             .unwrap()
             .read_exact(&mut ready)
             .unwrap();
-        let ran = of(&[child.id(), child.id(), 0], 4711);
+        let ran = of(
+            &[child.id(), child.id(), 0],
+            &"127.0.0.1:4711".parse().unwrap(),
+        );
         drop(child.stdin.take());
         child.wait().unwrap();
         assert_eq!(ran.len(), 1, "{ran:?}");

@@ -16,11 +16,12 @@ use crate::base::limits;
 use crate::model::network::Network;
 use end::in_words;
 use launcher::spawn;
+use loadgen::base::address::Address;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
@@ -36,6 +37,9 @@ const REAP_LIMIT: Duration = Duration::from_secs(12);
 const WORD_LIMIT: Duration = Duration::from_secs(10);
 /// The exit code of a model that cannot run on this host.
 const NOT_AVAILABLE: i32 = 4;
+
+/// Where a server is before it has said where it listens.
+const NOWHERE: Address = Address::Ip(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0));
 
 /// Why a server did not get as far as its ready line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,12 +78,12 @@ pub struct ServerSpec {
 }
 
 /// How a server says that it is ready.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ready {
     /// By its first line, `listening ADDR`.
     Line,
     /// By answering at this address.
-    Answers(SocketAddr),
+    Answers(Address),
 }
 
 /// A running server. Dropping it ends it and every process that it started, unless it was running before us.
@@ -93,7 +97,7 @@ pub struct Server {
     /// Its process id; 0 if it is not known.
     pub pid: u32,
     /// Where it listens.
-    pub addr: SocketAddr,
+    pub addr: Address,
     /// Where it was started.
     pub started: Started,
     /// How often the kernel had ended a process for want of memory before it was started.
@@ -138,14 +142,14 @@ impl Server {
             output,
             may_wander: spec.ready != Ready::Line,
             pid: 0,
-            addr: SocketAddr::from(([127, 0, 0, 1], 0)),
+            addr: NOWHERE,
             started: Started::default(),
             killed_before: limits::killed_for_memory(),
         };
         server.await_start().await?;
         let greeting = timeout(
             spec.start_timeout,
-            server.read_greeting(lines.as_mut(), spec.ready),
+            server.read_greeting(lines.as_mut(), &spec.ready),
         );
         match greeting.await {
             Err(_) => Err(StartError::Silent(format!(
@@ -163,7 +167,7 @@ impl Server {
     }
 
     /// A server that somebody else started.
-    pub fn running(addr: SocketAddr, pid: Option<u32>) -> Server {
+    pub fn running(addr: Address, pid: Option<u32>) -> Server {
         Server {
             supervisor: None,
             group: Group::default(),
@@ -208,10 +212,10 @@ impl Server {
     async fn read_greeting(
         &mut self,
         lines: Option<&mut Lines<BufReader<ChildStdout>>>,
-        ready: Ready,
-    ) -> Option<SocketAddr> {
+        ready: &Ready,
+    ) -> Option<Address> {
         match ready {
-            Ready::Answers(addr) => Some(addr),
+            Ready::Answers(addr) => Some(addr.clone()),
             Ready::Line => {
                 let line = lines?.next_line().await.ok()??;
                 line.strip_prefix("listening ")?.trim().parse().ok()

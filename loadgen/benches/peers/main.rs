@@ -101,6 +101,7 @@ fn contests() -> Vec<Contest> {
             tools::told(setup, 100, false)
         }),
     );
+    contests.extend(own_protocol_contests());
     contests.extend(slip_contests());
     contests.extend(http_contests());
     contests.push(said_contest());
@@ -148,6 +149,22 @@ fn command_contests() -> Vec<Contest> {
         );
     }
     contests
+}
+
+/// Protocols of one's own beside the built-in echo, over the same bytes.
+fn own_protocol_contests() -> [Contest; 3] {
+    const CONNS: usize = 50;
+    ["text:SENT", "delimiter:\\n", "line:x$"].map(|rule| {
+        let kind = rule.split(':').next().unwrap_or_default();
+        Contest::new(
+            format!("own protocol, {kind}, 64 bytes, {CONNS} connections"),
+            "requests/s",
+        )
+        .ours(move |setup| tools::own_protocol(setup, CONNS, rule))
+        .peer("its own echo", Some(0.95), move |setup| {
+            tools::closed_loop(setup, CONNS)
+        })
+    })
 }
 
 /// How late requests leave at half the closed-loop maximum, with a CPU of its own.

@@ -51,6 +51,21 @@ fn children_cpu_s() -> Result<f64, String> {
     Ok(us as f64 / 1e6)
 }
 
+/// The same over a protocol of one's own, of 64 bytes a message: numbers in them, and this rule for the echo.
+pub fn own_protocol(setup: &Setup, conns: usize, expect: &str) -> Result<Score, String> {
+    let send = format!("{{conn:8}} {{seq:20}} {}\\n", "x".repeat(33));
+    let expect = expect.replace("SENT", &send);
+    let conns = conns.to_string();
+    let outcome = loadgen(
+        setup,
+        &["--conns", &conns, "--send", &send, "--expect", &expect],
+    )?;
+    Ok(Score {
+        figure: outcome.requests.per_s,
+        cpu_us: outcome.generator.cpu_us_per_request,
+    })
+}
+
 /// Loadgen with one request per connection.
 pub fn short_lived(setup: &Setup, in_flight: usize) -> Result<Score, String> {
     let outcome = loadgen(

@@ -1,5 +1,6 @@
 //! What everything else stands on: units, clocks, files, and what this machine allows.
 
+pub mod address;
 pub mod cache;
 pub mod clock;
 pub mod error;

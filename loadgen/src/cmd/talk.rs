@@ -1,13 +1,14 @@
 //! The tutorial's client: a prompt, a line to the server, its reply; `quit` ends.
 
 use std::io::{self, BufRead, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
 use encoding_rs::Encoding;
 use ipnet::IpNet;
 
 use super::Failure;
+use crate::base::address::Address;
 use crate::base::error::in_a_sentence;
 use crate::load::permitted_target;
 
@@ -20,7 +21,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 pub(super) fn execute(target: &str, name: &str, allowed: &[IpNet]) -> Result<(), Failure> {
     let target = permitted_target(target, allowed, CONNECT).map_err(Failure::usage)?;
     let encoding = encoding(name).map_err(Failure::usage)?;
-    match talk(target, encoding, io::stdin().lock(), io::stdout().lock()) {
+    match talk(&target, encoding, io::stdin().lock(), io::stdout().lock()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             let sentence = format!("{target}: {error}");
             Err(Failure::run(in_a_sentence(error, sentence)))
@@ -43,12 +44,12 @@ pub fn encoding(name: &str) -> Result<&'static Encoding, String> {
 /// # Errors
 /// Those of connecting, and of writing to the server or to `output`.
 pub fn talk(
-    target: SocketAddr,
+    target: &Address,
     encoding: &'static Encoding,
     mut input: impl BufRead,
     mut output: impl Write,
 ) -> io::Result<()> {
-    let mut server = TcpStream::connect(target)?;
+    let mut server = target.connect(CONNECT)?;
     server.set_read_timeout(Some(PATIENCE))?;
     writeln!(output, "connect {target} success")?;
     let mut line = String::new();

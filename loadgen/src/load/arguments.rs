@@ -13,9 +13,9 @@ impl Load {
         match &self.target_name {
             Some(name) => {
                 args.set("target", Some(name));
-                args.set("connect-to", Some(self.target));
+                args.set("connect-to", self.target.socket_addr());
             }
-            None => args.set("target", Some(self.target)),
+            None => args.set("target", Some(&self.target)),
         }
         for network in &self.allow_target {
             args.set("allow-target", Some(network));
@@ -40,6 +40,9 @@ impl Load {
         }
         self.http_args(args);
         self.command_args(args);
+        args.set("send", self.send.as_ref());
+        args.set("expect", self.expect.as_ref());
+        args.set("greeting", self.greeting.as_ref());
         args.set("idle", Some(self.idle));
         args.set("payload", self.payload);
         args.set("pipeline", Some(self.pipeline));

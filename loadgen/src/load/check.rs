@@ -6,7 +6,9 @@ use std::time::Duration;
 use super::abort::{Condition, Kind, Limit, MAX_CONDITIONS, Metric};
 use super::error::LoadError;
 use super::flags::{LoadFlags, RunFlags, ShapeFlags};
+use super::own::{Message, Rule};
 use super::{Close, MAX_CONNECTIONS, MAX_PIPELINE, ProtocolName, Sources};
+use crate::base::address::Address;
 
 /// Requests in flight together at most: 24 bytes each.
 pub(super) const MAX_IN_FLIGHT: u64 = 1 << 26;
@@ -136,13 +138,17 @@ pub(super) fn check_combinations(shape: &ShapeFlags, flags: &LoadFlags) -> Resul
             "--reconnect-rate is for long-lived connections: drop it or --requests-per-conn",
         ),
     ];
+    first_broken(&conflicts)?;
+    check_own(shape, flags)?;
+    check_abort_on(&flags.abort_on, is_open_loop)?;
+    check_http_alone(flags)?;
+    check_host(flags.host.as_deref())
+}
+
+fn first_broken(conflicts: &[(bool, &str)]) -> Result<(), LoadError> {
     match conflicts.iter().find(|(broken, _)| *broken) {
         Some((_, text)) => Err(LoadError::Conflict((*text).into())),
-        None => {
-            check_abort_on(&flags.abort_on, is_open_loop)?;
-            check_http_alone(flags)?;
-            check_host(flags.host.as_deref())
-        }
+        None => Ok(()),
     }
 }
 
@@ -178,6 +184,59 @@ fn check_http_alone(flags: &LoadFlags) -> Result<(), LoadError> {
     }
 }
 
+/// What an own protocol is made of.
+fn check_own(shape: &ShapeFlags, flags: &LoadFlags) -> Result<(), LoadError> {
+    let is_own = flags.protocol_in_force() == ProtocolName::Own;
+    let given = flags.send.is_some() || flags.expect.is_some() || flags.greeting.is_some();
+    let sends = flags
+        .send
+        .as_ref()
+        .is_some_and(|send: &Message| !send.is_empty());
+    let answers = flags.expect.as_ref().is_some_and(Rule::answers);
+    first_broken(&[
+        (
+            given && !is_own,
+            "--send, --expect and --greeting are a protocol of your own: drop --protocol",
+        ),
+        (
+            is_own && !given,
+            "--protocol own needs --send and --expect (see docs/PROTOCOLS.md)",
+        ),
+        (
+            is_own && flags.expect.is_none(),
+            "--send needs --expect: what an answer is, such as --expect 'delimiter:\\n', or none where there is none",
+        ),
+        (
+            is_own && !sends && !answers,
+            "--expect none without --send: there is nothing to send and nothing to wait for",
+        ),
+        (
+            is_own && !sends && shape.requests_per_conn != Some(1),
+            "--expect without --send: the server speaks first, and once; add --requests-per-conn 1",
+        ),
+        (
+            is_own && !sends && flags.greeting.is_some(),
+            "--greeting without --send: nothing waits for it; give it as --expect, with --requests-per-conn 1",
+        ),
+        (
+            flags.greeting == Some(Rule::Nothing),
+            "--greeting none: leave it out where the server does not speak first",
+        ),
+        (
+            flags.expect == Some(Rule::UntilClose) && shape.requests_per_conn != Some(1),
+            "--expect close ends the connection with every answer: add --requests-per-conn 1",
+        ),
+        (
+            matches!(flags.greeting, Some(Rule::UntilClose)),
+            "--greeting close: nothing can be asked after it; give it as --expect",
+        ),
+        (
+            is_own && shape.payload.is_some(),
+            "--payload means nothing with --send: the message is the payload",
+        ),
+    ])
+}
+
 /// A Host field may be anything that is one word: servers are to be tried with those that they do not know, too.
 fn check_host(host: Option<&str>) -> Result<(), LoadError> {
     match host {
@@ -191,11 +250,16 @@ fn check_host(host: Option<&str>) -> Result<(), LoadError> {
 }
 
 /// Addresses that sockets can be bound to and that lead to the target; whether they are this machine's, bind(2) says.
-pub(super) fn check_sources(sources: &Sources, target: IpAddr) -> Result<(), LoadError> {
+pub(super) fn check_sources(sources: &Sources, target: &Address) -> Result<(), LoadError> {
     let addresses = match sources {
         Sources::Auto => return Ok(()),
         Sources::List(list) => list.clone(),
         Sources::Network(network) => vec![network.network(), network.broadcast()],
+    };
+    let Some(target) = target.ip() else {
+        return Err(LoadError::Conflict(
+            "--sources are IP addresses: who comes to a Unix socket has none".into(),
+        ));
     };
     for address in addresses {
         let wrong = if address.is_ipv4() != target.is_ipv4() {

@@ -34,7 +34,7 @@ pub fn worker_cpus(load: &Load) -> Vec<Option<usize>> {
     let own = own_cpus();
     let default = match &listed {
         Some(list) => list.len(),
-        None if load.target.ip().is_loopback() => own.len() / 2,
+        None if load.target.is_local() => own.len() / 2,
         None => own.len(),
     };
     let threads = if load.threads > 0 {

@@ -14,6 +14,7 @@ use super::abort::Condition;
 use super::commands::CommandFlags;
 use super::http::HttpFlags;
 use super::labels::Label;
+use super::own::{Message, Rule};
 use super::stages::{Conns, Rates, TypedStages};
 use super::{
     Arrival, Close, CpuList, PayloadSize, Poll, Processes, ProtocolName, Segment, Sources,
@@ -70,6 +71,22 @@ pub struct LoadFlags {
     /// Which commands are sent.
     #[command(flatten)]
     pub commands: CommandFlags,
+    /// A request of your own: text with \r \n \t \0 \\ \xNN, hex:0aff, or @FILE; {conn} and {seq} are the numbers of
+    /// the connection and of its request, {seq:8} in 8 digits, {seq:u32be} in binary; {{ is a brace
+    #[arg(
+        long,
+        value_name = "TEXT",
+        allow_hyphen_values = true,
+        help_heading = "Requests"
+    )]
+    pub send: Option<Message>,
+    /// What an answer to --send is: delimiter:\r\n (ends so), line:REGEX (a line that matches), text:… or hex:… (exactly
+    /// that), bytes:N, length:TYPE[@OFFSET][+N|-N] (says how many bytes follow: u8, u16be, u32le, …), close (all until the server closes), or none
+    #[arg(long, value_name = "RULE", help_heading = "Requests")]
+    pub expect: Option<Rule>,
+    /// What the server says before it is sent anything, such as line:^220; the first request waits for it
+    #[arg(long, value_name = "RULE", help_heading = "Requests")]
+    pub greeting: Option<Rule>,
     /// Spacing of requests under --rate [default: fixed]
     #[arg(long, value_enum, help_heading = "Requests")]
     pub arrival: Option<Arrival>,
@@ -153,6 +170,9 @@ impl Default for LoadFlags {
             host: None,
             http: HttpFlags::default(),
             commands: CommandFlags::default(),
+            send: None,
+            expect: None,
+            greeting: None,
             arrival: None,
             think: None,
             pipeline: 1,
@@ -172,6 +192,18 @@ impl Default for LoadFlags {
             shuffle: false,
             abort_on: Vec::new(),
             label: Vec::new(),
+        }
+    }
+}
+
+impl LoadFlags {
+    /// What is spoken: the user's own protocol as soon as a part of one is given.
+    #[must_use]
+    pub fn protocol_in_force(&self) -> ProtocolName {
+        let is_own = self.send.is_some() || self.expect.is_some() || self.greeting.is_some();
+        match self.protocol {
+            ProtocolName::Echo if is_own => ProtocolName::Own,
+            other => other,
         }
     }
 }

@@ -13,6 +13,7 @@ mod error;
 pub mod flags;
 pub mod http;
 pub mod labels;
+pub mod own;
 mod phase;
 pub mod schedule;
 mod settings;
@@ -21,18 +22,19 @@ pub mod stages;
 mod target;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 
 use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::base::address::Address;
 use crate::base::units::{SECOND_NS, as_ns};
 use abort::Condition;
 use check::{check_combinations, check_run, check_shape, check_sources};
 use commands::Commands;
 use flags::{LoadFlags, RunFlags, ShapeFlags};
 use http::{Contents, HttpLoad};
+use own::{Message, Rule};
 use stages::{Course, Stages};
 use target::{check_target, host_field, resolve};
 
@@ -65,8 +67,10 @@ pub struct Load {
     /// What the run's figures are found again by (`--label`); absent in older outcomes.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
-    /// The server's address; a name was resolved once, and this is the first of its addresses that answered.
-    pub target: SocketAddr,
+    /// The server's address, `unix:` and a path of a Unix socket; a name was resolved once, and this is the first of its
+    /// addresses that answered.
+    #[schemars(with = "String")]
+    pub target: Address,
     /// What was typed as the target, where that was not the address.
     pub target_name: Option<String>,
     /// What HTTP requests say in their Host field, where it is not what was typed as the target.
@@ -87,6 +91,18 @@ pub struct Load {
     /// The requests themselves.
     #[serde(skip)]
     pub contents: Contents,
+    /// Own protocol: what is sent; absent: nothing.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub send: Option<Message>,
+    /// Own protocol: what an answer is.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub expect: Option<Rule>,
+    /// Own protocol: what the server says before it is sent anything.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub greeting: Option<Rule>,
     /// Active connections, at least 1.
     pub conns: u64,
     /// Silent connections beside them.
@@ -183,8 +199,9 @@ impl Load {
         check_combinations(shape, flags)?;
         check_run(shape, flags, run)?;
         let (target, target_name) = aim(target, flags, run)?;
-        check_sources(&flags.sources, target.ip())?;
-        let (http, contents) = match flags.protocol {
+        check_sources(&flags.sources, &target)?;
+        let protocol = flags.protocol_in_force();
+        let (http, contents) = match protocol {
             ProtocolName::Http => {
                 let (http, contents) = http::read(&flags.http, flags.path.as_deref())?;
                 (Some(http), contents)
@@ -198,12 +215,15 @@ impl Load {
             target_name,
             host: flags.host.clone(),
             allow_target: run.allow_target.clone(),
-            protocol: flags.protocol,
-            path: (flags.protocol == ProtocolName::Http && flags.http.requests.is_none())
+            protocol,
+            path: (protocol == ProtocolName::Http && flags.http.requests.is_none())
                 .then(|| flags.path.clone().unwrap_or_else(|| "/".into())),
             http,
             contents,
             commands: Commands::of(&flags.commands, flags.http.requests_order)?,
+            send: flags.send.clone(),
+            expect: flags.expect.clone(),
+            greeting: flags.greeting.clone(),
             conns: shape.conns,
             idle: shape.idle,
             rotate_ns: flags.rotate.map(as_ns),
@@ -224,7 +244,7 @@ impl Load {
             arrival: flags.arrival.unwrap_or_default(),
             think_ns: as_ns(flags.think.unwrap_or_default()),
             pipeline: flags.pipeline,
-            payload: payload_of(flags.protocol, shape.payload),
+            payload: payload_of(protocol, shape.payload),
             request_timeout_ns: as_ns(flags.request_timeout),
             warmup_ns: as_ns(run.warmup),
             duration_ns,
@@ -245,6 +265,8 @@ impl Load {
         match (&self.host, &self.target_name) {
             (Some(host), _) => host.clone(),
             (None, Some(typed)) => host_field(typed),
+            // A Unix socket has no host: this machine is meant (curl's --unix-socket takes it from the URL).
+            (None, None) if self.target.is_unix() => "localhost".into(),
             (None, None) => host_field(&self.target.to_string()),
         }
     }
@@ -266,6 +288,10 @@ impl Load {
     pub fn requests_in_words(&self) -> Option<String> {
         if let Some(commands) = &self.commands {
             return Some(commands.in_words());
+        }
+        if let Some(expect) = &self.expect {
+            let send = self.send.as_ref();
+            return Some(own::in_words(send, expect, self.greeting.as_ref()));
         }
         let path = self.path.as_deref().unwrap_or("/");
         self.http.as_ref()?.in_words(path, self.host.as_deref())
@@ -343,6 +369,16 @@ impl Load {
         stages.map(|stages| stages.course(self.warmup_ns))
     }
 
+    /// Whether requests are answered at all.
+    #[must_use]
+    pub fn is_answered(&self) -> bool {
+        match self.protocol {
+            ProtocolName::Discard => false,
+            ProtocolName::Own => self.expect.as_ref().is_some_and(Rule::answers),
+            _ => true,
+        }
+    }
+
     /// Whether requests follow a schedule of their own instead of the responses.
     #[must_use]
     pub fn is_open_loop(&self) -> bool {
@@ -370,7 +406,7 @@ fn stages_of(flags: &LoadFlags, seed: u64) -> Result<(Option<Stages>, Option<Sta
 fn payload_of(protocol: ProtocolName, asked: Option<PayloadSize>) -> Option<PayloadSize> {
     match protocol {
         ProtocolName::Echo | ProtocolName::Discard => Some(asked.unwrap_or_default()),
-        ProtocolName::Http | ProtocolName::Resp => asked,
+        ProtocolName::Http | ProtocolName::Resp | ProtocolName::Own => asked,
     }
 }
 
@@ -379,17 +415,18 @@ fn aim(
     typed: &str,
     flags: &LoadFlags,
     run: &RunFlags,
-) -> Result<(SocketAddr, Option<String>), LoadError> {
+) -> Result<(Address, Option<String>), LoadError> {
     if let Some(address) = run.connect_to {
         check_target(address.ip(), &run.allow_target)?;
-        return Ok((address, Some(typed.to_owned())));
+        return Ok((address.into(), Some(typed.to_owned())));
     }
     let mut target = resolve(typed)?.permitted(&run.allow_target)?;
     if let Some(is_ipv4) = flags.sources.is_ipv4() {
         target = target.of_family(is_ipv4);
     }
     let address = target.address(flags.connect_timeout);
-    Ok((address, target.name(address)))
+    let name = target.name(&address);
+    Ok((address, name))
 }
 
 #[cfg(test)]
@@ -510,6 +547,23 @@ mod tests {
                 &["--protocol", "http", "--host", "a", "-H", "Host: b"],
                 "--host and a Host header",
             ),
+            (&["--send", "x"], "--send needs --expect"),
+            (&["--protocol", "own"], "needs --send and --expect"),
+            (&["--expect", "line:x"], "add --requests-per-conn 1"),
+            (&["--expect", "none"], "nothing to send"),
+            (
+                &["--greeting", "none", "--send", "x", "--expect", "bytes:1"],
+                "--greeting none",
+            ),
+            (
+                &["--protocol", "http", "--send", "x", "--expect", "bytes:1"],
+                "drop --protocol",
+            ),
+            (
+                &["--send", "x", "--expect", "bytes:1", "--payload", "5"],
+                "--payload means nothing",
+            ),
+            (&["--send", "x", "--expect", "x"], "is no rule"),
             (&["--sources", "nowhere"], "not auto"),
             (&["--sources", "::1"], "another family"),
             (&["--sources", "127.0.0.2,224.0.0.1"], "no address of one"),
@@ -589,7 +643,8 @@ mod tests {
         let name = format!("localhost:{}", listener.local_addr().expect("bound").port());
         let line = ["loadgen", "--target", &name, "--protocol", "http"];
         let load = load_of(&Line::try_parse_from(line).expect("parses")).expect("valid");
-        assert_eq!(load.target, listener.local_addr().expect("bound"));
+        let address = listener.local_addr().expect("bound");
+        assert_eq!(load.target, Address::Ip(address));
         assert_eq!(load.host_field(), name);
         assert_eq!(load.target_in_words(), format!("{name} ({})", load.target));
         // The name need not be resolved again, nor exist any more.
@@ -668,7 +723,7 @@ mod tests {
 
     prop_compose! {
         fn flag_sets()(
-            http in any::<bool>(), think in proptest::option::of(durations()), pipeline in 1u64..=MAX_PIPELINE,
+            http in any::<bool>(), own in any::<bool>(), think in proptest::option::of(durations()), pipeline in 1u64..=MAX_PIPELINE,
             request_timeout in durations(), connect_rate in proptest::option::of(rates()), poisson in any::<bool>(),
             connect_inflight in 1u64..1000, connect_timeout in durations(), ramp_timeout in durations(),
             said in http_flags(), commands in command_flags(), reset in any::<bool>(), conn_lifetime in proptest::option::of(durations()),
@@ -678,12 +733,20 @@ mod tests {
             ],
         ) -> LoadFlags {
             let arrival = if poisson { Arrival::Poisson } else { Arrival::Fixed };
+            let is_own = own && !http;
             LoadFlags {
-                protocol: if http { ProtocolName::Http } else { ProtocolName::Resp },
+                protocol: match (http, own) {
+                    (true, _) => ProtocolName::Http,
+                    (false, true) => ProtocolName::Own,
+                    (false, false) => ProtocolName::Resp,
+                },
+                send: is_own.then(|| "-{seq}\\x00\\r\\n".parse().expect("a message")),
+                expect: is_own.then(|| "text:{conn}\\n".parse().expect("a rule")),
+                greeting: is_own.then(|| "line:^220 \\d".parse().expect("a rule")),
                 host: http.then(|| "example.test".to_owned()),
                 path: http.then(|| "/a?b=c".to_owned()),
                 http: if http { said } else { HttpFlags::default() },
-                commands: if http { CommandFlags::default() } else { commands },
+                commands: if http || own { CommandFlags::default() } else { commands },
                 arrival: Some(arrival), think, pipeline, request_timeout, connect_rate,
                 connect_arrival: connect_rate.map(|_| arrival), connect_inflight, connect_timeout, ramp_timeout,
                 close: if reset { Close::Reset } else { Close::Client },
@@ -751,7 +814,7 @@ mod tests {
                 flags.pipeline = 1;
             }
             flags.pipeline = flags.pipeline.min(MAX_IN_FLIGHT / (shape.conns + shape.idle));
-            if flags.protocol == ProtocolName::Http || !flags.commands.command.is_empty() {
+            if flags.protocol != ProtocolName::Resp || !flags.commands.command.is_empty() {
                 shape.payload = None;
             }
             let load = Load::new("127.0.0.1:9000", &shape, &flags, &run).expect("a valid load");

@@ -26,6 +26,8 @@ pub enum ProtocolName {
     Http,
     /// Redis' protocol: PING, or what --command says.
     Resp,
+    /// Your own: what --send and --expect say.
+    Own,
 }
 
 /// How events are spaced in time.

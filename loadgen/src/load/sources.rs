@@ -22,6 +22,7 @@ use nix::errno::Errno;
 use nix::sys::socket::{SockaddrStorage, bind, setsockopt, sockopt};
 
 use super::{Close, Load, ProtocolName, Sources};
+use crate::base::address::Address;
 use crate::base::units::SECOND_NS;
 
 /// Addresses for connections that this side closes and replaces faster than their ports become free: TIME_WAIT lasts a
@@ -96,7 +97,7 @@ impl SourcePool {
             Sources::Network(network) => network.hosts().take(MAX_ADDRESSES).collect(),
             // A Redis in its protected mode, which is its default, serves 127.0.0.1 alone.
             Sources::Auto if load.protocol == ProtocolName::Resp => return Self::default(),
-            Sources::Auto => automatic(load.target, needed(load, ports)),
+            Sources::Auto => automatic(&load.target, needed(load, ports)),
         };
         let spare = addresses
             .is_empty()
@@ -181,7 +182,7 @@ impl Spare {
         if !load.churns() || load.close != Close::Client {
             return None;
         }
-        let addresses = automatic(load.target, CHURN_ADDRESSES);
+        let addresses = automatic(&load.target, CHURN_ADDRESSES);
         let shares = u64::from(load.segment.count);
         let left = (ports / 2).saturating_sub(load.population()) / shares;
         (!addresses.is_empty()).then(|| Self {
@@ -212,8 +213,8 @@ fn needed(load: &Load, ports: u64) -> u64 {
 }
 
 /// 127.0.1.1, 127.0.1.2 …, for an IPv4 loopback target that needs more than one.
-fn automatic(target: SocketAddr, count: u64) -> Vec<IpAddr> {
-    let IpAddr::V4(address) = target.ip() else {
+fn automatic(target: &Address, count: u64) -> Vec<IpAddr> {
+    let Some(IpAddr::V4(address)) = target.ip() else {
         return Vec::new();
     };
     if !address.is_loopback() || count <= 1 {
@@ -277,9 +278,10 @@ mod tests {
 
     #[test]
     fn only_ipv4_loopback_is_spread() {
-        assert!(automatic("[::1]:1".parse().expect("an address"), 100).is_empty());
-        assert!(automatic("127.0.0.1:1".parse().expect("an address"), 1).is_empty());
-        let many = automatic("127.0.0.1:1".parse().expect("an address"), 300);
+        let of = |target: &str, count| automatic(&target.parse().expect("an address"), count);
+        assert!(of("[::1]:1", 100).is_empty() && of("unix:/a", 100).is_empty());
+        assert!(of("127.0.0.1:1", 1).is_empty());
+        let many = of("127.0.0.1:1", 300);
         assert_eq!(many.len(), 300);
         assert!(many.iter().all(IpAddr::is_loopback));
         assert_eq!(many[299], IpAddr::from([127, 0, 2, 44]));

@@ -1,28 +1,36 @@
 //! The server to be loaded: what was typed, the addresses it stands for, and which of them answers.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, ToSocketAddrs};
 use std::str::FromStr;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
 use super::error::{LoadError, TargetError};
+use crate::base::address::Address;
 
 /// A server as it was typed, resolved once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     typed: String,
-    addresses: Vec<SocketAddr>,
+    addresses: Vec<Address>,
 }
 
 impl FromStr for Target {
     type Err = TargetError;
 
-    /// Reads HOST:PORT, `[IPv6]:PORT` or `[IPv6%INTERFACE]:PORT` and resolves it; the addresses stay in the order in
-    /// which the resolver gives them.
+    /// Reads HOST:PORT, `[IPv6]:PORT`, `[IPv6%INTERFACE]:PORT` or `unix:PATH` and resolves it; the addresses stay in the
+    /// order in which the resolver gives them.
     fn from_str(typed: &str) -> Result<Self, TargetError> {
-        const HINT: &str = "give HOST:PORT, such as 127.0.0.1:9000 or [::1]:9000";
+        const HINT: &str = "give HOST:PORT, such as 127.0.0.1:9000 or [::1]:9000, or unix:PATH";
+        if typed.starts_with("unix:") && !typed.starts_with("unix://") {
+            let path: Address = typed.parse().map_err(TargetError::Typed)?;
+            return Ok(Self {
+                typed: path.to_string(),
+                addresses: vec![path],
+            });
+        }
         if typed.contains("://") {
             return Err(TargetError::said(format!(
                 "a URL is no server's address ({HINT})"
@@ -41,12 +49,12 @@ impl FromStr for Target {
         if port == 0 {
             return Err(TargetError::said("port 0 cannot be connected to"));
         }
-        let mut addresses: Vec<SocketAddr> = Vec::new();
+        let mut addresses: Vec<Address> = Vec::new();
         let resolved = (host, port).to_socket_addrs();
         for address in resolved.map_err(|source| TargetError::Resolver { source, hint: HINT })? {
             // The resolver names an address once for each line of /etc/hosts.
-            if !addresses.contains(&address) {
-                addresses.push(address);
+            if !addresses.contains(&address.into()) {
+                addresses.push(address.into());
             }
         }
         if addresses.is_empty() {
@@ -68,26 +76,26 @@ impl fmt::Display for Target {
 impl Target {
     /// All addresses it stands for, at least one.
     #[must_use]
-    pub fn addresses(&self) -> &[SocketAddr] {
+    pub fn addresses(&self) -> &[Address] {
         &self.addresses
     }
 
     /// What was typed, unless that is the address itself.
     #[must_use]
-    pub fn name(&self, address: SocketAddr) -> Option<String> {
+    pub fn name(&self, address: &Address) -> Option<String> {
         (self.typed != address.to_string()).then(|| self.typed.clone())
     }
 
     /// The first address that accepts a connection, each tried once and in order; the only one untried; and where none
     /// accepts the first, so that the load itself tells how it fails.
     #[must_use]
-    pub fn address(&self, patience: Duration) -> SocketAddr {
-        let mut all = self.addresses.iter().copied();
-        let answers = |address: &SocketAddr| TcpStream::connect_timeout(address, patience).is_ok();
-        match self.addresses.as_slice() {
-            [only] => *only,
-            several => all.find(answers).unwrap_or(several[0]),
-        }
+    pub fn address(&self, patience: Duration) -> Address {
+        let answers = |address: &&Address| address.connect(patience).is_ok();
+        let found = match self.addresses.as_slice() {
+            [only] => only,
+            several => several.iter().find(answers).unwrap_or(&several[0]),
+        };
+        found.clone()
     }
 
     /// Itself with the addresses alone that may be loaded.
@@ -95,9 +103,10 @@ impl Target {
     /// # Errors
     /// Why the first may not, where none may.
     pub fn permitted(mut self, allowed: &[IpNet]) -> Result<Self, LoadError> {
-        let first = check_target(self.addresses[0].ip(), allowed);
-        self.addresses
-            .retain(|address| check_target(address.ip(), allowed).is_ok());
+        // A Unix socket is of this machine.
+        let check = |address: &Address| address.ip().map_or(Ok(()), |ip| check_target(ip, allowed));
+        let first = check(&self.addresses[0]);
+        self.addresses.retain(|address| check(address).is_ok());
         match self.addresses.is_empty() {
             true => first.map(|()| self),
             false => Ok(self),
@@ -106,8 +115,9 @@ impl Target {
 
     /// Itself with the addresses of one family alone, if it has any of that family.
     pub(super) fn of_family(mut self, is_ipv4: bool) -> Self {
-        if self.addresses.iter().any(|a| a.is_ipv4() == is_ipv4) {
-            self.addresses.retain(|a| a.is_ipv4() == is_ipv4);
+        let is_of = |address: &Address| address.ip().is_some_and(|ip| ip.is_ipv4() == is_ipv4);
+        if self.addresses.iter().any(is_of) {
+            self.addresses.retain(is_of);
         }
         self
     }
@@ -138,7 +148,7 @@ pub fn permitted_target(
     target: &str,
     allowed: &[IpNet],
     patience: Duration,
-) -> Result<SocketAddr, LoadError> {
+) -> Result<Address, LoadError> {
     Ok(resolve(target)?.permitted(allowed)?.address(patience))
 }
 
@@ -172,16 +182,17 @@ pub(super) fn check_target(ip: IpAddr, allowed: &[IpNet]) -> Result<(), LoadErro
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
+    use std::net::{SocketAddr, TcpListener};
 
     use super::*;
 
     #[test]
     fn literals_names_and_scopes_are_read_and_all_else_is_explained() {
-        let first = |typed: &str| typed.parse::<Target>().expect(typed).addresses()[0];
+        let first = |typed: &str| typed.parse::<Target>().expect(typed).addresses()[0].clone();
         assert_eq!(first("127.0.0.1:80").to_string(), "127.0.0.1:80");
         assert_eq!(first("[::1]:80").to_string(), "[::1]:80");
-        assert!(first("localhost:80").ip().is_loopback());
+        assert!(first("localhost:80").is_local());
+        assert_eq!(first("unix:/tmp/a").to_string(), "unix:/tmp/a");
         // Interface 1 is the loopback's.
         assert_eq!(first("[fe80::1%1]:80").to_string(), "[fe80::1%1]:80");
         for (typed, why) in [
@@ -190,6 +201,8 @@ mod tests {
             ("[::1]", "no host and port"),
             ("::1:80", "needs brackets"),
             ("http://localhost:80/", "a URL"),
+            ("unix://tmp", "a URL"),
+            ("unix:", "no path"),
             ("localhost:http", "\"http\" is no port"),
             ("localhost:70000", "\"70000\" is no port"),
             ("localhost:0", "port 0"),
@@ -203,7 +216,7 @@ mod tests {
     fn of(addresses: &[SocketAddr]) -> Target {
         Target {
             typed: "several.test:1".into(),
-            addresses: addresses.to_vec(),
+            addresses: addresses.iter().map(|a| Address::Ip(*a)).collect(),
         }
     }
 
@@ -218,10 +231,14 @@ mod tests {
         silent.bind(&any.into()).expect("bound");
         let refuses = silent.local_addr().expect("bound").as_socket().expect("IP");
         let patience = Duration::from_secs(5);
-        assert_eq!(of(&[refuses, answers]).address(patience), answers);
-        assert_eq!(of(&[answers, refuses]).address(patience), answers);
-        assert_eq!(of(&[refuses]).address(patience), refuses);
-        assert_eq!(of(&[refuses, refuses]).address(patience), refuses);
+        for (tried, taken) in [
+            (&[refuses, answers][..], answers),
+            (&[answers, refuses], answers),
+            (&[refuses], refuses),
+            (&[refuses, refuses], refuses),
+        ] {
+            assert_eq!(of(tried).address(patience), Address::Ip(taken), "{tried:?}");
+        }
     }
 
     #[test]
@@ -229,12 +246,9 @@ mod tests {
         let (ours, foreign) = ("127.0.0.1:1", "192.0.2.1:1");
         let both: Vec<SocketAddr> = [foreign, ours].map(|a| a.parse().expect("valid")).to_vec();
         let permitted = of(&both).permitted(&[]).expect("one of them");
-        assert_eq!(permitted.addresses(), &both[1..]);
+        assert_eq!(permitted, of(&both[1..]));
         let allowed = ["192.0.2.0/24".parse().expect("a network")];
-        assert_eq!(
-            of(&both).permitted(&allowed).expect("both").addresses(),
-            both
-        );
+        assert_eq!(of(&both).permitted(&allowed).expect("both"), of(&both));
         let refused = of(&both[..1]).permitted(&[]);
         assert!(matches!(refused, Err(LoadError::Refused(why)) if why.contains("192.0.2.1/32")));
     }

@@ -6,6 +6,7 @@
 
 pub mod echo;
 pub mod http;
+pub mod own;
 pub mod probe;
 pub mod resp;
 
@@ -15,6 +16,7 @@ use crate::load::{Load, ProtocolName};
 
 use echo::Payload;
 use http::Http;
+use own::Own;
 use resp::Resp;
 
 pub use crate::base::text::words_of;
@@ -30,6 +32,8 @@ pub enum Protocol {
     Http(Http),
     /// Redis' protocol: PING or commands.
     Resp(Resp),
+    /// The user's own.
+    Own(Box<Own>),
 }
 
 /// Which request a byte belongs to.
@@ -48,7 +52,7 @@ pub struct RequestId {
 pub struct Framing {
     /// Bytes of the payload already matched.
     pub matched: u32,
-    /// RESP: values of the answer that are still to come; 0 before it has begun.
+    /// What is still to come, where the answer has said: RESP's values, an own protocol's bytes; 0 before it has begun.
     pub left: u32,
     /// HTTP: where in the response the next byte belongs.
     pub http: http::Stage,
@@ -122,13 +126,36 @@ impl Protocol {
             ProtocolName::Discard => Self::Discard(payload),
             ProtocolName::Http => Self::Http(Http::of(load)),
             ProtocolName::Resp => Self::Resp(Resp::of(load, load.payload.map(|_| payload))),
+            ProtocolName::Own => Self::Own(Box::new(Own::of(load))),
         }
     }
 
     /// Whether requests are answered at all.
     #[must_use]
     pub fn answers(&self) -> bool {
-        !matches!(self, Self::Discard(_))
+        match self {
+            Self::Discard(_) => false,
+            Self::Own(own) => own.answers(),
+            _ => true,
+        }
+    }
+
+    /// Whether the server speaks first, before it is sent anything.
+    #[must_use]
+    pub fn is_greeted(&self) -> bool {
+        matches!(self, Self::Own(own) if own.is_greeted())
+    }
+
+    /// Reads a piece of what the server says first.
+    pub fn receive_greeting(&self, framing: &mut Framing, id: RequestId, input: &[u8]) -> Received {
+        match self {
+            Self::Own(own) => own.receive_greeting(framing, id, input),
+            _ => Received::Done {
+                consumed: 0,
+                ok: true,
+                closes: false,
+            },
+        }
     }
 
     /// Length of a request in bytes.
@@ -138,6 +165,7 @@ impl Protocol {
             Self::Echo(payload) | Self::Discard(payload) => payload.len(id),
             Self::Http(http) => http.request(id).len() as u32,
             Self::Resp(resp) => resp.request_len(id),
+            Self::Own(own) => own.request_len(id),
         }
     }
 
@@ -147,6 +175,7 @@ impl Protocol {
             Self::Echo(payload) | Self::Discard(payload) => payload.fill(id, offset, out),
             Self::Http(http) => copy_from(http.request(id), offset, out),
             Self::Resp(resp) => resp.fill(id, offset, out),
+            Self::Own(own) => own.fill(id, offset, out),
         }
     }
 
@@ -160,14 +189,18 @@ impl Protocol {
             }
             Self::Http(http) => http.receive(framing, id, input),
             Self::Resp(resp) => resp.receive(framing, id, input),
+            Self::Own(own) => own.receive(framing, id, input),
         }
     }
 
     /// Ends the response that is being read at the end of the stream: whether it is a success, `None` if that was not
     /// its end.
     pub fn finish_at_eof(&self, framing: &mut Framing) -> Option<bool> {
-        let ends = matches!(self, Self::Http(_)) && framing.http.ends_at_eof();
-        ends.then(|| http::finish(framing).0)
+        match self {
+            Self::Http(_) if framing.http.ends_at_eof() => Some(http::finish(framing).0),
+            Self::Own(own) if own.ends_at_eof(framing) => Some(true),
+            _ => None,
+        }
     }
 
     /// What people call the status of an answer ([`Framing::status`]).

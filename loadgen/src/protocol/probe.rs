@@ -11,12 +11,17 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::{Framing, Protocol, Received, RequestId, words_of};
 
-/// A request of no load's connection.
-const ID: RequestId = RequestId {
-    connection: u32::MAX,
-    sequence: 0,
-    last: false,
-};
+/// The probe's request: one of no load's connection, unless what is asked may be known of a connection's number alone.
+fn id_of(protocol: &Protocol) -> RequestId {
+    RequestId {
+        connection: match protocol {
+            Protocol::Own(_) => 0,
+            _ => u32::MAX,
+        },
+        sequence: 0,
+        last: false,
+    }
+}
 
 /// An answer that is what was asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -68,8 +73,10 @@ pub fn probe(
     let mut exchange = Exchange {
         stream,
         protocol,
+        id: id_of(protocol),
         deadline,
         framing: Framing::default(),
+        awaits_greeting: protocol.is_greeted(),
         sent: 0,
         reply: Reply::default(),
         began: Vec::new(),
@@ -82,7 +89,7 @@ pub fn probe(
 /// Bytes that a probe sends.
 #[must_use]
 pub fn request_bytes(protocol: &Protocol) -> u64 {
-    u64::from(protocol.request_len(ID))
+    u64::from(protocol.request_len(id_of(protocol)))
 }
 
 /// How much of an answer is kept for words about it.
@@ -91,8 +98,10 @@ const KEPT: usize = 80;
 struct Exchange<'a> {
     stream: &'a mut TcpStream,
     protocol: &'a Protocol,
+    id: RequestId,
     deadline: Instant,
     framing: Framing,
+    awaits_greeting: bool,
     sent: u32,
     reply: Reply,
     began: Vec<u8>,
@@ -101,10 +110,10 @@ struct Exchange<'a> {
 impl Exchange<'_> {
     /// Reads and writes in turn: a server may answer, or refuse, before it has read everything.
     fn run(&mut self) -> Result<Reply, ProbeError> {
-        let length = self.protocol.request_len(ID);
+        let length = self.protocol.request_len(self.id);
         let mut buffer = vec![0; 64 * 1024];
         loop {
-            let (readable, writable) = self.wait(self.sent < length)?;
+            let (readable, writable) = self.wait(self.sent < length && !self.awaits_greeting)?;
             if writable {
                 let takes_more = self.write(&mut buffer)?;
                 if !takes_more {
@@ -142,7 +151,7 @@ impl Exchange<'_> {
 
     /// Whether the server still takes what it is sent.
     fn write(&mut self, buffer: &mut [u8]) -> Result<bool, ProbeError> {
-        let filled = self.protocol.fill(ID, self.sent, buffer);
+        let filled = self.protocol.fill(self.id, self.sent, buffer);
         match self.stream.write(&buffer[..filled]) {
             Ok(written) => self.sent += written as u32,
             Err(error) => match error.kind() {
@@ -170,7 +179,10 @@ impl Exchange<'_> {
         self.reply.bytes += length as u64;
         let room = KEPT - self.began.len();
         self.began.extend_from_slice(&input[..length.min(room)]);
-        match self.protocol.receive(&mut self.framing, ID, input) {
+        if self.awaits_greeting {
+            return self.greeting(input);
+        }
+        match self.protocol.receive(&mut self.framing, self.id, input) {
             Received::More => Ok(false),
             Received::Done { consumed, ok, .. } => {
                 self.reply.surplus = words_of(&input[consumed..]);
@@ -180,6 +192,31 @@ impl Exchange<'_> {
                 Err(ProbeError::Wrong(self.framing.take_words()))
             }
         }
+    }
+
+    /// Reads a piece of what the server says first; what comes behind it answers nothing.
+    fn greeting(&mut self, input: &[u8]) -> Result<bool, ProbeError> {
+        let received = self
+            .protocol
+            .receive_greeting(&mut self.framing, self.id, input);
+        match received {
+            Received::More => {}
+            Received::Done { consumed, .. } if consumed == input.len() => {
+                self.awaits_greeting = false;
+                self.began.clear();
+            }
+            Received::Done { consumed, .. } => {
+                let words = words_of(&input[consumed..]);
+                return Err(ProbeError::Wrong(format!(
+                    "after its greeting the server said \"{words}\""
+                )));
+            }
+            Received::Mismatch | Received::Garbage => {
+                let words = self.framing.take_words();
+                return Err(ProbeError::Wrong(format!("as greeting {words}")));
+            }
+        }
+        Ok(false)
     }
 
     fn end_of_stream(&mut self) -> Result<bool, ProbeError> {
@@ -223,6 +260,49 @@ mod tests {
         };
         let load = Load::new("127.0.0.1:80", &shape, &flags, &RunFlags::default());
         Protocol::of(&load.expect("a valid load"))
+    }
+
+    fn own(send: &str, expect: &str, greeting: Option<&str>) -> Protocol {
+        let flags = LoadFlags {
+            send: Some(send.parse().expect("a message")),
+            expect: Some(expect.parse().expect("a rule")),
+            greeting: greeting.map(|rule| rule.parse().expect("a rule")),
+            ..LoadFlags::default()
+        };
+        let (shape, run) = (ShapeFlags::default(), RunFlags::default());
+        let load = Load::new("127.0.0.1:80", &shape, &flags, &run);
+        Protocol::of(&load.expect("a valid load"))
+    }
+
+    #[test]
+    fn the_request_waits_for_the_servers_greeting() {
+        let smtp = own("NOOP\\r\\n", "line:^250", Some("line:^220 "));
+        let serve = |greeting: &'static [u8]| {
+            move |mut stream: TcpStream| {
+                for byte in greeting {
+                    stream.write_all(&[*byte]).expect("written");
+                }
+                let mut request = [0; 64];
+                let length = stream.read(&mut request).unwrap_or(0);
+                if request[..length] == *b"NOOP\r\n" {
+                    let _ = stream.write_all(b"250 OK\r\n");
+                }
+                while matches!(stream.read(&mut request), Ok(1..)) {}
+            }
+        };
+        let reply = asked(&smtp, LONG, serve(b"220 ready\r\n")).expect("served");
+        assert_eq!(reply.bytes, 11 + 8);
+        let said = |greeting| match asked(&smtp, SHORT, serve(greeting)) {
+            Ok(_) => "served".to_owned(),
+            Err(why) => why.to_string(),
+        };
+        let no = said(b"554 no\r\n");
+        assert!(
+            no.starts_with("as greeting received the line \"554 no\""),
+            "{no}"
+        );
+        assert!(said(b"220 rea").contains("the answer that begins \"220 rea\""));
+        assert!(said(b"220 a\r\n250 b\r\n").contains("the server said"));
     }
 
     /// A server that does `serve` with its first connection, and what a probe makes of it.

@@ -109,14 +109,17 @@ fn connections(facts: &Facts<'_>, window_s: f64) -> Connections {
     let mut connections = Connections {
         requested: segment.share_of(facts.load.population()),
         served_at_barrier: facts.served_at_barrier,
-        listen_overflows: facts.connect_trouble.listen_overflows,
-        syn_retransmits: facts.connect_trouble.syn_retransmits,
         sources_used: facts.sources_used.clone(),
-        syn_sent_again_after_s: facts
-            .syn_timeouts
-            .sent_again_after_s(Duration::from_nanos(facts.load.connect_timeout_ns)),
         ..facts.tally.connections.clone()
     };
+    if !facts.load.target.is_unix() {
+        connections.listen_overflows = facts.connect_trouble.listen_overflows;
+        connections.syn_retransmits = facts.connect_trouble.syn_retransmits;
+        connections.syn_retries.get_or_insert(0);
+        connections.retransmits.get_or_insert(0);
+        let patience = Duration::from_nanos(facts.load.connect_timeout_ns);
+        connections.syn_sent_again_after_s = facts.syn_timeouts.sent_again_after_s(patience);
+    }
     connections.set_rate(window_s);
     connections
 }

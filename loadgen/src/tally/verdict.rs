@@ -208,7 +208,7 @@ fn little(outcome: &Outcome) -> Option<Reason> {
         || load.conn_stages.is_some()
         // A server that closes makes pauses, whatever the load asked for.
         || outcome.connections.established > outcome.connections.requested
-        || load.protocol == crate::load::ProtocolName::Discard
+        || !load.is_answered()
         || !undisturbed
         || !outcome.complete
     {
@@ -311,7 +311,7 @@ fn not_steady(outcome: &Outcome) -> Option<Reason> {
 
 fn queue_overflow(outcome: &Outcome) -> Option<Reason> {
     let overflows = outcome.connections.listen_overflows.unwrap_or(0);
-    let retries = outcome.connections.syn_retries;
+    let retries = outcome.connections.syn_retries.unwrap_or(0);
     if overflows == 0 && retries == 0 {
         return None;
     }
@@ -476,7 +476,10 @@ mod tests {
         };
         assert!(codes(CLOSED, replaced(10)).is_empty());
         assert_eq!(codes(CLOSED, replaced(11)), ["W02"]);
-        assert_eq!(codes(CLOSED, |o| o.connections.syn_retries = 1), ["W08"]);
+        assert_eq!(
+            codes(CLOSED, |o| o.connections.syn_retries = Some(1)),
+            ["W08"]
+        );
         assert_eq!(
             codes(CLOSED, |o| o.connections.listen_overflows = Some(1)),
             ["W08"]
@@ -488,7 +491,7 @@ mod tests {
     {
         let text = |times: &[u64]| {
             let mut outcome = outcome(CLOSED);
-            outcome.connections.syn_retries = 2;
+            outcome.connections.syn_retries = Some(2);
             outcome.connections.syn_sent_again_after_s = times.to_vec();
             outcome.connections.syn_retransmits = None;
             judge(&outcome, false).remove(0).text

@@ -347,6 +347,7 @@ impl Worker {
             .min(earliest(&self.opening.retries))
             .min(earliest(&self.opening.scheduled))
             .min(self.next_open_ns())
+            .min(self.next_redial_ns())
             .min(self.clock.edges.next_after(self.clock.now_ns));
         let wake_ns = due_ns.saturating_sub(spin_ns);
         if wake_ns <= self.clock.now_ns {

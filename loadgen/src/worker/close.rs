@@ -176,8 +176,12 @@ impl Worker {
 
     pub(super) fn request_timed_out(&mut self, slot: u32) {
         let limit = format_ns(self.plan.load.response_limit_ns());
+        let what = match self.slots.slot(slot).held_back {
+            true => "greeting",
+            false => "answer",
+        };
         self.note_failure(slot, "request", "TIMEOUT", || {
-            format!("no answer within {limit} (--request-timeout)")
+            format!("no {what} within {limit} (--request-timeout)")
         });
         self.lose(slot, &Lost::TimedOut);
         self.tally.connections.closed_by_us += 1;
@@ -320,10 +324,11 @@ impl Worker {
     /// the extra system call would show, and a lost SYN shows in the connect time.
     fn read_retransmits(&mut self, slot: u32) {
         if self.plan.load.requests_per_conn.is_none()
+            && !self.plan.load.target.is_unix()
             && let Some(fd) = &self.slots.slot(slot).fd
         {
             let segments = total_retransmits(fd.as_fd()).unwrap_or(0);
-            self.tally.connections.retransmits += u64::from(segments);
+            *self.tally.connections.retransmits.get_or_insert(0) += u64::from(segments);
         }
     }
 }

@@ -66,6 +66,8 @@ pub struct Connection {
     pub opening: bool,
     /// Whether any socket of this slot was ever served.
     pub ever_served: bool,
+    /// Whether its requests wait for what comes before the first: the server's greeting.
+    pub held_back: bool,
     /// The request in flight, where there can be but one; pipelines have rings of their own.
     pub in_flight_alone: InFlight,
     /// Value of `begun` at which the socket has done its work.
@@ -109,10 +111,10 @@ impl Connection {
         self.begun - self.answered
     }
 
-    /// Whether bytes wait to be written.
+    /// Whether bytes wait to be written, and may be.
     #[must_use]
     pub fn has_unsent(&self) -> bool {
-        self.written < self.begun
+        self.written < self.begun && !self.held_back
     }
 
     /// Whether the socket has done its work and nothing is in flight.

@@ -161,7 +161,7 @@ impl Worker {
         self.plan.stage_at(due_ns.saturating_sub(start_ns))
     }
 
-    fn request_id(&self, slot: u32, sequence: u64) -> RequestId {
+    pub(super) fn request_id(&self, slot: u32, sequence: u64) -> RequestId {
         let connection = self.slots.slot(slot);
         let last = self.plan.load.close == Close::Server && sequence + 1 == connection.limit;
         RequestId {
@@ -175,6 +175,9 @@ impl Worker {
     pub(super) fn write(&mut self, slot: u32) {
         while self.slots.slot(slot).has_unsent() && self.slots.slot(slot).fd.is_some() {
             let filled = self.fill(slot);
+            if filled == 0 {
+                return self.sent_nothing(slot);
+            }
             let connection = self.slots.slot(slot);
             let Some(fd) = &connection.fd else { return };
             match send(
@@ -197,6 +200,12 @@ impl Worker {
                 Err(errno) => return self.fail_connection(slot, errno),
             }
         }
+    }
+
+    /// A request that has no bytes is sent as soon as it is begun: the server speaks by itself.
+    fn sent_nothing(&mut self, slot: u32) {
+        let connection = self.slots.slot_mut(slot);
+        connection.written = connection.begun;
     }
 
     fn count_sent(&mut self, bytes: u64) {
@@ -319,6 +328,9 @@ impl Worker {
     /// Verifies what came in; returns whether the connection is still open.
     fn receive(&mut self, slot: u32, mut input: &[u8]) -> bool {
         self.note_first_byte(slot);
+        if self.slots.slot(slot).held_back {
+            return self.receive_greeting(slot, input);
+        }
         let mut last = false;
         while !input.is_empty() {
             let connection = self.slots.slot(slot);

@@ -12,6 +12,7 @@ mod connection;
 pub mod control;
 mod dial;
 mod exchange;
+mod greeting;
 mod open;
 mod pacer;
 pub mod plan;

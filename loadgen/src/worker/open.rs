@@ -22,6 +22,7 @@ impl Worker {
     /// Opens slots that wait, as many as the places of `--connect-inflight` allow.
     pub(super) fn open_waiting(&mut self) -> bool {
         self.take_scheduled();
+        self.redial();
         let mut opened = 0;
         while self.opening.places < self.share.inflight && opened < PASS && self.may_open() {
             let Some(slot) = self.opening.waiting.pop_front() else {
@@ -72,6 +73,7 @@ impl Worker {
         let now_ns = self.clock.now_ns;
         let connection = self.slots.slot_mut(slot);
         connection.renew(now_ns, requests.filter(|_| connection.active));
+        connection.held_back = self.plan.protocol.is_greeted();
         connection.state = State::Connecting;
         connection.opening = true;
         self.opening.places += 1;
@@ -123,7 +125,7 @@ impl Worker {
         }
     }
 
-    fn established(&mut self, slot: u32) {
+    pub(super) fn established(&mut self, slot: u32) {
         let now_ns = self.clock.now_ns;
         let connection = self.slots.slot_mut(slot);
         let took_ns = now_ns.saturating_sub(connection.since_ns);
@@ -144,10 +146,12 @@ impl Worker {
 
     /// How often the SYN of a connect was sent again, which ends now; one read of a connect that is still under way.
     pub(super) fn count_syn_retries(&mut self, slot: u32) {
-        if let Some(fd) = &self.slots.slot(slot).fd {
+        if let Some(fd) = &self.slots.slot(slot).fd
+            && !self.plan.load.target.is_unix()
+        {
             // A TCP socket of our own always has a TCP_INFO.
             let retries = total_retransmits(fd.as_fd()).unwrap_or(0);
-            self.tally.connections.syn_retries += u64::from(retries);
+            *self.tally.connections.syn_retries.get_or_insert(0) += u64::from(retries);
         }
     }
 
@@ -187,7 +191,7 @@ impl Worker {
         });
     }
 
-    fn connect_failed(&mut self, slot: u32, error: DialError) {
+    pub(super) fn connect_failed(&mut self, slot: u32, error: DialError) {
         if error.is_local() {
             return self.local_failure(slot, error);
         }
@@ -197,17 +201,17 @@ impl Worker {
             Errno::ETIMEDOUT => connections.timed_out += 1,
             other => count(&mut connections.connect_failed, &errno_name(other)),
         }
-        let target = self.plan.load.target;
+        let plan = self.plan.clone();
         self.fail_connect(slot, "connect", &errno_name(error.errno), || {
-            error.in_words(target)
+            error.in_words(&plan.load.target)
         });
     }
 
     fn local_failure(&mut self, slot: u32, error: DialError) {
         let kind = errno_name(error.errno);
         count(&mut self.tally.connections.local_failures, &kind);
-        let target = self.plan.load.target;
-        self.fail_connect(slot, "local", &kind, || error.in_words(target));
+        let plan = self.plan.clone();
+        self.fail_connect(slot, "local", &kind, || error.in_words(&plan.load.target));
     }
 
     fn fail_connect(&mut self, slot: u32, stage: &str, kind: &str, words: impl FnOnce() -> String) {

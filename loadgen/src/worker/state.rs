@@ -51,6 +51,10 @@ pub(super) struct Opening {
     pub(super) pacer: Option<ConnectPacer>,
     /// Slots to be opened, in order.
     pub(super) waiting: VecDeque<u32>,
+    /// Slots whose connect(2) found the listen queue of a Unix socket full, each with its generation.
+    pub(super) redials: VecDeque<(u32, u32)>,
+    /// When they are tried again.
+    pub(super) next_redial_ns: u64,
     /// Slots that closed during the ramp, to be opened when the load starts.
     pub(super) parked: Vec<u32>,
     /// When the pauses of slots end whose connections had answered nothing.
@@ -74,6 +78,8 @@ impl Opening {
         Self {
             pacer: ConnectPacer::of(&plan.load, share),
             waiting: (0..share.slots.min(share.descriptors)).collect(),
+            redials: VecDeque::new(),
+            next_redial_ns: 0,
             parked: Vec::new(),
             retries: BinaryHeap::new(),
             scheduled: BinaryHeap::new(),

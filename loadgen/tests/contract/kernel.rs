@@ -43,10 +43,10 @@ fn syns_sent_again_are_counted_although_no_connect_succeeded() {
     assert!(connections.timed_out >= 2, "{connections:?}");
     // Each that timed out after 1.5 s has sent its SYN again after one.
     assert!(
-        connections.syn_retries >= connections.timed_out,
+        connections.syn_retries >= Some(connections.timed_out),
         "{connections:?}"
     );
-    assert!(connections.syn_retransmits.expect("readable") >= connections.syn_retries);
+    assert!(connections.syn_retransmits >= connections.syn_retries);
     assert_eq!(connections.syn_sent_again_after_s, [1]);
     let text = outcome.reasons.iter().find(|reason| reason.code == "W08");
     let text = &text.expect("W08").text;

@@ -3,6 +3,7 @@
 
 mod answers;
 mod common;
+mod cookbook;
 mod ends;
 mod faults;
 mod fleet;
@@ -10,6 +11,7 @@ mod kernel;
 mod live;
 mod loads;
 mod names;
+mod own;
 mod program;
 mod requests;
 mod shards;

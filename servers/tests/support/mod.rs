@@ -6,6 +6,8 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -50,6 +52,7 @@ pub struct Spawn {
     nofile: u64,
     soft_nofile: Option<u64>,
     under: Vec<String>,
+    listen: String,
 }
 
 /// A server of this `model` or `model:variant`.
@@ -62,6 +65,7 @@ pub fn spawn(arm: &str) -> Spawn {
         nofile: 8192,
         soft_nofile: None,
         under: Vec::new(),
+        listen: "127.0.0.1:0".to_owned(),
     }
 }
 
@@ -81,6 +85,12 @@ impl Spawn {
     /// The soft limit it starts with, where that is not the hard one.
     pub fn soft_nofile(mut self, limit: u64) -> Spawn {
         self.soft_nofile = Some(limit);
+        self
+    }
+
+    /// Where it listens.
+    pub fn listen(mut self, address: &str) -> Spawn {
+        self.listen = address.to_owned();
         self
     }
 
@@ -110,7 +120,7 @@ impl Spawn {
         let mut child = Command::new(&words[0])
             .args(&words[1..])
             .arg(binary(&self.model))
-            .args(["--listen", "127.0.0.1:0", "--ledger"])
+            .args(["--listen", &self.listen, "--ledger"])
             .arg(&ledger)
             .args(&self.args)
             .stdin(Stdio::piped())
@@ -121,10 +131,11 @@ impl Spawn {
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         stdout.read_line(&mut line).unwrap();
-        let Some(addr) = line
-            .strip_prefix("listening ")
-            .and_then(|addr| addr.trim_end().parse().ok())
-        else {
+        let said = line.strip_prefix("listening ").map(str::trim_end);
+        let path = said.and_then(|said| said.strip_prefix("unix:"));
+        let path = path.map(PathBuf::from);
+        let ip = said.and_then(|said| said.parse().ok());
+        let Some(addr) = ip.or(path.as_ref().map(|_| SocketAddr::from(([0; 4], 0)))) else {
             let _ = child.kill();
             let _ = child.wait();
             return Err(line + &std::fs::read_to_string(dir.path().join("stderr")).unwrap());
@@ -132,6 +143,7 @@ impl Spawn {
         let ledger = Reader::open(&ledger).unwrap();
         Ok(Server {
             addr,
+            path,
             ledger,
             stdout,
             child,
@@ -142,8 +154,10 @@ impl Spawn {
 
 /// A running server.
 pub struct Server {
-    /// Where it listens.
+    /// Where it listens, unless at a path.
     pub addr: SocketAddr,
+    /// The path of its Unix socket.
+    pub path: Option<PathBuf>,
     /// Its counters.
     pub ledger: Reader,
     /// What it prints after the ready line.
@@ -155,10 +169,16 @@ pub struct Server {
 impl Server {
     /// A client, with deadlines so that no test can hang.
     pub fn connect(&self) -> TcpStream {
-        let client = TcpStream::connect(self.addr).unwrap();
+        let client = match &self.path {
+            None => TcpStream::connect(self.addr).unwrap(),
+            // The calls of a stream are the same in all families.
+            Some(path) => OwnedFd::from(UnixStream::connect(path).unwrap()).into(),
+        };
         client.set_read_timeout(Some(PATIENCE)).unwrap();
         client.set_write_timeout(Some(PATIENCE)).unwrap();
-        client.set_nodelay(true).unwrap();
+        if self.path.is_none() {
+            client.set_nodelay(true).unwrap();
+        }
         client
     }
 

@@ -314,6 +314,11 @@ fn plan(flags: &GateFlags, sides: &[Side; 2]) -> Result<Plan, Failure> {
         servers: flags.servers.clone(),
         ..defaults.run
     };
+    if flags.base_cmd.is_some() && flags.asked.transport.len() > 1 {
+        return Err(Failure::usage(
+            "--transport: a gate of two commands compares them over one",
+        ));
+    }
     let mut plan = Plan::new(&run)?;
     plan.arms = match flags.base_cmd {
         None => plan.arms.iter().flat_map(both_builds).collect(),

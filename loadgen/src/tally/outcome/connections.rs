@@ -59,8 +59,9 @@ pub struct Connections {
     pub reconnects_missed: u64,
     /// Connections served inside the window, per second.
     pub per_s: f64,
-    /// SYNs sent again by these connections (TCP_INFO), those that were never established included.
-    pub syn_retries: u64,
+    /// SYNs sent again by these connections (TCP_INFO), those that were never established included; absent, as all that
+    /// is TCP's, of a Unix socket.
+    pub syn_retries: Option<u64>,
     /// Rise of the host's TCPSynRetrans during the run: SYNs of all programs, and SYN-ACKs, sent again; absent if
     /// unreadable, and in older outcomes.
     pub syn_retransmits: Option<u64>,
@@ -72,7 +73,7 @@ pub struct Connections {
     #[serde(default)]
     pub syn_sent_again_after_s: Vec<u64>,
     /// Segments retransmitted on established connections (TCP_INFO).
-    pub retransmits: u64,
+    pub retransmits: Option<u64>,
     /// Rise of the host's ListenOverflows during the run; absent if unreadable.
     pub listen_overflows: Option<u64>,
 }
@@ -101,8 +102,8 @@ impl Connections {
         self.unasked += other.unasked;
         self.reconnects_due += other.reconnects_due;
         self.reconnects_missed += other.reconnects_missed;
-        self.syn_retries += other.syn_retries;
-        self.retransmits += other.retransmits;
+        self.syn_retries = either(self.syn_retries, other.syn_retries);
+        self.retransmits = either(self.retransmits, other.retransmits);
         self.listen_overflows = self.listen_overflows.max(other.listen_overflows);
         self.syn_retransmits = self.syn_retransmits.max(other.syn_retransmits);
         for source in &other.sources_used {
@@ -143,5 +144,13 @@ impl Connections {
             ),
         ];
         describe_broken("connections", &laws)
+    }
+}
+
+/// The sum of what was counted; absent if nothing was.
+fn either(one: Option<u64>, other: Option<u64>) -> Option<u64> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one + other),
+        _ => one.or(other),
     }
 }

@@ -1,10 +1,9 @@
 //! Reading an outcome that somebody else wrote.
 
-use std::net::SocketAddr;
-
 use serde_json::Value;
 
 use super::{Outcome, SCHEMA};
+use crate::base::address::Address;
 use crate::load::{MAX_SEGMENTS, Segment};
 
 /// Why what was read is no outcome.
@@ -46,7 +45,7 @@ pub fn read(text: &[u8]) -> Result<Outcome, ReadError> {
     if segment.index >= segment.count || segment.count > MAX_SEGMENTS {
         return Err(ReadError::Segment(segment));
     }
-    if outcome.target.parse::<SocketAddr>().is_err() {
+    if outcome.target.parse::<Address>().is_err() {
         return Err(ReadError::Target);
     }
     Ok(outcome)
