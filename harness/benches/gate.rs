@@ -468,6 +468,9 @@ fn measure_pool(server: &str, folder: &Path) -> Result<PathBuf, Error> {
     Ok(folder.into())
 }
 
+/// What is kept of `run.json`.
+const WITHOUT_ROWS: [&str; 4] = ["schema", "run_dir", "complete", "environment"];
+
 /// A run of the harness: its rows, in a folder that goes with it.
 struct Run {
     rows: Vec<Row>,
@@ -489,8 +492,8 @@ impl Run {
         let text = std::fs::read_to_string(self.folder.path().join("run.json"))?;
         let mut record: Value = serde_json::from_str(&text)?;
         if let Some(record) = record.as_object_mut() {
-            // Both are made again from the rows.
-            record.retain(|key, _| key != "summary" && key != "answer");
+            // The rows are in trials.csv, and everything else is made again from them.
+            record.retain(|key, _| WITHOUT_ROWS.contains(&key.as_str()));
         }
         std::fs::write(folder.join("run.json"), format!("{record}\n"))?;
         Ok(())

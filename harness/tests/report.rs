@@ -322,6 +322,7 @@ fn the_committed_runs_are_read_and_left_as_they_are() {
         ("gate", 400),
         ("gate/busy-hour", 400),
         ("gate/busy-hour/closed-loop", 200),
+        ("gate/quiet", 400),
     ] {
         let folder = results.join(run);
         let into = tempfile::tempdir().unwrap();

@@ -168,14 +168,19 @@ pub fn throttled_between(then: &[Throttled], now: &[Throttled]) -> Option<Thrott
 /// How often the kernel has ended a process because memory was short, in this process's own control group or, where
 /// that is not counted, on this machine.
 pub fn killed_for_memory() -> Option<u64> {
-    let of = |controller: &str, file: &str| {
-        let own = control_group::levels(controller).into_iter().next()?;
-        own.field(file, "oom_kill")
-    };
-    let machine = || control_group::field(&read("/proc/vmstat"), "oom_kill");
-    of("", "memory.events")
-        .or_else(|| of("memory", "memory.oom_control"))
-        .or_else(machine)
+    let own = |controller: &str| control_group::levels(controller).into_iter().next();
+    killed_in(own("").as_ref(), own("memory").as_ref()).or_else(|| killed(&read("/proc/vmstat")))
+}
+
+/// The same in a group of version 2, whose file counts those of the groups below it, too, or else of version 1. A group
+/// at the top of version 2, and one without the memory controller, has no such file.
+fn killed_in(v2: Option<&Level>, v1: Option<&Level>) -> Option<u64> {
+    let counted = |level: Option<&Level>, file: &str| killed(&level?.read(file)?);
+    counted(v2, "memory.events").or_else(|| counted(v1, "memory.oom_control"))
+}
+
+fn killed(text: &str) -> Option<u64> {
+    control_group::field(text, "oom_kill")
 }
 
 /// `max 100000` or `150000 100000`: time per period (cgroup v2, cpu.max); v1 writes -1 for no limit.
@@ -279,6 +284,39 @@ mod tests {
         assert_eq!(of("100\n"), Some(limit("pids.max of /jobs", 100, 30)));
         assert_eq!(of("max\n"), None);
         assert_eq!(of_level(&level, "none.max", "none.current"), None);
+    }
+
+    #[test]
+    fn processes_that_were_ended_for_their_memory_are_counted_in_either_version() {
+        let folder = tempfile::tempdir().unwrap();
+        let level = |name: &str| {
+            let path = folder.path().join(name);
+            fs::create_dir(&path).unwrap();
+            Level {
+                name: format!("/{name}"),
+                path,
+            }
+        };
+        let (v2, v1) = (level("v2"), level("v1"));
+        let put = |level: &Level, file: &str, text: &str| {
+            fs::write(level.path.join(file), text).unwrap();
+        };
+        assert_eq!(killed_in(Some(&v2), Some(&v1)), None, "neither counts them");
+        put(
+            &v1,
+            "memory.oom_control",
+            "oom_kill_disable 0\nunder_oom 0\noom_kill 5\n",
+        );
+        assert_eq!(killed_in(Some(&v2), Some(&v1)), Some(5));
+        let events = |kills: u64| {
+            format!("low 0\nhigh 7\nmax 12\noom 3\noom_kill {kills}\noom_group_kill 9\n")
+        };
+        put(&v2, "memory.events", &events(2));
+        assert_eq!(killed_in(Some(&v2), Some(&v1)), Some(2));
+        assert_eq!(killed_in(Some(&v2), None), Some(2));
+        // Before Linux 4.13 the attempts were counted and not the kills.
+        put(&v2, "memory.events", "low 0\nhigh 7\nmax 12\noom 3\n");
+        assert_eq!(killed_in(Some(&v2), None), None);
     }
 
     #[test]

@@ -6,6 +6,7 @@ pub mod control_group;
 pub mod error;
 pub mod limits;
 pub mod machine;
+pub mod parallel;
 pub mod progress;
 pub mod settings;
 pub mod shell;

@@ -317,7 +317,7 @@ pub struct OutputFlags {
     #[arg(long, short, help_heading = "Output")]
     pub quiet: bool,
     /// Say every reason of every status and verdict in full
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     pub verbose: bool,
 }
 

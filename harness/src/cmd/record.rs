@@ -14,6 +14,7 @@ use crate::model::row::{Row, to_csv};
 use crate::plan::pace::Lessons;
 use crate::plan::{Plan, TrialPlan, estimate};
 use crate::render::export::{Source, write_all};
+use crate::render::facts;
 use crate::render::gate_words::GateWords;
 use crate::render::run_json::run_json;
 use crate::render::write::{Target, Which, in_one_sentence, write};
@@ -41,6 +42,8 @@ pub struct Record {
     run: Run,
     /// Made once, at the end.
     answer: Answer,
+    /// The same.
+    run_json: String,
     /// Files that could not be saved, a sentence each.
     faults: Vec<String>,
     lessons: Lessons,
@@ -59,6 +62,7 @@ impl Record {
             started: Instant::now(),
             run: Run::default(),
             answer: Answer::of(&[], false),
+            run_json: String::new(),
             faults: Vec::new(),
             lessons: Lessons::default(),
         };
@@ -121,7 +125,8 @@ impl Record {
             return;
         }
         let blocks: BTreeSet<u32> = self.run.rows.iter().map(|row| row.block).collect();
-        let redone = self.environment.blocks_redone as f64 / blocks.len().max(1) as f64;
+        let most = estimate::most_run_again(blocks.len());
+        let redone = self.environment.blocks_redone as f64 / most as f64;
         let kept = plan.pace.after(&self.lessons, redone).keep();
         if let (Err(why), false) = (kept, quiet) {
             eprintln(&format!(
@@ -254,13 +259,25 @@ impl Record {
         self.environment.took_s = Some(self.started.elapsed().as_secs_f64());
         self.save_environment();
         self.run.environment = serde_json::to_value(&self.environment).unwrap_or_default();
+        match run_json(&self.run, &self.answer, self.folder.path()) {
+            Ok(text) => self.run_json = text,
+            Err(failure) => self.faults.push(failure.message),
+        }
         let target = Target {
             folder: &self.folder,
-            run_dir: self.folder.path(),
             kept: &[ENVIRONMENT, TRIALS],
             which: Which::All,
         };
-        self.faults.extend(write(&target, &self.run, &self.answer));
+        let faults = write(&target, &self.run, &self.answer, &self.run_json);
+        self.faults.extend(faults);
+    }
+
+    /// Says where this program itself took more of the machine than it should have.
+    pub fn say_own_cpu(&self) {
+        let own = facts::own_cpu(&self.run.environment);
+        if let Some(note) = own.and_then(|own| own.too_much()) {
+            eprintln(&format!("note: {note}"));
+        }
     }
 
     /// How a run ends that would have ended with this one: what could not be saved is said, and is a failure.
@@ -298,15 +315,19 @@ impl Record {
         Ok(String::from_utf8_lossy(&csv).into_owned())
     }
 
-    /// Writes the exports.
-    pub fn export(&self, exports: &[Export]) -> Result<(), Failure> {
-        let source = Source {
+    /// What the run is handed over as.
+    fn source(&self) -> Source<'_> {
+        Source {
             rows: &self.run.rows,
-            run_json: &run_json(&self.run, &self.answer, self.folder.path())?,
+            run_json: &self.run_json,
             answer: Some(&self.answer),
             gate: self.run.gate.as_ref(),
-        };
-        write_all(exports, &source).map(|_| ())
+        }
+    }
+
+    /// Writes the exports.
+    pub fn export(&self, exports: &[Export]) -> Result<(), Failure> {
+        write_all(exports, &self.source()).map(|_| ())
     }
 
     /// Prints what instrumented trials showed.
@@ -316,12 +337,7 @@ impl Record {
 
     /// Prints the result, writes the exports and checks the thresholds; returns whether any was missed.
     pub fn hand_over(&self, flags: &RunFlags) -> Result<bool, Failure> {
-        let source = Source {
-            rows: &self.run.rows,
-            run_json: &run_json(&self.run, &self.answer, self.folder.path())?,
-            answer: Some(&self.answer),
-            gate: self.run.gate.as_ref(),
-        };
+        let source = self.source();
         let (folder, output) = (self.folder.path(), &flags.output);
         say(&text(&source, folder, output.format, output.verbose)?)?;
         self.say_costs(output.format)?;

@@ -31,15 +31,16 @@ pub fn report(flags: &ReportFlags) -> Result<Exit, Failure> {
         eprintln(&format!("note: {note}"));
     }
     let answer = Answer::under(&run.rows, run.complete, &promises(flags, &run.environment));
+    let run_json = run_json(run, &answer, &flags.dir)?;
     let source = Source {
         rows: &run.rows,
-        run_json: &run_json(run, &answer, &flags.dir)?,
+        run_json: &run_json,
         answer: Some(&answer),
         gate: run.gate.as_ref(),
     };
     say(&text(&source, &flags.dir, flags.format, flags.verbose)?)?;
     say_costs(run, &flags.dir, flags.format)?;
-    let made = make_files(&saved, &answer, flags)?;
+    let made = make_files(&saved, &answer, &run_json, flags)?;
     let missed = hand_over(&source, &flags.export, &flags.threshold)?;
     Ok(match (made, missed) {
         (false, _) => Exit::Failed,
@@ -74,15 +75,19 @@ fn labs(flags: &ReportFlags) -> Result<Exit, Failure> {
 
 /// Makes the files that are wanted. What is only missing need not be made, as in a folder that is read-only; what was
 /// asked for must: then the answer is whether it was.
-fn make_files(saved: &SavedRun, answer: &Answer, flags: &ReportFlags) -> Result<bool, Failure> {
+fn make_files(
+    saved: &SavedRun,
+    answer: &Answer,
+    run_json: &str,
+    flags: &ReportFlags,
+) -> Result<bool, Failure> {
     let target = |folder: &Path, kept: &[&'static str], which| {
         let target = Target {
             folder: &RunFolder::open(folder),
-            run_dir: &flags.dir,
             kept,
             which,
         };
-        in_one_sentence(&write(&target, &saved.run, answer))
+        in_one_sentence(&write(&target, &saved.run, answer, run_json))
     };
     let fault = match &flags.into {
         Some(folder) if folder.join(TRIALS).exists() => {
@@ -445,7 +450,7 @@ mod tests {
                     }
                     if is_made {
                         let flags = ReportFlags { write: true, ..flags(&folder) };
-                        prop_assert!(make_files(&saved, &answer, &flags).unwrap());
+                        prop_assert!(make_files(&saved, &answer, &json, &flags).unwrap());
                     }
                 }
             }

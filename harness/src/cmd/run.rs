@@ -22,6 +22,7 @@ use crate::trial::binaries::Binaries;
 use crate::trial::environment::Environment;
 use crate::trial::launch::pin;
 use crate::trial::{self, Context, namespace};
+use loadgen::load::Load;
 use loadgen::tally::code::Code;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -73,6 +74,9 @@ pub async fn run(flags: &RunFlags) -> Result<Exit, Failure> {
         interrupted = looked.await?;
     }
     record.finish(interrupted.is_none());
+    if !quiet {
+        record.say_own_cpu();
+    }
     let missed = record.hand_over(flags)?;
     let exit = interrupted.unwrap_or_else(|| match exit_code(&plan, record.rows()) {
         Exit::Done if missed => Exit::Missed,
@@ -162,8 +166,9 @@ async fn run_trials(
     signals: &mut Signals,
     quiet: bool,
 ) -> Result<Option<Exit>, Failure> {
-    let trials = context.plan.trials();
-    let mut spending = context.plan.budget.map(Budget::start);
+    let (plan, began) = (context.plan, Instant::now());
+    let trials = plan.trials();
+    let mut spending = plan.budget.map(Budget::start);
     let mut run = Trials::new(context, &trials, record, signals, quiet);
     let made = match &mut spending {
         None => run.all(&trials).await.map(|()| trials.len()),
@@ -176,20 +181,27 @@ async fn run_trials(
     };
     let mut again = disturbed_blocks(trials, record.rows());
     if let Some(spending) = &spending {
-        let each = |block: &u32| block_time(context.plan, trials, *block);
+        let each = |block: &u32| block_time(plan, trials, *block);
         again.truncate(fitting(spending.left(), again.iter().map(each)));
     }
-    if again.is_empty() {
-        return Ok(None);
+    let once = began.elapsed();
+    if !again.is_empty() {
+        if !quiet {
+            say_disturbed(trials, record.rows(), again.len());
+        }
+        let repeated = set_aside(trials, &again, record);
+        let mut run = Trials::new(context, &repeated, record, signals, quiet);
+        let ended = run.all(&repeated).await;
+        run.progress.finish();
+        if let Err(ended) = ended {
+            return ended.exit();
+        }
     }
-    if !quiet {
-        say_disturbed(trials, record.rows(), again.len());
-    }
-    let repeated = set_aside(trials, &again, record);
-    let mut run = Trials::new(context, &repeated, record, signals, quiet);
-    let ended = run.all(&repeated).await;
-    run.progress.finish();
-    ended.map_or_else(Ended::exit, |()| Ok(None))
+    let took = began.elapsed();
+    let miss = estimate::miss(plan, took, took - once).filter(|_| !quiet);
+    miss.iter()
+        .for_each(|miss| eprintln(&format!("note: {miss}")));
+    Ok(None)
 }
 
 /// How many of these times, one after the other, have room in the time that is left.
@@ -228,9 +240,10 @@ fn say_disturbed(trials: &[TrialPlan], rows: &[Row], again: usize) {
 fn set_aside(trials: &[TrialPlan], blocks: &[u32], record: &mut Record) -> Vec<TrialPlan> {
     let mut repeated = Vec::new();
     for &block in blocks {
+        let made: BTreeSet<u32> = record.rows().iter().map(|row| row.trial).collect();
         record.set_aside(block);
         let trials = trials.iter().filter(|trial| trial.block == block);
-        repeated.extend(trials.cloned());
+        repeated.extend(trials.filter(|trial| made.contains(&trial.trial)).cloned());
     }
     for (trial, number) in repeated.iter_mut().zip(trials.len() as u32 + 1..) {
         trial.trial = number;
@@ -252,9 +265,9 @@ fn block_count(trials: &[TrialPlan]) -> usize {
     trials.last().map_or(0, |trial| trial.block as usize)
 }
 
-/// Those to run again: at most a quarter of all, and one at least. A machine that disturbs more will go on doing so.
+/// Those to run again.
 fn disturbed_blocks(trials: &[TrialPlan], rows: &[Row]) -> Vec<u32> {
-    let most = (block_count(trials) / 4).max(1);
+    let most = estimate::most_run_again(block_count(trials));
     disturbed(rows).into_iter().take(most).collect()
 }
 
@@ -265,7 +278,26 @@ struct Trials<'a> {
     signals: &'a mut Signals,
     progress: Progress,
     remaining: Remaining,
+    /// Arms under loads where their models have met the wall that they are known for.
+    walls: Vec<(String, Load)>,
     quiet: bool,
+}
+
+/// An arm under a load, whichever trial of it.
+fn cell(trial: &TrialPlan) -> (String, Load) {
+    let load = Load {
+        seed: 0,
+        ..trial.load.clone()
+    };
+    (trial.arm.label.clone(), load)
+}
+
+/// What a time that was estimated will be, if it is to its estimate as what was spent is to that of what was made.
+fn paced(next: Duration, estimated: Duration, spending: &Spending) -> Duration {
+    match estimated.is_zero() {
+        true => next,
+        false => next.mul_f64(spending.spent().as_secs_f64() / estimated.as_secs_f64()),
+    }
 }
 
 impl<'a> Trials<'a> {
@@ -282,6 +314,7 @@ impl<'a> Trials<'a> {
             signals,
             progress: Progress::new(trials.len(), quiet),
             remaining: Remaining::new(context.plan, trials),
+            walls: Vec::new(),
             quiet,
         }
     }
@@ -295,23 +328,41 @@ impl<'a> Trials<'a> {
     }
 
     /// Runs repeat after repeat until every difference is known well enough or the budget has no room for one more;
-    /// returns how many trials there were.
+    /// returns how many trials there were, those of models included that had met their known wall and were left out.
     async fn within(
         &mut self,
         trials: &[TrialPlan],
         spending: &mut Spending,
     ) -> Result<usize, Ended> {
-        let repeat_of = |trial: &TrialPlan| self.context.plan.repeat_of(trial);
-        let rounds = trials.chunk_by(|a, b| repeat_of(a) == repeat_of(b));
-        let (mut made, mut why) = (0, "the budget is used up");
+        let plan = self.context.plan;
+        let expected = |trials: &[&TrialPlan]| -> Duration {
+            let each = trials.iter();
+            each.map(|t| estimate::trial(plan, &t.arm, &t.load)).sum()
+        };
+        let rounds = trials.chunk_by(|a, b| plan.repeat_of(a) == plan.repeat_of(b));
+        let (mut made, mut estimated) = (0, Duration::ZERO);
+        let mut why = "the budget is used up";
         for round in rounds {
-            if !spending.has_room() {
+            let (out, round_made): (Vec<_>, Vec<_>) = round
+                .iter()
+                .partition(|trial| spending.may_end() && self.walls.contains(&cell(trial)));
+            if round_made.is_empty() {
+                why = "every model has met the wall that it is known for";
                 break;
             }
-            for trial in round {
+            let next = expected(&round_made);
+            if !spending.has_room_for(paced(next, estimated, spending)) {
+                break;
+            }
+            for trial in out {
+                self.remaining.trial_left_out(plan, trial);
+                self.progress.trial_done();
+            }
+            for trial in round_made {
                 self.one(trial, Some(spending)).await?;
             }
             made += round.len();
+            estimated += next;
             spending.made_one();
             if spending.may_end()
                 && precision::is_time_to_look(spending.made())
@@ -343,10 +394,14 @@ impl<'a> Trials<'a> {
             evidence = trial::run(self.context, trial, &say) => evidence.map_err(Ended::Failed)?,
             exit = self.signals.next() => return Err(Ended::Interrupted(exit)),
         };
-        let added = self.record.add(self.context.plan, trial, &evidence);
-        added.map_err(Ended::Failed)?;
-        self.remaining
-            .trial_done(self.context.plan, trial, started.elapsed());
+        let plan = self.context.plan;
+        let row = self.record.add(plan, trial, &evidence);
+        let status = row.map_err(Ended::Failed)?.status;
+        let is_wall = matches!(status, Status::Limited | Status::Starved);
+        if is_wall && plan.meets_known_wall(&trial.arm, &trial.load) {
+            self.walls.push(cell(trial));
+        }
+        self.remaining.trial_done(plan, trial, started.elapsed());
         self.progress.trial_done();
         Ok(())
     }

@@ -72,65 +72,12 @@ impl Lab for Handshake {
     }
 
     fn judge(_: &Settings, evidence: &Evidence) -> Finding {
-        let open = &evidence.at_once[..evidence.at_once.len().min(3)];
-        let flags: Vec<&str> = open.iter().map(|s| s.flags.as_str()).collect();
-        let numbers = Numbers::of(&evidence.later);
-        let mut lines = vec![
-            Line::judged(
-                "to open",
-                "S, SA, A",
-                flags.join(", "),
-                flags == ["S", "SA", "A"],
-            ),
-            numbers.line("numbers taken by SYN", "1 and 1", numbers.syn, [1, 1]),
-            numbers.line(
-                "numbers taken by 10 bytes",
-                "10 and 10",
-                numbers.data,
-                [DATA as u32; 2],
-            ),
-            numbers.line("numbers taken by FIN", "1 and 1", numbers.fin, [1, 1]),
-        ];
-        for (server, segments, allowed) in [
-            ("that closes at once", &evidence.at_once, &[3, 4][..]),
-            ("that closes later", &evidence.later, &[4][..]),
-        ] {
-            let found = to_close(segments).len();
-            let expected: Vec<String> = allowed.iter().map(usize::to_string).collect();
-            let what = format!("segments to close, with a server {server}");
-            lines.push(Line::judged(
-                what,
-                expected.join(" or "),
-                found.to_string(),
-                allowed.contains(&found),
-            ));
-        }
-        let moments = ["connected", "between the two FINs", "closed"];
-        let states = [
-            ("ESTABLISHED", "ESTABLISHED"),
-            ("FIN_WAIT2", "CLOSE_WAIT"),
-            ("TIME_WAIT", "none"),
-        ];
-        for ((moment, expected), found) in moments.iter().zip(states).zip(&evidence.states) {
-            let (what, pair) = (format!("states of client and server, {moment}"), |a, b| {
-                format!("{a}, {b}")
-            });
-            let holds = (found.0.as_str(), found.1.as_str()) == expected;
-            lines.push(Line::judged(
-                what,
-                pair(expected.0, expected.1),
-                pair(&found.0, &found.1),
-                holds,
-            ));
-        }
-        lines.extend(
-            evidence
-                .at_once
-                .iter()
-                .enumerate()
-                .map(|(n, segment)| shown(n + 1, segment)),
-        );
-        if evidence.at_once.is_empty() || evidence.states.len() < 3 {
+        let mut lines = opening(evidence);
+        lines.extend(closing(evidence));
+        lines.extend(states(evidence));
+        let segments = evidence.at_once.iter().enumerate();
+        lines.extend(segments.map(|(n, segment)| shown(n + 1, segment)));
+        if evidence.at_once.is_empty() || evidence.states.len() < MOMENTS.len() {
             return Finding::not_judged(
                 lines,
                 "the packet socket saw no segment",
@@ -143,6 +90,60 @@ impl Lab for Handshake {
         )
         .with_chart(chart(&evidence.later))
     }
+}
+
+/// The segments that open a connection, and what takes a sequence number.
+fn opening(evidence: &Evidence) -> Vec<Line> {
+    let open = &evidence.at_once[..evidence.at_once.len().min(3)];
+    let flags: Vec<&str> = open.iter().map(|s| s.flags.as_str()).collect();
+    let numbers = Numbers::of(&evidence.later);
+    let data = [DATA as u32; 2];
+    vec![
+        Line::judged(
+            "to open",
+            "S, SA, A",
+            flags.join(", "),
+            flags == ["S", "SA", "A"],
+        ),
+        numbers.line("numbers taken by SYN", "1 and 1", numbers.syn, [1, 1]),
+        numbers.line("numbers taken by 10 bytes", "10 and 10", numbers.data, data),
+        numbers.line("numbers taken by FIN", "1 and 1", numbers.fin, [1, 1]),
+    ]
+}
+
+/// The segments that close one: an ACK and a FIN may go together only where the server closes at once.
+fn closing(evidence: &Evidence) -> Vec<Line> {
+    let line = |server: &str, segments: &[Segment], allowed: &[usize]| {
+        let found = to_close(segments).len();
+        let expected: Vec<String> = allowed.iter().map(usize::to_string).collect();
+        Line::judged(
+            format!("segments to close, with a server {server}"),
+            expected.join(" or "),
+            found.to_string(),
+            allowed.contains(&found),
+        )
+    };
+    vec![
+        line("that closes at once", &evidence.at_once, &[3, 4]),
+        line("that closes later", &evidence.later, &[4]),
+    ]
+}
+
+/// When both ends are looked at, and the states that they are in then.
+const MOMENTS: [(&str, [&str; 2]); 3] = [
+    ("connected", ["ESTABLISHED", "ESTABLISHED"]),
+    ("between the two FINs", ["FIN_WAIT2", "CLOSE_WAIT"]),
+    ("closed", ["TIME_WAIT", "none"]),
+];
+
+fn states(evidence: &Evidence) -> Vec<Line> {
+    let pairs = MOMENTS.iter().zip(&evidence.states);
+    let line = |((moment, expected), found): (&(&str, [&str; 2]), &(String, String))| {
+        let what = format!("states of client and server, {moment}");
+        let found = format!("{}, {}", found.0, found.1);
+        Line::equal(what, &expected.join(", "), &found)
+    };
+    pairs.map(line).collect()
 }
 
 #[cfg(test)]

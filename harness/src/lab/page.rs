@@ -6,12 +6,10 @@ use super::claims;
 use super::machine::Machine;
 use super::report::Report;
 use crate::base::text::visible;
-use crate::render::page::STYLE as COMMON;
+use crate::render::page::{STYLE as COMMON, filled};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hmac_sha256::Hash as Sha256;
-use minijinja::Environment;
-use minijinja::value::Serde;
 use serde::Serialize;
 
 const PAGE: &str = include_str!("page/labs.html");
@@ -22,6 +20,7 @@ const STYLE: &str = include_str!("page/labs.css");
 struct Page {
     policy: String,
     style: String,
+    title: String,
     summary: String,
     labs: Vec<Lab>,
     claims: Vec<claims::Row>,
@@ -67,21 +66,19 @@ pub fn render(reports: &[Report], machine: &Machine) -> Result<String, String> {
         .iter()
         .filter(|lab| lab.outcome == "as expected")
         .count();
+    let summary = format!("{as_expected} of {} labs as expected", labs.len());
     let page = Page {
         policy: format!(
             "default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'"
         ),
         style,
-        summary: format!("{as_expected} of {} labs as expected", labs.len()),
+        title: format!("tenk labs: {summary}"),
+        summary,
         labs,
         claims: claims::rows(reports),
         machine: facts(machine),
     };
-    let said = |e: minijinja::Error| format!("{e:#}");
-    let mut templates = Environment::new();
-    templates.add_template("labs.html", PAGE).map_err(said)?;
-    let template = templates.get_template("labs.html").map_err(said)?;
-    template.render(Serde(&page)).map_err(said)
+    filled(PAGE, &page)
 }
 
 fn facts(machine: &Machine) -> Vec<(String, String)> {

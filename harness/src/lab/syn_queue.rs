@@ -79,82 +79,89 @@ impl Lab for SynQueue {
     }
 
     fn judge(settings: &Settings, evidence: &Evidence) -> Finding {
-        let Evidence {
-            with_cookies: with,
-            without_cookies: without,
-            sent_again_s,
-        } = evidence;
-        let (kept, allowed) = (BACKLOG + 1, MAX_SYN_BACKLOG - MAX_SYN_BACKLOG / 4 + 1);
-        // A request more or less: the comparison has been "greater" and "greater or equal".
-        let about = |what: &str, expected: usize, found: usize| {
-            let words = format!("{expected} (1 more or less)");
-            Line::judged(
-                what,
-                words,
-                found.to_string(),
-                found.abs_diff(expected) <= 1,
-            )
-        };
         let due_s = again_s(settings);
-        let due: Vec<u64> = due_s.iter().map(|at| *at as u64).collect();
-        let times: Vec<String> = sent_again_s.iter().map(|at| format!("{at:.1}")).collect();
-        // A timer of the kernel's is never early, and late by up to an eighth of its length.
-        let on_time = sent_again_s.len() == due_s.len()
-            && sent_again_s
-                .iter()
-                .zip(&due_s)
-                .all(|(at, due)| (due - 0.1..=due * 1.125 + 0.3).contains(at));
-        let lines = vec![
-            Line::equal(
-                "with cookies: clients that believe to be connected",
-                &CLIENTS,
-                &with.connected,
-            ),
-            about(
-                "with cookies: half-open connections kept",
-                kept,
-                with.half_open,
-            ),
-            about(
-                "with cookies: cookies sent",
-                CLIENTS - kept,
-                with.cookies_sent as usize,
-            ),
-            Line::yes_or_no(
-                "with cookies: an honest client is served",
-                true,
-                with.honest_client_served,
-            ),
-            about(
-                "without: clients that believe to be connected",
-                allowed,
-                without.connected,
-            ),
-            Line::judged(
-                "without: SYNs dropped",
-                format!("{} or more", CLIENTS - allowed - 1),
-                without.listen_drops.to_string(),
-                without.listen_drops as usize >= CLIENTS - allowed - 1,
-            ),
-            Line::yes_or_no(
-                "without: an honest client is served within 0.9 s",
-                false,
-                without.honest_client_served,
-            ),
-            Line::judged(
-                "a SYN+ACK is sent again after",
-                seconds_in_words(&due),
-                format!("{} s", times.join(", ")),
-                on_time,
-            ),
-        ];
+        let mut lines = with_cookies(&evidence.with_cookies);
+        lines.extend(without_cookies(&evidence.without_cookies));
+        lines.push(repetitions(&evidence.sent_again_s, &due_s));
         Finding::of(
             lines,
             "The kernel's rule for a full SYN queue may be another one: see tcp_conn_request() in \
                             net/ipv4/tcp_input.c.",
         )
-        .with_chart(chart(sent_again_s, &due_s))
+        .with_chart(chart(&evidence.sent_again_s, &due_s))
     }
+}
+
+/// A request more or less than expected: the kernel's comparison has been "greater" and "greater or equal".
+fn about(what: &str, expected: usize, found: usize) -> Line {
+    let words = format!("{expected} (1 more or less)");
+    let holds = found.abs_diff(expected) <= 1;
+    Line::judged(what, words, found.to_string(), holds)
+}
+
+fn with_cookies(filled: &Filled) -> Vec<Line> {
+    let kept = BACKLOG + 1;
+    vec![
+        Line::equal(
+            "with cookies: clients that believe to be connected",
+            &CLIENTS,
+            &filled.connected,
+        ),
+        about(
+            "with cookies: half-open connections kept",
+            kept,
+            filled.half_open,
+        ),
+        about(
+            "with cookies: cookies sent",
+            CLIENTS - kept,
+            filled.cookies_sent as usize,
+        ),
+        Line::yes_or_no(
+            "with cookies: an honest client is served",
+            true,
+            filled.honest_client_served,
+        ),
+    ]
+}
+
+fn without_cookies(filled: &Filled) -> Vec<Line> {
+    let allowed = MAX_SYN_BACKLOG - MAX_SYN_BACKLOG / 4 + 1;
+    let dropped = CLIENTS - allowed - 1;
+    vec![
+        about(
+            "without: clients that believe to be connected",
+            allowed,
+            filled.connected,
+        ),
+        Line::judged(
+            "without: SYNs dropped",
+            format!("{dropped} or more"),
+            filled.listen_drops.to_string(),
+            filled.listen_drops as usize >= dropped,
+        ),
+        Line::yes_or_no(
+            "without: an honest client is served within 0.9 s",
+            false,
+            filled.honest_client_served,
+        ),
+    ]
+}
+
+/// When a SYN+ACK that nobody answers was sent again. A timer of the kernel's is never early, and late by up to an
+/// eighth of its length.
+fn repetitions(sent_again_s: &[f64], due_s: &[f64]) -> Line {
+    let due: Vec<u64> = due_s.iter().map(|at| *at as u64).collect();
+    let times: Vec<String> = sent_again_s.iter().map(|at| format!("{at:.1}")).collect();
+    let mut pairs = sent_again_s.iter().zip(due_s);
+    let on_time = sent_again_s.len() == due_s.len()
+        && pairs.all(|(at, due)| (due - 0.1..=due * 1.125 + 0.3).contains(at));
+    Line::judged(
+        "a SYN+ACK is sent again after",
+        seconds_in_words(&due),
+        format!("{} s", times.join(", ")),
+        on_time,
+    )
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use flate2::read::ZlibDecoder;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Serializer, V2DeflateSerializeError, V2DeflateSerializer};
-use loadgen::tally::blob::{self, BlobError};
+use loadgen::tally::blob::BlobError;
 use loadgen::tally::buckets::Buckets;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,7 @@ use std::io::{self, Read};
 
 /// Header of a packed histogram: cookie and length of what follows (HdrHistogram V2, big-endian).
 const PACKED_COOKIE: u32 = 0x1c84_9304 | 0x10;
-/// The longest histogram that is unpacked, bytes: beyond what [`blob`] accepts, so that it is the one to refuse.
+/// The longest histogram that is unpacked, bytes: beyond what [`Buckets::decode`] accepts, so that it is the one to refuse.
 const MOST_UNPACKED: u64 = 512 * 1024;
 
 /// Why a histogram cannot be packed or unpacked.
@@ -51,12 +51,11 @@ pub fn packed(histogram: &Histogram<u64>) -> Result<String, HistogramError> {
     Ok(STANDARD.encode(bytes))
 }
 
-/// Unpacks a histogram, never to more than one of ours can take, and has [`blob`] check the rest: the decoder of the
-/// hdrhistogram crate believes what the header says.
+/// Unpacks a histogram, never to more than one of ours can take; the rest is checked as it is decoded.
 ///
 /// # Errors
 /// What is wrong with the text.
-pub fn unpacked(payload: &str) -> Result<Histogram<u64>, HistogramError> {
+pub fn unpacked(payload: &str) -> Result<Buckets, HistogramError> {
     let packed = STANDARD.decode(payload)?;
     let (Some(header), Some(body)) = (packed.first_chunk::<8>(), packed.get(8..)) else {
         return Err(HistogramError::Short(packed.len()));
@@ -72,7 +71,7 @@ pub fn unpacked(payload: &str) -> Result<Histogram<u64>, HistogramError> {
     let mut bytes = Vec::new();
     let mut reader = ZlibDecoder::new(body).take(MOST_UNPACKED);
     reader.read_to_end(&mut bytes)?;
-    Ok(blob::decode_bytes(&bytes)?)
+    Ok(Buckets::decode(&bytes)?)
 }
 
 /// When a window was.
@@ -115,7 +114,7 @@ impl Recorded {
             packed: packed.into(),
             window,
             censored_from_ns,
-            buckets: Buckets::of(&unpacked(packed)?),
+            buckets: unpacked(packed)?,
         })
     }
 }
@@ -184,7 +183,7 @@ pub(crate) mod tests {
     fn what_was_packed_is_unpacked() {
         let text = packed(&histogram()).unwrap();
         assert!(text.starts_with("HISTFAAA"), "{text}");
-        assert_eq!(unpacked(&text).unwrap(), histogram());
+        assert_eq!(unpacked(&text).unwrap(), Buckets::of(&histogram()));
     }
 
     #[test]

@@ -356,14 +356,14 @@ impl Row {
     ///
     /// # Errors
     /// Without a column that every run has, and with a value that is none of its column's.
-    pub fn from_json(mut columns: Map<String, Value>) -> Result<Row, serde_json::Error> {
-        let names: Vec<String> = columns.keys().filter(|n| !is_column(n)).cloned().collect();
-        let unknown = names
-            .into_iter()
-            .filter_map(|name| columns.remove_entry(&name));
-        let unknown = unknown.collect();
-        let row = Row::deserialize(Value::Object(columns))?;
-        Ok(Row { unknown, ..row })
+    pub fn from_json(columns: &Map<String, Value>) -> Result<Row, serde_json::Error> {
+        let unknown = columns.iter().filter(|(name, _)| !is_column(name));
+        let unknown = unknown.map(|(name, value)| (name.clone(), value.clone()));
+        let row = Row::deserialize(columns)?;
+        Ok(Row {
+            unknown: unknown.collect(),
+            ..row
+        })
     }
 
     /// Whether the figures may be drawn and go into medians.
@@ -499,7 +499,7 @@ mod tests {
         };
         columns.remove("jain");
         columns.insert("colour".into(), "=red".into());
-        let read = Row::from_json(columns.clone()).unwrap();
+        let read = Row::from_json(&columns).unwrap();
         assert_eq!(read.jain, None);
         assert_eq!(read.unknown["colour"], "=red");
         let again = serde_json::to_value(&read).unwrap();
@@ -511,7 +511,7 @@ mod tests {
         let last: Vec<&str> = text.lines().filter_map(|l| l.rsplit(',').next()).collect();
         assert_eq!(last, ["colour", "", "=red"]);
         columns.remove("arm");
-        let why = Row::from_json(columns).unwrap_err().to_string();
+        let why = Row::from_json(&columns).unwrap_err().to_string();
         assert_eq!(why, "missing field `arm`");
     }
 
@@ -527,7 +527,7 @@ mod tests {
         let is_needed = |name: &&&str| {
             let mut columns = all.clone();
             columns.remove(**name);
-            Row::from_json(columns).is_err()
+            Row::from_json(&columns).is_err()
         };
         let found: Vec<&str> = COLUMNS.iter().filter(is_needed).copied().collect();
         assert_eq!(found, needed.split_whitespace().collect::<Vec<_>>());

@@ -31,8 +31,16 @@ impl Budget {
 
     /// Whether one more repeat has room, if it takes as long as the others did on average.
     fn has_room(&self, made: u64, spent: Duration) -> bool {
-        let each_s = spent.as_secs_f64() / made.max(1) as f64;
-        made < self.at_least.max(1) || spent.as_secs_f64() + each_s <= self.time.as_secs_f64()
+        self.has_room_for(
+            spent / made.clamp(1, u64::from(u32::MAX)) as u32,
+            made,
+            spent,
+        )
+    }
+
+    /// The same if it takes so long.
+    fn has_room_for(&self, next: Duration, made: u64, spent: Duration) -> bool {
+        made < self.at_least.max(1) || spent.saturating_add(next) <= self.time
     }
 }
 
@@ -40,6 +48,17 @@ impl Spending {
     /// Whether one more repeat has room.
     pub fn has_room(&self) -> bool {
         self.budget.has_room(self.made, self.started.elapsed())
+    }
+
+    /// Whether one has that takes so long.
+    pub fn has_room_for(&self, next: Duration) -> bool {
+        let spent = self.started.elapsed();
+        self.budget.has_room_for(next, self.made, spent)
+    }
+
+    /// The time that was used.
+    pub fn spent(&self) -> Duration {
+        self.started.elapsed()
     }
 
     /// One more repeat is over.

@@ -336,6 +336,13 @@ impl Plan {
         (load.population() > most && load.requests_per_conn.is_none()).then_some(most)
     }
 
+    /// Whether the arm's model is known to meet a wall under this load: its first trial says so, and another says the
+    /// same again.
+    pub fn meets_known_wall(&self, arm: &Arm, load: &Load) -> bool {
+        let held = arm.subject.model().and_then(Model::held_at_most);
+        self.known_limit(arm, load).is_some() || held.is_some_and(|most| load.population() > most)
+    }
+
     /// Connections that the arm can have in service together, the others waiting until one of them ends; none where
     /// nobody waits.
     pub fn served_at_once(&self, arm: &Arm) -> Option<u64> {

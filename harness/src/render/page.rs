@@ -3,10 +3,10 @@
 //! everything; the policy in its head allows this script and this style by their hashes and nothing from anywhere.
 
 use super::comparison::figure_in_words;
-use super::facts::{command, facts};
+use super::facts::{self, command, facts};
 use super::flame::Flame;
 use super::gate_words::GateWords;
-use super::report::Made;
+use super::report::{Drawings, Made};
 use super::table::{self, caveats};
 use crate::analysis::answer::{Answer, words::standing};
 use crate::analysis::stats::ranking::Ranking;
@@ -27,6 +27,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 const PAGE: &str = include_str!("page/page.html");
+/// What stands in the head of every page: its policy, title and style.
+const HEAD: &str = include_str!("page/head.html");
 /// The style of every page: light and dark, and on paper.
 pub const STYLE: &str = include_str!("page/page.css");
 const SCRIPT: &str = include_str!("page/page.js");
@@ -38,14 +40,14 @@ struct Figure<'a> {
     texts: &'a Texts,
     table: Table,
     /// The drawings, the one that is shown first in front.
-    drawings: Vec<Drawing>,
+    drawings: Vec<Drawing<'a>>,
 }
 
 /// One drawing of a chart.
 #[derive(Serialize)]
-struct Drawing {
+struct Drawing<'a> {
     scale: Scale,
-    svg: String,
+    svg: &'a str,
 }
 
 /// A flame graph, which is a page of its own beside this one.
@@ -103,29 +105,37 @@ pub fn render(made: &Made) -> Result<String, String> {
         rankings: made.report.answer.rankings.iter().map(ranking).collect(),
         doubts: doubts(rows),
         caveats: all_caveats(rows, environment),
-        figures: made.charts.iter().map(figure).collect::<Result<_, _>>()?,
+        figures: made.charts.iter().map(figure).collect(),
         flames: made.flames.iter().map(flame_link).collect(),
         arms: arms_of(rows),
         facts: labels(rows).chain(facts(environment)).collect(),
         command: command(environment),
     };
-    let said = |e: minijinja::Error| format!("{e:#}");
-    let mut templates = Environment::new();
-    templates.add_template("page.html", PAGE).map_err(said)?;
-    let template = templates.get_template("page.html").map_err(said)?;
-    template.render(Serde(&page)).map_err(said)
+    filled(PAGE, &page)
 }
 
-fn figure((chart, _): &(Chart, String)) -> Result<Figure<'_>, String> {
-    let drawings = chart.for_page()?.into_iter();
-    Ok(Figure {
+/// A page's template with what it shows; its head is that of every page.
+pub fn filled(template: &str, page: &impl Serialize) -> Result<String, String> {
+    let said = |e: minijinja::Error| format!("{e:#}");
+    let mut templates = Environment::new();
+    templates.add_template("head.html", HEAD).map_err(said)?;
+    templates
+        .add_template("page.html", template)
+        .map_err(said)?;
+    let template = templates.get_template("page.html").map_err(said)?;
+    template.render(Serde(page)).map_err(said)
+}
+
+fn figure((chart, drawings): &(Chart, Drawings)) -> Figure<'_> {
+    Figure {
         name: &chart.name,
         texts: &chart.texts,
         table: chart.table(),
         drawings: drawings
-            .map(|(scale, svg)| Drawing { scale, svg })
+            .iter()
+            .map(|(scale, svg)| Drawing { scale: *scale, svg })
             .collect(),
-    })
+    }
 }
 
 fn flame_link(flame: &Flame) -> FlameLink<'_> {
@@ -267,6 +277,7 @@ fn all_caveats(rows: &[Row], environment: &Value) -> Vec<String> {
                 .into(),
         );
     }
+    all.extend(facts::own_cpu(environment).map(|own| own.words()));
     all.push("All on one machine over loopback: no network card, no wire, no loss.".into());
     all
 }
@@ -318,7 +329,7 @@ mod tests {
             report: &report,
             charts: charts
                 .into_iter()
-                .map(|c| (c.clone(), c.svg().unwrap()))
+                .map(|c| (c.clone(), c.for_page().unwrap()))
                 .collect(),
             flames: Vec::new(),
         };

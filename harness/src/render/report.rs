@@ -1,5 +1,6 @@
 //! What a report is made from.
 
+use super::chart::canvas::Scale;
 use super::chart::{Chart, Evidence};
 use super::flame::Flame;
 use super::gate_words::GateWords;
@@ -21,12 +22,15 @@ pub struct Report<'a> {
     pub gate: Option<&'a GateWords>,
 }
 
+/// A chart's drawings for the page on each of its scales, the one that is shown first in front.
+pub type Drawings = Vec<(Scale, String)>;
+
 /// What both reports are made from, computed once.
 pub struct Made<'a> {
     /// The run.
     pub report: &'a Report<'a>,
-    /// Its charts with their SVG.
-    pub charts: Vec<(Chart, String)>,
+    /// Its charts with their drawings.
+    pub charts: Vec<(Chart, Drawings)>,
     /// Its flame graphs.
     pub flames: Vec<Flame>,
 }

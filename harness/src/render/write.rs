@@ -3,20 +3,22 @@
 
 use super::{flame, page, pull_request};
 use crate::analysis::answer::Answer;
+use crate::base::parallel::{both, in_parallel};
 use crate::base::text::file_name;
 use crate::model::histograms::Recorded;
 use crate::model::row::{csv_of, to_csv};
 use crate::model::{stages, timeline, workers};
-use crate::render::chart::{self, Evidence};
-use crate::render::report::{Made, Report};
-use crate::render::run_json::run_json;
+use crate::render::chart::{self, Chart, Evidence};
+use crate::render::report::{Drawings, Made, Report};
 use crate::store::folder::RunFolder;
 use crate::store::interval_log::{self, trial_name};
 use crate::store::run::Run;
 use loadgen::tally::files::hgrm;
 use loadgen::tally::outcome::Floor;
 use serde::Deserialize;
-use std::path::Path;
+
+/// The folder of every trial's percentiles.
+const PERCENTILES: &str = "hgrm/";
 
 /// Which files are made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,8 +33,6 @@ pub enum Which {
 pub struct Target<'a> {
     /// The folder.
     pub folder: &'a RunFolder,
-    /// The run's own folder, which the files name.
-    pub run_dir: &'a Path,
     /// Files that the run was read from: they stay as they are.
     pub kept: &'a [&'static str],
     /// Which of the others are made.
@@ -46,52 +46,66 @@ impl Target<'_> {
     }
 }
 
-/// Makes the files; returns what could not be made, a sentence each.
-pub fn write(target: &Target, run: &Run, answer: &Answer) -> Vec<String> {
-    let mut files = Files {
-        target,
-        faults: Vec::new(),
+/// Makes the files, `run_json` being the text of the first of them; returns what could not be made, a sentence each.
+pub fn write(target: &Target, run: &Run, answer: &Answer, run_json: &str) -> Vec<String> {
+    let figures = || {
+        let mut files = Files::new(target);
+        files.figures(run, run_json);
+        files.save()
     };
-    files.make("run.json", || {
-        run_json(run, answer, target.run_dir).map_err(|failure| failure.message)
-    });
-    files.csv("trials.csv", || to_csv(&run.rows));
-    files.csv("timeline.csv", || csv_of(&timeline::COLUMNS, &run.timeline));
-    files.csv("workers.csv", || csv_of(&workers::COLUMNS, &run.workers));
-    if !run.stages.is_empty() {
-        files.csv("stages.csv", || csv_of(&stages::COLUMNS, &run.stages));
-    }
-    if !run.set_aside.is_empty() {
-        files.csv("redone.csv", || to_csv(&run.set_aside));
-    }
-    files.make("latency.hlog", || Ok(interval_log::text(run)));
-    files.percentiles(run);
-    files.reports(run, answer);
-    files.faults
+    let pages = || {
+        let mut files = Files::new(target);
+        files.reports(run, answer);
+        files.save()
+    };
+    let (mut faults, more) = both(figures, pages);
+    faults.extend(more);
+    faults
 }
 
-/// The making of files, one after the other.
+/// Files that are made, and saved together.
 struct Files<'a> {
     target: &'a Target<'a>,
+    made: Vec<(String, Vec<u8>)>,
     faults: Vec<String>,
 }
 
-impl Files<'_> {
-    fn make<T: AsRef<[u8]>>(&mut self, name: &str, text: impl FnOnce() -> Result<T, String>) {
-        if !self.target.wants(name) {
-            return;
+impl<'a> Files<'a> {
+    fn new(target: &'a Target<'a>) -> Files<'a> {
+        Files {
+            target,
+            made: Vec::new(),
+            faults: Vec::new(),
         }
-        let made = text()
-            .map_err(|why| format!("{name}: {why}"))
-            .and_then(|text| {
-                let written = self.target.folder.write(name, text.as_ref());
-                written.map_err(|e| e.to_string())
-            });
-        self.faults.extend(made.err());
+    }
+
+    fn make(&mut self, name: &str, text: impl FnOnce() -> Result<Vec<u8>, String>) {
+        if self.target.wants(name) {
+            match text() {
+                Ok(text) => self.made.push((name.into(), text)),
+                Err(why) => self.faults.push(format!("{name}: {why}")),
+            }
+        }
     }
 
     fn csv(&mut self, name: &str, text: impl FnOnce() -> Result<Vec<u8>, csv::Error>) {
         self.make(name, || text().map_err(|e| e.to_string()));
+    }
+
+    /// Every table of what was measured.
+    fn figures(&mut self, run: &Run, run_json: &str) {
+        self.make("run.json", || Ok(run_json.into()));
+        self.csv("trials.csv", || to_csv(&run.rows));
+        self.csv("timeline.csv", || csv_of(&timeline::COLUMNS, &run.timeline));
+        self.csv("workers.csv", || csv_of(&workers::COLUMNS, &run.workers));
+        if !run.stages.is_empty() {
+            self.csv("stages.csv", || csv_of(&stages::COLUMNS, &run.stages));
+        }
+        if !run.set_aside.is_empty() {
+            self.csv("redone.csv", || to_csv(&run.set_aside));
+        }
+        self.make("latency.hlog", || Ok(interval_log::text(run).into()));
+        self.percentiles(run);
     }
 
     /// Every trial's response times as percentiles. Older runs do not say from where on they are lower bounds; their
@@ -101,20 +115,16 @@ impl Files<'_> {
             return;
         }
         let wanted = run.rows.iter().filter_map(|row| {
-            let name = format!("{}.hgrm", file_name(&trial_name(row)));
+            let name = format!("{PERCENTILES}{}.hgrm", file_name(&trial_name(row)));
             let recorded = run.histograms.recorded(row.trial)?;
-            let is_wanted = self.target.wants(&format!("hgrm/{name}"));
-            is_wanted.then_some((name, recorded))
+            self.target.wants(&name).then_some((name, recorded))
         });
         let wanted: Vec<(String, &Recorded)> = wanted.collect();
-        let files = in_halves(&wanted, |(name, recorded)| {
-            let text = hgrm(&recorded.buckets, recorded.censored_from_ns);
-            (name.clone(), text)
+        let texts = in_parallel(&wanted, |(_, recorded)| {
+            hgrm(&recorded.buckets, recorded.censored_from_ns).into()
         });
-        if !files.is_empty() {
-            let written = self.target.folder.write_many("hgrm", &files);
-            self.faults.extend(written.err().map(|e| e.to_string()));
-        }
+        let names = wanted.into_iter().map(|(name, _)| name);
+        self.made.extend(names.zip(texts));
     }
 
     /// Charts, `report.html` and `report.md`.
@@ -137,11 +147,11 @@ impl Files<'_> {
             gate: run.gate.as_ref(),
         };
         let mut charts = Vec::new();
-        for chart in chart::all(&report.evidence) {
-            match chart.svg() {
-                Ok(svg) => {
-                    self.make(&format!("charts/{}.svg", chart.name), || Ok(&svg));
-                    charts.push((chart, svg));
+        for (chart, drawn) in self.drawn(chart::all(&report.evidence)) {
+            match drawn {
+                Ok(Drawn { file, page }) => {
+                    self.made.extend(file);
+                    charts.push((chart, page));
                 }
                 Err(e) => self.faults.push(format!("cannot draw {}: {e}", chart.name)),
             }
@@ -150,7 +160,8 @@ impl Files<'_> {
         for flame in flame::all(&run.instrumented) {
             match flame {
                 Ok(flame) => {
-                    self.make(&format!("charts/{}.svg", flame.name), || Ok(&flame.svg));
+                    let svg = || Ok(flame.svg.clone().into());
+                    self.make(&format!("charts/{}.svg", flame.name), svg);
                     flames.push(flame);
                 }
                 Err(fault) => self.faults.push(fault),
@@ -161,26 +172,51 @@ impl Files<'_> {
             charts,
             flames,
         };
-        self.make("report.html", || {
-            page::render(&made).map_err(|e| e.to_string())
+        self.make("report.html", || Ok(page::render(&made)?.into()));
+        self.make("report.md", || Ok(pull_request::render(&made).into()));
+    }
+
+    /// Draws charts.
+    fn drawn(&self, charts: Vec<Chart>) -> Vec<(Chart, Result<Drawn, String>)> {
+        let (target, has_page) = (self.target, self.target.wants("report.html"));
+        let drawn = in_parallel(&charts, |chart| {
+            let name = format!("charts/{}.svg", chart.name);
+            Ok(Drawn {
+                file: match target.wants(&name) {
+                    true => Some((name, chart.svg()?.into())),
+                    false => None,
+                },
+                page: match has_page {
+                    true => chart.for_page()?,
+                    false => Drawings::new(),
+                },
+            })
         });
-        self.make("report.md", || Ok(pull_request::render(&made)));
+        charts.into_iter().zip(drawn).collect()
+    }
+
+    /// Saves them; returns what could not be made or saved.
+    fn save(mut self) -> Vec<String> {
+        let folder = self.target.folder;
+        if folder.write_many(&self.made).is_ok() {
+            return self.faults;
+        }
+        // One after the other, so that all but those that cannot be saved are, and each of these is named. Percentiles
+        // are thousands, and what keeps one of them off the disk keeps off the others.
+        let is_one_of_many = |(name, _): &(String, Vec<u8>)| name.starts_with(PERCENTILES);
+        let (many, few): (Vec<_>, Vec<_>) = self.made.into_iter().partition(is_one_of_many);
+        let saved = few.iter().map(|(name, bytes)| folder.write(name, bytes));
+        let saved = saved.chain(std::iter::once(folder.write_many(&many)));
+        self.faults
+            .extend(saved.filter_map(|saved| Some(saved.err()?.to_string())));
+        self.faults
     }
 }
 
-/// Does this for every item, the second half of them in a thread of its own; the order stays.
-fn in_halves<T: Sync, R: Send>(items: &[T], make: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    let (first, second) = items.split_at(items.len() / 2);
-    let all = |items: &[T]| -> Vec<R> { items.iter().map(&make).collect() };
-    std::thread::scope(|scope| {
-        let second = scope.spawn(|| all(second));
-        let mut made = all(first);
-        match second.join() {
-            Ok(others) => made.extend(others),
-            Err(panic) => std::panic::resume_unwind(panic),
-        }
-        made
-    })
+/// A chart's file and its drawings for the page, where they are wanted.
+struct Drawn {
+    file: Option<(String, Vec<u8>)>,
+    page: Drawings,
 }
 
 /// The faults of [`write`] in one sentence; none where there are none.

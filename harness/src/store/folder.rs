@@ -3,10 +3,9 @@
 
 use super::saved::ENVIRONMENT;
 use crate::base::error::Failure;
-use loadgen::base::error::in_a_sentence;
-use loadgen::base::file::{synced, write_atomically};
-use nix::unistd::syncfs;
-use std::fs::{self, File};
+use loadgen::base::file::{write_atomically, write_together};
+use std::collections::BTreeSet;
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -60,29 +59,16 @@ impl RunFolder {
         write_atomically(&target, bytes)
     }
 
-    /// Replaces many small files of one sub-folder: the same as [`RunFolder::write`] for each, but synced together,
-    /// since a sync of each of two thousand takes minutes.
-    pub fn write_many(&self, folder: &str, files: &[(String, String)]) -> io::Result<()> {
-        let folder = self.path.join(folder);
-        fs::create_dir_all(&folder)?;
-        let temporary = |name: &str| folder.join(format!("{name}.tmp{}", std::process::id()));
-        let written = files
+    /// Replaces many files at once: the same as [`RunFolder::write`] for each, but synced together, since every sync
+    /// waits for the disk. Where one cannot be written, none is replaced.
+    pub fn write_many(&self, files: &[(String, Vec<u8>)]) -> io::Result<()> {
+        let files: Vec<(PathBuf, &[u8])> = files
             .iter()
-            .try_for_each(|(name, text)| fs::write(temporary(name), text))
-            .and_then(|()| synced(syncfs(File::open(&folder)?).map_err(io::Error::from)))
-            .and_then(|()| {
-                let mut names = files.iter().map(|(name, _)| name);
-                names.try_for_each(|name| fs::rename(temporary(name), folder.join(name)))
-            });
-        if let Err(error) = written {
-            for (name, _) in files {
-                // Those that were not written, or have their name already, are not there.
-                let _ = fs::remove_file(temporary(name));
-            }
-            let what = format!("{}: {error}", folder.display());
-            return Err(in_a_sentence(error, what));
-        }
-        synced(File::open(&folder)?.sync_all())
+            .map(|(name, bytes)| (self.path.join(name), bytes.as_slice()))
+            .collect();
+        let folders: BTreeSet<&Path> = files.iter().filter_map(|(file, _)| file.parent()).collect();
+        folders.into_iter().try_for_each(fs::create_dir_all)?;
+        write_together(&files)
     }
 }
 
@@ -106,13 +92,17 @@ mod tests {
             fs::read(folder.path().join("charts/a.svg")).unwrap(),
             b"<svg/>"
         );
-        let many = [("a.hgrm", "1"), ("b.hgrm", "2")].map(|(n, t)| (n.into(), t.into()));
-        folder.write_many("hgrm", &many).unwrap();
+        let many = |files: &[(&str, &str)]| {
+            let files = files
+                .iter()
+                .map(|(n, t)| (n.to_string(), t.as_bytes().into()));
+            folder.write_many(&files.collect::<Vec<_>>())
+        };
+        many(&[("hgrm/a.hgrm", "1"), ("hgrm/b.hgrm", "2")]).unwrap();
         let names = fs::read_dir(folder.path().join("hgrm")).unwrap();
         assert_eq!(names.count(), 2);
         assert_eq!(fs::read(folder.path().join("hgrm/b.hgrm")).unwrap(), b"2");
-        let impossible = [("a/b".into(), String::new())];
-        assert!(folder.write_many("hgrm", &impossible).is_err());
+        assert!(many(&[("hgrm/a.hgrm/b", "3")]).is_err());
         let again = RunFolder::create(results.path(), "run").unwrap_err();
         assert_eq!(again.kind(), io::ErrorKind::AlreadyExists);
     }

@@ -75,8 +75,8 @@ struct Document {
     complete: bool,
     #[serde(default)]
     environment: Value,
-    #[serde(default)]
-    trials: Vec<Map<String, Value>>,
+    /// None where they are left to `trials.csv` alone, as in pools that a bench keeps.
+    trials: Option<Vec<Map<String, Value>>>,
 }
 
 fn parse(bytes: &[u8]) -> Result<Document, Fault> {
@@ -84,7 +84,7 @@ fn parse(bytes: &[u8]) -> Result<Document, Fault> {
     match document.schema.as_deref() {
         Some(SCHEMA) => Ok(document),
         // What stood there until the first trial was saved.
-        None if document.trials.is_empty() => Ok(document),
+        None if document.trials.as_ref().is_none_or(Vec::is_empty) => Ok(document),
         other => {
             let what = format!(
                 "the schema is `{}`; this program reads {SCHEMA}",
@@ -113,23 +113,24 @@ fn add_rows(run: &mut Run, rows: Vec<(u64, Row)>) -> Result<(), Fault> {
 
 /// What only `run.json` says of a run whose rows are there.
 fn complete(run: &mut Run, json: Document, columns: &mut Columns) -> Result<(), Fault> {
-    let (rows, trials) = (run.rows.len(), json.trials.len());
+    run.environment = json.environment;
+    run.complete = json.complete;
+    let Some(of_json) = json.trials else {
+        return Ok(());
+    };
+    let (rows, trials) = (run.rows.len(), of_json.len());
     if rows < trials {
         let what = format!("{rows} rows, but run.json has {trials} trials: the file was cut off");
         return Err((None, what).into());
     }
     if rows > trials {
+        run.complete = false;
         run.notes.push(format!(
             "run.json has {trials} of the {rows} trials in trials.csv: the run was ended while it saved them"
         ));
     }
-    run.environment = json.environment;
-    run.complete = json.complete && rows == trials;
     let of = |row: &Map<String, Value>| row.get("trial").and_then(Value::as_u64);
-    let trials = json
-        .trials
-        .into_iter()
-        .filter_map(|row| Some((of(&row)?, row)));
+    let trials = of_json.into_iter().filter_map(|row| Some((of(&row)?, row)));
     let mut trials: BTreeMap<u64, Map<String, Value>> = trials.collect();
     for row in &mut run.rows {
         let more = trials.remove(&u64::from(row.trial)).unwrap_or_default();
@@ -150,7 +151,7 @@ fn rows_of(run: &mut Run, json: Document, columns: &mut Columns) -> Result<(), F
         let note = "the run was ended before its first trial was saved";
         run.notes.push(note.into());
     }
-    for (n, trial) in json.trials.into_iter().enumerate() {
+    for (n, trial) in json.trials.into_iter().flatten().enumerate() {
         let names = trial.keys().map(String::as_str);
         columns.note(&|column| trial.contains_key(column), names);
         let name = format!("trials[{n}]");

@@ -4,16 +4,26 @@ use super::line::TrialLine;
 use crate::model::gate_words::GateWords;
 use crate::model::histograms::{HistogramError, Histograms, Recorded};
 use crate::model::instrumented::Instrumented;
-use crate::model::latency_seconds::LatencySeconds;
+use crate::model::latency_seconds::{LatencySecond, LatencySeconds};
 use crate::model::row::Row;
-use crate::model::stages::StageRow;
-use crate::model::timeline::TimelineRow;
-use crate::model::workers::WorkerRow;
+use crate::model::stages::{Stage, StageRow};
+use crate::model::timeline::{TimelineRow, WindowSecond};
+use crate::model::workers::{Worker, WorkerRow};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
 /// The name under which a line has the histogram that charts are drawn from.
-const RESPONSE: &str = "response";
+pub(super) const RESPONSE: &str = "response";
+
+/// What a trial left, its response times unpacked.
+pub(super) struct Left {
+    pub row: Row,
+    pub response: Option<Result<Recorded, HistogramError>>,
+    pub timeline: Vec<WindowSecond>,
+    pub latency_seconds: Vec<LatencySecond>,
+    pub stages: Vec<Stage>,
+    pub workers: Vec<Worker>,
+}
 
 /// Everything that a run left, trial by trial.
 #[derive(Debug, Clone, Default)]
@@ -73,22 +83,36 @@ impl Run {
     /// # Errors
     /// A trial that is there already, one of another run, or a damaged histogram.
     pub fn add(&mut self, line: TrialLine) -> Result<(), AddError> {
-        let row = line.row;
-        self.check(&row)?;
-        if let Some(packed) = line.histograms.get(RESPONSE) {
+        let response = line.histograms.get(RESPONSE).map(|packed| {
             let window = line.window.unwrap_or_default();
-            let recorded = Recorded::of(packed, window, line.response_censored_from_ns)?;
-            let added = self.histograms.insert(row.trial, recorded);
+            Recorded::of(packed, window, line.response_censored_from_ns)
+        });
+        self.add_unpacked(Left {
+            row: line.row,
+            response,
+            timeline: line.timeline,
+            latency_seconds: line.latency_seconds,
+            stages: line.stages,
+            workers: line.workers,
+        })
+    }
+
+    /// The same with its response times unpacked.
+    pub(super) fn add_unpacked(&mut self, left: Left) -> Result<(), AddError> {
+        let row = left.row;
+        self.check(&row)?;
+        if let Some(recorded) = left.response {
+            let added = self.histograms.insert(row.trial, recorded?);
             added.map_err(|_| AddError::Twice(row.trial))?;
         }
-        let seconds = line.timeline.iter().map(|second| second.of_trial(&row));
+        let seconds = left.timeline.iter().map(|second| second.of_trial(&row));
         self.timeline.extend(seconds);
-        if !line.latency_seconds.is_empty() {
-            self.latency_seconds.insert(row.trial, line.latency_seconds);
+        if !left.latency_seconds.is_empty() {
+            self.latency_seconds.insert(row.trial, left.latency_seconds);
         }
-        let stages = line.stages.iter().map(|stage| stage.of_trial(&row));
+        let stages = left.stages.iter().map(|stage| stage.of_trial(&row));
         self.stages.extend(stages);
-        let workers = line.workers.iter().map(|worker| worker.of_trial(&row));
+        let workers = left.workers.iter().map(|worker| worker.of_trial(&row));
         self.workers.extend(workers);
         self.rows.push(row);
         Ok(())

@@ -148,6 +148,12 @@ impl Columns {
         self.missing.extend(missing);
     }
 
+    /// Those of other rows as well.
+    pub fn add(&mut self, other: Columns) {
+        self.unknown.extend(other.unknown);
+        self.missing.extend(other.missing);
+    }
+
     /// What a reader must know about them.
     pub fn notes(&self) -> Vec<String> {
         let unknown: Vec<&str> = self.unknown.iter().map(String::as_str).collect();

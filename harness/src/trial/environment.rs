@@ -130,7 +130,7 @@ impl Environment {
             rate_search: plan.rates.clone(),
             slo: plan.slo.iter().map(ToString::to_string).collect(),
             prepare_s: None,
-            estimated_s: estimate::trials(plan).as_secs_f64(),
+            estimated_s: estimate::all_trials(plan).as_secs_f64(),
             took_s: None,
         }
     }

@@ -12,7 +12,7 @@ use super::latency::{DIGITS, LATENCY_MAX_NS};
 
 /// The header's length: cookie, payload length, offset, digits (4 bytes each),
 /// lowest, highest value and ratio (8 bytes each); big-endian.
-const HEADER: usize = 40;
+pub(super) const HEADER: usize = 40;
 
 /// V2 with the word size that the format requires (0x10).
 const V2_COOKIE: u32 = 0x1c84_9303 | 0x10;
@@ -22,7 +22,7 @@ const V2_COOKIE: u32 = 0x1c84_9303 | 0x10;
 const MAX_LENGTH: usize = 320 * 1024;
 
 /// Samples of one value at most: those of all buckets of all segments together are still counted in 64 bits.
-const MOST_SAMPLES: u64 = 1 << 32;
+pub(super) const MOST_SAMPLES: u64 = 1 << 32;
 
 /// Why a text is no histogram of ours.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +49,9 @@ pub enum BlobError {
     /// The counts behind the header are none.
     #[error("damaged histogram: {0}")]
     Damaged(#[from] DeserializeError),
+    /// The counts behind the header end inside one, or are more than there are buckets.
+    #[error("damaged histogram: its counts {0}")]
+    Counts(&'static str),
     /// A count that no run reaches.
     #[error("damaged histogram: more samples than any run makes")]
     TooManySamples,
@@ -93,7 +96,8 @@ pub fn decode_bytes(bytes: &[u8]) -> Result<Histogram<u64>, BlobError> {
     Ok(histogram)
 }
 
-fn check_header(bytes: &[u8]) -> Result<(), BlobError> {
+/// Whether the header is as [`encode`] writes it.
+pub(super) fn check_header(bytes: &[u8]) -> Result<(), BlobError> {
     let (Some(header), true) = (bytes.first_chunk::<HEADER>(), bytes.len() <= MAX_LENGTH) else {
         return Err(BlobError::NoHistogram(bytes.len()));
     };
@@ -111,6 +115,7 @@ fn check_header(bytes: &[u8]) -> Result<(), BlobError> {
         ("digits", u64::from(word(3)), u64::from(DIGITS)),
         ("lowest value", long(4), 1),
         ("highest value", long(6), LATENCY_MAX_NS),
+        ("ratio", long(8), 1f64.to_bits()),
     ];
     match expected.iter().find(|(_, found, wanted)| found != wanted) {
         Some(&(what, found, wanted)) => Err(BlobError::Header {

@@ -3,6 +3,9 @@
 
 use hdrhistogram::Histogram;
 
+use super::blob::{self, BlobError};
+use super::latency::LATENCY_MAX_NS;
+
 /// Values below this have a bucket each; above, twice as many values share one with every halving of the resolution.
 /// It is the power of two that resolves [`DIGITS`](super::latency::DIGITS) digits.
 const RESOLVED: u64 = 2048;
@@ -26,6 +29,36 @@ impl Buckets {
         Self {
             cumulative: cumulative.collect(),
         }
+    }
+
+    /// Those of an encoded histogram ([`blob`], without the base64), which is not unpacked on the way: nearly all of its
+    /// 29 000 buckets are empty.
+    ///
+    /// # Errors
+    /// What is wrong with the bytes.
+    pub fn decode(bytes: &[u8]) -> Result<Self, BlobError> {
+        blob::check_header(bytes)?;
+        let mut rest = &bytes[blob::HEADER..];
+        let (mut cumulative, mut total, mut index) = (Vec::new(), 0u64, 0u64);
+        while !rest.is_empty() {
+            match number(&mut rest).ok_or(BlobError::Counts("end inside one"))? {
+                // So many buckets are empty.
+                empty @ ..0 => index = index.saturating_add(empty.unsigned_abs()),
+                count => {
+                    let count = count as u64;
+                    if count > blob::MOST_SAMPLES {
+                        return Err(BlobError::TooManySamples);
+                    }
+                    if count > 0 {
+                        let value = largest_in(index).ok_or(BlobError::Counts("are too many"))?;
+                        total += count;
+                        cumulative.push((value, total));
+                    }
+                    index += 1;
+                }
+            }
+        }
+        Ok(Self { cumulative })
     }
 
     /// Samples.
@@ -131,6 +164,35 @@ impl Buckets {
     }
 }
 
+/// The next number: LEB128 whose ninth byte has eight bits, the sign in the lowest bit (HdrHistogram's zigzag).
+fn number(bytes: &mut &[u8]) -> Option<i64> {
+    let mut zigzag = 0;
+    for place in 0..9 {
+        let (&byte, rest) = bytes.split_first()?;
+        *bytes = rest;
+        if place == 8 {
+            zigzag |= u64::from(byte) << 56;
+            break;
+        }
+        zigzag |= u64::from(byte & 0x7f) << (7 * place);
+        if byte < 0x80 {
+            break;
+        }
+    }
+    Some((zigzag >> 1) as i64 ^ -((zigzag & 1) as i64))
+}
+
+/// The largest value of the bucket with this index; none beyond those of our layout. The first [`RESOLVED`] have a value
+/// each; the next half as many have two each, then four, and so on.
+fn largest_in(index: u64) -> Option<u64> {
+    let half = RESOLVED / 2;
+    let doublings = (index / half).saturating_sub(1);
+    let within = index - doublings * half;
+    // The last doubling begins at the largest value of all or below it.
+    let is_in_layout = doublings < 54 && (half << doublings) <= LATENCY_MAX_NS;
+    is_in_layout.then(|| (within << doublings) + ((1 << doublings) - 1))
+}
+
 /// The next quantile: equal steps until the distance to 1 is halved, then steps of half the size.
 fn after(quantile: f64, ticks: u32) -> f64 {
     let halvings = (1.0 / (1.0 - quantile)).log2() as i32;
@@ -147,6 +209,8 @@ fn middle(value: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
     use proptest::prelude::*;
 
     use super::*;
@@ -197,6 +261,21 @@ mod tests {
                 (step.value_iterated_to(), step.quantile_iterated_to(), total)
             }).collect();
             prop_assert_eq!(buckets.by_quantile(ticks), expected);
+        }
+
+        /// The crate's decoder unpacks all of its buckets, and is not asked before the header is known to be ours.
+        #[test]
+        fn what_is_encoded_is_decoded_as_the_crate_does_it_even_if_it_is_damaged(
+            values in proptest::collection::vec(prop_oneof![1..5_000u64, 1..=LATENCY_MAX_NS, Just(70_000u64)], 0..300),
+            at in any::<prop::sample::Index>(),
+            flip in 1u8..,
+        ) {
+            let mut bytes = STANDARD.decode(blob::encode(&of(&values))).expect("base64");
+            prop_assert_eq!(Buckets::decode(&bytes).expect("ours"), Buckets::of(&of(&values)));
+            let at = at.index(bytes.len());
+            bytes[at] ^= flip;
+            let theirs = blob::decode_bytes(&bytes).map(|histogram| Buckets::of(&histogram));
+            prop_assert_eq!(Buckets::decode(&bytes).ok(), theirs.ok());
         }
 
         #[test]

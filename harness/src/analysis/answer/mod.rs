@@ -11,6 +11,7 @@ pub use load::{in_one_word, knee_in_words};
 use crate::analysis::load_curve::{self, LoadCurve};
 use crate::analysis::stats::ranking::{Ranking, rank_workload, rankings};
 use crate::analysis::summary::{Cell, arms, cells};
+use crate::base::parallel::in_parallel;
 use crate::model::row::Row;
 use crate::model::workload::{title, workload_name};
 use loadgen::tally::slo::Slo;
@@ -81,19 +82,7 @@ impl Answer {
                 rankings: rankings(rows),
             };
         }
-        let workloads: Vec<(&[Cell], Vec<Ranking>)> = cells
-            .chunk_by(|a, b| a.workload == b.workload)
-            .map(|arms| {
-                (
-                    arms,
-                    if arms.len() > 1 {
-                        rank_workload(arms)
-                    } else {
-                        Vec::new()
-                    },
-                )
-            })
-            .collect();
+        let workloads = of_workloads(&cells);
         let mut sentences: Vec<String> = Vec::new();
         if !complete {
             let trials = words::plural(rows.len(), "trial");
@@ -143,6 +132,16 @@ impl Answer {
         }
         text
     }
+}
+
+/// The arms of each workload, ranked where there are several.
+fn of_workloads<'a>(cells: &'a [Cell<'a>]) -> Vec<(&'a [Cell<'a>], Vec<Ranking>)> {
+    let workloads: Vec<&[Cell]> = cells.chunk_by(|a, b| a.workload == b.workload).collect();
+    let rankings = in_parallel(&workloads, |arms| match arms.len() {
+        1 => Vec::new(),
+        _ => rank_workload(arms),
+    });
+    workloads.into_iter().zip(rankings).collect()
 }
 
 fn of_workload(arms: &[Cell], rankings: &[Ranking], load_curves: &[LoadCurve]) -> WorkloadAnswer {

@@ -8,6 +8,7 @@ use super::Interval;
 use super::layout::Layout;
 use super::pooled::Pooled;
 use crate::analysis::summary::{Cell, Figure, cells, median};
+use crate::base::parallel::in_parallel;
 use crate::model::metrics::{
     BYTES, CONNECTIONS, CPU_PER_CONNECTION, CPU_PER_REQUEST, MEMORY, Metric, RESPONSE_P50,
     RESPONSE_P99, THROUGHPUT,
@@ -112,11 +113,10 @@ pub struct Apart {
 /// Ranks the arms of every workload that several arms ran, by all that counts under its load.
 pub fn rankings(rows: &[Row]) -> Vec<Ranking> {
     let cells = cells(rows);
-    cells
-        .chunk_by(|a, b| a.workload == b.workload)
-        .filter(|arms| arms.len() > 1)
-        .flat_map(rank_workload)
-        .collect()
+    let workloads = cells.chunk_by(|a, b| a.workload == b.workload);
+    let workloads: Vec<&[Cell]> = workloads.filter(|arms| arms.len() > 1).collect();
+    let rankings = in_parallel(&workloads, |arms| rank_workload(arms));
+    rankings.into_iter().flatten().collect()
 }
 
 /// Ranks the arms of one workload, a cell each, by all that counts under its load.

@@ -6,6 +6,24 @@ use crate::lab::{Finding, Line, Settings};
 
 /// The table, and what it says.
 pub fn judge(settings: &Settings, evidence: &Evidence) -> Finding {
+    let mut lines = closed_first(evidence);
+    lines.push(reuse(settings, evidence));
+    lines.extend(length(evidence));
+    let ceiling = PORTS as f64 / LENGTH_S;
+    lines.push(Line::shown(
+        "so at most, without tcp_tw_reuse",
+        "",
+        format!("{ceiling:.1} connections/s"),
+    ));
+    Finding::of(
+        lines,
+        "See tcp_max_tw_buckets: TIME_WAITs beyond it are dropped at once. A client that is not alone in its \
+                        namespace has fewer ports.",
+    )
+}
+
+/// How many connections there were, and who was left with TIME_WAITs, by who closes first.
+fn closed_first(evidence: &Evidence) -> Vec<Line> {
     let Evidence {
         by_client,
         by_server,
@@ -16,7 +34,8 @@ pub fn judge(settings: &Settings, evidence: &Evidence) -> Finding {
         true => format!("{}, then EADDRNOTAVAIL", closed.connections),
         false => closed.connections.to_string(),
     };
-    let mut lines = vec![
+    let left_by_reset = by_reset.time_wait_of_clients + by_reset.time_wait_of_server;
+    vec![
         Line::judged(
             "connections, the client closes first",
             format!("{PORTS}, then EADDRNOTAVAIL"),
@@ -47,44 +66,30 @@ pub fn judge(settings: &Settings, evidence: &Evidence) -> Finding {
         Line::judged(
             "connections closed by a reset, and TIME_WAIT then",
             format!("all of {MANY}, 0"),
-            format!(
-                "{}, {}",
-                made(by_reset),
-                by_reset.time_wait_of_clients + by_reset.time_wait_of_server
-            ),
-            by_reset.connections == MANY
-                && by_reset.time_wait_of_clients + by_reset.time_wait_of_server == 0,
+            format!("{}, {left_by_reset}", made(by_reset)),
+            by_reset.connections == MANY && left_by_reset == 0,
         ),
-    ];
-    lines.push(reuse(settings, evidence));
+    ]
+}
+
+/// What a TIME_WAIT is for, and how long it lasts.
+fn length(evidence: &Evidence) -> Vec<Line> {
     let (fins, acks) = evidence.last_ack_lost;
-    lines.push(Line::judged(
-        "the last ACK is lost",
-        "2 FINs or more, and as many ACKs",
-        format!("{fins} FINs, {acks} ACKs"),
-        fins >= 2 && acks >= 2,
-    ));
-    lines.push(Line::judged(
-        "how long a TIME_WAIT lasts",
-        format!("{LENGTH_S:.0} s, and up to an eighth more"),
-        evidence
-            .lasted_s
-            .map_or("still there at the end".into(), |s| format!("{s:.1} s")),
-        evidence
-            .lasted_s
-            .is_some_and(|s| (LENGTH_S - 1.0..=LENGTH_S * 1.125 + 1.0).contains(&s)),
-    ));
-    let ceiling = PORTS as f64 / LENGTH_S;
-    lines.push(Line::shown(
-        "so at most, without tcp_tw_reuse",
-        "",
-        format!("{ceiling:.1} connections/s"),
-    ));
-    Finding::of(
-        lines,
-        "See tcp_max_tw_buckets: TIME_WAITs beyond it are dropped at once. A client that is not alone in its \
-                        namespace has fewer ports.",
-    )
+    let lasted = evidence.lasted_s;
+    vec![
+        Line::judged(
+            "the last ACK is lost",
+            "2 FINs or more, and as many ACKs",
+            format!("{fins} FINs, {acks} ACKs"),
+            fins >= 2 && acks >= 2,
+        ),
+        Line::judged(
+            "how long a TIME_WAIT lasts",
+            format!("{LENGTH_S:.0} s, and up to an eighth more"),
+            lasted.map_or("still there at the end".into(), |s| format!("{s:.1} s")),
+            lasted.is_some_and(|s| (LENGTH_S - 1.0..=LENGTH_S * 1.125 + 1.0).contains(&s)),
+        ),
+    ]
 }
 
 /// Where ports come back after the delay, each can be had once in that time, and once at the beginning.

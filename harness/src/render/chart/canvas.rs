@@ -5,6 +5,7 @@
 mod axis;
 mod breakdown;
 mod frame;
+mod grid;
 mod heat;
 mod multiples;
 mod over_time;

@@ -1,9 +1,8 @@
 //! Small multiples: a panel per family of models on the same axes, the other lines faint behind its own.
 
 use super::super::look::Look;
-use super::{
-    Axis, BOTTOM, Drawn, Frame, GRID, INK, SIZE, Series, TOP, Texts, View, font, lines, to_svg,
-};
+use super::grid::Grid;
+use super::{Axis, BOTTOM, Drawn, Frame, GRID, INK, Series, TOP, Texts, View, font, lines, to_svg};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
@@ -12,8 +11,6 @@ const MOST_LINES: usize = 6;
 const COLUMNS: usize = 4;
 /// Height of a panel with its heading and the words under its axis.
 const PANEL: i32 = 262;
-/// Room for the values of the vertical axis, before the first column and before the others.
-const LEFT: (i32, i32) = (92, 20);
 const HEADING: i32 = 60;
 const HEADING_LINE: i32 = 18;
 const UNDER: i32 = 46;
@@ -31,29 +28,40 @@ pub fn multiples(
     if series.len() <= MOST_LINES || families.len() < 2 {
         return lines(view, texts, x, y, series, marked);
     }
-    let rows = families.len().div_ceil(COLUMNS) as i32;
-    let size = (SIZE.0, TOP - 12 + PANEL * rows + BOTTOM - UNDER);
-    to_svg(view, texts, size, |area, groups| {
+    let grid = Grid {
+        panels: families.len(),
+        columns: COLUMNS,
+        first: TOP - 12,
+        high: PANEL,
+        heading: HEADING,
+        under: UNDER,
+        after: BOTTOM - UNDER,
+        inset: 14,
+    };
+    to_svg(view, texts, grid.size(), |area, groups| {
         for (n, family) in families.iter().enumerate() {
-            let (x, y) = axes(x, y, n, families.len());
-            let (left, right) = sides(n % COLUMNS);
-            let top = TOP - 12 + PANEL * (n / COLUMNS) as i32;
-            let frame = Frame {
-                area,
-                groups,
-                x: &x,
-                y: &y,
-                size,
-                left,
-                right,
-                top: top + HEADING,
-                bottom: size.1 - top - PANEL + UNDER,
-                inset: 14,
-            };
+            let (x, y) = (horizontal(x, &grid, n), grid.vertical(y, n));
+            let frame = grid.frame(n, (area, groups), (&x, &y));
             frame.family(series, family, marked)?;
         }
         Ok(())
     })
+}
+
+/// The horizontal axis with the words that a panel shows: its label at the lowest ones, what a shade is at the left.
+fn horizontal(axis: &Axis, grid: &Grid, panel: usize) -> Axis {
+    let mut axis = axis.clone();
+    if !grid.is_lowest(panel) {
+        axis.label.clear();
+    }
+    if let Some(shade) = axis
+        .shade
+        .as_mut()
+        .filter(|_| !panel.is_multiple_of(COLUMNS))
+    {
+        shade.label.clear();
+    }
+    axis
 }
 
 /// The arms of one hue, by their places among all.
@@ -67,29 +75,6 @@ fn families(series: &[Series]) -> Vec<Vec<usize>> {
         }
     }
     families.into_iter().map(|(_, members)| members).collect()
-}
-
-/// The edges of a column's panels, from the drawing's left and right.
-fn sides(column: usize) -> (i32, i32) {
-    let wide = (SIZE.0 - LEFT.0 - 24 - LEFT.1 * (COLUMNS as i32 - 1)) / COLUMNS as i32;
-    let left = LEFT.0 + column as i32 * (wide + LEFT.1);
-    (left, SIZE.0 - left - wide)
-}
-
-/// The common axes with the words that a panel shows: values at the left edge only, a label at the lowest ones.
-fn axes(x: &Axis, y: &Axis, n: usize, panels: usize) -> (Axis, Axis) {
-    let (mut x, mut y) = (x.clone(), y.clone());
-    if n + COLUMNS < panels {
-        x.label.clear();
-    }
-    if !n.is_multiple_of(COLUMNS) {
-        y.label.clear();
-        y.ticks.iter_mut().for_each(|(_, words)| words.clear());
-        for shade in [&mut x.shade, &mut y.shade].into_iter().flatten() {
-            shade.label.clear();
-        }
-    }
-    (x, y)
 }
 
 impl Frame<'_> {

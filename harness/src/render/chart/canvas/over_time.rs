@@ -1,9 +1,9 @@
 //! Maps of response times over time: small multiples on the same axes, under one scale of colours.
 
 use super::super::over_time::{ArmOverTime, OverTime};
+use super::grid::Grid;
 use super::{
-    Axis, BOTTOM, Drawn, FAILED, FAINT, Frame, GRID, INK, SIZE, Scale, TOP, Texts, View, font,
-    to_svg,
+    Axis, BOTTOM, Drawn, FAILED, FAINT, Frame, GRID, INK, Scale, TOP, Texts, View, font, to_svg,
 };
 use crate::base::unit::{Unit, count};
 use crate::model::latency_seconds::begin_ns;
@@ -14,7 +14,6 @@ use plotters::style::text_anchor::{HPos, VPos};
 const PANEL: i32 = 186;
 const HEADING: i32 = 22;
 const UNDER: i32 = 14;
-const LEFT: (i32, i32) = (92, 20);
 /// Room for the scale of colours.
 const LEGEND: i32 = 30;
 /// The colour of all cells: it is strong where many are. It is seen on white and on black.
@@ -29,14 +28,20 @@ pub type Cell = (i32, i32, i32, i32);
 
 /// Draws all maps.
 pub fn over_time(view: View, texts: &Texts, plot: &OverTime) -> Drawn<String> {
-    let columns: usize = match plot.arms.len() {
-        0 | 1 => 1,
-        2..=4 => 2,
-        _ => 3,
+    let grid = Grid {
+        panels: plot.arms.len(),
+        columns: match plot.arms.len() {
+            0 | 1 => 1,
+            2..=4 => 2,
+            _ => 3,
+        },
+        first: TOP - 12 + LEGEND,
+        high: PANEL,
+        heading: HEADING,
+        under: UNDER,
+        after: BOTTOM + 2,
+        inset: 0,
     };
-    let rows = plot.arms.len().div_ceil(columns) as i32;
-    let first = TOP - 12 + LEGEND;
-    let size = (SIZE.0, first + PANEL * rows + BOTTOM + 2);
     let ends = [begin_ns(plot.classes.0), begin_ns(plot.classes.1 + 1)];
     let y = Axis::over(
         "response time",
@@ -44,29 +49,10 @@ pub fn over_time(view: View, texts: &Texts, plot: &OverTime) -> Drawn<String> {
         ends.into_iter(),
         Unit::Duration,
     );
-    to_svg(view, texts, size, |area, groups| {
+    to_svg(view, texts, grid.size(), |area, groups| {
         for (n, arm) in plot.arms.iter().enumerate() {
-            let mut y = y.clone();
-            if !n.is_multiple_of(columns) {
-                y.label.clear();
-                y.ticks.iter_mut().for_each(|(_, words)| words.clear());
-            }
-            let x = seconds(arm, n + columns >= plot.arms.len());
-            let wide = (SIZE.0 - LEFT.0 - 24 - LEFT.1 * (columns as i32 - 1)) / columns as i32;
-            let left = LEFT.0 + (n % columns) as i32 * (wide + LEFT.1);
-            let top = first + PANEL * (n / columns) as i32;
-            let frame = Frame {
-                area,
-                groups,
-                x: &x,
-                y: &y,
-                size,
-                left,
-                right: size.0 - left - wide,
-                top: top + HEADING,
-                bottom: size.1 - top - PANEL + UNDER,
-                inset: 0,
-            };
+            let (x, y) = (seconds(arm, grid.is_lowest(n)), grid.vertical(&y, n));
+            let frame = grid.frame(n, (area, groups), (&x, &y));
             if n == 0 {
                 frame.scale_of_colours(plot.most)?;
             }
