@@ -56,7 +56,7 @@ pub fn dry_run(plan: &Plan, flags: &GateFlags, sides: &[Side; 2], gated: &[Gated
     for (arm, scenario) in plan.cells().step_by(2) {
         let arm = arm.label.trim_end_matches("@base");
         let rate = match scenario.load.rate_per_s {
-            Some(rate) => format!("{} requests/s", format_rate(rate)),
+            Some(rate) => format_rate(rate),
             None => "a quarter of what the slower side can do".into(),
         };
         let conns = format_count(scenario.load.conns);
