@@ -159,6 +159,7 @@ impl Plan {
         let (server_cpus, client_cpus) = split_cpus(flags)?;
         let (network, command_network) = networks(flags.place.netns);
         check_service(flags, &arms, service)?;
+        check_tls(flags, &arms)?;
         check_workers(flags, &arms)?;
         if flags.rate.contains(&Rate::Auto) && flags.rate.len() > 1 {
             return Err(Failure::usage(
@@ -413,6 +414,17 @@ fn check_service(flags: &RunFlags, arms: &[Arm], service: Service) -> Result<(),
         )));
     }
     Ok(())
+}
+
+/// The models speak no TLS.
+fn check_tls(flags: &RunFlags, arms: &[Arm]) -> Result<(), Failure> {
+    match arms.iter().find(|arm| arm.subject.model().is_some()) {
+        Some(model) if flags.load.tls.tls => Err(Failure::usage(format!(
+            "--tls is for --server and --target: {} speaks none",
+            model.label
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// Refuses an own protocol of which it is certain that models do not speak it.

@@ -268,6 +268,10 @@ impl Build<'_> {
         for package in self.packages {
             command.args(["-p", package]);
         }
+        // What this program was built with, its generator needs as well; another checkout need not know of it.
+        if self.target.is_none() && loadgen::load::tls::IS_BUILT_IN {
+            command.args(["--features", "loadgen/tls"]);
+        }
         for name in self.names {
             command.args(["--bin", name]);
         }

@@ -5,7 +5,8 @@ use super::launch_error::{LaunchError, NOT_STARTED, REFUSED, WRONG_ANSWER};
 use crate::base::error::Exit;
 use loadgen::load::{Load, ProtocolName};
 use loadgen::protocol::Protocol;
-use loadgen::protocol::probe::{ProbeError, probe, request_bytes};
+use loadgen::protocol::probe::{ProbeError, probe_over, request_bytes};
+use loadgen::protocol::tls::Client;
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::time::{Duration, Instant};
@@ -41,10 +42,16 @@ impl Question {
             message: e.to_string(),
             source: None,
         })?;
+        let tls = Client::of(&load).map_err(|message| LaunchError {
+            code: NOT_STARTED,
+            message,
+            source: None,
+        })?;
         let connected = load.target.connect(patience);
-        let answer = connected
-            .map_err(ProbeError::from)
-            .and_then(|mut stream| probe(&mut stream, &Protocol::of(&load), deadline));
+        let answer = connected.map_err(ProbeError::from).and_then(|mut stream| {
+            let session = tls.as_ref().map(Client::session);
+            probe_over(&mut stream, session, &Protocol::of(&load), deadline)
+        });
         answer.map(|_| ()).map_err(|why| failure(&load, why))
     }
 }

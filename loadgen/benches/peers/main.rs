@@ -104,6 +104,7 @@ fn contests() -> Vec<Contest> {
     contests.extend(own_protocol_contests());
     contests.extend(slip_contests());
     contests.extend(http_contests());
+    contests.extend(https_contests());
     contests.push(said_contest());
     contests.extend(command_contests());
     contests
@@ -192,6 +193,18 @@ fn slip_contests() -> [Contest; 2] {
         slip(0.99, 50.0, |slip| slip.p99),
         slip(0.999, 200.0, |slip| slip.p999),
     ]
+}
+
+/// Against one nginx over TLS, a small page and one of 64 KiB.
+fn https_contests() -> [Contest; 2] {
+    const CONNS: usize = 50;
+    [("/", "a small page"), ("/large", "a page of 64 KiB")].map(|(path, what)| {
+        Contest::new(format!("https, {what}, {CONNS} connections"), "requests/s")
+            .ours(move |setup| tools::https(setup, CONNS, path))
+            .peer("wrk", Some(1.0), move |setup| {
+                tools::wrk_https(setup, CONNS, path)
+            })
+    })
 }
 
 /// Against one HTTP responder, with keep-alive and without.

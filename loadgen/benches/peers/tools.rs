@@ -258,6 +258,41 @@ pub fn wrk_said(setup: &Setup, conns: usize) -> Result<Score, String> {
     Ok(Score::of(done.requests / done.seconds))
 }
 
+/// Loadgen over TLS.
+pub fn https(setup: &Setup, conns: usize, path: &str) -> Result<Score, String> {
+    if !loadgen::load::tls::IS_BUILT_IN {
+        return Err("without TLS: cargo bench -p loadgen --features tls --bench peers".into());
+    }
+    let server = Nginx::start_with(setup, true)?;
+    let conns = conns.to_string();
+    let args = [
+        "--protocol",
+        "http",
+        "--tls",
+        "--insecure",
+        "--path",
+        path,
+        "--conns",
+        &conns,
+    ];
+    let outcome = loadgen_against(setup, server.address, &args)?;
+    Ok(Score {
+        figure: outcome.requests.per_s,
+        cpu_us: outcome.generator.cpu_us_per_request,
+    })
+}
+
+/// `wrk` over TLS.
+pub fn wrk_https(setup: &Setup, conns: usize, path: &str) -> Result<Score, String> {
+    let server = Nginx::start_with(setup, true)?;
+    let mut command = Command::new("wrk");
+    let seconds = setup.window.as_secs().max(1);
+    command.args(["-t1", &format!("-c{conns}"), &format!("-d{seconds}s")]);
+    command.arg(format!("https://{}{path}", server.address));
+    let done = wrk_done(&output_of(setup, &mut command)?)?;
+    Ok(Score::of(done.requests / done.seconds))
+}
+
 /// `ab`, with `-k` or without.
 pub fn ab(setup: &Setup, conns: usize, keep_alive: bool) -> Result<Score, String> {
     let server = setup.start_http()?;
@@ -360,6 +395,11 @@ pub struct Nginx {
 
 impl Nginx {
     pub fn start(setup: &Setup) -> Result<Self, String> {
+        Self::start_with(setup, false)
+    }
+
+    /// Over TLS, with a certificate that is made for it.
+    pub fn start_with(setup: &Setup, tls: bool) -> Result<Self, String> {
         let said = |error: std::io::Error| format!("nginx: {error}");
         let port = TcpListener::bind("127.0.0.1:0")
             .and_then(|listener| listener.local_addr())
@@ -369,13 +409,34 @@ impl Nginx {
             std::env::temp_dir().join(format!("tenk-bench-{}-{port}", std::process::id()));
         std::fs::create_dir_all(&directory).map_err(said)?;
         std::fs::write(directory.join("index.html"), "hello, world\n").map_err(said)?;
+        std::fs::write(directory.join("large"), "0123456789abcdef".repeat(4096)).map_err(said)?;
         let config = format!(
             "daemon off; master_process off; pid nginx.pid; worker_rlimit_nofile 19000;\n\
              events {{ worker_connections 18000; }}\n\
              http {{ access_log off; keepalive_requests 1000000000; \
-             server {{ listen 127.0.0.1:{port} backlog=4096; root {}; }} }}\n",
+             server {{ listen 127.0.0.1:{port} backlog=4096{}; root {}; }} }}\n",
+            match tls {
+                true => " ssl; ssl_certificate cert.pem; ssl_certificate_key key.pem",
+                false => "",
+            },
             directory.display()
         );
+        if tls {
+            let mut command = Command::new("openssl");
+            command.args([
+                "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+            ]);
+            command.args([
+                "-keyout",
+                "key.pem",
+                "-out",
+                "cert.pem",
+                "-subj",
+                "/CN=localhost",
+            ]);
+            let made = command.current_dir(&directory).output();
+            made.map_err(|error| format!("openssl: {error}"))?;
+        }
         std::fs::write(directory.join("nginx.conf"), config).map_err(said)?;
         let mut command = Command::new("nginx");
         command

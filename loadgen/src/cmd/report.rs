@@ -246,6 +246,9 @@ fn latencies(outcome: &Outcome) -> String {
         ("service", &latency.service),
     ];
     rows.push(("connect", &latency.connect));
+    if outcome.tls.is_some() {
+        rows.push(("TLS handshake", &latency.handshake));
+    }
     rows.push(("first byte", &latency.first_byte));
     if outcome.load.is_open_loop() {
         rows.push(("schedule slip", &outcome.schedule_slip_ns));

@@ -16,6 +16,7 @@ use crate::fleet::{Program, Teller, run_everywhere};
 use crate::load::Load;
 use crate::load::cpus::check_cpus;
 use crate::load::flags::{LoadFlags, RunFlags, ShapeFlags};
+use crate::protocol::tls::Client;
 use crate::tally::buckets::Buckets;
 use crate::tally::latency::new_histogram;
 use crate::tally::outcome::Outcome;
@@ -91,6 +92,7 @@ pub(super) fn validated(command: &RunCommand) -> Result<Load, Failure> {
     let load = Load::new(target, &command.shape, &command.load, &command.run);
     let load = load.map_err(Failure::usage)?;
     check_cpus(&load).map_err(Failure::usage)?;
+    Client::of(&load).map_err(Failure::usage)?;
     Ok(load)
 }
 

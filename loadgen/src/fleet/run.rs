@@ -22,6 +22,7 @@ use crate::load::schedule::Schedule;
 use crate::load::sources::SourcePool;
 use crate::load::{Arrival, Segment};
 use crate::protocol::Protocol;
+use crate::protocol::tls::Client;
 use crate::tally::Tally;
 use crate::tally::assemble::{Facts, assemble, broken_laws};
 use crate::tally::live::Live;
@@ -156,6 +157,7 @@ impl Workers {
         } as u64;
         let plan = Arc::new(Plan {
             protocol: Protocol::of(&load),
+            tls: Client::of(&load).map_err(io::Error::other)?,
             schedule: Plan::schedule_of(&load),
             population: load.population_course(),
             stage_ends_ns: Plan::stage_ends_of(&load),

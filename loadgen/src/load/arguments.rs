@@ -40,6 +40,13 @@ impl Load {
         }
         self.http_args(args);
         self.command_args(args);
+        if let Some(tls) = &self.tls {
+            args.switch("tls", true);
+            args.set("sni", tls.sni.as_ref());
+            args.set("ca", tls.ca.as_ref().map(|path| path.display()));
+            args.switch("insecure", tls.insecure);
+            args.set("tls-resume", Some(name_of(tls.resume)));
+        }
         args.set("send", self.send.as_ref());
         args.set("expect", self.expect.as_ref());
         args.set("greeting", self.greeting.as_ref());
@@ -133,6 +140,10 @@ impl Load {
 struct Args(Vec<String>);
 
 impl Args {
+    fn switch(&mut self, flag: &str, on: bool) {
+        self.0.extend(on.then(|| format!("--{flag}")));
+    }
+
     fn set(&mut self, flag: &str, value: Option<impl fmt::Display>) {
         if let Some(value) = value {
             self.0.push(format!("--{flag}={value}"));

@@ -16,6 +16,7 @@ use super::http::HttpFlags;
 use super::labels::Label;
 use super::own::{Message, Rule};
 use super::stages::{Conns, Rates, TypedStages};
+use super::tls::TlsFlags;
 use super::{
     Arrival, Close, CpuList, PayloadSize, Poll, Processes, ProtocolName, Segment, Sources,
 };
@@ -71,6 +72,9 @@ pub struct LoadFlags {
     /// Which commands are sent.
     #[command(flatten)]
     pub commands: CommandFlags,
+    /// TLS beneath the protocol.
+    #[command(flatten)]
+    pub tls: TlsFlags,
     /// A request of your own: text with \r \n \t \0 \\ \xNN, hex:0aff, or @FILE; {conn} and {seq} are the numbers of
     /// the connection and of its request, {seq:8} in 8 digits, {seq:u32be} in binary; {{ is a brace
     #[arg(
@@ -170,6 +174,7 @@ impl Default for LoadFlags {
             host: None,
             http: HttpFlags::default(),
             commands: CommandFlags::default(),
+            tls: TlsFlags::default(),
             send: None,
             expect: None,
             greeting: None,

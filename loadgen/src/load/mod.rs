@@ -20,6 +20,7 @@ mod settings;
 pub mod sources;
 pub mod stages;
 mod target;
+pub mod tls;
 
 use std::collections::BTreeMap;
 
@@ -37,6 +38,7 @@ use http::{Contents, HttpLoad};
 use own::{Message, Rule};
 use stages::{Course, Stages};
 use target::{check_target, host_field, resolve};
+use tls::Tls;
 
 pub use error::{LoadError, TargetError};
 pub use phase::Phase;
@@ -91,6 +93,9 @@ pub struct Load {
     /// The requests themselves.
     #[serde(skip)]
     pub contents: Contents,
+    /// How TLS is spoken beneath it; absent: it is not.
+    #[serde(default)]
+    pub tls: Option<Tls>,
     /// Own protocol: what is sent; absent: nothing.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
@@ -221,6 +226,7 @@ impl Load {
             http,
             contents,
             commands: Commands::of(&flags.commands, flags.http.requests_order)?,
+            tls: Tls::of(&flags.tls)?,
             send: flags.send.clone(),
             expect: flags.expect.clone(),
             greeting: flags.greeting.clone(),
@@ -369,6 +375,18 @@ impl Load {
         stages.map(|stages| stages.course(self.warmup_ns))
     }
 
+    /// The server's name in TLS.
+    #[must_use]
+    pub fn server_name(&self) -> String {
+        let sni = self.tls.as_ref().and_then(|tls| tls.sni.clone());
+        match (sni, &self.target_name) {
+            (Some(name), _) => name,
+            (None, Some(typed)) => tls::host_of(typed).to_owned(),
+            (None, None) if self.target.is_unix() => "localhost".into(),
+            (None, None) => tls::host_of(&self.target.to_string()).to_owned(),
+        }
+    }
+
     /// Whether requests are answered at all.
     #[must_use]
     pub fn is_answered(&self) -> bool {
@@ -440,6 +458,7 @@ mod tests {
     use super::check::MAX_IN_FLIGHT;
     use super::commands::{CommandFlags, KeyDistribution};
     use super::http::{HttpFlags, HttpVersion};
+    use super::tls::TlsFlags;
     use super::*;
 
     /// A command line with all that a load is made of.
@@ -739,6 +758,12 @@ mod tests {
                     (true, _) => ProtocolName::Http,
                     (false, true) => ProtocolName::Own,
                     (false, false) => ProtocolName::Resp,
+                },
+                tls: TlsFlags {
+                    tls: tls::IS_BUILT_IN && reset,
+                    insecure: tls::IS_BUILT_IN && reset && own,
+                    sni: (tls::IS_BUILT_IN && reset).then(|| "a.test".into()),
+                    ..TlsFlags::default()
                 },
                 send: is_own.then(|| "-{seq}\\x00\\r\\n".parse().expect("a message")),
                 expect: is_own.then(|| "text:{conn}\\n".parse().expect("a rule")),

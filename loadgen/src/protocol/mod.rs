@@ -9,6 +9,7 @@ pub mod http;
 pub mod own;
 pub mod probe;
 pub mod resp;
+pub mod tls;
 
 use std::borrow::Cow;
 

@@ -9,6 +9,7 @@ use std::time::Instant;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use super::tls::Session;
 use super::{Framing, Protocol, Received, RequestId, words_of};
 
 /// The probe's request: one of no load's connection, unless what is asked may be known of a connection's number alone.
@@ -69,9 +70,23 @@ pub fn probe(
     protocol: &Protocol,
     deadline: Instant,
 ) -> Result<Reply, ProbeError> {
+    probe_over(stream, None, protocol, deadline)
+}
+
+/// The same over a session of TLS, if there is one.
+///
+/// # Errors
+/// [`ProbeError`].
+pub fn probe_over(
+    stream: &mut TcpStream,
+    session: Option<Session>,
+    protocol: &Protocol,
+    deadline: Instant,
+) -> Result<Reply, ProbeError> {
     stream.set_nonblocking(true)?;
     let mut exchange = Exchange {
         stream,
+        session,
         protocol,
         id: id_of(protocol),
         deadline,
@@ -97,6 +112,7 @@ const KEPT: usize = 80;
 
 struct Exchange<'a> {
     stream: &'a mut TcpStream,
+    session: Option<Session>,
     protocol: &'a Protocol,
     id: RequestId,
     deadline: Instant,
@@ -113,8 +129,13 @@ impl Exchange<'_> {
         let length = self.protocol.request_len(self.id);
         let mut buffer = vec![0; 64 * 1024];
         loop {
-            let (readable, writable) = self.wait(self.sent < length && !self.awaits_greeting)?;
-            if writable {
+            let is_handshaking = self.session.as_ref().is_some_and(Session::is_handshaking);
+            let may_ask = self.sent < length && !self.awaits_greeting && !is_handshaking;
+            let is_owing = self.session.as_ref().is_some_and(Session::has_unsent);
+            let (readable, writable) = self.wait(may_ask || is_owing)?;
+            if writable && is_owing {
+                self.send_session()?;
+            } else if writable && may_ask {
                 let takes_more = self.write(&mut buffer)?;
                 if !takes_more {
                     self.sent = length; // What it says to that may be there to be read.
@@ -152,6 +173,11 @@ impl Exchange<'_> {
     /// Whether the server still takes what it is sent.
     fn write(&mut self, buffer: &mut [u8]) -> Result<bool, ProbeError> {
         let filled = self.protocol.fill(self.id, self.sent, buffer);
+        if let Some(session) = &mut self.session {
+            self.sent += session.write(&buffer[..filled]) as u32;
+            self.send_session()?;
+            return Ok(true);
+        }
         match self.stream.write(&buffer[..filled]) {
             Ok(written) => self.sent += written as u32,
             Err(error) => match error.kind() {
@@ -161,6 +187,46 @@ impl Exchange<'_> {
             },
         }
         Ok(true)
+    }
+
+    /// Sends what a session has to send, as far as the socket takes it.
+    fn send_session(&mut self) -> Result<(), ProbeError> {
+        let Some(session) = &mut self.session else {
+            return Ok(());
+        };
+        match session.send(self.stream) {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes in ciphertext; whether the answer is complete.
+    fn decrypt(&mut self, mut input: &[u8]) -> Result<bool, ProbeError> {
+        let mut plain = vec![0; 16 * 1024];
+        while !input.is_empty() {
+            let Some(session) = &mut self.session else {
+                return Ok(false);
+            };
+            if let Err(fault) = session.receive(&mut input) {
+                // The alert that says why; whether it arrives changes nothing.
+                let _ = session.send(self.stream);
+                return Err(ProbeError::Io(io::Error::other(fault.words)));
+            }
+            while let Some(length) = self
+                .session
+                .as_mut()
+                .map(|session| session.read(&mut plain))
+                && length > 0
+            {
+                if self.take(&plain[..length])? {
+                    return Ok(true);
+                }
+            }
+            if self.session.as_ref().is_some_and(Session::is_ended) {
+                return self.end_of_stream();
+            }
+        }
+        Ok(false)
     }
 
     /// Whether the answer is complete.
@@ -175,7 +241,15 @@ impl Exchange<'_> {
         if length == 0 {
             return self.end_of_stream();
         }
-        let input = &buffer[..length];
+        match self.session {
+            Some(_) => self.decrypt(&buffer[..length]),
+            None => self.take(&buffer[..length]),
+        }
+    }
+
+    /// Takes in what was said; whether the answer is complete.
+    fn take(&mut self, input: &[u8]) -> Result<bool, ProbeError> {
+        let length = input.len();
         self.reply.bytes += length as u64;
         let room = KEPT - self.began.len();
         self.began.extend_from_slice(&input[..length.min(room)]);

@@ -65,6 +65,7 @@ pub fn assemble(facts: Facts<'_>) -> Outcome {
         ("service", service),
         ("connect", &tally.connect),
         ("first_byte", &tally.first_byte),
+        ("handshake", &tally.handshake),
         ("slip", &tally.slip),
     ];
     let encoded = latencies
@@ -89,7 +90,9 @@ pub fn assemble(facts: Facts<'_>) -> Outcome {
             service: service.quantiles(),
             connect: tally.connect.quantiles(),
             first_byte: tally.first_byte.quantiles(),
+            handshake: tally.handshake.quantiles(),
         },
+        tls: load.tls.as_ref().map(|_| tally.tls.clone()),
         schedule_slip_ns: tally.slip.quantiles(),
         generator: generator(&facts, window_s),
         fairness,

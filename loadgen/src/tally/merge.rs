@@ -79,6 +79,9 @@ fn add(merged: &mut Outcome, other: &Outcome) {
     merged.connections.merge(&other.connections);
     merged.requests.merge(&other.requests);
     merged.whole_run.merge(&other.whole_run);
+    if let (Some(tls), Some(other)) = (&mut merged.tls, &other.tls) {
+        tls.merge(other);
+    }
     merged.generator.merge(&other.generator);
     merged.fairness.merge(&other.fairness);
     other
@@ -234,6 +237,7 @@ fn merge_latencies(merged: &mut Outcome, outcomes: &[Outcome]) -> Result<(), Str
         service: quantiles("service", |outcome| &outcome.latency_ns.service)?,
         connect: quantiles("connect", |outcome| &outcome.latency_ns.connect)?,
         first_byte: quantiles("first_byte", |outcome| &outcome.latency_ns.first_byte)?,
+        handshake: quantiles("handshake", |outcome| &outcome.latency_ns.handshake)?,
     };
     merged.schedule_slip_ns = quantiles("slip", |outcome| &outcome.schedule_slip_ns)?;
     merged.histograms = blobs;

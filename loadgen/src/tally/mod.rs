@@ -20,6 +20,7 @@ pub mod series;
 pub mod slo;
 pub mod stage;
 pub mod stretch;
+pub mod tls;
 pub mod verdict;
 
 use std::collections::BTreeMap;
@@ -31,6 +32,7 @@ use latency::Latency;
 use live::Counted;
 use outcome::{Connections, Failure, Fairness, Requests};
 use stage::StageTally;
+use tls::Handshakes;
 
 pub use latency::{DIGITS, LATENCY_MAX_NS};
 
@@ -51,6 +53,10 @@ pub struct Tally {
     pub connect: Latency,
     /// Times to the first byte.
     pub first_byte: Latency,
+    /// Times of TLS handshakes.
+    pub handshake: Latency,
+    /// What they came to.
+    pub tls: Handshakes,
     /// Slip of the window, of the last interval.
     pub slip: Latency,
     /// Bytes written, over the whole run.
@@ -92,6 +98,8 @@ impl Tally {
         self.service.merge(&other.service);
         self.connect.merge(&other.connect);
         self.first_byte.merge(&other.first_byte);
+        self.handshake.merge(&other.handshake);
+        self.tls.merge(&other.tls);
         self.slip.merge(&other.slip);
         self.cpu_ns[0] += other.cpu_ns[0];
         self.cpu_ns[1] += other.cpu_ns[1];

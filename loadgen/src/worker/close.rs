@@ -14,6 +14,7 @@ use crate::base::sys::total_retransmits;
 use crate::base::text::words_of;
 use crate::base::units::format_ns;
 use crate::load::{Close, Phase};
+use crate::protocol::tls::Session;
 use crate::tally::{count, count_bounded, errno_name};
 
 /// Why the requests in flight on a connection will not be answered.
@@ -176,7 +177,9 @@ impl Worker {
 
     pub(super) fn request_timed_out(&mut self, slot: u32) {
         let limit = format_ns(self.plan.load.response_limit_ns());
+        let session = self.slots.session(slot);
         let what = match self.slots.slot(slot).held_back {
+            true if session.is_some_and(Session::is_handshaking) => "end of the TLS handshake",
             true => "greeting",
             false => "answer",
         };
@@ -202,7 +205,13 @@ impl Worker {
         self.reopen(slot);
     }
 
-    fn note_failure(&mut self, slot: u32, stage: &str, kind: &str, words: impl FnOnce() -> String) {
+    pub(super) fn note_failure(
+        &mut self,
+        slot: u32,
+        stage: &str,
+        kind: &str,
+        words: impl FnOnce() -> String,
+    ) {
         let connection = self.slots.slot(slot);
         let sequence = connection.answered;
         // A request belongs to the phase in which it was due; what happens between requests, to that of the moment.
@@ -300,6 +309,9 @@ impl Worker {
     /// Closes the socket.
     pub(super) fn shut(&mut self, slot: u32) {
         self.read_retransmits(slot);
+        if self.slots.have_sessions() {
+            self.end_session(slot);
+        }
         let connection = self.slots.slot_mut(slot);
         if let Some(fd) = connection.fd.take()
             && self.plan.load.close == Close::Reset

@@ -180,11 +180,12 @@ impl Worker {
             }
             let connection = self.slots.slot(slot);
             let Some(fd) = &connection.fd else { return };
-            match send(
-                fd.as_raw_fd(),
-                &self.buffers.write[..filled],
-                MsgFlags::MSG_NOSIGNAL,
-            ) {
+            let bytes = &self.buffers.write[..filled];
+            let sent = match self.slots.have_sessions() {
+                true => self.send_plaintext(slot, filled),
+                false => send(fd.as_raw_fd(), bytes, MsgFlags::MSG_NOSIGNAL),
+            };
+            match sent {
                 Ok(written) => {
                     self.count_sent(written as u64);
                     self.advance(slot, written);
@@ -294,8 +295,12 @@ impl Worker {
                 }
                 Ok(length) => {
                     self.read_clock();
-                    self.count_received(length as u64);
-                    if !self.receive(slot, &buffer[..length]) {
+                    let input = &buffer[..length];
+                    let is_open = match self.slots.have_sessions() {
+                        true => self.receive_ciphertext(slot, input),
+                        false => self.receive_plaintext(slot, input),
+                    };
+                    if !is_open {
                         return false;
                     }
                     // A short read has emptied the socket; a new edge tells of more (epoll(7)).
@@ -314,6 +319,12 @@ impl Worker {
         self.slots.slot_mut(slot).unread = true;
         self.come_again(slot);
         true
+    }
+
+    /// Takes in what was said; returns whether the connection is still open.
+    pub(super) fn receive_plaintext(&mut self, slot: u32, input: &[u8]) -> bool {
+        self.count_received(input.len() as u64);
+        self.receive(slot, input)
     }
 
     /// Gives a connection another turn, after those that wait for theirs.

@@ -32,7 +32,7 @@ impl Worker {
 
     /// What was held back is sent from now on, and timed from now on: how long the server took to greet is in the time
     /// to the first byte. Under a schedule it is due when that says.
-    fn let_go(&mut self, slot: u32) {
+    pub(super) fn let_go(&mut self, slot: u32) {
         let connection = self.slots.slot_mut(slot);
         connection.held_back = false;
         connection.free_ns = self.clock.now_ns;

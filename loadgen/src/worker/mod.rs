@@ -21,6 +21,7 @@ mod reopen;
 mod settle;
 mod slots;
 mod state;
+mod tls;
 
 use std::io;
 use std::sync::Arc;
@@ -32,6 +33,7 @@ use crate::base::clock::now_ns;
 use crate::base::limits::{online_cpus, pin};
 use crate::base::sys::prefetch;
 use crate::load::{Phase, Poll};
+use crate::protocol::tls::Client;
 use crate::tally::Tally;
 use crate::tally::answers::Answers;
 use crate::tally::series::Interval;
@@ -71,6 +73,8 @@ pub struct Worker {
     outstanding: u64,
     answers: Answers,
     tally: Tally,
+    /// Who speaks TLS; `None`: nobody does.
+    tls: Option<Client>,
 }
 
 impl Worker {
@@ -97,6 +101,7 @@ impl Worker {
             outstanding: 0,
             answers: Answers::default(),
             tally: Tally::default(),
+            tls: plan.tls.as_ref().map(Client::for_worker),
             plan,
             share,
             progress,
@@ -183,12 +188,8 @@ impl Worker {
                 .intersects(EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLHUP | EpollFlags::EPOLLERR);
             self.read(slot, to_the_end);
         }
-        let connection = self.slots.slot(slot);
-        if flags.contains(EpollFlags::EPOLLOUT)
-            && connection.generation == generation
-            && connection.has_unsent()
-        {
-            self.write(slot);
+        if flags.contains(EpollFlags::EPOLLOUT) && self.slots.slot(slot).generation == generation {
+            self.write_on(slot);
         }
     }
 
@@ -206,11 +207,21 @@ impl Worker {
             connection.comes_again = false;
             if std::mem::take(&mut connection.unread) {
                 self.read(slot, true);
-            } else if connection.has_unsent() {
-                self.write(slot);
+            } else {
+                self.write_on(slot);
             }
         }
         turns > 0
+    }
+
+    /// Writes what a connection has to write, now that there may be room for it.
+    fn write_on(&mut self, slot: u32) {
+        if self.slots.have_sessions() && !self.send_session(slot) {
+            return;
+        }
+        if self.slots.slot(slot).has_unsent() {
+            self.write(slot);
+        }
     }
 
     fn is_current(&self, slot: u32, generation: u32) -> bool {

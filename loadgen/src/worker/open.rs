@@ -12,6 +12,7 @@ use super::{PASS, Worker};
 use crate::base::clock::NEVER;
 use crate::base::sys::total_retransmits;
 use crate::load::Phase;
+use crate::protocol::tls::Client;
 use crate::tally::{count, errno_name};
 
 /// A connect that took longer has probably had its SYN sent again: the first
@@ -73,7 +74,7 @@ impl Worker {
         let now_ns = self.clock.now_ns;
         let connection = self.slots.slot_mut(slot);
         connection.renew(now_ns, requests.filter(|_| connection.active));
-        connection.held_back = self.plan.protocol.is_greeted();
+        connection.held_back = self.tls.is_some() || self.plan.protocol.is_greeted();
         connection.state = State::Connecting;
         connection.opening = true;
         self.opening.places += 1;
@@ -141,7 +142,14 @@ impl Worker {
         if self.counts_connects() {
             self.tally.connect.record(took_ns);
         }
+        let session = self.tls.as_ref().map(Client::session);
+        if session.is_some() {
+            self.slots.set_session(slot, session);
+        }
         self.greet(slot);
+        if self.slots.have_sessions() {
+            self.send_session(slot);
+        }
     }
 
     /// How often the SYN of a connect was sent again, which ends now; one read of a connect that is still under way.

@@ -6,6 +6,7 @@ use crate::load::schedule::Schedule;
 use crate::load::sources::SourcePool;
 use crate::load::stages::{Course, Stages};
 use crate::protocol::Protocol;
+use crate::protocol::tls::Client;
 
 /// What all workers of a process have in common.
 #[derive(Debug)]
@@ -14,6 +15,8 @@ pub struct Plan {
     pub load: Load,
     /// The protocol.
     pub protocol: Protocol,
+    /// Who speaks TLS beneath it; `None`: nobody does.
+    pub tls: Option<Client>,
     /// The requests' schedule; `None`: closed loop.
     pub schedule: Option<Schedule>,
     /// When connections have a part in the load, if that changes.

@@ -2,6 +2,7 @@
 
 use super::connection::{Connection, InFlight};
 use super::plan::{Plan, Share};
+use crate::protocol::tls::Session;
 
 /// The slots, numbered from 0 within their worker.
 #[derive(Debug)]
@@ -9,6 +10,8 @@ pub(super) struct Slots {
     connections: Vec<Connection>,
     /// The requests in flight of pipelines, a ring for each slot; without a pipeline a connection keeps its own.
     rings: Vec<InFlight>,
+    /// The sessions of TLS, one for each slot that has a socket; none where nobody speaks it.
+    sessions: Vec<Option<Session>>,
     pipeline: u64,
 }
 
@@ -25,6 +28,10 @@ impl Slots {
         };
         Self {
             rings: vec![InFlight::default(); in_rings],
+            sessions: match plan.tls {
+                Some(_) => connections.iter().map(|_| None).collect(),
+                None => Vec::new(),
+            },
             connections,
             pipeline,
         }
@@ -38,6 +45,33 @@ impl Slots {
     #[inline]
     pub(super) fn slot_mut(&mut self, slot: u32) -> &mut Connection {
         &mut self.connections[slot as usize]
+    }
+
+    /// Whether TLS is spoken.
+    #[inline]
+    pub(super) fn have_sessions(&self) -> bool {
+        !self.sessions.is_empty()
+    }
+
+    /// The session of a slot.
+    pub(super) fn session(&self, slot: u32) -> Option<&Session> {
+        self.sessions.get(slot as usize)?.as_ref()
+    }
+
+    /// A slot, and its session to be changed.
+    pub(super) fn with_session(&mut self, slot: u32) -> (&Connection, Option<&mut Session>) {
+        let session = self.sessions.get_mut(slot as usize);
+        (
+            &self.connections[slot as usize],
+            session.and_then(Option::as_mut),
+        )
+    }
+
+    /// Gives a slot another session, or none.
+    pub(super) fn set_session(&mut self, slot: u32, session: Option<Session>) {
+        if let Some(place) = self.sessions.get_mut(slot as usize) {
+            *place = session;
+        }
     }
 
     pub(super) fn get(&self, slot: u32) -> Option<&Connection> {

@@ -112,10 +112,15 @@ impl Queues {
 /// Size of the read and write buffers.
 const BUFFER: usize = 64 * 1024;
 
+/// Size of the buffer of what was said in TLS: a record holds as much (RFC 8446 §5.1).
+pub(super) const PLAIN: usize = 16 * 1024;
+
 /// What is read and written passes through these, shared by all connections of a worker.
 pub(super) struct Buffers {
     pub(super) read: Vec<u8>,
     pub(super) write: Vec<u8>,
+    /// What was said in TLS; empty where nobody speaks it.
+    pub(super) plain: Vec<u8>,
 }
 
 impl Default for Buffers {
@@ -123,6 +128,7 @@ impl Default for Buffers {
         Self {
             read: vec![0; BUFFER],
             write: vec![0; BUFFER],
+            plain: Vec::new(),
         }
     }
 }

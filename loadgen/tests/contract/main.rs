@@ -17,3 +17,4 @@ mod requests;
 mod shards;
 mod stages;
 mod targets;
+mod tls;

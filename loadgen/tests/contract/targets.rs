@@ -13,7 +13,7 @@ use crate::common::{Guard, loadgen, outcome_of};
 
 /// A port that is free, below the range from which everybody else's port 0 is
 /// taken, so that no test that runs meanwhile is given it.
-fn free_port(salt: u32) -> u16 {
+pub fn free_port(salt: u32) -> u16 {
     let candidates =
         (0..1000).map(|step| 10_000 + ((std::process::id() * 7 + salt + step) % 20_000) as u16);
     let mut free = candidates.filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
@@ -21,7 +21,7 @@ fn free_port(salt: u32) -> u16 {
 }
 
 /// Starts a server and waits until it accepts; `None` with a printed reason where it is not installed.
-fn start(mut command: Command, port: u16) -> Option<(Guard, SocketAddr)> {
+pub fn start(mut command: Command, port: u16) -> Option<(Guard, SocketAddr)> {
     let name = command.get_program().to_string_lossy().into_owned();
     let mut child = match command
         .stdin(Stdio::null())

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::abort::Aborted;
 use super::stage::Stage;
+use super::tls::Handshakes;
 use crate::load::Load;
 
 pub use connections::Connections;
@@ -69,6 +70,9 @@ pub struct Outcome {
     /// How late this generator sent: from when a request was due and its connection
     /// free, to its actual send. Empty in a closed loop, which has no schedule.
     pub schedule_slip_ns: Quantiles,
+    /// What TLS handshakes came to; absent without TLS.
+    #[serde(default)]
+    pub tls: Option<Handshakes>,
     /// What the generator itself used inside the window.
     pub generator: Generator,
     /// How evenly the connections were served.
@@ -110,6 +114,7 @@ impl Outcome {
             whole_run: WholeRun::default(),
             latency_ns: Latencies::default(),
             schedule_slip_ns: Quantiles::default(),
+            tls: None,
             generator: Generator::default(),
             fairness: Fairness::default(),
             verdict: Verdict::default(),

@@ -22,6 +22,9 @@ pub struct Latencies {
     pub connect: Quantiles,
     /// From established to the first byte received: of the same connections.
     pub first_byte: Quantiles,
+    /// From established to the end of the TLS handshake: of the same connections. Empty without TLS.
+    #[serde(default)]
+    pub handshake: Quantiles,
 }
 
 /// Quantiles of one histogram, in nanoseconds.
