@@ -634,6 +634,12 @@ mod tests {
 
     proptest! {
         #[test]
+        fn no_text_is_too_odd(text in "[0-9a-z@.,/ -]{0,30}") {
+            let _ = text.parse::<TypedStages<Rates>>().map(|typed| typed.expand(true, 1));
+            let _ = text.parse::<TypedStages<Conns>>().map(|typed| typed.expand(false, 1));
+        }
+
+        #[test]
         fn written_stages_are_read_back(stages in some_stages()) {
             prop_assume!(stages.largest() > 0.0);
             let text = stages.to_string();

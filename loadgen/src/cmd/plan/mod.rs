@@ -97,7 +97,7 @@ pub struct Plan {
     /// How many hosts share the load.
     pub(super) segments: u32,
     /// When the warm-up starts (RFC 3339, UTC); absent: whoever starts the hosts says.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     start_at: Option<String>,
     /// The load's flags by name, without the dashes in front.
     load: BTreeMap<String, Value>,
