@@ -4,8 +4,8 @@ use super::run::Run;
 use crate::model::row::{COLUMNS, is_column};
 use std::collections::BTreeSet;
 use std::error::Error;
-use std::fs;
-use std::io::{self, ErrorKind};
+use std::fs::File;
+use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 /// The file that says where a run was made.
@@ -115,17 +115,24 @@ impl From<io::Error> for Fault {
 
 /// The bytes of a file; none if it is not there.
 pub(super) fn contents(file: &Path) -> Result<Option<Vec<u8>>, Fault> {
-    match fs::metadata(file) {
-        Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(e.into()),
-        Ok(metadata) if metadata.len() > MOST_BYTES => {
-            let what = format!(
-                "{} bytes are too many for this file of a run",
-                metadata.len()
-            );
-            Err((None, what).into())
-        }
-        Ok(_) => Ok(Some(fs::read(file)?)),
+    let too_many = |bytes: u64| {
+        let what = format!("{bytes} bytes are too many for this file of a run");
+        Fault::from((None, what))
+    };
+    let opened = match File::open(file) {
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+        opened => opened?,
+    };
+    let length = opened.metadata()?.len();
+    if length > MOST_BYTES {
+        return Err(too_many(length));
+    }
+    // What says that it is empty may have no end, as a device has.
+    let mut bytes = Vec::new();
+    opened.take(MOST_BYTES + 1).read_to_end(&mut bytes)?;
+    match bytes.len() as u64 > MOST_BYTES {
+        true => Err(too_many(bytes.len() as u64)),
+        false => Ok(Some(bytes)),
     }
 }
 

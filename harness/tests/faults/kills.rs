@@ -20,7 +20,7 @@ enum Victim {
 }
 
 pub fn kills(place: &Place, amount: Amount, seed: u64) -> Vec<Line> {
-    let times = amount.of(10, 100);
+    let times = amount.of(4, 34);
     let mut random = fastrand::Rng::with_seed(seed);
     let victims = [Victim::Tenk, Victim::Generator, Victim::Server];
     let mut lines = Vec::new();

@@ -142,6 +142,7 @@ impl Place {
 
     /// The same; `meanwhile` says whether the process may be waited for: of one that is traced every stop would be
     /// taken for its end.
+    #[expect(clippy::zombie_processes, reason = "reaped below, with what it left")]
     pub fn run_under(
         &self,
         command: &mut Command,

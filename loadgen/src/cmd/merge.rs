@@ -144,7 +144,11 @@ fn read(
 fn gather(log: impl BufRead, gathered: &mut Gathered) -> io::Result<()> {
     let mut log = log.take(MOST_LOG_BYTES);
     let mut line = Vec::new();
-    while log.read_until(b'\n', &mut line)? > 0 {
+    while log.by_ref().take(MOST_BYTES).read_until(b'\n', &mut line)? > 0 {
+        // A line without an end is no log's, and would take all memory.
+        if line.len() as u64 == MOST_BYTES {
+            return Ok(());
+        }
         gathered.take(&String::from_utf8_lossy(&line));
         line.clear();
     }

@@ -10,7 +10,7 @@ use crate::cmd::gate::git::{self, git};
 use crate::cmd::gate::side::{BASE, HEAD};
 use crate::model::history::{HistoryChange, HistoryLine};
 use crate::model::metrics::METRICS;
-use crate::store::history::{append, is_commit, parse, to_text};
+use crate::store::history::{append, contents, is_commit, parse, to_text};
 use crate::store::read::load;
 use serde_json::Value;
 use std::path::Path;
@@ -99,7 +99,8 @@ async fn gate_lines(
 ) -> Result<Vec<HistoryLine>, Failure> {
     let file = folder.join(GATE);
     let what = file.display();
-    let bytes = std::fs::read(&file).or_failed(format_args!("cannot read {what}"))?;
+    let bytes = contents(&file).or_failed(format_args!("cannot read {what}"))?;
+    let bytes = bytes.unwrap_or_default();
     let gate: Value =
         serde_json::from_slice(&bytes).or_failed(format_args!("cannot read {what}"))?;
     let commit_of = |side: &str| gate[side]["commit"].as_str().filter(|text| is_commit(text));
