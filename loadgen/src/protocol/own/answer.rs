@@ -18,7 +18,7 @@ const KEPT: usize = 1024;
 pub(super) enum Answer {
     Nothing,
     Text(Template),
-    Delimiter(Delimiter),
+    Delimiter(Box<Delimiter>),
     Bytes(u32),
     Length(LengthField),
     Line(Pattern),
@@ -30,7 +30,7 @@ impl Answer {
         match rule {
             Rule::Nothing => Self::Nothing,
             Rule::Text(message) => Self::Text(Template::of(message)),
-            Rule::Delimiter(bytes) => Self::Delimiter(Delimiter::new(bytes)),
+            Rule::Delimiter(bytes) => Self::Delimiter(Box::new(Delimiter::new(bytes))),
             Rule::Bytes(count) => Self::Bytes(*count),
             Rule::Length(field) => Self::Length(*field),
             Rule::Line(pattern) => Self::Line(pattern.clone()),
