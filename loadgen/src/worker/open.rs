@@ -86,6 +86,7 @@ impl Worker {
             Err(error) => return self.connect_failed(slot, error),
         };
         if established {
+            self.read_clock();
             self.established(slot);
         }
     }
