@@ -4,6 +4,7 @@
 use super::control_group::{self, Level};
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 use nix::unistd::geteuid;
+use serde::{Deserialize, Serialize};
 use std::fs;
 
 /// How many descriptors a server may open at most: servers with a table of all possible ones would not start where the
@@ -11,7 +12,7 @@ use std::fs;
 pub const MOST_DESCRIPTORS: u64 = 1 << 20;
 
 /// One limit, and how much of it is used already.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Limit {
     /// Where it is set, as people find it: `pids.max of /jobs/7`.
     pub what: String,
@@ -118,7 +119,7 @@ pub fn cpu_quota() -> Option<(String, f64)> {
 }
 
 /// How long a quota of CPU time has kept the processes of a control group from running.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Throttled {
     /// Where the quota is set: `cpu.max of /jobs/7`.
     pub what: String,

@@ -1,5 +1,6 @@
 //! The command line as it was typed. What it means is decided in [`crate::plan`], once.
 
+pub mod agent;
 mod asked;
 pub mod calibrate;
 pub mod compare;
@@ -17,6 +18,7 @@ pub mod variables;
 
 use crate::base::version;
 use crate::model::instrumented::Instruments;
+use agent::AgentFlags;
 pub use asked::AskedFlags;
 use calibrate::CalibrateFlags;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -28,12 +30,14 @@ use history::HistoryFlags;
 use ipnet::IpNet;
 use lab::LabFlags;
 use loadgen::base::units::{parse_count, parse_duration};
+use loadgen::fleet::hosts::flags::HostFlags;
 use loadgen::load::CpuList;
 use loadgen::load::Target;
 use loadgen::load::flags::LoadFlags;
 use loadgen::tally::slo::Slo;
 use rate::Rate;
 use start::{LoadWords, ServeFlags};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 use threshold::Threshold;
@@ -123,6 +127,8 @@ pub enum Command {
     Load(LoadWords),
     /// Show a plan of a load for many hosts, or make a batch engine's file of it, such as `tenk plan slurm plan.json`
     Plan(LoadWords),
+    /// Serve a run elsewhere: what --load-hosts and --server-host start on each host; speaks over stdin and stdout
+    Agent(AgentFlags),
     /// Measure a lab in a private network namespace
     #[command(hide = true)]
     Measure {
@@ -219,6 +225,13 @@ pub struct RunFlags {
     #[arg(long, value_name = "CIDR", help_heading = "Place")]
     pub allow_target: Vec<IpNet>,
 
+    /// The server's host.
+    #[command(flatten)]
+    pub elsewhere: ServerHostFlags,
+    /// The load's hosts.
+    #[command(flatten)]
+    pub hosts: HostFlags,
+
     /// Where results go.
     #[command(flatten)]
     pub output: OutputFlags,
@@ -290,6 +303,18 @@ pub struct PlaceFlags {
     /// A private network namespace for every trial: its own ports, TIME_WAITs and counters
     #[arg(long, value_enum, default_value_t, help_heading = "Place")]
     pub netns: Netns,
+}
+
+/// Where the server runs, if not here.
+#[derive(Args, Debug, Clone)]
+pub struct ServerHostFlags {
+    /// Start the servers on this host, by its agent; its figures are read there
+    #[arg(long, value_name = "HOST", help_heading = "Hosts")]
+    pub server_host: Option<String>,
+    /// Where servers listen that this run starts, and the load hosts reach them [default: what --server-host's name comes
+    /// to; 127.0.0.1 without]
+    #[arg(long, value_name = "IP", help_heading = "Hosts")]
+    pub server_address: Option<IpAddr>,
 }
 
 /// Where results go, and what is said on the way.

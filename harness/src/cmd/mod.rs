@@ -1,5 +1,6 @@
 //! What the program can be asked to do, one module per command.
 
+mod agent;
 mod compare;
 mod doctor;
 mod dry_run;
@@ -51,6 +52,7 @@ fn obey(cli: &Cli) -> Result<Exit, Failure> {
         Some(Command::Serve(flags)) => supervise(start::serve(flags)),
         Some(Command::Load(words)) => supervise(start::load(words)),
         Some(Command::Plan(words)) => supervise(start::plan(words)),
+        Some(Command::Agent(flags)) => supervise(agent::agent(flags)),
         Some(Command::Measure { spec }) => crate::lab::measure(spec),
         Some(Command::Launch { spec }) => launch(spec),
         None => supervise(run::run(&cli.run)),

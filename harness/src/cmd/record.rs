@@ -201,11 +201,11 @@ impl Record {
         if environment.trial_network.is_none() && !evidence.launched.sysctls.is_empty() {
             environment.trial_network = Some(evidence.launched.clone().into());
         }
-        let method = |known: &mut Option<String>, of: Option<&str>| {
-            *known = known.take().or(of.map(str::to_string));
+        let method = |known: &mut Option<String>, of: &Option<String>| {
+            *known = known.take().or(of.clone());
         };
-        method(&mut environment.memory_method, evidence.memory_method);
-        method(&mut environment.cpu_method, evidence.cpu_method);
+        method(&mut environment.memory_method, &evidence.memory_method);
+        method(&mut environment.cpu_method, &evidence.cpu_method);
         if let Some(window) = evidence.window.as_ref().filter(|w| w.between_s > 0.0) {
             let share = window.harness_s / window.between_s;
             let highest = environment.harness_cpu_fraction.unwrap_or(0.0).max(share);

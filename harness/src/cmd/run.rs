@@ -141,6 +141,10 @@ async fn prepare(plan: &mut Plan, quiet: bool) -> Result<(Binaries, Option<f64>)
     trial::sweep_leftovers();
     let note = namespace::settle(plan).await?;
     let mut names: Vec<&str> = plan.models().map(|model| model.name).collect();
+    if plan.server_host.is_some() {
+        // Servers are the other host's own.
+        names.clear();
+    }
     names.push("loadgen");
     // What is missing altogether comes before what is only not as one would like it.
     let binaries = Binaries::prepare(&names, quiet).await?;

@@ -9,6 +9,7 @@ use loadgen::base::syn::listen_queue_in_words;
 use loadgen::base::units::format_bytes;
 use loadgen::tally::code::Code;
 use loadgen::tally::outcome::Outcome;
+use loadgen::tally::verdict::saturated_hosts;
 
 /// W01: the generator's useful share above which it is the bottleneck.
 const GENERATOR_USED_UP: f64 = 0.95;
@@ -97,6 +98,15 @@ fn generator_bound(row: &Row, outcome: &Outcome) -> Option<Reason> {
         row.bottleneck,
         Some(Bottleneck::Generator | Bottleneck::Neither)
     );
+    if let Some(hosts) =
+        saturated_hosts(outcome).filter(|_| server_is_not && !outcome.load.is_open_loop())
+    {
+        let text = format!(
+            "{hosts}, and the server less than {:.0} % of its own: throughput is a lower bound",
+            USED_UP * 100.0
+        );
+        return Some(Reason::new(Code::W01, text));
+    }
     let bound = !outcome.load.is_open_loop() && generator >= GENERATOR_USED_UP && server_is_not;
     bound.then(|| {
         Reason::new(Code::W01,

@@ -122,10 +122,17 @@ pub fn of_server(row: &mut Row, plan: &Plan, evidence: &Evidence) {
         row.server_cpu_us_per_request = per_request(used.total_s * share * 1e6);
         row.server_user_s = Some(used.user_s * share);
         row.server_system_s = Some(used.system_s * share);
-        let server = used.total_s * share / (outcome.window_s * plan.server_cpus.len() as f64);
+        let cpus = evidence.server_elsewhere.unwrap_or(plan.server_cpus.len());
+        let server = used.total_s * share / (outcome.window_s * cpus as f64);
         row.bottleneck = Some(bottleneck(server, outcome.generator.cpu_utilisation));
     }
-    machine(row, window, outcome, used.map(|used| used.total_s));
+    // A generator on other machines used nothing of the one that was read.
+    let generator_s = match evidence.is_of_one_machine() {
+        true => outcome.generator.cpu_user_s + outcome.generator.cpu_system_s,
+        false => 0.0,
+    };
+    let used_s = used.map(|used| used.total_s);
+    machine(row, window, outcome, used_s, generator_s);
 }
 
 /// How many requests so many bytes are: none where nothing was sent.
@@ -145,7 +152,13 @@ fn memory_per_connection(row: &Row, window: &Window, outcome: &Outcome) -> Optio
 }
 
 /// What of the machine was somebody else's.
-fn machine(row: &mut Row, window: &Window, outcome: &Outcome, server_s: Option<f64>) {
+fn machine(
+    row: &mut Row,
+    window: &Window,
+    outcome: &Outcome,
+    server_s: Option<f64>,
+    generator_s: f64,
+) {
     let Some(machine) = window.machine else {
         return;
     };
@@ -156,8 +169,7 @@ fn machine(row: &mut Row, window: &Window, outcome: &Outcome, server_s: Option<f
     };
     // The generator reads its own clock at the window's edges, we a little outside of them; between the two it
     // goes on as before (a generator that spins for a second, 100 ms of it unseen, is no neighbour).
-    let generator_s = (outcome.generator.cpu_user_s + outcome.generator.cpu_system_s)
-        * (window.between_s / outcome.window_s).max(1.0);
+    let generator_s = generator_s * (window.between_s / outcome.window_s).max(1.0);
     let own_s = server_s + generator_s + window.harness_s;
     // What nobody is charged with may also be the kernel's work between two processes: an open loop at 20 000/s left
     // a tenth of a CPU to interrupts of idle CPUs. Where every process can be seen, so can those who are foreign.

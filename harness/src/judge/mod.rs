@@ -5,7 +5,6 @@ mod doubts;
 mod figures;
 mod status;
 
-use crate::base::machine::cpu_list;
 use crate::base::text::visible;
 use crate::model::row::{Reason, Reasons, Row, Verdict};
 use crate::plan::{Plan, TrialPlan};
@@ -92,8 +91,8 @@ fn settings(run_id: &str, plan: &Plan, trial: &TrialPlan) -> Row {
         work_ns: trial.cost.work.map(as_ns),
         block_ns: trial.cost.block.map(as_ns),
         workers: plan.workers.filter(|_| arm.subject.takes("workers")),
-        server_cpus: cpu_list(&plan.server_cpus),
-        client_cpus: cpu_list(&plan.client_cpus),
+        server_cpus: plan.server_cpus_in_words(),
+        client_cpus: plan.client_cpus_in_words(),
         duration_s: load.duration_ns as f64 / 1e9,
         ..Row::blank()
     }

@@ -2,6 +2,7 @@
 
 pub mod budget;
 pub mod estimate;
+pub mod hosts;
 pub mod instrumented;
 pub mod pace;
 pub mod placeholders;
@@ -20,6 +21,9 @@ use crate::model::rate::Found;
 use crate::model::service::Service;
 use crate::model::transport::Transport;
 use budget::Budget;
+use hosts::{Places, ServerHost};
+use loadgen::base::address::Address;
+use loadgen::fleet::hosts::flags::HostFlags;
 use loadgen::load::Load;
 use loadgen::load::flags::{RunFlags as LoadRunFlags, ShapeFlags};
 use loadgen::load::own::Rule;
@@ -28,6 +32,7 @@ use loadgen::tally::slo::Slo;
 use pace::Pace;
 use servers::models::Model;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// The most trials one run may have: a bound on every list and file made from them.
@@ -131,6 +136,12 @@ pub struct Plan {
     pub variables: Vec<(String, String)>,
     /// The promises that rates are held against.
     pub slo: Vec<Slo>,
+    /// Where servers listen that this run starts.
+    pub server_ip: IpAddr,
+    /// The host they are started on, if not this one.
+    pub server_host: Option<ServerHost>,
+    /// The hosts that the load comes from, if not this one.
+    pub load_hosts: Option<HostFlags>,
 }
 
 /// One trial of a plan.
@@ -150,6 +161,19 @@ pub struct TrialPlan {
     pub capacity_fraction: Option<f64>,
 }
 
+impl TrialPlan {
+    /// Its load, now that its server listens.
+    pub fn load_at(&self, addr: &Address) -> Load {
+        let mut load = self.load.clone();
+        load.target = addr.clone();
+        load.target_name = match &self.arm.subject {
+            Subject::Running { name, .. } => name.clone(),
+            _ => None,
+        };
+        load
+    }
+}
+
 impl Plan {
     /// Makes sense of the flags, or says what is wrong with them.
     pub fn new(flags: &RunFlags) -> Result<Plan, Failure> {
@@ -157,7 +181,12 @@ impl Plan {
         let service = service_of(flags);
         let seed = flags.seed.unwrap_or_else(|| fastrand::u64(..));
         let (server_cpus, client_cpus) = split_cpus(flags)?;
-        let (network, command_network) = networks(flags.place.netns);
+        let places = hosts::places(flags)?;
+        let (network, command_network) = match places.are_here() {
+            true => networks(flags.place.netns),
+            // Others have to get there.
+            false => (Network::Host, Network::Host),
+        };
         check_service(flags, &arms, service)?;
         check_tls(flags, &arms)?;
         check_workers(flags, &arms)?;
@@ -179,7 +208,7 @@ impl Plan {
             ));
         }
         let mut plan = Plan {
-            scenarios: scenarios(flags, service, &client_cpus, seed)?,
+            scenarios: scenarios(flags, &places, service, &client_cpus, seed)?,
             arms,
             service,
             workers: flags.asked.workers,
@@ -202,6 +231,9 @@ impl Plan {
             settle_timeout: flags.servers.settle_timeout,
             variables: flags.servers.env.clone(),
             slo: flags.slo.clone(),
+            server_ip: places.server_ip,
+            server_host: places.server_host,
+            load_hosts: places.load_hosts,
         };
         if let Some(time) = flags.budget {
             plan.set_budget(time, flags.repeat)?;
@@ -259,9 +291,32 @@ impl Plan {
     pub fn is_on_loopback(&self) -> bool {
         let is_local = |arm: &Arm| match arm.subject {
             Subject::Running { ref addr, .. } => addr.is_local(),
-            _ => true,
+            _ => self.server_ip.is_loopback(),
         };
-        self.arms.iter().all(is_local)
+        self.load_hosts.is_none() && self.server_host.is_none() && self.arms.iter().all(is_local)
+    }
+
+    /// The server's CPUs as rows have them: numbers, or the host whose they are.
+    pub fn server_cpus_in_words(&self) -> String {
+        match &self.server_host {
+            None => cpu_list(&self.server_cpus),
+            Some(ServerHost { name, cpus, .. }) => match cpus {
+                Some(cpus) => format!("{} of {name}", cpu_list(cpus)),
+                None => format!("all of {name}"),
+            },
+        }
+    }
+
+    /// The generator's.
+    pub fn client_cpus_in_words(&self) -> String {
+        let hosts = self
+            .load_hosts
+            .as_ref()
+            .and_then(|flags| flags.load_hosts.as_ref());
+        hosts.map_or_else(
+            || cpu_list(&self.client_cpus),
+            |hosts| format!("all of {hosts}"),
+        )
     }
 
     /// How many trials there will be.
@@ -597,6 +652,7 @@ fn protocol_of(flags: &RunFlags, service: Service) -> ProtocolName {
 /// Every combination of the lists.
 fn scenarios(
     flags: &RunFlags,
+    places: &Places,
     service: Service,
     client_cpus: &[usize],
     seed: u64,
@@ -607,8 +663,10 @@ fn scenarios(
         warmup: flags.warmup,
         duration: flags.duration,
         seed: Some(seed),
-        cpus: Some(CpuList(client_cpus.iter().map(|&cpu| cpu as u32).collect())),
-        allow_target: flags.allow_target.clone(),
+        // On other hosts the CPUs are theirs.
+        cpus: (places.load_hosts.is_none())
+            .then(|| CpuList(client_cpus.iter().map(|&cpu| cpu as u32).collect())),
+        allow_target: places.allowed(&flags.allow_target),
         ..LoadRunFlags::default()
     };
     // The port is not known before a server listens; any other than 0 passes the checks.
@@ -721,8 +779,14 @@ fn split_cpus(flags: &RunFlags) -> Result<(Vec<usize>, Vec<usize>), Failure> {
             }
         }
     };
+    // On another host they are that host's, and without a generator here the server has them all.
+    let (asked, first) = match (&flags.elsewhere.server_host, &flags.hosts.load_hosts) {
+        (Some(_), _) => (&None, first),
+        (None, Some(_)) => (&flags.place.server_cpus, available.clone()),
+        (None, None) => (&flags.place.server_cpus, first),
+    };
     Ok((
-        chosen(&flags.place.server_cpus, "server-cpus", first)?,
+        chosen(asked, "server-cpus", first)?,
         chosen(&flags.place.client_cpus, "client-cpus", rest)?,
     ))
 }

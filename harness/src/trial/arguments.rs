@@ -9,6 +9,7 @@ use crate::plan::TrialPlan;
 use crate::plan::placeholders;
 use loadgen::base::address::Address;
 use loadgen::load::Close;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 fn group_name(trial: &TrialPlan) -> String {
@@ -37,6 +38,14 @@ fn socket_path(context: &Context) -> PathBuf {
     path
 }
 
+/// Where a server listens on an IP network: over IPv6 on loopback, else where the run has them.
+fn address(context: &Context, transport: Transport) -> IpAddr {
+    match transport {
+        Transport::Tcp6 => Ipv6Addr::LOCALHOST.into(),
+        _ => context.plan.server_ip,
+    }
+}
+
 /// The flags of a model's program.
 pub fn of_model(
     context: &Context,
@@ -46,9 +55,8 @@ pub fn of_model(
 ) -> Vec<String> {
     let plan = context.plan;
     let listen = match trial.arm.transport {
-        Transport::Tcp => "127.0.0.1:0".to_string(),
-        Transport::Tcp6 => "[::1]:0".into(),
         Transport::Unix => Address::Unix(socket_path(context)).to_string(),
+        transport => SocketAddr::from((address(context, transport), 0)).to_string(),
     };
     let mut args: Vec<String> = ["--listen", &listen, "--service", plan.service.name()]
         .map(String::from)
@@ -62,8 +70,7 @@ pub fn of_model(
     {
         args.extend(["--workers".into(), workers.to_string()]);
     }
-    if let (Some(work), Some(ns)) = (trial.cost.work, context.work_ns_per_iteration) {
-        let iterations = (work.as_nanos() as f64 / ns).round() as u64;
+    if let Some(iterations) = work_iterations(context, trial) {
         args.extend(["--work-iters".into(), iterations.to_string()]);
     }
     if let Some(block) = trial.cost.block {
@@ -78,6 +85,12 @@ pub fn of_model(
     args
 }
 
+/// How many iterations of the work loop a request costs.
+pub fn work_iterations(context: &Context, trial: &TrialPlan) -> Option<u64> {
+    let (work, ns) = (trial.cost.work?, context.work_ns_per_iteration?);
+    Some((work.as_nanos() as f64 / ns).round() as u64)
+}
+
 /// Any other program gets a port that was free a moment ago: it cannot tell us one of its own choice.
 pub fn command(
     context: &Context,
@@ -85,12 +98,11 @@ pub fn command(
     line: &str,
     folder: &Path,
 ) -> Result<ServerSpec, Failure> {
-    let free = |host: &str| std::net::TcpListener::bind((host, 0))?.local_addr();
     const NO_PORT: &str = "no port is free";
+    let free = |ip: IpAddr| std::net::TcpListener::bind((ip, 0))?.local_addr();
     let addr = match trial.arm.transport {
-        Transport::Tcp => Address::Ip(free("127.0.0.1").or_failed(NO_PORT)?),
-        Transport::Tcp6 => Address::Ip(free("::1").or_failed(NO_PORT)?),
         Transport::Unix => Address::Unix(socket_path(context)),
+        transport => Address::Ip(free(address(context, transport)).or_failed(NO_PORT)?),
     };
     let shown = folder.display().to_string();
     let filled_in = |text: &str| placeholders::filled_in(text, &addr, &shown);

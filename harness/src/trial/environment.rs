@@ -1,7 +1,6 @@
 //! Where a run was made: what decides whether its figures can be compared with another's.
 
 use crate::base::limits;
-use crate::base::machine::cpu_list;
 use crate::base::settings::{self, network_sysctls};
 use crate::model::rate::Found;
 use crate::plan::Plan;
@@ -112,8 +111,8 @@ impl Environment {
             memory_kib: value_of("/proc/meminfo", "MemTotal")
                 .and_then(|v| v.split(' ').next()?.parse().ok()),
             nofile_hard: limits::descriptors(),
-            server_cpus: cpu_list(&plan.server_cpus),
-            client_cpus: cpu_list(&plan.client_cpus),
+            server_cpus: plan.server_cpus_in_words(),
+            client_cpus: plan.client_cpus_in_words(),
             seed: plan.seed,
             host_sysctls: network_sysctls().into_iter().collect(),
             trial_network: None,

@@ -11,10 +11,11 @@ use crate::model::instrumented::Shown;
 use crate::model::took::Took;
 use loadgen::base::address::Address;
 use loadgen::tally::outcome::Outcome;
+use serde::{Deserialize, Serialize};
 use servers::ledger::Tally;
 
 /// The network that a trial ran in.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Launched {
     /// Whether the namespace is private.
     pub private_network: bool,
@@ -54,9 +55,9 @@ pub struct Evidence {
     /// Connections still in the accept queue then.
     pub queued: u64,
     /// How the memory was measured: `cgroup` or `pss`; none where nothing is known of the server's processes.
-    pub memory_method: Option<&'static str>,
+    pub memory_method: Option<String>,
     /// How the CPU time was: `cgroup` or `clock`.
-    pub cpu_method: Option<&'static str>,
+    pub cpu_method: Option<String>,
     /// The programs of a command, as the kernel names them.
     pub ran: Vec<Ran>,
     /// Whose socket it is that answers.
@@ -73,9 +74,17 @@ pub struct Evidence {
     pub out_of_memory: Option<OutOfMemory>,
     /// What instruments showed, where the trial had any.
     pub shown: Shown,
+    /// How many CPUs the server had, where it was on another host: what was read is that host's.
+    pub server_elsewhere: Option<usize>,
 }
 
 impl Evidence {
+    /// Whether the generator ran on the machine that the server was on.
+    pub fn is_of_one_machine(&self) -> bool {
+        let is_from_hosts = |outcome: &Outcome| !outcome.hosts.is_empty();
+        self.server_elsewhere.is_none() && !self.outcome.as_ref().is_some_and(is_from_hosts)
+    }
+
     /// Whether the processes that were read are those that served, as far as is known.
     pub fn is_of_the_server(&self) -> bool {
         matches!(self.owner, Owner::Family | Owner::NotAsked)
@@ -83,7 +92,7 @@ impl Evidence {
 }
 
 /// What was read at the edges of the window.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Window {
     /// CPU time of the server's family; or why it is not known.
     pub server_cpu: Result<CpuTime, String>,

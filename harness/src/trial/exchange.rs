@@ -5,7 +5,7 @@ use super::launch::{Action, Launch};
 use super::launch_error::{NOT_STARTED, REFUSED, WRONG_ANSWER};
 use super::probe::Question;
 use super::server::{self, Server, Surroundings};
-use super::{Context, load_for, network_of};
+use super::{Context, network_of};
 use crate::base::error::{Failure, OrFail};
 use crate::base::text::one_line;
 use crate::model::arm::Subject;
@@ -63,7 +63,7 @@ pub async fn probe(
     server: &Server,
     patience: Duration,
 ) -> Result<Result<(), ProbeFailure>, Failure> {
-    let question = Question::of(&load_for(trial, server), patience);
+    let question = Question::of(&trial.load_at(&server.addr), patience);
     let launch = Launch {
         parent: std::process::id() as i32,
         network: network_of(server),

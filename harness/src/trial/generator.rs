@@ -1,5 +1,6 @@
 //! The load generator of one trial: started beside the server, spoken with at its phase changes, listened to at the end.
 
+use super::Context;
 use super::evidence::Window;
 use super::instruments::Attached;
 use super::launch::{Action, Launch};
@@ -8,9 +9,11 @@ use super::output::Tail;
 use super::phases::Phases;
 use super::server::{self, Server, Surroundings};
 use super::window;
-use super::{Context, load_for, network_of};
 use crate::base::error::{Failure, OrFail};
+use crate::model::network::Network;
 use crate::plan::TrialPlan;
+use loadgen::fleet::hosts::flags::HostFlags;
+use loadgen::load::Load;
 use loadgen::tally::outcome::Outcome;
 use servers::ledger::Reader;
 use std::process::Stdio;
@@ -56,19 +59,20 @@ pub struct Generator {
 }
 
 impl Generator {
-    /// Starts it, in the server's network.
+    /// Starts it, in the server's network, or at the head of the hosts that the load comes from.
     pub fn start(
         context: &Context<'_>,
         trial: &TrialPlan,
-        server: &Server,
+        mut load: Load,
+        network: Network,
     ) -> Result<Generator, Failure> {
-        let mut load = load_for(trial, server);
         load.served_at_once = context.plan.known_limit(&trial.arm, &load);
         let mut args = load.to_args();
         args.extend(["--format", "json", "--quiet", "--phase-fd", "0"].map(String::from));
+        args.extend(context.plan.load_hosts.iter().flat_map(HostFlags::to_args));
         let launch = Launch {
             parent: std::process::id() as i32,
-            network: network_of(server),
+            network,
             cpus: context.plan.client_cpus.clone(),
             groups: Vec::new(),
             action: Action::Exec {
@@ -112,7 +116,7 @@ impl Generator {
     ) -> Option<Window> {
         let mut opening = None;
         let mut window = None;
-        while let Some(phase) = self.phases.next().await {
+        while let Some(phase) = self.next_phase().await {
             progress(&phase);
             match phase.as_str() {
                 "window" => {
@@ -132,9 +136,19 @@ impl Generator {
                 }
                 _ => {}
             }
-            self.phases.go().await.ok()?;
+            self.go_on().await.ok()?;
         }
         window
+    }
+
+    /// The phase that it has come to; `None` once it says no more.
+    pub async fn next_phase(&mut self) -> Option<String> {
+        self.phases.next().await
+    }
+
+    /// Lets it go on.
+    pub async fn go_on(&mut self) -> std::io::Result<()> {
+        self.phases.go().await
     }
 
     /// Waits for the generator's end and reads what it said. The outer error is our own: it was never started.

@@ -2,6 +2,7 @@
 
 use super::procfs::{Stat, processes, ticks_per_second};
 use super::unrelated;
+use serde::{Deserialize, Serialize};
 use std::fs;
 use std::sync::LazyLock;
 use std::time::Instant;
@@ -23,7 +24,7 @@ pub struct MachineCpu {
 }
 
 /// What the machine's CPUs did between two readings, in seconds over all CPUs.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct MachineTime {
     /// CPUs that there were.
     pub cpus: f64,

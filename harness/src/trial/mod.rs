@@ -7,6 +7,7 @@ mod arguments;
 pub mod binaries;
 pub mod cgroup;
 pub mod cpu;
+pub mod elsewhere;
 pub mod environment;
 pub mod evidence;
 mod exchange;
@@ -40,13 +41,14 @@ use crate::model::network::Network;
 use crate::model::took::Stopwatch;
 use crate::plan::{Plan, TrialPlan};
 use binaries::Binaries;
-pub use evidence::{Evidence, Launched};
+use elsewhere::part::Orders;
+pub use evidence::{Evidence, Launched, Window};
 use exchange::{first_exchange, probe};
-use generator::{Edges, Generator};
+pub use generator::Edges;
+use generator::Generator;
 use instruments::Attached;
 use launch::{Action, Launch};
 use loadgen::base::address::Address;
-use loadgen::load::Load;
 use owner::Owner;
 use probe::Question;
 use procfs::NetFiles;
@@ -72,6 +74,9 @@ pub struct Context<'a> {
 pub async fn calibrate_work(plan: &Plan, binaries: &Binaries) -> Result<Option<f64>, Failure> {
     if plan.scenarios.iter().all(|s| s.cost.work.is_none()) {
         return Ok(None);
+    }
+    if let Some(host) = &plan.server_host {
+        return elsewhere::calibrate(host).await.map(Some);
     }
     let program = plan.arms.iter().find_map(|arm| match &arm.subject {
         Subject::Model { program, .. } => Some(program),
@@ -124,6 +129,38 @@ pub async fn run_with(
     trial: &TrialPlan,
     progress: &dyn Fn(&str),
 ) -> Result<Evidence, Failure> {
+    match &context.plan.server_host {
+        Some(host) => elsewhere::run(context, trial, host, progress).await,
+        None => run_here(instruments, context, trial, Lead::Generator, progress).await,
+    }
+}
+
+/// The server's side of a trial alone, led through its phases by a head elsewhere.
+pub async fn run_led(
+    context: &Context<'_>,
+    trial: &TrialPlan,
+    orders: &mut Orders,
+) -> Result<Evidence, Failure> {
+    let lead = Lead::Head(orders);
+    run_here(Instruments::default(), context, trial, lead, &|_| {}).await
+}
+
+/// Who leads a trial through its phases.
+enum Lead<'a> {
+    /// The load generator, which this process starts.
+    Generator,
+    /// The head of the run, on another host.
+    Head(&'a mut Orders),
+}
+
+/// A trial whose server is on this host.
+async fn run_here(
+    instruments: Instruments,
+    context: &Context<'_>,
+    trial: &TrialPlan,
+    lead: Lead<'_>,
+    progress: &dyn Fn(&str),
+) -> Result<Evidence, Failure> {
     let watch = Stopwatch::start();
     let progress = |phase: &str| {
         watch.enter(phase);
@@ -160,7 +197,7 @@ pub async fn run_with(
         instruments,
         ledger: ledger.as_ref(),
     };
-    let evidence = measure(context, trial, &mut server, seen, &progress).await;
+    let evidence = measure(context, trial, &mut server, seen, lead, &progress).await;
     progress("clean up");
     let addr = server.addr.clone();
     let out_of_memory = server.out_of_memory();
@@ -218,6 +255,7 @@ async fn measure(
     trial: &TrialPlan,
     server: &mut Server,
     seen: Seen<'_>,
+    lead: Lead<'_>,
     progress: &dyn Fn(&str),
 ) -> Result<Evidence, Failure> {
     let ledger = seen.ledger;
@@ -253,29 +291,44 @@ async fn measure(
     let pids = server.pids();
     let ready_memory_kib = server.memory_kib(&pids);
     if !pids.is_empty() {
-        evidence.memory_method = Some(server.memory_method());
-        evidence.cpu_method = Some(server.cpu(&pids).method().name());
+        evidence.memory_method = Some(server.memory_method().into());
+        evidence.cpu_method = Some(server.cpu(&pids).method().name().into());
     }
 
     let mut attached = Attached::to(server, seen.instruments, context.binaries.scratch()).await;
-    let mut generator = Generator::start(context, trial, server)?;
     let mut edges = Edges {
         ledger,
         ready_memory_kib,
         attached: &mut attached,
     };
-    let conversation = generator.converse(server, &mut edges, progress);
-    evidence.window = timeout(generator::limit(trial), conversation)
-        .await
-        .unwrap_or_default();
-    match generator.finish().await? {
-        Ok(outcome) => evidence.outcome = Some(outcome),
-        Err(why) => evidence.generator_error = Some(why),
-    }
+    let established = match lead {
+        Lead::Generator => {
+            let load = trial.load_at(&server.addr);
+            let mut generator = Generator::start(context, trial, load, network_of(server))?;
+            let conversation = generator.converse(server, &mut edges, progress);
+            evidence.window = timeout(generator::limit(trial), conversation)
+                .await
+                .unwrap_or_default();
+            match generator.finish().await? {
+                Ok(outcome) => evidence.outcome = Some(outcome),
+                Err(why) => evidence.generator_error = Some(why),
+            }
+            let outcome = evidence.outcome.as_ref();
+            outcome.map(|outcome| outcome.connections.established)
+        }
+        Lead::Head(orders) => {
+            orders.listening(server.addr.clone());
+            let (established, window) = orders.converse(server, &mut edges, progress).await;
+            evidence.window = window;
+            established
+        }
+    };
     evidence.shown = attached.shown().await;
     look_afterwards(context, trial, server, &mut evidence).await?;
     if let Some(ledger) = ledger {
-        settle(context.plan.settle_timeout, &mut evidence, server, ledger).await;
+        let opened = established.unwrap_or(0) + evidence.probes;
+        let patience = context.plan.settle_timeout;
+        settle(patience, opened, &mut evidence, server, ledger).await;
     }
     // These counters are TCP's.
     if !server.addr.is_unix()
@@ -318,7 +371,7 @@ async fn look_afterwards(
     evidence: &mut Evidence,
 ) -> Result<(), Failure> {
     evidence.probes = 1;
-    let question = Question::of(&load_for(trial, server), context.plan.settle_timeout);
+    let question = Question::of(&trial.load_at(&server.addr), context.plan.settle_timeout);
     evidence.probe_bytes = question.bytes();
     evidence.server_ended = server.ended().await;
     if evidence.server_ended.is_none() {
@@ -351,12 +404,13 @@ fn owner(trial: &TrialPlan, server: &Server) -> Owner {
 }
 
 /// Waits until the ledger accounts for every connection, or until it is clear that it will not.
-async fn settle(patience: Duration, evidence: &mut Evidence, server: &Server, ledger: &Reader) {
-    let opened = evidence
-        .outcome
-        .as_ref()
-        .map_or(0, |o| o.connections.established)
-        + evidence.probes;
+async fn settle(
+    patience: Duration,
+    opened: u64,
+    evidence: &mut Evidence,
+    server: &Server,
+    ledger: &Reader,
+) {
     let deadline = Instant::now() + patience;
     loop {
         let tally = ledger.total();
@@ -370,17 +424,6 @@ async fn settle(patience: Duration, evidence: &mut Evidence, server: &Server, le
         }
         sleep(Duration::from_millis(10)).await;
     }
-}
-
-/// The trial's load, now that its server listens.
-fn load_for(trial: &TrialPlan, server: &Server) -> Load {
-    let mut load = trial.load.clone();
-    load.target = server.addr.clone();
-    load.target_name = match &trial.arm.subject {
-        Subject::Running { name, .. } => name.clone(),
-        _ => None,
-    };
-    load
 }
 
 fn network_of(server: &Server) -> Network {

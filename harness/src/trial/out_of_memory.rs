@@ -2,10 +2,11 @@
 
 use crate::base::limits::Limit;
 use loadgen::base::units::format_bytes;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// Processes of a server that the kernel ended because memory was short (proc_pid_oom_score(5)).
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct OutOfMemory {
     /// How many.
     pub killed: u64,

@@ -5,6 +5,7 @@ use loadgen::base::address::Address;
 use nix::libc;
 use nix::time::ClockId;
 use nix::unistd::{Pid, SysconfVar, sysconf};
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -18,7 +19,7 @@ pub fn ticks_per_second() -> f64 {
 }
 
 /// CPU time used since a control group was made, or since a process started.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct CpuTime {
     /// User and system together, in seconds; the only exact one of the three.
     pub total_s: f64,
@@ -265,7 +266,7 @@ pub struct NetFiles {
 }
 
 /// A namespace's counters of trouble.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NetCounters {
     /// TcpExt ListenOverflows: events in which a full accept queue turned something away.
     pub listen_overflows: u64,

@@ -155,6 +155,21 @@ pub fn inherit_and_die_with_parent(command: &mut Command, fd: OwnedFd, number: R
     unsafe { command.pre_exec(prepare) };
 }
 
+/// Makes a child that is about to be spawned get a signal when the thread that spawns it ends (PR_SET_PDEATHSIG,
+/// prctl(2)).
+pub fn die_with_parent(command: &mut Command, signal: nix::sys::signal::Signal) {
+    let parent = nix::unistd::getpid();
+    let prepare = move || {
+        nix::sys::prctl::set_pdeathsig(signal)?;
+        match nix::unistd::getppid() == parent {
+            true => Ok(()),
+            false => Err(io::Error::from_raw_os_error(libc::ESRCH)),
+        }
+    };
+    // SAFETY: `prepare` makes only async-signal-safe system calls and allocates nothing.
+    unsafe { command.pre_exec(prepare) };
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

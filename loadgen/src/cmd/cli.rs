@@ -7,6 +7,8 @@ use ipnet::IpNet;
 
 use super::live::lines::Place;
 use super::plan::PlanCommand;
+use crate::fleet::agent::POLICY_FILE;
+use crate::fleet::hosts::flags::HostFlags;
 use crate::load::flags::{LoadFlags, RunFlags, ShapeFlags};
 use crate::tally::slo::Slo;
 
@@ -70,6 +72,9 @@ pub struct RunCommand {
     /// When and where.
     #[command(flatten)]
     pub run: RunFlags,
+    /// From which hosts.
+    #[command(flatten)]
+    pub hosts: HostFlags,
 }
 
 /// A TCP load generator that does not mislead.
@@ -147,6 +152,8 @@ pub enum Command {
     },
     /// Show a plan, or make of it what a batch engine runs on many hosts
     Plan(PlanCommand),
+    /// Run a share of a load for a head elsewhere: what --load-hosts starts on each host; speaks over stdin and stdout
+    Agent(AgentFlags),
     /// Measure this machine's floor and ceiling against a null server, and keep them
     Floor {
         /// Where the result goes.
@@ -156,6 +163,17 @@ pub enum Command {
         #[arg(long, short)]
         quiet: bool,
     },
+}
+
+/// How an agent runs.
+#[derive(Args, Clone, Debug, PartialEq)]
+pub struct AgentFlags {
+    /// What this host permits (TOML: targets, rate, connections, duration, commands); there need be no such file
+    #[arg(long, value_name = "FILE", default_value = POLICY_FILE)]
+    pub policy: PathBuf,
+    /// Be the guard of this process, an agent.
+    #[arg(long, value_name = "PID", hide = true)]
+    pub guard: Option<i32>,
 }
 
 /// What stdout carries.
@@ -178,6 +196,7 @@ mod tests {
         assert_eq!(cli.run.shape, ShapeFlags::default());
         assert_eq!(cli.run.load, LoadFlags::default());
         assert_eq!(cli.run.run, RunFlags::default());
+        assert_eq!(cli.run.hosts, HostFlags::default());
         assert_eq!(cli.output, OutputFlags::default());
     }
 

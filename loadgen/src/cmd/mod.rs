@@ -1,5 +1,6 @@
 //! The program: one entry for all of its commands.
 
+mod agent;
 pub mod cli;
 pub mod floor;
 pub mod live;
@@ -19,6 +20,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches};
 
 use crate::fleet::Program;
+use crate::fleet::hosts::NotBegun;
 use crate::fleet::link::Interruption;
 use crate::tally::abort::Aborted;
 use cli::{Cli, Command};
@@ -28,6 +30,8 @@ const USAGE: u8 = 2;
 
 /// Exit code of a run that a condition of --abort-on ended.
 const ABORTED: u8 = 99;
+/// Exit code of what was refused before anything was sent.
+const REFUSED: u8 = 3;
 
 /// A sentence, or the error whose words are one.
 type Cause = Box<dyn Error + Send + Sync>;
@@ -41,6 +45,8 @@ enum Failure {
     Run(#[source] Cause),
     #[error("the run was ended early: {0}")]
     Aborted(Aborted),
+    #[error("{0}")]
+    Refused(#[source] Cause),
     #[error(transparent)]
     Interrupted(Interruption),
 }
@@ -59,6 +65,7 @@ impl Failure {
             Self::Usage(_) => USAGE,
             Self::Run(_) => 1,
             Self::Aborted(_) => ABORTED,
+            Self::Refused(_) => REFUSED,
             Self::Interrupted(interruption) => interruption.exit_code(),
         }
     }
@@ -66,11 +73,13 @@ impl Failure {
 
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
-        let inner = error
-            .get_ref()
-            .and_then(|e| e.downcast_ref::<Interruption>());
-        match inner {
+        let inner = error.get_ref();
+        let interruption = inner.and_then(|inner| inner.downcast_ref::<Interruption>());
+        match interruption {
             Some(interruption) => Self::Interrupted(*interruption),
+            None if inner.is_some_and(|inner| inner.is::<NotBegun>()) => {
+                Self::Refused(error.into())
+            }
             None => Self::run(error),
         }
     }
@@ -122,6 +131,7 @@ fn execute(cli: &Cli, program: &Program) -> Result<(), Failure> {
             print,
         }) => merge::execute(files, *tolerate_loss, print),
         Some(Command::Plan(command)) => plan::execute(command),
+        Some(Command::Agent(flags)) => agent::execute(flags, program),
         Some(Command::Floor { print, quiet }) => floor::execute(print, *quiet),
     }
 }

@@ -6,7 +6,7 @@ use super::search::climb::Found;
 use crate::base::units::{format_bytes, format_count, format_ns, format_rate};
 use crate::load::Segment;
 use crate::tally::live::Live;
-use crate::tally::outcome::{Floor, Outcome, Quantiles, Requests};
+use crate::tally::outcome::{Floor, HostFigures, Outcome, Quantiles, Requests};
 use crate::tally::stage::Stage;
 use crate::worker::control::Sum;
 
@@ -23,6 +23,7 @@ pub fn table(outcome: &Outcome) -> String {
     lines.extend(stages(outcome));
     lines.push(connection_line(outcome));
     lines.push(generator_line(outcome));
+    lines.extend(host_lines(outcome));
     lines.extend(floor_line(outcome));
     lines.extend(failure_lines(outcome));
     lines.push(verdict_line(outcome));
@@ -377,6 +378,60 @@ fn generator_line(outcome: &Outcome) -> String {
     )
 }
 
+/// A row for each load host: one that differs from its neighbours is seen.
+fn host_lines(outcome: &Outcome) -> Option<String> {
+    if outcome.hosts.is_empty() {
+        return None;
+    }
+    let show = |ns: Option<u64>| ns.map_or_else(|| "n/a".into(), format_ns);
+    let rows = outcome.hosts.iter().map(|host| {
+        vec![
+            host.name.clone(),
+            format_count(host.served_at_barrier),
+            format_rate(host.requests_per_s),
+            show(host.response_p50_ns),
+            show(host.response_p99_ns),
+            format_count(host.errors),
+            format!("{:.0} % of {}", host.cpu_utilisation * 100.0, host.cpus),
+            show(host.started_late_ns),
+            ahead(host.clock_ahead_before_ns),
+            ahead(host.clock_ahead_after_ns),
+        ]
+    });
+    let header = [
+        "host",
+        "served",
+        "answered",
+        "p50",
+        "p99",
+        "errors",
+        "CPU",
+        "began late",
+        "clock ahead",
+        "at the end",
+    ];
+    let lost = outcome.hosts.iter().filter_map(|host| {
+        let why = host.lost.as_ref()?;
+        Some(format!("\n{} was lost: {why}", host.name))
+    });
+    let lost: String = lost.collect();
+    let skew = HostFigures::start_skew_ns(&outcome.hosts).map_or_else(String::new, |ns| {
+        format!(
+            "\nall hosts began within {} of each other, the error of their clocks included",
+            format_ns(ns)
+        )
+    });
+    Some(format!("\n{}{lost}{skew}\n", grid(&header, rows)))
+}
+
+fn ahead(ns: Option<i64>) -> String {
+    match ns {
+        None => "n/a".into(),
+        Some(ns) if ns < 0 => format!("-{}", format_ns(ns.unsigned_abs())),
+        Some(ns) => format_ns(ns.unsigned_abs()),
+    }
+}
+
 fn floor_line(outcome: &Outcome) -> Option<String> {
     outcome.floor.as_ref().map(describe_floor)
 }
@@ -405,5 +460,6 @@ fn failure_lines(outcome: &Outcome) -> Vec<String> {
 }
 
 fn verdict_line(outcome: &Outcome) -> String {
-    format!("verdict: {}", outcome.verdict)
+    let degraded = if outcome.degraded { ", degraded" } else { "" };
+    format!("verdict: {}{degraded}", outcome.verdict)
 }

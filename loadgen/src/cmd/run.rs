@@ -12,7 +12,7 @@ use crate::base::file::write_atomically;
 use crate::base::sys::adopt_fd;
 use crate::fleet::link::Link;
 use crate::fleet::run::{Listener, Report};
-use crate::fleet::{Program, Teller, run_everywhere};
+use crate::fleet::{Place, Program, Teller, run_everywhere};
 use crate::load::Load;
 use crate::load::cpus::check_cpus;
 use crate::load::flags::{LoadFlags, RunFlags, ShapeFlags};
@@ -50,10 +50,15 @@ pub(super) fn execute(
     // The floor was measured over TCP on loopback.
     let is_loopback = load.target.ip().is_some_and(|ip| ip.is_loopback());
     let floor = is_loopback.then(floor::kept).flatten();
-    let report = run_everywhere(load, program, &mut link, listener);
+    let place = Place {
+        program: program.clone(),
+        hosts: command.hosts.clone(),
+    };
+    let report = run_everywhere(load, &place, &mut link, listener);
     let finished = told.finish();
     let mut report = report?;
-    report.outcome.floor = floor;
+    // This machine's floor is not the load hosts'.
+    report.outcome.floor = floor.filter(|_| report.outcome.hosts.is_empty());
     deliver(&report, output, link)?;
     finished
 }

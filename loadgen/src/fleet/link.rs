@@ -7,7 +7,7 @@
 //! then. The end of the stream means that the supervisor is gone.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -31,6 +31,11 @@ pub enum Interruption {
         "a process of this run was lost, and with it the load that was asked for: the figures are partial"
     )]
     ProcessLost,
+    /// A host of a fleet is gone, or does not go on.
+    #[error(
+        "a load host was lost, and with it the load that was asked for: the figures are partial"
+    )]
+    HostLost,
     /// `--start-at` had passed when the connections stood.
     #[error("--start-at had passed before all connections stood: choose a later instant")]
     TooLate,
@@ -44,7 +49,7 @@ impl Interruption {
         match self {
             Self::Signal(Signal::SIGINT) => 130,
             Self::Signal(_) | Self::SupervisorGone => 143,
-            Self::ProcessLost | Self::TooLate => 1,
+            Self::ProcessLost | Self::HostLost | Self::TooLate => 1,
         }
     }
 }
@@ -104,7 +109,7 @@ impl Link {
                     _ => return Err(Interruption::SupervisorGone),
                 }
             }
-            self.listen(PollTimeout::NONE)?;
+            self.listen(PollTimeout::NONE, &[])?;
         }
     }
 
@@ -114,7 +119,20 @@ impl Link {
     /// The interruption that ended the sleep.
     pub fn rest(&mut self, ns: u64) -> Result<(), Interruption> {
         let ms = ns.div_ceil(1_000_000).min(1000) as u16;
-        self.listen(PollTimeout::from(ms))
+        self.listen(PollTimeout::from(ms), &[])
+    }
+
+    /// Sleeps for up to `ns`, in whole milliseconds, or until one of several others is ready for what is wanted of it.
+    ///
+    /// # Errors
+    /// The interruption that ended the sleep.
+    pub fn rest_beside(
+        &mut self,
+        others: &[(BorrowedFd<'_>, PollFlags)],
+        ns: u64,
+    ) -> Result<(), Interruption> {
+        let ms = ns.div_ceil(1_000_000).min(1000) as u16;
+        self.listen(PollTimeout::from(ms), others)
     }
 
     /// Sleeps for a small part of the time since `start_ns`: what is waited for is seen at most 0.4 % late, and
@@ -155,8 +173,12 @@ impl Link {
         Some(String::from_utf8_lossy(&line).into_owned())
     }
 
-    fn listen(&mut self, timeout: PollTimeout) -> Result<(), Interruption> {
-        let mut fds = Vec::with_capacity(2);
+    fn listen(
+        &mut self,
+        timeout: PollTimeout,
+        others: &[(BorrowedFd<'_>, PollFlags)],
+    ) -> Result<(), Interruption> {
+        let mut fds = Vec::with_capacity(2 + others.len());
         fds.extend(
             self.signals
                 .as_ref()
@@ -167,10 +189,13 @@ impl Link {
                 .as_ref()
                 .map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)),
         );
+        let own = fds.len();
+        let others = others.iter().map(|(fd, wanted)| PollFd::new(*fd, *wanted));
+        fds.extend(others);
         if let Err(Errno::EINTR) | Ok(0) = poll(&mut fds, timeout) {
             return Ok(());
         }
-        let spoken = |index: usize| fds.get(index).is_some_and(|fd| fd.any().unwrap_or(false));
+        let spoken = |index: usize| index < own && fds[index].any().unwrap_or(false);
         let (signalled, supervised) = match self.signals {
             Some(_) => (spoken(0), spoken(1)),
             None => (false, spoken(0)),

@@ -1,7 +1,7 @@
 //! One process of a fleet: started, heard, and in the end collected.
 
 use std::io::{self, Read};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::{Child, ExitStatus, Stdio};
 use std::thread::JoinHandle;
 
@@ -44,6 +44,11 @@ pub(super) struct Process {
 }
 
 impl Process {
+    /// Its process id.
+    pub(super) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Ends it at once, stopped or not; the first reason counts.
     pub(super) fn end(&mut self, why: &str) {
         // Already gone is as good as killed.
@@ -68,6 +73,8 @@ pub(super) struct End {
     pub outcome: Result<Outcome, String>,
     /// If it left before it was told to: in words, how.
     pub gone: Option<String>,
+    /// How it ended, in words.
+    pub how: String,
     /// A broken law of its own, if it complained of one.
     pub broken_law: Option<String>,
 }
@@ -127,6 +134,11 @@ impl Member {
         Heard::Gone
     }
 
+    /// What it speaks on.
+    pub(super) fn link(&self) -> BorrowedFd<'_> {
+        self.link.as_fd()
+    }
+
     /// Gives it the word to go on. A member that is gone is found when it is heard next.
     pub(super) fn say(&self, word: &str) {
         let _ = nix::unistd::write(&self.link, word.as_bytes());
@@ -174,7 +186,8 @@ impl Parting {
         let (text, said) = read.map_err(|_| io::Error::other("a reader panicked"))??;
         let status = process.child.wait()?;
         let segment = process.load.segment;
-        let words = format!("process {segment}: {}", how(process.ended, status, &said));
+        let how = how(process.ended, status, &said);
+        let words = format!("process {segment}: {how}");
         let broken_law = said
             .contains("conservation law")
             .then(|| format!("process {segment}: {}", said.trim_end()));
@@ -183,6 +196,7 @@ impl Parting {
             phases: process.phases,
             gone: process.gone.then(|| words.clone()),
             outcome: serde_json::from_str(&text).map_err(|_| words),
+            how,
             broken_law,
         })
     }

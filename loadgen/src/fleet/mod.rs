@@ -6,12 +6,15 @@
 //! process, which gives the word when all have reached a phase, and with it the
 //! instant at which the load starts or the window opens.
 
+pub mod agent;
+pub mod hosts;
 pub mod link;
 mod member;
 mod program;
 pub mod run;
 mod seconds;
 mod watcher;
+pub mod wire;
 
 use std::io;
 
@@ -24,6 +27,8 @@ use crate::load::{CpuList, Load, MAX_SEGMENTS, PER_CONNECTION_NS, Poll, Processe
 use crate::tally::lost::{lost_process, nothing_of};
 use crate::tally::merge::{derive, merge};
 use crate::tally::outcome::Outcome;
+use hosts::flags::HostFlags;
+use hosts::run_on_hosts;
 use link::{Interruption, Link};
 use run::{Listener, Report, planned_start_ns, run};
 
@@ -47,16 +52,31 @@ const PATIENCE_NS: u64 = 30 * SECOND_NS;
 /// How long processes that are to stop at once may take to report.
 const LAST_WORDS_NS: u64 = 10 * SECOND_NS;
 
-/// Runs a load in as many processes of `program` as it needs; most need one, this one.
+/// How often the head and an agent each say that they are there.
+const ALIVE_NS: u64 = SECOND_NS / 4;
+
+/// Where a load runs.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The program of which as many processes are started as it takes.
+    pub program: Program,
+    /// The hosts they are started on, if not this one.
+    pub hosts: HostFlags,
+}
+
+/// Runs a load on the hosts that are named, or here in as many processes as it needs; most need one, this one.
 ///
 /// # Errors
-/// When a process cannot be started or ends without an outcome.
+/// When a process cannot be started or ends without an outcome; [`hosts::NotBegun`] when a host is not there or not fit.
 pub fn run_everywhere(
     load: Load,
-    program: &Program,
+    place: &Place,
     link: &mut Link,
     listener: &mut dyn Listener,
 ) -> io::Result<Report> {
+    if let Some(hosts) = &place.hosts.load_hosts {
+        return run_on_hosts(&load, hosts, &place.hosts, link, listener);
+    }
     let processes = processes_for(&load);
     if processes <= 1 {
         return run(load, link, listener);
@@ -67,7 +87,7 @@ pub fn run_everywhere(
         format_count(connections)
     ));
     let mut watcher = Watcher::of(&load, listener);
-    let mut fleet = Fleet::launch(&load, program, processes, watcher.wants_seconds())?;
+    let mut fleet = Fleet::launch(&load, &place.program, processes, watcher.wants_seconds())?;
     let interruption = fleet.go_through_phases(&load, link, &mut watcher).err();
     fleet.collect(&load, interruption, link, &mut watcher)
 }
@@ -330,13 +350,17 @@ fn distinct_cpus(load: &Load) -> u64 {
     cpus.len() as u64
 }
 
+/// A part of so many of a segment: connections c with c mod n = i.
+fn segment_of(outer: Segment, index: u64, count: u64) -> Segment {
+    Segment {
+        index: outer.index + outer.count * index as u32,
+        count: outer.count * count as u32,
+    }
+}
+
 /// One process's part: its segment of the segment, its part of the threads.
 fn share_of(load: &Load, index: u64, processes: u64, pins: &[Option<usize>]) -> Load {
-    let outer = load.segment;
-    let segment = Segment {
-        index: outer.index + outer.count * index as u32,
-        count: outer.count * processes as u32,
-    };
+    let segment = segment_of(load.segment, index, processes);
     let own: Vec<u32> = pins
         .iter()
         .skip(index as usize % pins.len())

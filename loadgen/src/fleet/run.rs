@@ -87,6 +87,7 @@ pub fn run(load: Load, link: &mut Link, listener: &mut dyn Listener) -> io::Resu
         window_start_unix_ns: workers.window_start_unix_ns,
         window_ns: workers.window_ns(),
         window_late_ns: workers.window_late_ns,
+        told_late_ns: workers.told_late_ns,
         threads: workers.progress.len() as u64,
         cpus: workers.cpus,
         connect_trouble: ConnectTrouble::now().since(before),
@@ -142,6 +143,7 @@ struct Workers {
     window_start_unix_ns: Option<u64>,
     /// How much later the window began than was planned.
     window_late_ns: u64,
+    told_late_ns: u64,
 }
 
 impl Workers {
@@ -190,6 +192,7 @@ impl Workers {
             served_at_barrier: 0,
             window_start_unix_ns: None,
             window_late_ns: 0,
+            told_late_ns: 0,
         })
     }
 
@@ -205,6 +208,7 @@ impl Workers {
             None => planned_start_ns(&self.plan.load)?,
         };
         let warmup_ns = agreed_ns.unwrap_or(0).max(now_ns() + 2 * LEAD_NS);
+        self.told_late_ns = agreed_ns.map_or(0, |agreed_ns| warmup_ns.saturating_sub(agreed_ns));
         self.plan.control.start_warmup(warmup_ns);
         // Announced early enough that without a supervisor the window opens when planned.
         let planned_ns = warmup_ns.saturating_add(self.plan.load.warmup_ns);

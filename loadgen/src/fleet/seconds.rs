@@ -10,7 +10,7 @@ use super::run::Listener;
 use crate::tally::blob::BlobError;
 use crate::tally::latency::Latency;
 use crate::tally::live::{Counted, Live};
-use crate::tally::outcome::Second;
+use crate::tally::outcome::{Second, check_numbers};
 use crate::tally::second::{latency_of, second_of};
 use crate::tally::series::{Interval, Series};
 use crate::worker::control::Sum;
@@ -22,8 +22,9 @@ pub(super) const MESSAGE_MAX: usize = 128 * 1024;
 const MARK: &[u8] = b"second ";
 
 /// One second of one process.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Told {
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Told {
     second: Second,
     /// What an open loop has besides: of its service times and of its slip.
     service: Option<Second>,
@@ -49,6 +50,20 @@ impl Told {
         serde_json::to_writer(&mut message, self).ok()?;
         message.push(b'\n');
         (message.len() <= MESSAGE_MAX).then_some(message)
+    }
+
+    /// Whether its figures are such that they can be added up: it may come from another host.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let value = serde_json::to_value(self).map_err(|error| error.to_string())?;
+        check_numbers(&value, "")?;
+        let others = [&self.service, &self.slip].into_iter().flatten();
+        for second in others.chain([&self.second]) {
+            latency_of(second).map_err(|error| error.to_string())?;
+        }
+        Ok(())
     }
 
     pub(super) fn decode(message: &[u8]) -> Option<Self> {
@@ -118,6 +133,11 @@ impl Seconds {
             series: Series::new(receiver, members),
             sums: vec![Sum::default(); members],
         }
+    }
+
+    /// So many members are left to tell.
+    pub(super) fn expect(&mut self, members: usize) {
+        self.series.expect(members);
     }
 
     /// Takes in one member's second; passes on those that all members have told of.

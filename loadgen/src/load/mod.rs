@@ -48,6 +48,34 @@ pub use settings::{
 };
 pub use target::{Target, permitted_target};
 
+/// Whether the address of a load may be loaded, by what its own settings permit.
+///
+/// # Errors
+/// Why not, with what would permit it.
+pub fn check_permitted(load: &Load) -> Result<(), LoadError> {
+    let ip = load.target.ip();
+    ip.map_or(Ok(()), |ip| check_target(ip, &load.allow_target))
+}
+
+/// What of a load is a file of one host's, by its flag: a load for others has to say everything itself.
+#[must_use]
+pub fn names_a_file(load: &Load) -> Option<&'static str> {
+    let http = load.http.as_ref();
+    let is_body = |http: &HttpLoad| http.body.as_ref().is_some_and(|body| body.starts_with('@'));
+    let flags = [
+        (load.target.is_unix(), "--target unix:PATH"),
+        (
+            http.is_some_and(|http| http.requests_file.is_some()),
+            "--requests FILE",
+        ),
+        (http.is_some_and(is_body), "--body @FILE"),
+    ];
+    flags
+        .into_iter()
+        .find(|(is_file, _)| *is_file)
+        .map(|(_, flag)| flag)
+}
+
 /// The most connections one load may ask for, active and idle together.
 pub const MAX_CONNECTIONS: u64 = 16_000_000;
 

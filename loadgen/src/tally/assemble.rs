@@ -38,6 +38,8 @@ pub struct Facts<'a> {
     pub window_ns: u64,
     /// How much later it began than the warm-up was planned to end.
     pub window_late_ns: u64,
+    /// How much later than it was agreed with others the load was begun, by what this process was told when.
+    pub told_late_ns: u64,
     /// Worker threads.
     pub threads: u64,
     /// CPUs they share.
@@ -158,6 +160,9 @@ fn generator(facts: &Facts<'_>, window_s: f64) -> Generator {
         backoff_s: tally.backoff_ns as f64 / 1e9,
         stalled_s: tally.stalled_ns as f64 / 1e9,
         longest_stall_ns: tally.longest_stall_ns,
+        started_late_ns: tally
+            .started_late_ns
+            .map(|late_ns| late_ns.saturating_add(facts.told_late_ns)),
         max_rss_kib: usage.map_or(0, |usage| usage.max_rss() as u64),
         cpus: facts.cpus,
         threads: facts.threads,

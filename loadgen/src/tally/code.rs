@@ -25,11 +25,13 @@ pub enum Code {
     W09,
     /// Another server answered.
     W10,
+    /// Parts of the load were lost, as was tolerated.
+    W11,
 }
 
 impl Code {
     /// All codes in their order.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::W01,
         Self::W02,
         Self::W03,
@@ -40,6 +42,7 @@ impl Code {
         Self::W08,
         Self::W09,
         Self::W10,
+        Self::W11,
     ];
 
     /// As it is written in rows and outcomes.
@@ -56,6 +59,7 @@ impl Code {
             Self::W08 => "W08",
             Self::W09 => "W09",
             Self::W10 => "W10",
+            Self::W11 => "W11",
         }
     }
 
@@ -73,6 +77,7 @@ impl Code {
             Self::W08 => "the listen queue overflowed",
             Self::W09 => "the client's and the server's counters disagree",
             Self::W10 => "another server answered",
+            Self::W11 => "degraded: parts of the load were lost, as was tolerated",
         }
     }
 
@@ -81,7 +86,9 @@ impl Code {
     pub const fn verdict(self) -> Verdict {
         match self {
             Self::W02 | Self::W04 | Self::W05 | Self::W09 | Self::W10 => Verdict::Invalid,
-            Self::W01 | Self::W03 | Self::W06 | Self::W07 | Self::W08 => Verdict::Suspect,
+            Self::W01 | Self::W03 | Self::W06 | Self::W07 | Self::W08 | Self::W11 => {
+                Verdict::Suspect
+            }
         }
     }
 
@@ -128,7 +135,7 @@ mod tests {
             assert_eq!(Code::parse(code.name()), Some(code));
             assert!(Reason::new(code, "why").is(code));
         }
-        for other in ["", "W00", "W11", "w01"] {
+        for other in ["", "W00", "W12", "w01"] {
             assert_eq!(Code::parse(other), None, "{other}");
         }
     }

@@ -72,6 +72,8 @@ fn add(merged: &mut Outcome, other: &Outcome) {
         .load
         .labels
         .retain(|key, value| labels.get(key) == Some(value));
+    merged.degraded |= other.degraded;
+    merged.hosts.extend_from_slice(&other.hosts);
     let starts = [merged.window_start_unix_ns, other.window_start_unix_ns];
     merged.window_start_unix_ns = starts.into_iter().flatten().min();
     merged.window_s = merged.window_s.max(other.window_s);
@@ -102,6 +104,12 @@ fn common(load: &Load) -> Load {
         http: load.http.as_ref().map(HttpLoad::without_places),
         ..load.clone()
     }
+}
+
+/// Whether two loads are one and the same but for the segment, and the place they ran in.
+#[must_use]
+pub fn is_of_the_same_load(load: &Load, other: &Load) -> bool {
+    common(load) == common(other)
 }
 
 fn check_alike(first: &Outcome, rest: &[Outcome]) -> Result<(), String> {

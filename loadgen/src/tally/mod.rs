@@ -77,6 +77,8 @@ pub struct Tally {
     pub backoff_ns: u64,
     /// The longest such time.
     pub longest_stall_ns: u64,
+    /// How much later than its instant a worker began with the load, in nanoseconds, if it began.
+    pub started_late_ns: Option<u64>,
     /// Fairness of the window.
     pub fairness: Fairness,
     /// First failure of each kind.
@@ -111,6 +113,7 @@ impl Tally {
         self.stalled_ns += other.stalled_ns;
         self.backoff_ns += other.backoff_ns;
         self.longest_stall_ns = self.longest_stall_ns.max(other.longest_stall_ns);
+        self.started_late_ns = self.started_late_ns.max(other.started_late_ns);
         self.fairness.merge(&other.fairness);
         other
             .failures

@@ -86,6 +86,11 @@ impl Series {
         }
     }
 
+    /// Expects one from so many fewer from now on.
+    pub fn expect(&mut self, workers: usize) {
+        self.workers = workers;
+    }
+
     /// Takes in what has come; returns the seconds that became complete.
     pub fn collect(&mut self) -> &[Live] {
         self.fresh.clear();
@@ -120,7 +125,7 @@ impl Series {
                 *count
             }
         };
-        if count == self.workers
+        if count >= self.workers
             && let Some((interval, _)) = self.partial.remove(&second)
         {
             self.complete(interval);

@@ -4,7 +4,7 @@
 //! use, adds to its reasons.
 
 use super::code::Code;
-use super::outcome::{Outcome, PROCESS_LOST, Reason, Requests, Verdict};
+use super::outcome::{Failure, HOST_LOST, Outcome, PROCESS_LOST, Reason, Requests, Verdict};
 use crate::base::syn::listen_queue_in_words;
 use crate::base::units::{format_count, format_ns};
 
@@ -50,7 +50,6 @@ pub fn judge(outcome: &Outcome, supervised: bool) -> Vec<Reason> {
         backed_off(outcome),
         nothing_answered(outcome).or_else(|| little(outcome)),
         local_limits(outcome),
-        degraded(outcome),
         outcome
             .complete
             .then(|| {
@@ -60,6 +59,7 @@ pub fn judge(outcome: &Outcome, supervised: bool) -> Vec<Reason> {
             })
             .flatten(),
         queue_overflow(outcome),
+        degraded(outcome),
     ];
     checks.into_iter().flatten().collect()
 }
@@ -70,7 +70,15 @@ fn reason(code: Code, text: String) -> Option<Reason> {
 
 fn generator_saturated(outcome: &Outcome) -> Option<Reason> {
     let used = outcome.generator.cpu_utilisation;
-    if outcome.load.is_open_loop() || used < SATURATED {
+    if outcome.load.is_open_loop() {
+        return None;
+    }
+    if let Some(hosts) = saturated_hosts(outcome) {
+        let text =
+            format!("{hosts}: unless the server was saturated too, throughput is a lower bound");
+        return reason(Code::W01, text);
+    }
+    if used < SATURATED {
         return None;
     }
     let text = format!(
@@ -85,6 +93,34 @@ fn ended_early(outcome: &Outcome) -> Option<Reason> {
     let aborted = outcome.aborted.as_ref()?;
     let text = format!("the run was ended early, as --abort-on asks: {aborted}");
     reason(Code::W02, text)
+}
+
+/// Load hosts that used up their CPUs, by name: one of them is enough to make the sum a lower bound.
+#[must_use]
+pub fn saturated_hosts(outcome: &Outcome) -> Option<String> {
+    let hosts = outcome.hosts.iter();
+    let used_up = hosts.filter(|host| host.cpu_utilisation >= SATURATED);
+    let words =
+        used_up.map(|host| format!("{} ({:.0} %)", host.name, host.cpu_utilisation * 100.0));
+    let words: Vec<String> = words.collect();
+    (!words.is_empty()).then(|| format!("load hosts used up their CPUs: {}", words.join(", ")))
+}
+
+/// What was lost is said, tolerated or not; a merge names each loss.
+fn degraded(outcome: &Outcome) -> Option<Reason> {
+    let is_lost = |failure: &&Failure| [PROCESS_LOST, HOST_LOST].contains(&failure.kind.as_str());
+    let lost = outcome.failures.iter().filter(is_lost);
+    let lost = lost.map(|failure| (failure.count, failure.first.as_str()));
+    let (counts, words): (Vec<u64>, Vec<&str>) = lost.filter(|_| outcome.degraded).unzip();
+    if words.is_empty() {
+        return None;
+    }
+    let text = format!(
+        "degraded: {} part(s) of the load are lost, as was tolerated, and the figures are those of the others: {}",
+        counts.iter().sum::<u64>(),
+        words.join("; ")
+    );
+    reason(Code::W11, text)
 }
 
 fn load_not_delivered(outcome: &Outcome) -> Option<Reason> {
@@ -235,7 +271,7 @@ fn little(outcome: &Outcome) -> Option<Reason> {
 fn local_limits(outcome: &Outcome) -> Option<Reason> {
     let limits = outcome.connections.local_failures.iter();
     let limits: Vec<String> = limits
-        .filter(|(name, _)| *name != PROCESS_LOST)
+        .filter(|(name, _)| ![PROCESS_LOST, HOST_LOST].contains(&name.as_str()))
         .map(|(name, count)| {
             let mut failures = outcome.failures.iter();
             let first = failures.find(|f| f.stage == "local" && f.kind == *name);
@@ -248,21 +284,13 @@ fn local_limits(outcome: &Outcome) -> Option<Reason> {
     let lost = outcome.failures.iter();
     let lost = lost.filter(|f| f.kind == PROCESS_LOST && !outcome.degraded);
     let lost = lost.map(|f| format!("{} of the generator's processes lost: {}", f.count, f.first));
-    let words: Vec<String> = met.into_iter().chain(lost).collect();
-    (!words.is_empty()).then(|| reason(Code::W05, words.join("; ")))?
-}
-
-/// What was lost is said, tolerated or not; a merge names each loss.
-fn degraded(outcome: &Outcome) -> Option<Reason> {
-    let lost = outcome
+    let hosts = outcome
         .failures
         .iter()
-        .find(|f| f.kind == PROCESS_LOST && outcome.degraded)?;
-    let text = format!(
-        "degraded: {} part(s) of the load are lost, as was tolerated, and the figures are those of the others: {}",
-        lost.count, lost.first
-    );
-    Some(Reason::of_status(text))
+        .filter(|f| f.kind == HOST_LOST && !outcome.degraded);
+    let hosts = hosts.map(|f| format!("{} of the load hosts lost: {}", f.count, f.first));
+    let words: Vec<String> = met.into_iter().chain(lost).chain(hosts).collect();
+    (!words.is_empty()).then(|| reason(Code::W05, words.join("; ")))?
 }
 
 /// All connections of a closed loop begin at once; a window in which not even one request of each was answered

@@ -139,6 +139,7 @@ impl Worker {
     fn start_load(&mut self) {
         self.clock.running = true;
         let start_ns = self.clock.edges.warmup_start_ns;
+        self.tally.started_late_ns = Some(self.clock.now_ns.saturating_sub(start_ns));
         for slot in 0..self.share.slots {
             let connection = self.slots.slot_mut(slot);
             if connection.active {

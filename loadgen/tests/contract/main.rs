@@ -7,6 +7,7 @@ mod cookbook;
 mod ends;
 mod faults;
 mod fleet;
+mod hosts;
 mod kernel;
 mod live;
 mod loads;

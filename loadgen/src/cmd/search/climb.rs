@@ -9,7 +9,7 @@ use super::bounds::{Bounds, MAX_STEPS};
 use crate::base::units::format_rate;
 use crate::fleet::link::{Interruption, Link};
 use crate::fleet::run::Listener;
-use crate::fleet::{Program, run_everywhere};
+use crate::fleet::{Place, run_everywhere};
 use crate::load::Load;
 use crate::tally::outcome::Outcome;
 use crate::tally::slo::Slo;
@@ -59,14 +59,14 @@ pub struct Step {
 pub fn search(
     load: &Load,
     slo: &[Slo],
-    program: &Program,
+    place: &Place,
     link: &mut Link,
     listener: &mut dyn Listener,
 ) -> io::Result<(Found, Option<Interruption>)> {
     let mut bounds = Bounds::new(load.rate_per_s.unwrap_or(START_PER_S));
     let (mut steps, mut interruption) = (Vec::new(), None);
     while let Some(rate_per_s) = bounds.next().filter(|_| steps.len() < MAX_STEPS) {
-        let step = match try_rate(load, rate_per_s, slo, program, link, listener)? {
+        let step = match try_rate(load, rate_per_s, slo, place, link, listener)? {
             Ok((step, served)) if served > 0 || !steps.is_empty() => step,
             Ok(_) => {
                 return Err(io::Error::other(format!(
@@ -102,7 +102,7 @@ fn try_rate(
     load: &Load,
     rate_per_s: f64,
     slo: &[Slo],
-    program: &Program,
+    place: &Place,
     link: &mut Link,
     listener: &mut dyn Listener,
 ) -> io::Result<Result<(Step, u64), Interruption>> {
@@ -110,7 +110,7 @@ fn try_rate(
         rate_per_s: Some(rate_per_s),
         ..load.clone()
     };
-    let report = run_everywhere(load, program, link, listener)?;
+    let report = run_everywhere(load, place, link, listener)?;
     if let Some(interruption) = report.interruption {
         return Ok(Err(interruption));
     }

@@ -8,8 +8,8 @@ use super::cli::{PrintFlags, RunCommand};
 use super::output::{Stderr, save, show};
 use super::run::validated;
 use super::{Failure, report};
-use crate::fleet::Program;
 use crate::fleet::link::Link;
+use crate::fleet::{Place, Program};
 use crate::tally::slo::Slo;
 
 pub use climb::{Found, Step, search};
@@ -45,8 +45,12 @@ pub(super) fn execute(
     let mut command = command.clone();
     command.shape.rate = command.shape.rate.or(Some(START_PER_S));
     let load = validated(&command)?;
+    let place = Place {
+        program: program.clone(),
+        hosts: command.hosts.clone(),
+    };
     let mut link = Link::new(None)?;
-    let (found, interruption) = search(&load, slo, program, &mut link, &mut Stderr::new(quiet))?;
+    let (found, interruption) = search(&load, slo, &place, &mut link, &mut Stderr::new(quiet))?;
     save(&found, print.save.as_deref())?;
     drop(link);
     show(&found, print.format, report::search_table)?;

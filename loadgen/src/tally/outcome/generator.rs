@@ -28,6 +28,10 @@ pub struct Generator {
     /// that had answered nothing or could not be had (10 ms, doubled up to 1.28 s), in seconds; a sum over slots.
     #[serde(default)]
     pub backoff_s: f64,
+    /// How much later than it was to the last worker began with the load, in nanoseconds; absent in older outcomes,
+    /// and where it never began.
+    #[serde(default)]
+    pub started_late_ns: Option<u64>,
     /// Largest resident set of the process, in KiB; a sum over processes.
     pub max_rss_kib: u64,
     /// CPUs the workers may use.
@@ -49,6 +53,7 @@ impl Generator {
         self.stalled_s += other.stalled_s;
         self.backoff_s += other.backoff_s;
         self.longest_stall_ns = self.longest_stall_ns.max(other.longest_stall_ns);
+        self.started_late_ns = self.started_late_ns.max(other.started_late_ns);
         self.max_rss_kib += other.max_rss_kib;
         self.cpus += other.cpus;
         self.threads += other.threads;

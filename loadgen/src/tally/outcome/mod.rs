@@ -7,6 +7,7 @@ mod connections;
 mod counts;
 mod fairness;
 mod generator;
+mod hosts;
 mod quantiles;
 mod read;
 mod requests;
@@ -25,8 +26,9 @@ pub use connections::Connections;
 pub use counts::{add_all, sum};
 pub use fairness::Fairness;
 pub use generator::Generator;
+pub use hosts::HostFigures;
 pub use quantiles::{Latencies, Quantiles, SAMPLES_BEYOND, enough_beyond, quantile};
-pub use read::{ReadError, read};
+pub use read::{ReadError, check_numbers, read};
 pub use requests::Requests;
 
 /// The value of [`Outcome::schema`].
@@ -34,6 +36,9 @@ pub const SCHEMA: &str = "tenk.outcome/1";
 
 /// The cause under which the connections of a lost process are counted.
 pub const PROCESS_LOST: &str = "PROCESS_LOST";
+
+/// The cause under which the connections of a lost host are counted.
+pub const HOST_LOST: &str = "HOST_LOST";
 
 /// Everything one run found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -75,6 +80,9 @@ pub struct Outcome {
     pub tls: Option<Handshakes>,
     /// What the generator itself used inside the window.
     pub generator: Generator,
+    /// The hosts the load was sent from, in the order of their segments; empty where that was one, this one.
+    #[serde(default)]
+    pub hosts: Vec<HostFigures>,
     /// How evenly the connections were served.
     pub fairness: Fairness,
     /// Whether to believe the figures.
@@ -105,7 +113,6 @@ impl Outcome {
             load,
             complete: false,
             aborted: None,
-            degraded: false,
             window_start_unix_ns: None,
             window_s: 0.0,
             ramp_s: 0.0,
@@ -116,6 +123,8 @@ impl Outcome {
             schedule_slip_ns: Quantiles::default(),
             tls: None,
             generator: Generator::default(),
+            hosts: Vec::new(),
+            degraded: false,
             fairness: Fairness::default(),
             verdict: Verdict::default(),
             reasons: Vec::new(),

@@ -57,7 +57,11 @@ const MOST: u64 = 1 << 50;
 /// Larger than any time since 1970, in nanoseconds.
 const MOST_NS: u64 = 1 << 62;
 
-fn check_numbers(value: &Value, name: &str) -> Result<(), String> {
+/// Whether every number is one that can be added up.
+///
+/// # Errors
+/// Which is not, in a sentence.
+pub fn check_numbers(value: &Value, name: &str) -> Result<(), String> {
     match value {
         Value::Object(fields) => fields
             .iter()
@@ -67,6 +71,10 @@ fn check_numbers(value: &Value, name: &str) -> Result<(), String> {
             let most = if name.ends_with("_ns") { MOST_NS } else { MOST };
             let fits = match number.as_u64() {
                 Some(whole) => whole <= most,
+                // How far a clock is ahead of another may be less than nothing.
+                None if name.starts_with("clock_ahead") => {
+                    number.as_i64().is_some_and(|ns| ns.unsigned_abs() <= most)
+                }
                 None => number
                     .as_f64()
                     .is_some_and(|v| (0.0..=MOST as f64).contains(&v)),

@@ -1,0 +1,119 @@
+//! One of the hosts that a load was sent from.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::counts::sum;
+use super::{Outcome, Quantiles};
+use crate::load::Segment;
+
+/// What one host did and saw: a sick one differs from its neighbours.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HostFigures {
+    /// Its name, as it was given.
+    pub name: String,
+    /// Its share of the load.
+    pub segment: Segment,
+    /// Why it was lost, if it was; figures are then those it had told, or none.
+    pub lost: Option<String>,
+    /// Its connections that were served when the barrier opened.
+    pub served_at_barrier: u64,
+    /// Requests of the window that it completed.
+    pub requests_completed: u64,
+    /// The same per second.
+    pub requests_per_s: f64,
+    /// Requests of the window without their answer.
+    pub errors: u64,
+    /// Response times that it measured; absent with too few samples, or where it is only a lower bound.
+    pub response_p50_ns: Option<u64>,
+    /// 0.99 quantile of the same.
+    pub response_p99_ns: Option<u64>,
+    /// CPUs its generator could use.
+    pub cpus: u64,
+    /// Useful CPU time over those CPUs, 0 to 1.
+    pub cpu_utilisation: f64,
+    /// How much later than agreed its last worker began with the load.
+    pub started_late_ns: Option<u64>,
+    /// The shortest exchange with it: an instant agreed with it is wrong by at most half of that.
+    pub round_trip_ns: Option<u64>,
+    /// Its CLOCK_REALTIME less the head's, before the load: its instants in logs are off by so much.
+    pub clock_ahead_before_ns: Option<i64>,
+    /// The same after the load.
+    pub clock_ahead_after_ns: Option<i64>,
+}
+
+impl HostFigures {
+    /// The figures of a host's own outcome.
+    #[must_use]
+    pub fn of(outcome: &Outcome) -> Self {
+        let requests = &outcome.requests;
+        let unanswered = requests.dropped
+            + requests.timed_out
+            + requests.mismatched
+            + requests.unanswered_at_end;
+        let response = &outcome.latency_ns.response;
+        Self {
+            name: String::new(),
+            segment: outcome.load.segment,
+            lost: None,
+            served_at_barrier: outcome.connections.served_at_barrier,
+            requests_completed: requests.completed,
+            requests_per_s: requests.per_s,
+            errors: unanswered + sum(&requests.failed),
+            response_p50_ns: known(response, response.p50),
+            response_p99_ns: known(response, response.p99),
+            cpus: outcome.generator.cpus,
+            cpu_utilisation: outcome.generator.cpu_utilisation,
+            started_late_ns: outcome.generator.started_late_ns,
+            round_trip_ns: None,
+            clock_ahead_before_ns: None,
+            clock_ahead_after_ns: None,
+        }
+    }
+
+    /// The most by which the starts of these hosts can lie apart: how late each began, and how wrong the instant may
+    /// have been that was agreed with it. Unknown where one of those that were not lost does not tell.
+    #[must_use]
+    pub fn start_skew_ns(hosts: &[Self]) -> Option<u64> {
+        let there = || hosts.iter().filter(|host| host.lost.is_none());
+        let latest = there().map(|host| Some(host.started_late_ns? + host.round_trip_ns? / 2));
+        let latest_ns = latest.collect::<Option<Vec<u64>>>()?.into_iter().max()?;
+        let most_wrong_ns = there().filter_map(|host| host.round_trip_ns).max()? / 2;
+        Some(latest_ns + most_wrong_ns)
+    }
+}
+
+fn known(quantiles: &Quantiles, ns: Option<u64>) -> Option<u64> {
+    ns.filter(|ns| !quantiles.is_lower_bound(*ns))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_skew_holds_lateness_and_the_error_of_the_clocks() {
+        let load = crate::load::Load::new(
+            "127.0.0.1:1",
+            &Default::default(),
+            &Default::default(),
+            &Default::default(),
+        );
+        let nothing = HostFigures::of(&Outcome::of_nothing(load.expect("valid")));
+        let host = |late, round_trip| HostFigures {
+            started_late_ns: late,
+            round_trip_ns: Some(round_trip),
+            ..nothing.clone()
+        };
+        let of = |hosts: &[HostFigures]| HostFigures::start_skew_ns(hosts);
+        assert_eq!(of(&[host(Some(5), 100), host(Some(70), 20)]), Some(80 + 50));
+        assert_eq!(of(&[host(Some(5), 100), host(None, 20)]), None);
+        let lost = HostFigures {
+            lost: Some("gone".into()),
+            ..host(None, 20)
+        };
+        assert_eq!(of(&[host(Some(5), 100), lost]), Some(55 + 50));
+        assert_eq!(of(&[]), None);
+    }
+}
