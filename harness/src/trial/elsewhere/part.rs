@@ -33,7 +33,7 @@ impl Orders {
             let (mut reader, mut buffer) = (Reader::default(), [0; 64 * 1024]);
             while let Ok(length @ 1..) = io::stdin().lock().read(&mut buffer) {
                 reader.push(&buffer[..length]);
-                while let Ok(Some(order)) = reader.next() {
+                while let Ok(Some(order)) = reader.take() {
                     if sender.send(order).is_err() {
                         return;
                     }

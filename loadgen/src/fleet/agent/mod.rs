@@ -179,7 +179,7 @@ impl Conversation {
         let refused = |what: String| AgentError::Refused(what);
         while let Some(order) = self
             .reader
-            .next::<Order>()
+            .take::<Order>()
             .map_err(|error| refused(format!("what the head says is no order: {error}")))?
         {
             let act = self.stage.obey(order, now_ns).map_err(refused)?;
@@ -218,7 +218,7 @@ impl Conversation {
                 self.dismiss();
                 Ok(())
             }
-            Act::ToServers(value) => self.to_servers(&value),
+            Act::ToServers(value) => self.tell_part(&value),
         }
     }
 
@@ -293,7 +293,7 @@ impl Conversation {
         }
     }
 
-    fn to_servers(&mut self, value: &serde_json::Value) -> Result<(), AgentError> {
+    fn tell_part(&mut self, value: &serde_json::Value) -> Result<(), AgentError> {
         if self.part.is_none() {
             let Some(command) = self.agent.servers.take() else {
                 let why = "this agent starts no servers: --agent 'tenk agent' does";

@@ -57,7 +57,7 @@ impl Part {
             Err(error) => return Err(error.into()),
         }
         let mut values = Vec::new();
-        while let Some(value) = self.reader.next().map_err(io::Error::other)? {
+        while let Some(value) = self.reader.take().map_err(io::Error::other)? {
             values.push(value);
         }
         Ok(values)

@@ -145,7 +145,7 @@ impl Host {
         loop {
             let said: Option<Said> = self
                 .reader
-                .next()
+                .take()
                 .map_err(|error| self.no_agent(&error.to_string()))?;
             if let Some(said) = said {
                 let heard = self.stage.hear(said)?;

@@ -120,7 +120,7 @@ impl Reader {
         self.most = most;
     }
 
-    /// Takes in what was received. What is in it has to be taken out with [`Reader::next`] before more comes.
+    /// Takes in what was received. What is in it has to be taken out with [`Reader::take`] before more comes.
     pub fn push(&mut self, bytes: &[u8]) {
         if self.error.is_none() {
             self.received.extend_from_slice(bytes);
@@ -137,7 +137,7 @@ impl Reader {
     ///
     /// # Errors
     /// What is wrong, now and ever after.
-    pub fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, WireError> {
+    pub fn take<T: DeserializeOwned>(&mut self) -> Result<Option<T>, WireError> {
         let read = match &self.error {
             Some(error) => Err(error.clone()),
             None => self.read(),
@@ -232,7 +232,7 @@ mod tests {
         let (mut reader, mut all) = (Reader::default(), Vec::new());
         for chunk in bytes.chunks(step.max(1)) {
             reader.push(chunk);
-            while let Some(message) = reader.next::<String>()? {
+            while let Some(message) = reader.take::<String>()? {
                 all.push(message);
             }
         }
@@ -283,7 +283,7 @@ mod tests {
             let _ = read_all(&bytes, step);
             let mut reader = Reader::default();
             reader.push(&bytes);
-            while let Ok(Some(_)) = reader.next::<Said>() {}
+            while let Ok(Some(_)) = reader.take::<Said>() {}
             prop_assert!(reader.received.len() < LINE);
         }
     }
@@ -292,15 +292,15 @@ mod tests {
     fn sizes_have_ends() {
         let mut reader = Reader::default();
         reader.push(&vec![b' '; LINE]);
-        assert_eq!(reader.next::<String>(), Err(WireError::LongLine));
+        assert_eq!(reader.take::<String>(), Err(WireError::LongLine));
         reader.push(b"\"ok\"\n");
-        assert_eq!(reader.next::<String>(), Err(WireError::LongLine));
+        assert_eq!(reader.take::<String>(), Err(WireError::LongLine));
         let long = lines_of(&"x".repeat(SMALL + 1));
         assert_eq!(read_all(&long, 8000), Err(WireError::LongMessage(SMALL)));
         let mut patient = Reader::default();
         patient.expect(LARGE);
         patient.push(&long);
-        assert!(matches!(patient.next::<String>(), Ok(Some(text)) if text.len() == SMALL + 1));
+        assert!(matches!(patient.take::<String>(), Ok(Some(text)) if text.len() == SMALL + 1));
         let many = format!("[{}1]", "1,".repeat(VALUES));
         assert!(matches!(
             parse::<serde_json::Value>(&many),
@@ -322,14 +322,14 @@ mod tests {
         for text in bad {
             let mut reader = Reader::default();
             reader.push(format!("{text}\n").as_bytes());
-            let read = reader.next::<Order>();
+            let read = reader.take::<Order>();
             assert!(matches!(read, Err(WireError::Nonsense(_))), "{text}");
         }
         let mut reader = Reader::default();
         reader.push(b"\"alive\"\n{\"go\":{\"at_ns\":null}}\n");
-        assert_eq!(reader.next(), Ok(Some(Order::Alive)));
-        assert_eq!(reader.next(), Ok(Some(Order::Go { at_ns: None })));
-        assert_eq!(reader.next::<Order>(), Ok(None));
+        assert_eq!(reader.take(), Ok(Some(Order::Alive)));
+        assert_eq!(reader.take(), Ok(Some(Order::Go { at_ns: None })));
+        assert_eq!(reader.take::<Order>(), Ok(None));
         assert!(reader.is_between_messages());
     }
 }
