@@ -80,6 +80,7 @@ fn planned(path: &Path, command: &RunCommand) -> Result<RunCommand, Failure> {
         shape: ShapeFlags::default(),
         load: LoadFlags::default(),
         run: own.clone(),
+        hosts: Default::default(),
     };
     if *command != alone {
         let text = "what is sent is the plan's: beside --plan give only --segment, --start-at, --threads, --processes and --cpus";
