@@ -126,7 +126,7 @@ enum Parsed {
     /// It is none of ours.
     Wrong(serde_json::Error),
     /// It says something.
-    Line(Box<Line>, Option<Trial>),
+    Line(Box<Line>, Option<Box<Trial>>),
 }
 
 /// What a line says of a trial, unpacked.
@@ -144,7 +144,7 @@ impl Parsed {
         match serde_json::from_slice::<Line>(bytes.trim_ascii_end()) {
             Err(error) => Parsed::Wrong(error),
             Ok(mut line) => {
-                let trial = line.row.take().map(|row| Trial::of(row, &line));
+                let trial = line.row.take().map(|row| Box::new(Trial::of(row, &line)));
                 Parsed::Line(Box::new(line), trial)
             }
         }
@@ -184,7 +184,7 @@ impl Reading<'_> {
     fn add(&mut self, bytes: &[u8], parsed: Parsed) -> Result<(), Fault> {
         let (line, trial) = match parsed {
             Parsed::Blank => return Ok(()),
-            Parsed::Line(line, trial) => (*line, trial),
+            Parsed::Line(line, trial) => (*line, trial.map(|trial| *trial)),
             // The run was killed while it wrote this line, so that nothing follows it.
             Parsed::Wrong(e) if !bytes.ends_with(b"\n") && !e.is_data() => {
                 self.run.notes.push(format!(

@@ -69,7 +69,7 @@ pub async fn probe(
         network: network_of(server),
         cpus: context.plan.client_cpus.clone(),
         groups: Vec::new(),
-        action: Action::Probe(question),
+        action: Action::Probe(Box::new(question)),
     };
     const NO_PROBE: &str = "cannot start the probe";
     let mut command = server::command(&launch, &Surroundings::Bare).or_failed(NO_PROBE)?;

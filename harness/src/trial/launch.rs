@@ -57,7 +57,7 @@ pub enum Action {
     /// The process that starts a server and watches over it; standard input is the socket to the harness.
     Serve(Service),
     /// One verified exchange, then the end.
-    Probe(Question),
+    Probe(Box<Question>),
 }
 
 /// Runs the hidden sub-command: never returns on success of `Exec`.

@@ -279,8 +279,8 @@ fn counts_are_those_of_one(cluster: &Cluster, echo: &Echo, ssh: &str) {
     let words = words.iter().enumerate().filter(|(at, word)| {
         let is_of_hosts =
             |word: &str| word == "--load-hosts" || word == "--via" || word.starts_with("--agent");
-        !is_of_hosts(word)
-            && !(*at > 0 && ["--load-hosts", "--via"].contains(&words[at - 1].as_str()))
+        let is_value = *at > 0 && ["--load-hosts", "--via"].contains(&words[at - 1].as_str());
+        !is_of_hosts(word) && !is_value
     });
     let mut one = Command::new("nsenter");
     one.args(words.map(|(_, word)| word));
