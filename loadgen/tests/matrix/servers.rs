@@ -3,10 +3,13 @@
 
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use crate::common::Guard;
@@ -20,8 +23,18 @@ pub struct Site {
     pub has_chunks: bool,
     /// Whether a request with a body is answered with 200.
     pub takes_bodies: bool,
-    _server: Guard,
+    _server: Group,
     _folder: TempDir,
+}
+
+/// A server with its workers, which are killed with it.
+struct Group(Guard);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = killpg(Pid::from_raw(self.0.0.id() as i32), Signal::SIGKILL);
+    }
 }
 
 /// Where a server writes a line for each request.
@@ -86,9 +99,10 @@ impl Place {
             .stdin(Stdio::null())
             .stdout(printed)
             .stderr(errors)
-            .current_dir(self.folder.path());
+            .current_dir(self.folder.path())
+            .process_group(0);
         let mut server = match command.spawn() {
-            Ok(child) => Guard(child),
+            Ok(child) => Group(Guard(child)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 println!("skipped: {name} is not installed");
                 return None;
@@ -105,7 +119,7 @@ impl Place {
                 said()
             );
             assert!(
-                server.0.try_wait().expect("a child").is_none(),
+                server.0.0.try_wait().expect("a child").is_none(),
                 "{name} ended: {}",
                 said()
             );
@@ -185,7 +199,8 @@ pub fn lighttpd() -> Option<Site> {
     );
     place.write(
         "root/chunked",
-        "printf 'Content-Type: text/plain\\r\\n\\r\\nhello'\n",
+        // In two pieces: a script that is over at once is answered with a length.
+        "printf 'Content-Type: text/plain\\r\\n\\r\\nhel'\nsleep 0.02\nprintf lo\n",
     );
     let config = place.write("lighttpd.conf", &config);
     let mut command = Command::new("lighttpd");
