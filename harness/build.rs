@@ -33,12 +33,13 @@ fn main() {
         (None, "release") => commit_of(&workspace),
         (None, _) => "a debug build".into(),
     };
+    // Not TENK_…: cargo sets these for the programs that it runs, too, where such names are flags.
     println!(
-        "cargo:rustc-env=TENK_VERSION={} ({commit})",
+        "cargo:rustc-env=HARNESS_VERSION={} ({commit})",
         variable("CARGO_PKG_VERSION")
     );
     println!(
-        "cargo:rustc-env=TENK_BUILD={profile} build for {}, by {}",
+        "cargo:rustc-env=HARNESS_BUILD={profile} build for {}, by {}",
         variable("TARGET"),
         compiler()
     );

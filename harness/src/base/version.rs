@@ -4,11 +4,11 @@
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The version with its commit, in one line: `0.1.0 (0d543d8f7c6a, 2026-11-27)`.
-pub const SHORT: &str = env!("TENK_VERSION");
+pub const SHORT: &str = env!("HARNESS_VERSION");
 
 /// The same with compiler, target and profile.
 pub fn long() -> &'static str {
-    concat!(env!("TENK_VERSION"), "\n", env!("TENK_BUILD"))
+    concat!(env!("HARNESS_VERSION"), "\n", env!("HARNESS_BUILD"))
 }
 
 #[cfg(test)]
