@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 
-use super::live::lines::Place;
-use super::plan::PlanCommand;
+use super::place::Place;
+use super::plan_flags::PlanCommand;
 use crate::fleet::agent::POLICY_FILE;
 use crate::fleet::hosts::flags::HostFlags;
 use crate::load::flags::{LoadFlags, RunFlags, ShapeFlags};

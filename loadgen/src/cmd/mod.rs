@@ -6,11 +6,14 @@ pub mod floor;
 pub mod live;
 mod merge;
 mod output;
+mod place;
 mod plan;
+mod plan_flags;
 pub mod report;
 mod run;
 pub mod search;
 pub mod talk;
+mod validated;
 
 use std::error::Error;
 use std::ffi::OsString;

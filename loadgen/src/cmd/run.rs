@@ -6,6 +6,7 @@ use super::cli::{OutputFlags, RunCommand};
 use super::live::Told;
 use super::output::{print, save, show};
 use super::plan::{Plan, segment_here};
+use super::validated::validated;
 use super::{Failure, floor, report};
 use crate::base::error::in_a_sentence;
 use crate::base::file::write_atomically;
@@ -13,10 +14,7 @@ use crate::base::sys::adopt_fd;
 use crate::fleet::link::Link;
 use crate::fleet::run::{Listener, Report};
 use crate::fleet::{Place, Program, Teller, run_everywhere};
-use crate::load::Load;
-use crate::load::cpus::check_cpus;
 use crate::load::flags::{LoadFlags, RunFlags, ShapeFlags};
-use crate::protocol::tls::Client;
 use crate::tally::buckets::Buckets;
 use crate::tally::latency::new_histogram;
 use crate::tally::outcome::Outcome;
@@ -90,16 +88,6 @@ fn planned(path: &Path, command: &RunCommand) -> Result<RunCommand, Failure> {
     let segment = segment_here(own.segment, plan.segments, variable).map_err(Failure::usage)?;
     plan.command(&own, segment)
         .map_err(|error| Failure::usage(format!("--plan {}: {error}", path.display())))
-}
-
-/// The load that the flags describe.
-pub(super) fn validated(command: &RunCommand) -> Result<Load, Failure> {
-    let target = command.target.as_deref().unwrap_or_default();
-    let load = Load::new(target, &command.shape, &command.load, &command.run);
-    let load = load.map_err(Failure::usage)?;
-    check_cpus(&load).map_err(Failure::usage)?;
-    Client::of(&load).map_err(Failure::usage)?;
-    Ok(load)
 }
 
 /// Saves and prints; the laws come last, so that the figures that break them can be seen.

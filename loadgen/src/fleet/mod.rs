@@ -9,6 +9,7 @@
 pub mod agent;
 pub mod hosts;
 pub mod link;
+mod listener;
 mod member;
 mod program;
 pub mod run;

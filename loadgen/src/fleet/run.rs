@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 use super::link::{Interruption, Link};
 use super::watcher::Watcher;
+
+pub use super::listener::Listener;
 use crate::base::clock::{NEVER, now_ns, unix_now_ns};
 use crate::base::limits::{ConnectTrouble, connections_possible};
 use crate::base::syn::SynTimeouts;
@@ -25,7 +27,6 @@ use crate::protocol::Protocol;
 use crate::protocol::tls::Client;
 use crate::tally::Tally;
 use crate::tally::assemble::{Facts, assemble, broken_laws};
-use crate::tally::live::Live;
 use crate::tally::outcome::{Outcome, Second};
 use crate::tally::series::Series;
 use crate::worker::Worker;
@@ -41,18 +42,6 @@ pub struct Report {
     pub interruption: Option<Interruption>,
     /// Conservation laws that do not hold: bugs of this program.
     pub broken_laws: Vec<String>,
-}
-
-/// What the run tells while it lasts.
-pub trait Listener {
-    /// Something the user should know before the run.
-    fn notice(&mut self, text: &str);
-    /// Whether anything is done with the seconds: in a fleet they cost something to gather.
-    fn wants_seconds(&self) -> bool {
-        false
-    }
-    /// A second of the window is complete.
-    fn second(&mut self, second: &Live, sum: Sum);
 }
 
 /// Runs a load.

@@ -1,6 +1,6 @@
 //! Whoever listens to a run, and the conditions under which it ends early.
 
-use super::run::Listener;
+use super::listener::Listener;
 use crate::load::Load;
 use crate::tally::abort::{Aborted, Watch};
 use crate::tally::live::Live;

@@ -2,33 +2,13 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-
 use super::buckets::Buckets;
 use super::live::Live;
 use super::outcome::enough_beyond;
 use crate::base::units::{format_count, format_ns, format_rate};
 use crate::load::abort::{Condition, Kind, Limit, Metric};
 
-/// Which condition ended a run, and by which figures.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Aborted {
-    /// The condition, as it was asked for.
-    pub condition: String,
-    /// The last second of the window that was looked at, from 0.
-    pub second: u64,
-    /// What was found, in words.
-    pub found: String,
-}
-
-impl std::fmt::Display for Aborted {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (after_s, found) = (self.second + 1, &self.found);
-        write!(f, "`{}` was met after {after_s} s: {found}", self.condition)
-    }
-}
+pub use super::outcome::Aborted;
 
 /// Looks at every second of a run as it ends.
 #[derive(Debug)]

@@ -3,37 +3,13 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, IntoRawFd};
-use std::path::PathBuf;
-use std::str::FromStr;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use super::super::place::Place;
 use crate::base::error::in_a_sentence;
 use crate::base::sys::adopt_fd;
 use crate::tally::live::SecondRecord;
-
-/// Where lines go.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// A file, which is made or emptied.
-    File(PathBuf),
-    /// A descriptor that this program was started with.
-    Descriptor(i32),
-}
-
-impl FromStr for Place {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.strip_prefix("fd:") {
-            None => Ok(Self::File(text.into())),
-            Some(number) => match number.parse() {
-                Ok(number @ 1..) => Ok(Self::Descriptor(number)),
-                _ => Err(format!("`{text}` is no descriptor, such as fd:1 or fd:3")),
-            },
-        }
-    }
-}
 
 /// Lines of JSON.
 #[derive(Debug)]

@@ -7,22 +7,6 @@ use super::{KubernetesFlags, Plan, longest_s};
 use crate::base::clock::unix_now_ns;
 use crate::load::Load;
 
-/// Reads the name of a Job: a DNS label (RFC 1123), short enough for the names of its pods.
-pub fn parse_name(text: &str) -> Result<String, String> {
-    let is_inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    let is_label = !text.is_empty()
-        && text.len() <= 40
-        && text.chars().all(is_inner)
-        && !text.starts_with('-')
-        && !text.ends_with('-');
-    match is_label {
-        true => Ok(text.into()),
-        false => Err(format!(
-            "`{text}`: lower-case letters, digits and - within, at most 40"
-        )),
-    }
-}
-
 /// The manifest, which kubectl takes as JSON: a list of the ConfigMap with the plan and the Job.
 pub(super) fn manifest(plan: &Plan, load: &Load, flags: &KubernetesFlags) -> String {
     let list = json!({
@@ -110,6 +94,7 @@ fn pod(plan: &Plan, flags: &KubernetesFlags) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::plan_flags::parse_name;
     use super::super::tests::plan;
     use super::*;
 

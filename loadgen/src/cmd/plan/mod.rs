@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
 
-use clap::{Args, Parser, Subcommand};
+use clap::Parser;
 use hmac_sha256::Hash as Sha256;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -20,8 +20,8 @@ use serde_json::Value;
 use super::Failure;
 use super::cli::RunCommand;
 use super::output::print;
-use super::run::validated;
-use crate::base::units::parse_duration;
+use super::plan_flags::{KubernetesFlags, Make, PlanCommand, SlurmFlags};
+use super::validated::validated;
 use crate::load::flags::{RunFlags, parse_instant};
 use crate::load::{Load, MAX_SEGMENTS, Segment};
 
@@ -101,63 +101,6 @@ pub struct Plan {
     start_at: Option<String>,
     /// The load's flags by name, without the dashes in front.
     load: BTreeMap<String, Value>,
-}
-
-/// `plan`'s flags.
-#[derive(Args, Clone, Debug, PartialEq)]
-pub struct PlanCommand {
-    /// What to make of a plan.
-    #[command(subcommand)]
-    pub make: Make,
-}
-
-/// What can be made of a plan.
-#[derive(Subcommand, Clone, Debug, PartialEq)]
-pub enum Make {
-    /// Check a plan and say what it asks of each host, with its digest
-    Show {
-        /// The plan (JSON); - is stdin
-        plan: std::path::PathBuf,
-    },
-    /// Print a batch script for sbatch: one job step with a task for each segment, never a job array
-    Slurm(SlurmFlags),
-    /// Print an Indexed Job and its ConfigMap for kubectl apply
-    Kubernetes(KubernetesFlags),
-}
-
-/// How a plan becomes a Slurm script.
-#[derive(Args, Clone, Debug, PartialEq)]
-pub struct SlurmFlags {
-    /// The plan (JSON); - is stdin
-    pub plan: std::path::PathBuf,
-    /// Start so long after the job does, where the plan names no instant
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
-    pub start_in: std::time::Duration,
-    /// The program on the hosts
-    #[arg(long, value_name = "PATH", default_value = "tenk")]
-    pub program: String,
-}
-
-/// How a plan becomes a Kubernetes manifest.
-#[derive(Args, Clone, Debug, PartialEq)]
-pub struct KubernetesFlags {
-    /// The plan (JSON); - is stdin
-    pub plan: std::path::PathBuf,
-    /// The image, which has tenk as its entry point
-    #[arg(long, value_name = "IMAGE")]
-    pub image: String,
-    /// The name of the Job
-    #[arg(long, value_name = "NAME", default_value = "tenk-load", value_parser = kubernetes::parse_name)]
-    pub name: String,
-    /// Start so long after now, where the plan names no instant: all pods have to be ready by then
-    #[arg(long, value_name = "TIME", default_value = "3m", value_parser = parse_duration)]
-    pub start_in: std::time::Duration,
-    /// CPU of each pod
-    #[arg(long, value_name = "CPUS", default_value = "1", value_parser = clap::value_parser!(u32).range(1..=1024))]
-    pub cpu: u32,
-    /// Memory of each pod, MiB
-    #[arg(long, value_name = "MIB", default_value = "1024", value_parser = clap::value_parser!(u32).range(64..=1_048_576))]
-    pub memory_mib: u32,
 }
 
 impl Plan {

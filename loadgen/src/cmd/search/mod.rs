@@ -6,7 +6,7 @@ pub mod climb;
 
 use super::cli::{PrintFlags, RunCommand};
 use super::output::{Stderr, save, show};
-use super::run::validated;
+use super::validated::validated;
 use super::{Failure, report};
 use crate::fleet::link::Link;
 use crate::fleet::{Place, Program};

@@ -3,6 +3,7 @@
 //! Latencies are in nanoseconds, the unit of every other figure is in its name.
 //! A figure that there is no ground for is `null`, never a default.
 
+mod aborted;
 mod connections;
 mod counts;
 mod fairness;
@@ -11,17 +12,17 @@ mod hosts;
 mod quantiles;
 mod read;
 mod requests;
+mod stage;
 
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::abort::Aborted;
-use super::stage::Stage;
 use super::tls::Handshakes;
 use crate::load::Load;
 
+pub use aborted::Aborted;
 pub use connections::Connections;
 pub use counts::{add_all, sum};
 pub use fairness::Fairness;
@@ -30,6 +31,7 @@ pub use hosts::HostFigures;
 pub use quantiles::{Latencies, Quantiles, SAMPLES_BEYOND, enough_beyond, quantile};
 pub use read::{ReadError, check_numbers, read};
 pub use requests::Requests;
+pub use stage::Stage;
 
 /// The value of [`Outcome::schema`].
 pub const SCHEMA: &str = "tenk.outcome/1";
