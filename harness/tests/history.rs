@@ -288,7 +288,7 @@ fn a_range_without_a_change_or_turned_around_is_said() {
 }
 
 #[test]
-#[ignore = "half a minute of gates; .ci/run runs it"]
+#[ignore = "minutes of gates, on a quiet machine"]
 fn the_commit_that_made_it_slower_is_found_between_those_that_did_not() {
     let epoll = built("servers", ["--bin", "epoll"]);
     let serve = |i: usize| {
