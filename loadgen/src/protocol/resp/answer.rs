@@ -1,4 +1,4 @@
-//! Answers of any type: RESP2, and of RESP3 what has a length (https://redis.io/docs/latest/develop/reference/protocol-spec/).
+//! Answers of any type: RESP2, and of RESP3 what has a length (<https://redis.io/docs/latest/develop/reference/protocol-spec/>).
 //!
 //! An answer is one value, and a value that holds others only adds to how many are still to come; so no depth is
 //! kept, and an answer may be as deep as it likes.
