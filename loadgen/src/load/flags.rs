@@ -85,7 +85,7 @@ pub struct LoadFlags {
     )]
     pub send: Option<Message>,
     /// What an answer to --send is: delimiter:\r\n (ends so), line:REGEX (a line that matches), text:… or hex:… (exactly
-    /// that), bytes:N, length:TYPE[@OFFSET] and +N or -N (says how many bytes follow: u8, u16be, u32le, …), close (all until the server closes), or none
+    /// that), bytes:N, length:TYPE or length:TYPE@OFFSET, with +N or -N behind it (says how many bytes follow: u8, u16be, u32le, …), close (all until the server closes), or none
     #[arg(long, value_name = "RULE", help_heading = "Requests")]
     pub expect: Option<Rule>,
     /// What the server says before it is sent anything, such as line:^220; the first request waits for it
