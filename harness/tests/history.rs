@@ -2,8 +2,10 @@
 
 #[path = "history/pools.rs"]
 mod pools;
+mod programs;
 
 use harness::analysis::history::FALSE_ALARMS;
+use programs::built;
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -82,22 +84,6 @@ fn errors(output: &Output) -> String {
 fn printed(output: &Output) -> String {
     assert_eq!(output.status.code(), Some(0), "{}", errors(output));
     String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-fn built(package: &str, [kind, name]: [&str; 2]) -> PathBuf {
-    let output = Command::new(env!("CARGO"))
-        .args(["build", "--release", "--quiet", "-p", package, kind, name])
-        .args(["--message-format", "json-render-diagnostics"])
-        .stderr(Stdio::inherit())
-        .output()
-        .unwrap();
-    let messages = String::from_utf8_lossy(&output.stdout).into_owned();
-    let mut programs = messages.lines().filter_map(|line| {
-        let message: Value = serde_json::from_str(line).ok()?;
-        (message["target"]["name"] == name).then_some(())?;
-        message["executable"].as_str().map(PathBuf::from)
-    });
-    programs.next().unwrap()
 }
 
 fn reference() -> String {

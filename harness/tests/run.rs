@@ -4,14 +4,16 @@
 mod gate;
 #[path = "run/instrumented.rs"]
 mod instrumented;
+mod programs;
 #[path = "run/sides.rs"]
 mod sides;
 #[path = "run/trial.rs"]
 mod trial;
 
+use programs::built;
 use serde_json::Value;
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -655,26 +657,6 @@ fn installed_with_liars() -> TempDir {
         fs::copy(&liar, folder.path().join(role)).unwrap();
     }
     folder
-}
-
-/// A program of this workspace, built in release.
-fn built(package: &str, [kind, name]: [&str; 2]) -> PathBuf {
-    let output = Command::new(env!("CARGO"))
-        .args(["build", "--release", "--quiet", "-p", package, kind, name])
-        .args(["--message-format", "json-render-diagnostics"])
-        .stderr(Stdio::inherit())
-        .output()
-        .unwrap();
-    executable(&output.stdout, name)
-}
-
-fn executable(messages: &[u8], name: &str) -> PathBuf {
-    BufReader::new(messages)
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Value>(&line.unwrap()).ok())
-        .filter(|message| message["target"]["name"] == name)
-        .find_map(|message| message["executable"].as_str().map(PathBuf::from))
-        .unwrap()
 }
 
 #[test]

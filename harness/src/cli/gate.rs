@@ -1,9 +1,10 @@
 //! The command line of `tenk gate`.
 
+use crate::base::error::{Exit, Failure};
 use crate::cli::rate::{Rate, parse_common};
-use crate::cli::{AskedFlags, OutputFlags, PlaceFlags, ServerFlags};
+use crate::cli::{AskedFlags, Cli, Command, OutputFlags, PlaceFlags, ServerFlags};
 use crate::model::metrics::Gated;
-use clap::{Args, ValueEnum};
+use clap::{Args, Parser, ValueEnum};
 use loadgen::base::units::{parse_count, parse_duration};
 use loadgen::load::flags::LoadFlags;
 use std::path::PathBuf;
@@ -129,6 +130,18 @@ pub struct GateFlags {
     /// Where results go.
     #[command(flatten)]
     pub output: OutputFlags,
+}
+
+impl GateFlags {
+    /// A gate against `base` about which nothing else was said.
+    pub fn defaults(base: &str) -> Result<GateFlags, Failure> {
+        let words = ["tenk", "gate", "--base", base];
+        let cli = Cli::try_parse_from(words).map_err(|e| Failure::from_error(Exit::Failed, e))?;
+        match cli.command {
+            Some(Command::Gate(flags)) => Ok(*flags),
+            _ => Err(Failure::failed("the gate's defaults are missing")),
+        }
+    }
 }
 
 /// What fails a gate.

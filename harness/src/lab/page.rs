@@ -6,10 +6,7 @@ use super::claims;
 use super::machine::Machine;
 use super::report::Report;
 use crate::base::text::visible;
-use crate::render::page::{STYLE as COMMON, filled};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use hmac_sha256::Hash as Sha256;
+use crate::render::page::{STYLE as COMMON, filled, policy};
 use serde::Serialize;
 
 const PAGE: &str = include_str!("page/labs.html");
@@ -59,7 +56,6 @@ struct Picture {
 /// Renders the page.
 pub fn render(reports: &[Report], machine: &Machine) -> Result<String, String> {
     let style = format!("{COMMON}{STYLE}");
-    let hash = STANDARD.encode(Sha256::hash(style.as_bytes()));
     let labs = reports.iter().filter_map(|report| lab(report).transpose());
     let labs: Vec<Lab> = labs.collect::<Result<_, String>>()?;
     let as_expected = labs
@@ -68,9 +64,7 @@ pub fn render(reports: &[Report], machine: &Machine) -> Result<String, String> {
         .count();
     let summary = format!("{as_expected} of {} labs as expected", labs.len());
     let page = Page {
-        policy: format!(
-            "default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'"
-        ),
+        policy: policy(&style, None),
         style,
         title: format!("tenk labs: {summary}"),
         summary,
@@ -140,6 +134,9 @@ fn lab(report: &Report) -> Result<Option<Lab>, String> {
 mod tests {
     use super::*;
     use crate::lab::trouble::Trouble;
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+    use hmac_sha256::Hash as Sha256;
 
     fn page(why: &str) -> String {
         let report = |lab: &str| Report {

@@ -3,17 +3,12 @@
 
 use super::chart::history::{draw, short};
 use super::chart::{Chart, canvas::Texts, table::Table};
-use super::page::STYLE as COMMON;
+use super::page::{STYLE as COMMON, filled, policy};
 use crate::analysis::history::{Commit, FALSE_ALARMS, Trend, commits, machines, trends};
 use crate::analysis::stats::e_divisive::{FEWEST, LEVEL};
 use crate::base::text::{percent, visible};
 use crate::model::metrics::METRICS;
 use crate::store::history::History;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use hmac_sha256::Hash as Sha256;
-use minijinja::Environment;
-use minijinja::value::Serde;
 use serde::Serialize;
 
 const PAGE: &str = include_str!("page/history.html");
@@ -80,11 +75,8 @@ impl Shown {
     /// The page.
     pub fn page(&self) -> Result<String, String> {
         let style = format!("{COMMON}{STYLE}");
-        let hash = STANDARD.encode(Sha256::hash(style.as_bytes()));
         let page = Page {
-            policy: format!(
-                "default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'"
-            ),
+            policy: policy(&style, None),
             style,
             title: format!("tenk history: {} commits", self.commits.len()),
             sentences: &self.sentences,
@@ -97,11 +89,7 @@ impl Shown {
                 .map(figure)
                 .collect::<Result<_, _>>()?,
         };
-        let said = |e: minijinja::Error| format!("{e:#}");
-        let mut templates = Environment::new();
-        templates.add_template("history.html", PAGE).map_err(said)?;
-        let template = templates.get_template("history.html").map_err(said)?;
-        template.render(Serde(&page)).map_err(said)
+        filled(PAGE, &page)
     }
 
     /// One chart per machine, workload and figure, those with a change first.

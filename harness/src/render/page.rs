@@ -93,7 +93,7 @@ pub fn render(made: &Made) -> Result<String, String> {
     let rows = made.rows();
     let environment = made.report.environment;
     let page = Page {
-        policy: policy(),
+        policy: policy(STYLE, Some(SCRIPT)),
         style: STYLE,
         script: SCRIPT,
         title: title(rows),
@@ -147,13 +147,16 @@ fn flame_link(flame: &Flame) -> FlameLink<'_> {
     }
 }
 
-/// The content security policy: this script, this style, nothing else from anywhere.
-fn policy() -> String {
+/// What a browser may do with a page: show it with this style and run this script, by their hashes, and nothing from
+/// anywhere.
+pub fn policy(style: &str, script: Option<&str>) -> String {
     let hash = |text: &str| STANDARD.encode(Sha256::hash(text.as_bytes()));
+    let script = script.map_or(String::new(), |text| {
+        format!("script-src 'sha256-{}'; ", hash(text))
+    });
     format!(
-        "default-src 'none'; script-src 'sha256-{}'; style-src 'sha256-{}'; base-uri 'none'; form-action 'none'",
-        hash(SCRIPT),
-        hash(STYLE)
+        "default-src 'none'; {script}style-src 'sha256-{}'; base-uri 'none'; form-action 'none'",
+        hash(style)
     )
 }
 

@@ -43,7 +43,7 @@ use crate::plan::{Plan, TrialPlan};
 use binaries::Binaries;
 use elsewhere::part::Orders;
 pub use evidence::{Evidence, Launched, Window};
-use exchange::{first_exchange, probe};
+use exchange::{ProbeFailure, first_exchange, probe};
 pub use generator::Edges;
 use generator::Generator;
 use instruments::Attached;
@@ -259,41 +259,18 @@ async fn measure(
     progress: &dyn Fn(&str),
 ) -> Result<Evidence, Failure> {
     let ledger = seen.ledger;
-    let mut evidence = Evidence {
-        launched: Launched {
-            private_network: server.started.private_network,
-            fallback: context.plan.network_fallback.clone(),
-            sysctls: server.started.sysctls.clone(),
-        },
-        addr: Some(server.addr.clone()),
-        ..Evidence::default()
-    };
+    let mut evidence = begun(context, server);
     if let Err(why) = first_exchange(context, trial, server).await? {
-        evidence.server_ended = server.ended().await;
-        evidence.wrong_answer = why.is_wrong || why.is_refusal;
-        let was_answered = evidence.wrong_answer;
-        let elsewhere = where_it_listens(trial, server).filter(|_| !was_answered);
-        let words = [Some(why.words), elsewhere, server.background()];
-        let words: Vec<String> = words.into_iter().flatten().collect();
-        evidence.generator_error = Some(format!("the first exchange failed: {}", words.join("; ")));
+        note_failed_exchange(why, trial, server, &mut evidence).await;
         return Ok(evidence);
     }
     evidence.server_ended = server.ended().await;
     if evidence.server_ended.is_some() {
         return Ok(evidence);
     }
-    evidence.owner = owner(trial, server);
-    if let Subject::Command { .. } = trial.arm.subject {
-        evidence.ran = ran::of(&server.pids(), &server.addr);
-    }
     let mut net = NetFiles::open(server.network_pid()).ok();
     let net_before = net.as_mut().and_then(NetFiles::read);
-    let pids = server.pids();
-    let ready_memory_kib = server.memory_kib(&pids);
-    if !pids.is_empty() {
-        evidence.memory_method = Some(server.memory_method().into());
-        evidence.cpu_method = Some(server.cpu(&pids).method().name().into());
-    }
+    let ready_memory_kib = note_processes(trial, server, &mut evidence);
 
     let mut attached = Attached::to(server, seen.instruments, context.binaries.scratch()).await;
     let mut edges = Edges {
@@ -304,17 +281,17 @@ async fn measure(
     let established = match lead {
         Lead::Generator => {
             let load = trial.load_at(&server.addr);
-            let mut generator = Generator::start(context, trial, load, network_of(server))?;
-            let conversation = generator.converse(server, &mut edges, progress);
-            evidence.window = timeout(generator::limit(trial), conversation)
-                .await
-                .unwrap_or_default();
-            match generator.finish().await? {
-                Ok(outcome) => evidence.outcome = Some(outcome),
-                Err(why) => evidence.generator_error = Some(why),
-            }
-            let outcome = evidence.outcome.as_ref();
-            outcome.map(|outcome| outcome.connections.established)
+            let generator = Generator::start(context, trial, load, network_of(server))?;
+            let limit = generator::limit(trial);
+            follow(
+                generator,
+                limit,
+                server,
+                &mut edges,
+                progress,
+                &mut evidence,
+            )
+            .await?
         }
         Lead::Head(orders) => {
             orders.listening(server.addr.clone());
@@ -337,6 +314,69 @@ async fn measure(
         evidence.net = Some(after.since(before));
     }
     Ok(evidence)
+}
+
+/// What is known of a server that has started.
+fn begun(context: &Context<'_>, server: &Server) -> Evidence {
+    Evidence {
+        launched: Launched {
+            private_network: server.started.private_network,
+            fallback: context.plan.network_fallback.clone(),
+            sysctls: server.started.sysctls.clone(),
+        },
+        addr: Some(server.addr.clone()),
+        ..Evidence::default()
+    }
+}
+
+/// Whose processes the ready server is, and how they are read; what memory they have, in KiB.
+fn note_processes(trial: &TrialPlan, server: &mut Server, evidence: &mut Evidence) -> u64 {
+    let pids = server.pids();
+    let memory_kib = server.memory_kib(&pids);
+    evidence.owner = owner(trial, server);
+    if let Subject::Command { .. } = trial.arm.subject {
+        evidence.ran = ran::of(&pids, &server.addr);
+    }
+    if !pids.is_empty() {
+        evidence.memory_method = Some(server.memory_method().into());
+        evidence.cpu_method = Some(server.cpu(&pids).method().name().into());
+    }
+    memory_kib
+}
+
+/// Goes with a generator through its phases; how many connections it established, if it says.
+async fn follow(
+    mut generator: Generator,
+    limit: Duration,
+    server: &mut Server,
+    edges: &mut Edges<'_>,
+    progress: &dyn Fn(&str),
+    evidence: &mut Evidence,
+) -> Result<Option<u64>, Failure> {
+    let conversation = generator.converse(server, edges, progress);
+    evidence.window = timeout(limit, conversation).await.unwrap_or_default();
+    match generator.finish().await? {
+        Ok(outcome) => evidence.outcome = Some(outcome),
+        Err(why) => evidence.generator_error = Some(why),
+    }
+    let outcome = evidence.outcome.as_ref();
+    Ok(outcome.map(|outcome| outcome.connections.established))
+}
+
+/// Why a trial ends with its first exchange.
+async fn note_failed_exchange(
+    why: ProbeFailure,
+    trial: &TrialPlan,
+    server: &mut Server,
+    evidence: &mut Evidence,
+) {
+    evidence.server_ended = server.ended().await;
+    evidence.wrong_answer = why.is_wrong || why.is_refusal;
+    let was_answered = evidence.wrong_answer;
+    let elsewhere = where_it_listens(trial, server).filter(|_| !was_answered);
+    let words = [Some(why.words), elsewhere, server.background()];
+    let words: Vec<String> = words.into_iter().flatten().collect();
+    evidence.generator_error = Some(format!("the first exchange failed: {}", words.join("; ")));
 }
 
 /// Where a command's processes listen, if that is not where they were told to.

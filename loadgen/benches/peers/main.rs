@@ -91,16 +91,7 @@ fn contests() -> Vec<Contest> {
             .at_most(600.0)
             .ours(|setup| tools::memory(setup, 10_000)),
     );
-    contests.push(
-        Contest::new(
-            "every second told while the run lasts, open loop, 100 connections".into(),
-            "requests/CPU s",
-        )
-        .ours(|setup| tools::told(setup, 100, true))
-        .peer("loadgen that tells nothing", Some(0.99), |setup| {
-            tools::told(setup, 100, false)
-        }),
-    );
+    contests.push(told_contest());
     contests.extend(own_protocol_contests());
     contests.extend(slip_contests());
     contests.extend(http_contests());
@@ -108,6 +99,18 @@ fn contests() -> Vec<Contest> {
     contests.push(said_contest());
     contests.extend(command_contests());
     contests
+}
+
+/// What it costs to tell of every second.
+fn told_contest() -> Contest {
+    Contest::new(
+        "every second told while the run lasts, open loop, 100 connections".into(),
+        "requests/CPU s",
+    )
+    .ours(|setup| tools::told(setup, 100, true))
+    .peer("loadgen that tells nothing", Some(0.99), |setup| {
+        tools::told(setup, 100, false)
+    })
 }
 
 /// HTTP with headers and a body of its own.

@@ -45,6 +45,27 @@ pub fn words_of(bytes: &[u8]) -> String {
     }
 }
 
+/// Has records keep a type as the text that its `Display` writes and its `FromStr` reads: for
+/// `#[serde(into = "String", try_from = "String")]`.
+macro_rules! kept_as_text {
+    ($name:ty) => {
+        impl From<$name> for String {
+            fn from(value: $name) -> Self {
+                value.to_string()
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = String;
+
+            fn try_from(text: String) -> Result<Self, String> {
+                text.parse()
+            }
+        }
+    };
+}
+pub(crate) use kept_as_text;
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -58,11 +58,18 @@ pub(super) fn check_run(
 }
 
 pub(super) fn check_combinations(shape: &ShapeFlags, flags: &LoadFlags) -> Result<(), LoadError> {
-    let http = flags.protocol == ProtocolName::Http;
-    let churns = shape.requests_per_conn.is_some();
-    let thinks = flags.think.is_some_and(|pause| !pause.is_zero());
     let is_open_loop = shape.rate.is_some() || flags.stages.is_some();
-    let conflicts = [
+    check_what_is_sent(shape, flags)?;
+    check_when_it_is_sent(shape, flags, is_open_loop)?;
+    check_own(shape, flags)?;
+    check_abort_on(&flags.abort_on, is_open_loop)?;
+    check_http_alone(flags)?;
+    check_host(flags.host.as_deref())
+}
+
+fn check_what_is_sent(shape: &ShapeFlags, flags: &LoadFlags) -> Result<(), LoadError> {
+    let http = flags.protocol == ProtocolName::Http;
+    first_broken(&[
         (
             flags.path.is_some() && !http,
             "--path means something only with --protocol http",
@@ -93,6 +100,17 @@ pub(super) fn check_combinations(shape: &ShapeFlags, flags: &LoadFlags) -> Resul
             flags.host.is_some() && flags.http.names_host(),
             "--host and a Host header say the same thing: give one of the two",
         ),
+    ])
+}
+
+fn check_when_it_is_sent(
+    shape: &ShapeFlags,
+    flags: &LoadFlags,
+    is_open_loop: bool,
+) -> Result<(), LoadError> {
+    let churns = shape.requests_per_conn.is_some();
+    let thinks = flags.think.is_some_and(|pause| !pause.is_zero());
+    first_broken(&[
         (
             flags.arrival.is_some() && !is_open_loop,
             "--arrival needs --rate or --stages: a closed loop has no schedule",
@@ -137,12 +155,7 @@ pub(super) fn check_combinations(shape: &ShapeFlags, flags: &LoadFlags) -> Resul
             flags.reconnect_rate.is_some() && churns,
             "--reconnect-rate is for long-lived connections: drop it or --requests-per-conn",
         ),
-    ];
-    first_broken(&conflicts)?;
-    check_own(shape, flags)?;
-    check_abort_on(&flags.abort_on, is_open_loop)?;
-    check_http_alone(flags)?;
-    check_host(flags.host.as_deref())
+    ])
 }
 
 fn first_broken(conflicts: &[(bool, &str)]) -> Result<(), LoadError> {

@@ -219,11 +219,7 @@ impl Load {
     ) -> Result<Self, LoadError> {
         let seed = run.seed.unwrap_or_else(|| fastrand::u64(..));
         let (stages, conn_stages) = stages_of(flags, seed)?;
-        let mut shape = shape.clone();
-        if let Some(stages) = &conn_stages {
-            shape.conns = stages.largest().ceil() as u64;
-        }
-        let shape = &shape;
+        let shape = &with_conns_of(conn_stages.as_ref(), shape);
         let duration_ns = match stages.as_ref().or(conn_stages.as_ref()) {
             Some(stages) => stages.total_ns(),
             None => as_ns(run.duration),
@@ -234,13 +230,7 @@ impl Load {
         let (target, target_name) = aim(target, flags, run)?;
         check_sources(&flags.sources, &target)?;
         let protocol = flags.protocol_in_force();
-        let (http, contents) = match protocol {
-            ProtocolName::Http => {
-                let (http, contents) = http::read(&flags.http, flags.path.as_deref())?;
-                (Some(http), contents)
-            }
-            _ => (None, Contents::default()),
-        };
+        let (path, http, contents) = asked_of_http(protocol, flags)?;
         Ok(Self {
             plan_digest: run.plan_digest.clone(),
             labels: labels::by_key(&flags.label)?,
@@ -249,8 +239,7 @@ impl Load {
             host: flags.host.clone(),
             allow_target: run.allow_target.clone(),
             protocol,
-            path: (protocol == ProtocolName::Http && flags.http.requests.is_none())
-                .then(|| flags.path.clone().unwrap_or_else(|| "/".into())),
+            path,
             http,
             contents,
             commands: Commands::of(&flags.commands, flags.http.requests_order)?,
@@ -430,6 +419,29 @@ impl Load {
     pub fn is_open_loop(&self) -> bool {
         self.rate_per_s.is_some() || self.stages.is_some()
     }
+}
+
+/// The shape with as many connections as its stages have at the most.
+fn with_conns_of(stages: Option<&Stages>, shape: &ShapeFlags) -> ShapeFlags {
+    let largest = stages.map(|stages| stages.largest().ceil() as u64);
+    ShapeFlags {
+        conns: largest.unwrap_or(shape.conns),
+        ..shape.clone()
+    }
+}
+
+/// The path, all other words and the requests of a load that speaks HTTP.
+fn asked_of_http(
+    protocol: ProtocolName,
+    flags: &LoadFlags,
+) -> Result<(Option<String>, Option<HttpLoad>, Contents), LoadError> {
+    if protocol != ProtocolName::Http {
+        return Ok((None, None, Contents::default()));
+    }
+    let (http, contents) = http::read(&flags.http, flags.path.as_deref())?;
+    let path = flags.path.clone().unwrap_or_else(|| "/".into());
+    let path = flags.http.requests.is_none().then_some(path);
+    Ok((path, Some(http), contents))
 }
 
 /// The stages of the rate and of the connections, steps drawn.

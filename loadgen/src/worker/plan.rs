@@ -64,6 +64,23 @@ impl Plan {
         Some(stage.min(last))
     }
 
+    /// The instants between which the events of the window and of each of its stages are, all nanoseconds from the start
+    /// of the warm-up: the window's beginning, the stages' ends but the last one's, and the end.
+    #[must_use]
+    pub fn edges_within(&self, window_ns: u64, end_ns: u64) -> Vec<u64> {
+        let within = |edge_ns: &u64| (*edge_ns).clamp(window_ns, end_ns);
+        let inner = self
+            .stage_ends_ns
+            .split_last()
+            .map_or(&[][..], |(_, ends)| ends);
+        let inner = inner.iter().map(within);
+        [window_ns]
+            .into_iter()
+            .chain(inner)
+            .chain([end_ns])
+            .collect()
+    }
+
     /// When a connection of a closed loop next has a part in the load, from an instant on, both from the start of the
     /// warm-up.
     #[must_use]

@@ -101,10 +101,7 @@ impl Worker {
         let go_on = || !plan.control.hurried();
         let [window_load_ns, end_load_ns] =
             [window_ns, end_ns].map(|at_ns| at_ns.saturating_sub(start_ns));
-        let mut instants = vec![window_load_ns];
-        let edges = plan.stage_ends_ns.iter().rev().skip(1).rev();
-        instants.extend(edges.map(|edge_ns| (*edge_ns).clamp(window_load_ns, end_load_ns)));
-        instants.push(end_load_ns);
+        let instants = plan.edges_within(window_load_ns, end_load_ns);
         let next = Event {
             index,
             due_ns: next_due_ns.saturating_sub(start_ns),

@@ -10,16 +10,16 @@ use crate::base::terminal::{Signals, eprintln, say};
 use crate::base::text::one_line;
 use crate::cli::calibrate::CalibrateFlags;
 use crate::cli::gate::GateFlags;
-use crate::cli::{self, AskedFlags, Cli, OutputFlags};
+use crate::cli::{AskedFlags, OutputFlags};
 use crate::cmd::record::Record;
 use crate::cmd::run::begin;
 use crate::model::disturbance::Limits;
 use crate::trial::Context;
 use crate::trial::environment::Environment;
 use crate::trial::launch::pin;
-use clap::Parser;
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
+use std::path::Path;
 use std::time::Duration;
 use tokio::process::Command;
 
@@ -83,18 +83,22 @@ pub async fn calibrate(flags: &CalibrateFlags) -> Result<Exit, Failure> {
     if let Err(failure) = measure_floor(&context).await {
         eprintln(&format!("note: {failure}"));
     }
-    let place = match &kept {
-        Ok(path) => format!("Kept in {}", path.display()),
-        Err(_) => "Not kept".into(),
-    };
-    say(&format!(
-        "{}\n{place}; the trials are in {}\n",
-        table(&floor),
-        record.run_dir()
-    ))?;
+    say_found(&floor, kept.as_deref().ok(), &record)?;
     // Whoever calibrates wants it kept; it was measured and shown all the same.
     kept.or_failed("cannot keep the noise floor")?;
     Ok(record.exit_code(Exit::Done))
+}
+
+fn say_found(floor: &NoiseFloor, kept: Option<&Path>, record: &Record) -> Result<(), Failure> {
+    let place = match kept {
+        Some(path) => format!("Kept in {}", path.display()),
+        None => "Not kept".into(),
+    };
+    say(&format!(
+        "{}\n{place}; the trials are in {}\n",
+        table(floor),
+        record.run_dir()
+    ))
 }
 
 /// The generator's own floor and ceiling, which charts of later runs shade.
@@ -114,11 +118,7 @@ async fn measure_floor(context: &Context<'_>) -> Result<(), Failure> {
 
 /// The gate's own defaults, with what was asked for.
 fn as_gate(flags: &CalibrateFlags) -> Result<GateFlags, Failure> {
-    let words = ["tenk", "gate", "--base", "HEAD"];
-    let cli = Cli::try_parse_from(words).map_err(|e| Failure::from_error(Exit::Failed, e))?;
-    let Some(cli::Command::Gate(gate)) = cli.command else {
-        return Err(Failure::failed("the gate's defaults are missing"));
-    };
+    let gate = GateFlags::defaults("HEAD")?;
     Ok(GateFlags {
         base: None,
         model: vec![flags.model.clone()],
@@ -136,7 +136,7 @@ fn as_gate(flags: &CalibrateFlags) -> Result<GateFlags, Failure> {
             quiet: flags.quiet,
             ..gate.output
         },
-        ..*gate
+        ..gate
     })
 }
 

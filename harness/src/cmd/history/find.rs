@@ -11,13 +11,11 @@ use crate::base::text::{about, percent, visible};
 use crate::cli::gate::GateFlags;
 use crate::cli::history::FindFlags;
 use crate::cli::rate::Rate;
-use crate::cli::{self, Cli};
 use crate::cmd::gate::git::git;
 use crate::cmd::gate::{self, Job, Outcome};
 use crate::cmd::run::Ended;
 use crate::model::metrics::Gated;
 use crate::render::chart::history::short;
-use clap::Parser;
 use std::time::{Duration, Instant};
 
 /// No gate is given less: fewer blocks decide nothing.
@@ -208,11 +206,7 @@ impl Search<'_> {
 
     /// The gate's own defaults, with what was asked for.
     fn gate_flags(&self, at: usize, margin: f64, budget: Duration) -> Result<GateFlags, Failure> {
-        let words = ["tenk", "gate", "--base", &self.commits[0].commit];
-        let cli = Cli::try_parse_from(words).map_err(|e| Failure::from_error(Exit::Failed, e))?;
-        let Some(cli::Command::Gate(defaults)) = cli.command else {
-            return Err(Failure::failed("the gate's defaults are missing"));
-        };
+        let defaults = GateFlags::defaults(&self.commits[0].commit)?;
         let flags = self.flags;
         let mut output = defaults.output.clone();
         output.results.clone_from(&flags.results);
@@ -238,7 +232,7 @@ impl Search<'_> {
             seed: flags.seed,
             place: flags.place.clone(),
             output,
-            ..*defaults
+            ..defaults
         })
     }
 

@@ -140,8 +140,8 @@ impl Seen {
             launched: evidence.launched,
             window: evidence.window,
             net: evidence.net,
-            ledger: evidence.ledger.map(Counted::from),
-            workers: evidence.workers.into_iter().map(Counted::from).collect(),
+            ledger: evidence.ledger.map(Counted),
+            workers: evidence.workers.into_iter().map(Counted).collect(),
             queued: evidence.queued,
             memory_method: evidence.memory_method,
             cpu_method: evidence.cpu_method,
@@ -168,8 +168,8 @@ impl From<Seen> for Evidence {
             launched: seen.launched,
             window: seen.window,
             net: seen.net,
-            ledger: seen.ledger.map(Tally::from),
-            workers: seen.workers.into_iter().map(Tally::from).collect(),
+            ledger: seen.ledger.map(|counted| counted.0),
+            workers: seen.workers.into_iter().map(|counted| counted.0).collect(),
             queued: seen.queued,
             memory_method: seen.memory_method,
             cpu_method: seen.cpu_method,
@@ -186,8 +186,12 @@ impl From<Seen> for Evidence {
 
 /// A ledger's counts, which the servers' own crate does not serialise.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Counted {
+struct Counted(#[serde(with = "Written")] Tally);
+
+/// How a [`Tally`] is written.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Tally", deny_unknown_fields)]
+struct Written {
     accepted: u64,
     shed: u64,
     closed: u64,
@@ -196,34 +200,4 @@ struct Counted {
     wakeups: u64,
     accept_errors: u64,
     by_shortage: [u64; servers::ledger::Shortage::ALL.len()],
-}
-
-impl From<Tally> for Counted {
-    fn from(tally: Tally) -> Counted {
-        Counted {
-            accepted: tally.accepted,
-            shed: tally.shed,
-            closed: tally.closed,
-            bytes_in: tally.bytes_in,
-            bytes_out: tally.bytes_out,
-            wakeups: tally.wakeups,
-            accept_errors: tally.accept_errors,
-            by_shortage: tally.by_shortage,
-        }
-    }
-}
-
-impl From<Counted> for Tally {
-    fn from(counted: Counted) -> Tally {
-        Tally {
-            accepted: counted.accepted,
-            shed: counted.shed,
-            closed: counted.closed,
-            bytes_in: counted.bytes_in,
-            bytes_out: counted.bytes_out,
-            wakeups: counted.wakeups,
-            accept_errors: counted.accept_errors,
-            by_shortage: counted.by_shortage,
-        }
-    }
 }

@@ -147,39 +147,43 @@ impl Metrics {
             &self.response,
         );
         if let Some(last) = &self.last {
-            if last.service_ns.is_some() {
-                page.summary(
-                    "service_seconds",
-                    "Service times; quantiles of the last second",
-                    &self.service,
-                );
-                page.summary(
-                    "schedule_slip_seconds",
-                    "How late requests were sent; quantiles of the last second",
-                    &self.slip,
-                );
-            }
-            page.gauge(
-                "connections_open",
-                "",
-                "Connections open",
-                Some(last.connections_open as f64),
-            );
-            page.gauge(
-                "requests_asked",
-                "",
-                "Requests due in the last second, by the rate asked for",
-                last.asked,
-            );
-            let written_s = last.written_unix_ns as f64 / 1e9;
-            page.gauge(
-                "last_second_timestamp_seconds",
-                "seconds",
-                "When the last second was added",
-                Some(written_s),
-            );
+            self.of_last_second(last, &mut page);
         }
         page.text + "# EOF\n"
+    }
+
+    fn of_last_second(&self, last: &SecondRecord, page: &mut Page<'_>) {
+        if last.service_ns.is_some() {
+            page.summary(
+                "service_seconds",
+                "Service times; quantiles of the last second",
+                &self.service,
+            );
+            page.summary(
+                "schedule_slip_seconds",
+                "How late requests were sent; quantiles of the last second",
+                &self.slip,
+            );
+        }
+        page.gauge(
+            "connections_open",
+            "",
+            "Connections open",
+            Some(last.connections_open as f64),
+        );
+        page.gauge(
+            "requests_asked",
+            "",
+            "Requests due in the last second, by the rate asked for",
+            last.asked,
+        );
+        let written_s = last.written_unix_ns as f64 / 1e9;
+        page.gauge(
+            "last_second_timestamp_seconds",
+            "seconds",
+            "When the last second was added",
+            Some(written_s),
+        );
     }
 }
 

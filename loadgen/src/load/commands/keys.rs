@@ -55,19 +55,7 @@ impl fmt::Display for KeyDistribution {
     }
 }
 
-impl From<KeyDistribution> for String {
-    fn from(distribution: KeyDistribution) -> Self {
-        distribution.to_string()
-    }
-}
-
-impl TryFrom<String> for KeyDistribution {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
+crate::base::text::kept_as_text!(KeyDistribution);
 
 #[cfg(test)]
 mod tests {

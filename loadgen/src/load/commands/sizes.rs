@@ -81,19 +81,7 @@ impl fmt::Display for ValueSizes {
     }
 }
 
-impl From<ValueSizes> for String {
-    fn from(sizes: ValueSizes) -> Self {
-        sizes.to_string()
-    }
-}
-
-impl TryFrom<String> for ValueSizes {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
+crate::base::text::kept_as_text!(ValueSizes);
 
 #[cfg(test)]
 mod tests {

@@ -74,19 +74,7 @@ impl fmt::Display for StatusSet {
     }
 }
 
-impl From<StatusSet> for String {
-    fn from(set: StatusSet) -> Self {
-        set.to_string()
-    }
-}
-
-impl TryFrom<String> for StatusSet {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
+crate::base::text::kept_as_text!(StatusSet);
 
 #[cfg(test)]
 mod tests {
