@@ -2,10 +2,11 @@
 
 use std::num::NonZero;
 use std::panic::resume_unwind;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-/// Makes something of every item; the order stays.
+/// Makes something of every item; the order stays. Where no more threads are to be had, those that are do all of it.
 pub fn in_parallel<T: Sync, R: Send>(items: &[T], make: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let cpus = thread::available_parallelism().map_or(1, NonZero::get);
     on_threads(cpus.min(items.len()), items, make)
@@ -32,7 +33,8 @@ fn on_threads<T: Sync, R: Send>(
         }
     };
     let mut made = thread::scope(|scope| {
-        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+        let start = |_| thread::Builder::new().spawn_scoped(scope, work).ok();
+        let others: Vec<_> = (1..threads).map_while(start).collect();
         let mut made = work();
         for other in others {
             made.extend(other.join().unwrap_or_else(|panic| resume_unwind(panic)));
@@ -43,13 +45,22 @@ fn on_threads<T: Sync, R: Send>(
     made.into_iter().map(|(_, made)| made).collect()
 }
 
-/// Does both at once.
+/// Does both at once, or one after the other where no thread is to be had.
 pub fn both<A: Send, B>(one: impl FnOnce() -> A + Send, other: impl FnOnce() -> B) -> (A, B) {
+    // A thread that cannot be started would take what it was to do with it.
+    let one = Mutex::new(Some(one));
+    let work = || {
+        let one = one.lock().ok().and_then(|mut one| one.take());
+        one.map(|one| one())
+    };
     thread::scope(|scope| {
-        let one = scope.spawn(one);
+        let thread = thread::Builder::new().spawn_scoped(scope, &work);
         let other = other();
-        let one = one.join().unwrap_or_else(|panic| resume_unwind(panic));
-        (one, other)
+        let one = match thread {
+            Ok(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
+            Err(_) => work(),
+        };
+        (one.expect("it is done once"), other)
     })
 }
 

@@ -1,9 +1,9 @@
-//! The crate's only `unsafe`: network interfaces of a namespace of our own, what the kernel knows of a connection, counters
-//! of its tracepoints, and the file system that has their numbers.
+//! The crate's only `unsafe`: network interfaces of a namespace of our own, what the kernel knows of a connection, locks on
+//! files, counters of the kernel's tracepoints, and the file system that has their numbers.
 
 use nix::libc;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
-use std::ffi::c_long;
+use std::ffi::{c_int, c_long};
 use std::fs::File;
 use std::io;
 use std::mem::MaybeUninit;
@@ -25,6 +25,15 @@ pub fn columns(terminal: impl AsFd) -> Option<usize> {
     // SAFETY: TIOCGWINSZ writes a winsize, which `size` is and which outlives the call.
     unsafe { get_window_size(terminal.as_fd().as_raw_fd(), &mut size) }.ok()?;
     Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
+}
+
+/// Locks an open file, or unlocks it, as flock(2) calls the operation.
+pub fn flock(file: impl AsFd, operation: c_int) -> io::Result<()> {
+    // SAFETY: two numbers, of which the first is a descriptor that is open as long as `file` is borrowed.
+    match unsafe { libc::flock(file.as_fd().as_raw_fd(), operation) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 /// Sets `IFF_UP` on `lo` in the calling thread's network namespace (netdevice(7)).

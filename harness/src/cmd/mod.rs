@@ -20,6 +20,8 @@ mod schemas;
 mod start;
 
 use crate::base::error::{Exit, Failure, OrFail};
+use crate::base::panic;
+use crate::base::runtime;
 use crate::base::terminal;
 use crate::cli::{Cli, Command, generated};
 use crate::trial;
@@ -28,9 +30,10 @@ use std::process::ExitCode;
 
 /// The program: reads the command line, does what it says, and returns the exit code (see the README).
 pub fn main() -> ExitCode {
-    match Cli::read().and_then(|cli| obey(&cli)) {
-        Ok(exit) => ExitCode::from(exit.code()),
-        Err(failure) => {
+    match panic::caught(|| Cli::read().and_then(|cli| obey(&cli))) {
+        None => ExitCode::from(Exit::Failed.code()),
+        Some(Ok(exit)) => ExitCode::from(exit.code()),
+        Some(Err(failure)) => {
             terminal::eprintln(&format!("error: {failure}"));
             ExitCode::from(failure.exit.code())
         }
@@ -78,14 +81,9 @@ fn launch(spec: &str) -> Result<Exit, Failure> {
     }
 }
 
-/// Children are killed when the *thread* that started them ends (PR_SET_PDEATHSIG), so the runtime is the main thread.
 fn supervise(work: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
     const FAILED: &str = "cannot start";
     // Orphans of killed servers come to us, so that they can be waited for.
     nix::sys::prctl::set_child_subreaper(true).or_failed(FAILED)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .or_failed(FAILED)?;
-    runtime.block_on(work)
+    runtime::start().or_failed(FAILED)?.block_on(work)
 }

@@ -5,6 +5,7 @@ use super::settings::Settings;
 use super::tools::counted::Counted;
 use super::trouble::{During, Trouble};
 use crate::base::error::Failure;
+use crate::base::runtime;
 use crate::cli::Cli;
 use crate::judge::judge;
 use crate::model::instrumented::{Instruments, Shown};
@@ -25,7 +26,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::process::Command;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Runtime;
 
 /// How long a server of ours may take until it listens.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
@@ -53,11 +54,10 @@ pub struct Place {
 impl Place {
     /// A place in the namespace that the process is in.
     pub fn new(means: Means) -> Result<Place, Trouble> {
-        let runtime = Builder::new_current_thread().enable_all().build();
         Ok(Place {
             binaries: Binaries::lent(&means.folder),
             means,
-            runtime: runtime.during("start")?,
+            runtime: runtime::start().during("start")?,
             started: Cell::new(0),
         })
     }

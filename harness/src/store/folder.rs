@@ -1,8 +1,10 @@
 //! The run folder: every file is written beside its place, synced and renamed, so that a reader sees the old one
 //! or the new one and a full disk leaves no half of either.
 
+use super::journal::TRIALS;
 use super::saved::ENVIRONMENT;
 use crate::base::error::Failure;
+use crate::base::panic::trials_are_in;
 use loadgen::base::file::{write_atomically, write_together};
 use std::collections::BTreeSet;
 use std::fs;
@@ -26,6 +28,7 @@ impl RunFolder {
         folder.write(ENVIRONMENT, b"{}\n").inspect_err(|_| {
             let _ = fs::remove_dir_all(&folder.path);
         })?;
+        trials_are_in(Some(folder.path.join(TRIALS)));
         Ok(folder)
     }
 
@@ -36,6 +39,7 @@ impl RunFolder {
 
     /// Removes the folder with everything in it.
     pub fn discard(&self) {
+        trials_are_in(None);
         let _ = fs::remove_dir_all(&self.path);
     }
 

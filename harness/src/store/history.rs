@@ -1,11 +1,11 @@
 //! A history as it is kept: lines of JSON, appended and never touched again. Lines that cannot be read, whoever wrote
 //! them, are passed over and said.
 
+use crate::base::lock::{Kind, Locked};
 use crate::base::text::visible;
 use crate::model::history::{HistoryLine, SCHEMA};
 use crate::model::metrics::METRICS;
 use loadgen::base::file::synced;
-use nix::fcntl::{Flock, FlockArg};
 use serde_json::Value;
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -135,10 +135,7 @@ pub fn append<T>(file: &Path, lines: impl FnOnce(&[u8]) -> (String, T)) -> io::R
         .read(true)
         .open(file)?;
     // Where the file system knows no locks, two that append at once still append whole lines.
-    let mut locked = match Flock::lock(opened, FlockArg::LockExclusive) {
-        Ok(lock) => lock,
-        Err((_, errno)) => return Err(errno.into()),
-    };
+    let mut locked = Locked::wait(opened, Kind::Exclusive).map_err(|(_, error)| error)?;
     let before = contents(file)?.unwrap_or_default();
     let (text, result) = lines(&before);
     let text = added(&before, &text);

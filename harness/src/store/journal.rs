@@ -1,8 +1,8 @@
 //! `trials.jsonl` while a run is made: a line is appended and synced as its trial ends. What has been written is never
 //! touched again.
 
+use crate::base::lock::{Kind, Locked};
 use loadgen::base::file::synced;
-use nix::fcntl::{Flock, FlockArg};
 use serde::Serialize;
 use std::fs::File;
 use std::io::{self, Write};
@@ -26,7 +26,7 @@ pub struct Journal {
 /// The lock says that the run goes on; it ends with the process, however that ends.
 #[derive(Debug)]
 enum LockedFile {
-    Locked(Flock<File>),
+    Locked(Locked),
     /// Where the file system knows no locks.
     Plain(File),
 }
@@ -42,9 +42,9 @@ impl LockedFile {
 
 /// Whether a run still writes this file.
 pub fn is_being_written(file: File) -> bool {
-    match Flock::lock(file, FlockArg::LockSharedNonblock) {
+    match Locked::at_once(file, Kind::Shared) {
         Ok(_) => false,
-        Err((_, errno)) => errno == nix::errno::Errno::EWOULDBLOCK,
+        Err((_, error)) => error.kind() == io::ErrorKind::WouldBlock,
     }
 }
 
@@ -55,7 +55,7 @@ impl Journal {
             .append(true)
             .create_new(true)
             .open(folder.join(TRIALS))?;
-        let file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        let file = match Locked::at_once(file, Kind::Exclusive) {
             Ok(lock) => LockedFile::Locked(lock),
             Err((file, _)) => LockedFile::Plain(file),
         };

@@ -11,6 +11,7 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 
 use super::program::Program;
 use super::seconds::{MESSAGE_MAX, Told};
+use crate::base::error::in_a_sentence;
 use crate::base::sys::inherit_and_die_with_parent;
 use crate::load::Load;
 use crate::tally::outcome::Outcome;
@@ -150,7 +151,8 @@ impl Member {
         drop(link);
         let child = &mut process.child;
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-        let reader = std::thread::spawn(move || {
+        // Where no thread is to be had, the member finds its streams closed and what it measured is lost, which is said.
+        let reader = std::thread::Builder::new().spawn(move || {
             let (mut text, mut said) = (String::new(), String::new());
             if let Some(mut stdout) = stdout {
                 stdout.read_to_string(&mut text)?;
@@ -167,13 +169,16 @@ impl Member {
 /// A member that was told to end.
 pub(super) struct Parting {
     pub process: Process,
-    reader: JoinHandle<io::Result<(String, String)>>,
+    reader: io::Result<JoinHandle<io::Result<(String, String)>>>,
 }
 
 impl Parting {
     /// Whether it has said all it will ever say.
     pub(super) fn is_over(&self) -> bool {
-        self.reader.is_finished()
+        match &self.reader {
+            Ok(reader) => reader.is_finished(),
+            Err(_) => true,
+        }
     }
 
     /// Waits for its end and returns what came of it.
@@ -182,10 +187,14 @@ impl Parting {
             mut process,
             reader,
         } = self;
+        let segment = process.load.segment;
+        let reader = reader.map_err(|e| {
+            let sentence = format!("cannot read what process {segment} reports: {e}");
+            in_a_sentence(e, sentence)
+        })?;
         let read = reader.join();
         let (text, said) = read.map_err(|_| io::Error::other("a reader panicked"))??;
         let status = process.child.wait()?;
-        let segment = process.load.segment;
         let how = how(process.ended, status, &said);
         let words = format!("process {segment}: {how}");
         let broken_law = said

@@ -91,11 +91,18 @@ fn spin_everywhere(duration: Duration) -> Gaps {
         Err(_) => vec![0],
     };
     thread::scope(|scope| {
-        let threads: Vec<_> = cpus
-            .into_iter()
-            .take(MOST_CPUS)
-            .map(|cpu| scope.spawn(move || spin(cpu, duration)))
-            .collect();
+        let start = |cpu| {
+            let thread = thread::Builder::new();
+            thread
+                .spawn_scoped(scope, move || spin_on(cpu, duration))
+                .ok()
+        };
+        let cpus = cpus.into_iter().take(MOST_CPUS);
+        let threads: Vec<_> = cpus.map_while(start).collect();
+        // Where no thread is to be had, this one probes the CPU that it is on.
+        if threads.is_empty() {
+            return spin(duration);
+        }
         let results = threads
             .into_iter()
             .map(|thread| thread.join().unwrap_or_default());
@@ -103,12 +110,16 @@ fn spin_everywhere(duration: Duration) -> Gaps {
     })
 }
 
-fn spin(cpu: usize, duration: Duration) -> Gaps {
+fn spin_on(cpu: usize, duration: Duration) -> Gaps {
     let mut set = CpuSet::new();
     // Where pinning fails the scheduler places the thread, and what it loses is counted all the same.
     let _ = set
         .set(cpu)
         .and_then(|()| sched_setaffinity(Pid::from_raw(0), &set));
+    spin(duration)
+}
+
+fn spin(duration: Duration) -> Gaps {
     let start = Instant::now();
     let (mut gaps, mut last) = (Gaps::default(), start);
     while last - start < duration {

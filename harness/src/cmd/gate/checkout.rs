@@ -5,12 +5,12 @@
 
 use super::git::{git, git_own, status_entries};
 use crate::base::error::Failure;
+use crate::base::lock::{Kind, Locked};
 use loadgen::base::file::write_atomically;
-use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -33,7 +33,7 @@ pub struct Checkout {
 
 /// A checkout that nobody repairs while this is held.
 #[derive(Debug)]
-pub struct Held(#[expect(dead_code, reason = "it unlocks when it goes")] Flock<File>);
+pub struct Held(#[expect(dead_code, reason = "it unlocks when it goes")] Locked);
 
 /// What is known of a checkout that was once whole.
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -74,19 +74,13 @@ impl Checkout {
         if let Some(parent) = self.folder.parent() {
             fs::create_dir_all(parent).map_err(|e| failed(e.to_string()))?;
         }
-        let held = self
-            .lock(FlockArg::LockSharedNonblock)
-            .await
-            .map_err(failed)?;
+        let held = self.lock(Kind::Shared).await.map_err(failed)?;
         let is_built = |mark: &Mark| id.is_none() || mark.build.as_deref() == id;
         if self.whole().await.is_some_and(|(mark, _)| is_built(&mark)) {
             return Ok(held);
         }
         drop(held);
-        let held = self
-            .lock(FlockArg::LockExclusiveNonblock)
-            .await
-            .map_err(failed)?;
+        let held = self.lock(Kind::Exclusive).await.map_err(failed)?;
         // Another gate may have made it in the meantime.
         let (mark, is_untouched) = self.whole().await.unzip();
         let has_been_built = mark.as_ref().is_some_and(is_built);
@@ -101,29 +95,26 @@ impl Checkout {
             self.set_mark(id).await.map_err(failed)?;
         }
         drop(held);
-        let held = self
-            .lock(FlockArg::LockSharedNonblock)
-            .await
-            .map_err(failed)?;
+        let held = self.lock(Kind::Shared).await.map_err(failed)?;
         Ok(held)
     }
 
     /// The lock lies beside the folder; who waits for it says so once.
-    async fn lock(&self, kind: FlockArg) -> Result<Held, String> {
+    async fn lock(&self, kind: Kind) -> Result<Held, String> {
         let path = self.folder.with_extension("lock");
         let mut told = false;
         loop {
             let file = File::create(&path).map_err(|e| format!("{}: {e}", path.display()))?;
-            match Flock::lock(file, kind) {
+            match Locked::at_once(file, kind) {
                 Ok(lock) => return Ok(Held(lock)),
-                Err((_, Errno::EWOULDBLOCK)) if !told => {
+                Err((_, e)) if e.kind() == io::ErrorKind::WouldBlock && !told => {
                     told = true;
                     crate::base::terminal::eprintln(&format!(
                         "note: waiting for another gate that uses {}",
                         self.folder.display()
                     ));
                 }
-                Err((_, Errno::EWOULDBLOCK)) => {
+                Err((_, e)) if e.kind() == io::ErrorKind::WouldBlock => {
                     tokio::time::sleep(Duration::from_millis(200)).await
                 }
                 Err((_, e)) => return Err(format!("{}: {e}", path.display())),
