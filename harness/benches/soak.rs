@@ -1,18 +1,25 @@
-//! A long run in short: `cargo bench -p harness --bench soak` (30 minutes; `-- --minutes 4` for less).
+//! A long run in short: `cargo bench -p harness --bench soak` (30 minutes; `-- --minutes 4` or `TENK_SOAK_MINUTES=4` for
+//! less). `cargo test -p harness --bench soak` is the same without optimisation of tenk itself.
 //!
-//! Half of the time is one trial without an end in sight, half is one trial after another in one run. Time is compressed
-//! by what happens in it: 4 000 requests and 400 new connections a second in the long trial, a server and a generator
-//! every second or two in the short ones, are more of each than eight hours of ordinary use see. Meanwhile the memory of
-//! tenk, of its generator and of its servers, their descriptors, the run's folder and what lies in the temporary one are
-//! looked at every second.
+//! Two fifths of the time are trials of many minutes, two fifths are one trial after another in one run, and one fifth is
+//! the load generator alone, whose slip is told every second. Time is compressed by what happens in it: 4 000 requests and
+//! 400 new connections a second in the long trials, a server and a generator every second or two in the short ones, are
+//! more of each than eight hours of ordinary use see. Meanwhile the memory and the descriptors of tenk, of its generator
+//! and of its servers, the run's folder and what lies in the temporary one are looked at every second.
 //!
 //! Printed is how each grows: the slope of Theil and Sen with its 95 % interval (P. K. Sen, JASA 63, 1968), over the last
 //! four fifths of the time. A slope whose interval lies above nothing, by more than what is said to be kept by design,
 //! ends with exit code 1.
 
+#[path = "../tests/faults/noise.rs"]
+mod noise;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
@@ -23,48 +30,55 @@ const EVERY: Duration = Duration::from_secs(1);
 /// Looks that a slope is fitted to: more are averaged, so that neighbours depend on each other less.
 const BATCHES: usize = 40;
 
-/// What the soak is made with.
+/// What the long trials are made with.
 const LONG: &str =
     "--model epoll,thread --conns 100 --rate 4k --requests-per-conn 10 --repeat 1 --warmup 2s";
-const SHORT: &str =
-    "--model epoll,process,thread,tokio --conns 50 --rate 2k --warmup 100ms --duration 500ms";
+
+/// What the short trials are made with.
+const SHORT: &str = "--model epoll,process,thread,tokio --conns 50 --rate 2k --warmup 100ms --duration 500ms --repeat 2000";
+
+/// What the generator alone is asked for.
+const ALONE: &str =
+    "--conns 100 --rate 4k --requests-per-conn 10 --warmup 2s --quiet --format json";
 
 /// A series of looks: seconds since the beginning, and the value.
 type Series = Vec<(f64, f64)>;
 
 fn main() -> ExitCode {
-    let args: Vec<String> = std::env::args().collect();
-    let at = args.iter().position(|word| word == "--minutes");
-    let minutes = at
-        .and_then(|at| args.get(at + 1)?.parse::<f64>().ok())
-        .unwrap_or(30.0);
-    let half = Duration::from_secs_f64(minutes * 30.0);
-    let mut is_flat = true;
+    let minutes = minutes();
+    let part = |share: f64| Duration::from_secs_f64((minutes * 60.0 * share).max(30.0));
     // Two models share the time of the long trials.
-    let window = half / 2;
-    let long = format!("{LONG} --duration {}s", window.as_secs().max(10));
+    let window = part(0.4) / 2;
+    let long = format!("{LONG} --duration {}s", window.as_secs());
+    println!("trials of {:.0} s, `tenk {long}`", window.as_secs_f64());
+    let mut is_flat = report_long(&Soak::run(&long, None));
     println!(
-        "one trial of {:.0} s for each model, `tenk {long}`",
-        window.as_secs_f64()
+        "\ntrial after trial, interrupted after {:.0} s, `tenk {SHORT}`",
+        part(0.4).as_secs_f64()
     );
-    is_flat &= report(&Soak::run(&long, half * 3), true);
-    let short = format!("{SHORT} --budget {}s --repeat 2", half.as_secs().max(20));
-    println!(
-        "\ntrial after trial for {:.0} s, `tenk {short}`",
-        half.as_secs_f64()
-    );
-    is_flat &= report(&Soak::run(&short, half * 3), false);
+    is_flat &= report_short(&Soak::run(SHORT, Some(part(0.4))));
+    let alone = format!("{ALONE} --duration {}s", part(0.2).as_secs());
+    println!("\nthe generator alone, `tenk load {alone}`");
+    is_flat &= report_alone(&Alone::run(&alone));
     match is_flat {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     }
 }
 
+/// How long all of it takes, about.
+fn minutes() -> f64 {
+    let args: Vec<String> = std::env::args().collect();
+    let at = args.iter().position(|word| word == "--minutes");
+    let flag = at.and_then(|at| args.get(at + 1).cloned());
+    let asked = flag.or_else(|| std::env::var("TENK_SOAK_MINUTES").ok());
+    asked.map_or(30.0, |text| text.parse().expect("a number of minutes"))
+}
+
 /// What was seen of a run.
 struct Soak {
-    /// Memory by program, bytes; of servers all processes together.
-    memory: BTreeMap<String, Series>,
-    descriptors: Series,
+    /// Of each program: of servers all processes together, of the generator each process apart in long trials.
+    programs: Programs,
     /// Bytes of the run's folder while it is made.
     folder: Series,
     /// Entries of the temporary folder.
@@ -77,24 +91,26 @@ struct Soak {
 }
 
 impl Soak {
-    fn run(words: &str, limit: Duration) -> Soak {
+    /// Runs tenk; with a time, until then, and without one, to its end.
+    fn run(words: &str, until: Option<Duration>) -> Soak {
         let place = tempfile::tempdir().expect("a folder");
         let temporary = place.path().join("tmp");
         fs::create_dir(&temporary).expect("a folder");
         let results = place.path().join("results");
+        noise::expect_noise(&place.path().join("cache"));
         let mut child = Command::new(env!("CARGO_BIN_EXE_tenk"))
             .args(words.split_whitespace())
             .args(["--quiet", "--format", "json", "--results"])
             .arg(&results)
             .env("CARGO", env!("CARGO"))
             .env("TMPDIR", &temporary)
+            .env("XDG_CACHE_HOME", place.path().join("cache"))
             .stdin(Stdio::null())
             .stdout(fs::File::create(place.path().join("out")).expect("a file"))
             .spawn()
             .expect("tenk");
         let mut soak = Soak {
-            memory: BTreeMap::new(),
-            descriptors: Vec::new(),
+            programs: Programs::default(),
             folder: Vec::new(),
             temporary: Vec::new(),
             rows: Vec::new(),
@@ -102,7 +118,7 @@ impl Soak {
             code: None,
             left: 0,
         };
-        soak.watch(&mut child, &temporary, &results, limit);
+        soak.watch(&mut child, &temporary, &results, until);
         soak.left = entries(&temporary).len();
         let text = fs::read_to_string(place.path().join("out")).unwrap_or_default();
         let run: Value = serde_json::from_str(&text).unwrap_or_default();
@@ -113,30 +129,153 @@ impl Soak {
         soak
     }
 
-    fn watch(&mut self, child: &mut Child, temporary: &Path, results: &Path, limit: Duration) {
+    fn watch(
+        &mut self,
+        child: &mut Child,
+        temporary: &Path,
+        results: &Path,
+        until: Option<Duration>,
+    ) {
         let started = Instant::now();
-        while started.elapsed() < limit {
+        let mut generators: Vec<u32> = Vec::new();
+        let mut is_interrupted = false;
+        loop {
             std::thread::sleep(EVERY);
+            if until.is_some_and(|until| started.elapsed() > until) && !is_interrupted {
+                is_interrupted = kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).is_ok();
+            }
             if let Ok(Some(status)) = child.try_wait() {
                 self.code = status.code();
                 return;
             }
             let at = started.elapsed().as_secs_f64();
-            let mut now: BTreeMap<String, f64> = BTreeMap::new();
-            for (pid, program) in family(child.id(), temporary) {
-                *now.entry(program).or_default() += proportional_bytes(pid);
+            let mut now: BTreeMap<String, Look> = BTreeMap::new();
+            for (pid, mut program) in family(child.id(), temporary) {
+                if until.is_none() && program == "loadgen" {
+                    if !generators.contains(&pid) {
+                        generators.push(pid);
+                    }
+                    program.push_str(&format!(" {}", generators.len()));
+                }
+                now.entry(program).or_default().add(pid);
             }
-            for (program, bytes) in now {
-                self.memory.entry(program).or_default().push((at, bytes));
-            }
-            let descriptors = entries(&PathBuf::from(format!("/proc/{}/fd", child.id())));
-            self.descriptors.push((at, descriptors.len() as f64));
+            self.programs.add(at, now);
             self.folder.push((at, bytes_below(results) as f64));
             self.temporary.push((at, entries(temporary).len() as f64));
         }
-        let _ = child.kill();
-        let _ = child.wait();
     }
+}
+
+/// Memory and descriptors of some processes.
+#[derive(Debug, Clone, Copy, Default)]
+struct Look {
+    bytes: f64,
+    descriptors: f64,
+}
+
+impl Look {
+    fn add(&mut self, pid: u32) {
+        self.bytes += proportional_bytes(pid);
+        self.descriptors += entries(&PathBuf::from(format!("/proc/{pid}/fd"))).len() as f64;
+    }
+}
+
+/// Looks at programs, by their names.
+#[derive(Debug, Default)]
+struct Programs {
+    memory: BTreeMap<String, Series>,
+    descriptors: BTreeMap<String, Series>,
+}
+
+impl Programs {
+    fn add(&mut self, at: f64, now: BTreeMap<String, Look>) {
+        // What is being started, or has just ended, has no memory yet or any longer.
+        for (program, look) in now.into_iter().filter(|(_, look)| look.bytes > 0.0) {
+            let memory = self.memory.entry(program.clone()).or_default();
+            memory.push((at, look.bytes));
+            let descriptors = self.descriptors.entry(program).or_default();
+            descriptors.push((at, look.descriptors));
+        }
+    }
+}
+
+/// What was seen of the generator alone.
+#[derive(Default)]
+struct Alone {
+    programs: Programs,
+    /// By second of the window, ns: nine of ten requests were sent less late than that.
+    slip: Series,
+    code: Option<i32>,
+}
+
+impl Alone {
+    fn run(words: &str) -> Alone {
+        let place = tempfile::tempdir().expect("a folder");
+        let seconds = place.path().join("seconds.jsonl");
+        let tenk = || {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_tenk"));
+            command.env("CARGO", env!("CARGO")).stdin(Stdio::null());
+            command
+        };
+        let mut server = tenk()
+            .args(["serve", "epoll", "--listen", "127.0.0.1:0"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("a server");
+        let mut line = String::new();
+        let out = server.stdout.take().expect("its output");
+        BufReader::new(out)
+            .read_line(&mut line)
+            .expect("its address");
+        let address = line.trim().trim_start_matches("listening ").to_string();
+        let mut load = tenk()
+            .args(["load", "--target", &address, "--progress-json"])
+            .arg(&seconds)
+            .args(words.split_whitespace())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("the generator");
+        let mut alone = Alone::default();
+        alone.watch(&mut load, &server);
+        let _ = (server.kill(), server.wait());
+        alone.slip = slips(&seconds);
+        alone
+    }
+
+    fn watch(&mut self, load: &mut Child, server: &Child) {
+        let started = Instant::now();
+        loop {
+            std::thread::sleep(EVERY);
+            if let Ok(Some(status)) = load.try_wait() {
+                self.code = status.code();
+                return;
+            }
+            let look = |pid: u32| {
+                let mut look = Look::default();
+                look.add(pid);
+                look
+            };
+            let now = [
+                ("loadgen".to_string(), look(load.id())),
+                ("epoll".to_string(), look(server.id())),
+            ];
+            self.programs
+                .add(started.elapsed().as_secs_f64(), now.into());
+        }
+    }
+}
+
+/// The slip of every second that the generator told of.
+fn slips(file: &Path) -> Series {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    let slip = |line: &str| {
+        let second: Value = serde_json::from_str(line).ok()?;
+        Some((
+            second["second"].as_f64()?,
+            second["slip_ns"]["p90"].as_f64()?,
+        ))
+    };
+    text.lines().filter_map(slip).collect()
 }
 
 /// tenk, and what runs out of its temporary folder: process and name.
@@ -239,71 +378,104 @@ const KEPT_PER_SECOND: f64 = 48.0 * 1024.0;
 /// Growth of a level in an hour that nobody would notice.
 const UNNOTICED: f64 = 0.02;
 
-fn report(soak: &Soak, is_long: bool) -> bool {
-    let requests: u64 = soak
-        .rows
-        .iter()
-        .filter_map(|row| row["requests_completed"].as_u64())
-        .sum();
-    let conns: f64 = soak
-        .rows
-        .iter()
-        .filter_map(|row| Some(row["conns_per_s"].as_f64()? * row["duration_s"].as_f64()?))
-        .sum();
-    println!(
-        "exit code {:?}; {} trials, {requests} requests, {conns:.0} connections in their windows",
-        soak.code,
-        soak.rows.len()
-    );
-    println!(
-        "{:<34} {:>12} {:>38} {:>8}",
-        "", "level", "slope per hour (95 % interval)", ""
-    );
-    let mut is_flat = soak.code == Some(0) && !soak.rows.is_empty() && soak.left == 0;
-    let kib = |bytes: f64| format!("{:.0} KiB", bytes / 1024.0);
-    for (program, series) in &soak.memory {
-        // What a run has measured it keeps, in memory and in its folder.
-        let kept = if program == "tenk" || program == "loadgen" {
-            KEPT_PER_SECOND
-        } else {
-            0.0
-        };
-        is_flat &= line(&format!("memory of {program}"), slope(series), &kib, kept);
+fn report_long(soak: &Soak) -> bool {
+    let mut is_flat = report(soak);
+    for (model, part) in ["first", "second"].iter().zip(halves(&soak.timeline)) {
+        drift(&format!("median response time, {model} model"), &part);
     }
-    let number = |value: f64| format!("{value:.1}");
-    is_flat &= line(
-        "descriptors of tenk",
-        slope(&soak.descriptors),
-        &number,
-        0.0,
+    for row in &soak.rows {
+        let slip = row["slip_p99_ns"].as_f64().map_or("n/a".into(), us);
+        println!("slip p99 of the whole window of {}: {slip}", row["arm"]);
+    }
+    // Two models, a trial each, or more where a block was disturbed.
+    is_flat &= soak.rows.len() >= 2;
+    is_flat
+}
+
+fn report_short(soak: &Soak) -> bool {
+    let is_flat = report(soak);
+    let trial = |(at, row): (usize, &Value)| Some((at as f64, row["response_p50_ns"].as_f64()?));
+    let medians: Series = soak.rows.iter().enumerate().filter_map(trial).collect();
+    drift("median response time by trial", &medians);
+    is_flat
+}
+
+fn report_alone(alone: &Alone) -> bool {
+    println!(
+        "exit code {:?}; {} seconds told",
+        alone.code,
+        alone.slip.len()
     );
+    let is_flat = alone.programs.are_flat();
+    drift("slip p90 by second", &alone.slip);
+    is_flat && alone.code == Some(0) && !alone.slip.is_empty()
+}
+
+fn report(soak: &Soak) -> bool {
+    let figures = |column: &str| -> f64 {
+        let rows = soak.rows.iter();
+        rows.filter_map(|row| row[column].as_f64()).sum()
+    };
+    let conns = soak
+        .rows
+        .iter()
+        .filter_map(|row| Some(row["conns_per_s"].as_f64()? * row["duration_s"].as_f64()?));
+    println!(
+        "exit code {:?}; {} trials, {:.0} requests, {:.0} connections in their windows",
+        soak.code,
+        soak.rows.len(),
+        figures("requests_completed"),
+        conns.sum::<f64>()
+    );
+    // One is interrupted, as by Ctrl-C.
+    let mut is_flat = matches!(soak.code, Some(0 | 130)) && !soak.rows.is_empty() && soak.left == 0;
+    is_flat &= soak.programs.are_flat();
     is_flat &= line(
         "the run's folder",
         slope(&soak.folder),
         &kib,
         KEPT_PER_SECOND,
     );
-    is_flat &= line(
-        "entries of the temporary folder",
-        slope(&soak.temporary),
-        &number,
-        0.0,
-    );
-    let us = |ns: f64| format!("{:.1} µs", ns / 1e3);
-    if is_long {
-        for (arm, part) in ["first model", "second model"]
-            .iter()
-            .zip(halves(&soak.timeline))
-        {
-            drift(&format!("median response time, {arm}"), &part, &us);
-        }
-    } else {
-        let trial = |(at, row): (usize, &Value)| Some((at as f64, row["slip_p99_ns"].as_f64()?));
-        let slip: Series = soak.rows.iter().enumerate().filter_map(trial).collect();
-        drift("slip p99 from trial to trial", &slip, &us);
-    }
+    let temporary = slope(&soak.temporary);
+    is_flat &= line("entries of the temporary folder", temporary, &number, 0.0);
     println!("left in the temporary folder: {}", soak.left);
     is_flat
+}
+
+impl Programs {
+    /// Prints how the memory and the descriptors of each grow; whether they do not.
+    fn are_flat(&self) -> bool {
+        println!(
+            "{:<34} {:>12} {:>38}",
+            "", "level", "slope per hour (95 % interval)"
+        );
+        let mut is_flat = self.memory.contains_key("tenk") || self.memory.contains_key("epoll");
+        for (program, series) in &self.memory {
+            // What a run has measured it keeps, in memory and in its folder.
+            let kept = match program == "tenk" || program.starts_with("loadgen") {
+                true => KEPT_PER_SECOND,
+                false => 0.0,
+            };
+            is_flat &= line(&format!("memory of {program}"), slope(series), &kib, kept);
+        }
+        for (program, series) in &self.descriptors {
+            let what = format!("descriptors of {program}");
+            is_flat &= line(&what, slope(series), &number, 0.0);
+        }
+        is_flat
+    }
+}
+
+fn kib(bytes: f64) -> String {
+    format!("{:.0} KiB", bytes / 1024.0)
+}
+
+fn number(value: f64) -> String {
+    format!("{value:.1}")
+}
+
+fn us(ns: f64) -> String {
+    format!("{:.1} µs", ns / 1e3)
 }
 
 fn halves(series: &Series) -> [Series; 2] {
@@ -341,7 +513,7 @@ fn line(what: &str, slope: Option<Slope>, words: &dyn Fn(f64) -> String, kept_pe
 }
 
 /// A line of what depends on how busy the machine is: told, and never a failure.
-fn drift(what: &str, series: &Series, words: &dyn Fn(f64) -> String) {
+fn drift(what: &str, series: &Series) {
     let Some(Slope {
         slope,
         low,
@@ -360,12 +532,12 @@ fn drift(what: &str, series: &Series, words: &dyn Fn(f64) -> String) {
     };
     let range = format!(
         "{} ({} to {})",
-        words(slope * all),
-        words(low * all),
-        words(high * all)
+        us(slope * all),
+        us(low * all),
+        us(high * all)
     );
     println!(
-        "{what:<34} {:>12} {range:>38} {verdict:>8}  (over the whole run)",
-        words(level)
+        "{what:<34} {:>12} {range:>38} {verdict:>8}  (over the whole time)",
+        us(level)
     );
 }

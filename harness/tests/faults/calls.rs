@@ -1,8 +1,10 @@
-//! Every system call of the generator and of tenk that can fail, failed: the first of its name, and others of it.
+//! Every system call of the generator and of tenk that can fail, failed: the first of its name, and others of it; and the
+//! same in every process and thread of a run at once, the server's and its supervisor's included.
 
 use super::Amount;
-use super::place::{Ended, Place, TINY};
+use super::place::{Ended, Place, TINY, not_whole};
 use super::table::Line;
+use nix::errno::Errno;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -42,22 +44,31 @@ const NOT_FAILED: [&str; 28] = [
 ];
 
 /// The error that a call meets in real life; EIO for all others.
-fn error_of(call: &str) -> &'static str {
+fn error_of(call: &str) -> Errno {
     match call {
         "socket" | "accept4" | "openat" | "open" | "epoll_create1" | "eventfd2"
-        | "timerfd_create" | "pipe2" | "signalfd4" | "pidfd_open" | "dup" => "EMFILE",
-        "connect" => "EADDRNOTAVAIL",
-        "bind" => "EADDRINUSE",
-        "clone" | "clone3" | "poll" => "EAGAIN",
-        "sendto" | "sendmsg" | "setsockopt" => "ENOBUFS",
-        "recvfrom" | "recvmsg" => "ECONNRESET",
-        "epoll_ctl" | "mkdir" => "ENOSPC",
+        | "timerfd_create" | "pipe2" | "signalfd4" | "pidfd_open" | "dup" => Errno::EMFILE,
+        "connect" => Errno::EADDRNOTAVAIL,
+        "bind" => Errno::EADDRINUSE,
+        "clone" | "clone3" | "poll" => Errno::EAGAIN,
+        "sendto" | "sendmsg" | "setsockopt" => Errno::ENOBUFS,
+        "recvfrom" | "recvmsg" => Errno::ECONNRESET,
+        "epoll_ctl" | "mkdir" => Errno::ENOSPC,
         "epoll_wait" | "epoll_pwait" | "epoll_pwait2" | "wait4" | "waitid" | "clock_nanosleep" => {
-            "EINTR"
+            Errno::EINTR
         }
-        "unshare" | "setns" | "kill" | "prctl" | "prlimit64" | "sched_setaffinity" => "EPERM",
-        _ => "EIO",
+        "unshare" | "setns" | "kill" | "prctl" | "prlimit64" | "sched_setaffinity" => Errno::EPERM,
+        _ => Errno::EIO,
     }
+}
+
+/// The folder that everything is written to.
+const WRITTEN: &str = "written";
+
+/// What people are told of an error.
+pub fn words_of(error: Errno) -> String {
+    let words = std::io::Error::from_raw_os_error(error as i32).to_string();
+    words.split(" (os error").next().unwrap_or_default().into()
 }
 
 pub fn calls(place: &Place, amount: Amount, seed: u64) -> Vec<Line> {
@@ -68,11 +79,12 @@ pub fn calls(place: &Place, amount: Amount, seed: u64) -> Vec<Line> {
     let Some(server) = Server::start(place) else {
         return vec![Line::skipped("system calls", "the server did not start")];
     };
+    let written = place.path(WRITTEN);
     let words = format!(
         "--target {} --conns 6 --threads 2 --warmup 20ms --duration 80ms --rate 2000 --request-timeout 1s \
          --ramp-timeout 2s --format json --save {}",
         server.address,
-        place.path("saved.json").display()
+        written.join("saved.json").display()
     );
     let generator = Subject {
         name: "the load generator",
@@ -84,16 +96,26 @@ pub fn calls(place: &Place, amount: Amount, seed: u64) -> Vec<Line> {
     let generator = generator.torture(place, amount.of(12, usize::MAX), &mut random);
     drop(server);
     place.keep(None);
-    // Its children are not failed: they have a line of their own.
+    let words = format!("{TINY} --results {}", written.display());
+    // Its children are not failed here.
     let tenk = Subject {
         name: "tenk",
         program: "tenk",
-        words: format!("{TINY} --results {}", place.path("calls").display()),
+        words: words.clone(),
         options: &[],
-        most: amount.of(1, 3),
+        most: amount.of(1, 6),
     };
     let tenk = tenk.torture(place, amount.of(12, usize::MAX), &mut random);
-    vec![generator, tenk]
+    // strace counts the calls of each process and thread apart.
+    let every = Subject {
+        name: "every process and thread of a run at once",
+        program: "tenk",
+        words,
+        options: &["-f"],
+        most: amount.of(1, 2),
+    };
+    let every = every.torture(place, amount.of(6, usize::MAX), &mut random);
+    vec![generator, tenk, every]
 }
 
 /// A server that no fault is meant for.
@@ -163,6 +185,8 @@ impl Subject<'_> {
     }
 
     fn under_strace(&self, place: &Place, more: &[&str]) -> Ended {
+        let _ = fs::remove_dir_all(place.path(WRITTEN));
+        fs::create_dir_all(place.path(WRITTEN)).unwrap();
         let mut command = place.command("strace");
         command
             .args(self.options)
@@ -194,14 +218,14 @@ impl Subject<'_> {
     /// Fails one call; whether there was one.
     fn one(&self, place: &Place, line: &mut Line, call: &str, when: u64) -> bool {
         let error = error_of(call);
-        let inject = format!("inject={call}:error={error}:when={when}");
+        let inject = format!("inject={call}:error={error:?}:when={when}");
         let trace = format!("trace={call}");
         let ended = self.under_strace(place, &["-e", &trace, "-e", &inject]);
         let log = fs::read_to_string(place.path("strace")).unwrap_or_default();
         if ended.status.is_some() && !log.contains("(INJECTED)") {
             return false;
         }
-        let what = format!("{} with {error} at {call} {when}", self.name);
+        let what = format!("{} with {error:?} at {call} {when}", self.name);
         place.book(line, &what, &ended, None);
         // What fails says so; what does not, had another way.
         if ended.code() != Some(0) && ended.err.trim().is_empty() && ended.out.trim().is_empty() {
@@ -209,7 +233,16 @@ impl Subject<'_> {
             line.faults
                 .push(format!("{what}: not a word: {}", ended.in_words()));
         }
-        let _ = fs::remove_dir_all(place.path("calls"));
+        // A library that gives up names what it met.
+        if ended.gave_up_in_library().is_some() && !ended.err.contains(&words_of(error)) {
+            line.unsaid += 1;
+            line.faults
+                .push(format!("{what}: no cause: {}", ended.in_words()));
+        }
+        let damaged = not_whole(&place.path(WRITTEN), false);
+        line.damaged += damaged.len();
+        line.faults
+            .extend(damaged.iter().map(|file| format!("{what}: {file}")));
         true
     }
 }

@@ -2,9 +2,10 @@
 //! counted first, then failed one by one.
 
 use super::Amount;
+use super::calls::words_of;
 use super::place::{Ended, Place, TINY, not_whole};
 use super::table::Line;
-use super::tracer::{Call, Tracer};
+use super::tracer::{Call, Fault, Made, Tracer};
 use nix::errno::Errno;
 use nix::sys::stat::Mode;
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,80 +13,134 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-const ERRORS: [Errno; 4] = [Errno::ENOSPC, Errno::EIO, Errno::EDQUOT, Errno::EROFS];
+/// What a disk answers, by the names that `TENK_FAULTS` may ask for.
+pub const ERRORS: [Errno; 4] = [Errno::ENOSPC, Errno::EIO, Errno::EDQUOT, Errno::EROFS];
 
 /// The folder that is written to.
-const RESULTS: &str = "disk";
+const RESULTS: &str = "disk-results";
+
+/// How many runs are looked at for the calls that they make: what is drawn depends on what was measured.
+const LOOKED_AT: usize = 2;
+
+/// How many calls are failed with each error when not all are.
+const FEW: usize = 4;
 
 /// Files by their path, with their contents.
 type Files = BTreeMap<PathBuf, Vec<u8>>;
 
+/// What a run that nothing happens to does.
+struct Undisturbed {
+    /// The calls with which it writes: each with the number of those before it that are alike.
+    calls: BTreeSet<(Call, usize)>,
+    /// The files that it makes.
+    files: BTreeSet<PathBuf>,
+}
+
 pub fn disk(place: &Place, amount: Amount, seed: u64) -> Vec<Line> {
     if !cfg!(target_arch = "x86_64") {
-        return vec![Line::skipped(
-            "writes",
-            "the tracer knows the registers of x86-64 only",
-        )];
+        let why = "the tracer knows the registers of x86-64 only";
+        return vec![Line::skipped("writes", why)];
     }
     // An old run, which no new one may touch.
     let old = place.run(&mut place.tenk_into(TINY, RESULTS), |_| ());
     assert_eq!(old.code(), Some(0), "{}", old.in_words());
     let before = contents(&place.path(RESULTS));
-    let (ended, calls) = traced(place, None);
-    if calls.is_empty() {
-        let why = format!("nothing could be traced: {}", ended.in_words());
-        return vec![Line::skipped("writes", why)];
-    }
-    assert_eq!(ended.code(), Some(0), "{}", ended.in_words());
-    let whole = new_files(place, &before);
-    forget_new(place, &before);
-    let measured = first_trial(&calls);
+    let undisturbed = match undisturbed(place, &before) {
+        Ok(undisturbed) => undisturbed,
+        Err(why) => return vec![Line::skipped("writes", why)],
+    };
     let mut random = fastrand::Rng::with_seed(seed);
+    let asked: Vec<Errno> = ERRORS
+        .into_iter()
+        .filter(|e| super::is_asked(&format!("{e:?}")))
+        .collect();
+    let errors = match asked.is_empty() {
+        true => ERRORS.to_vec(),
+        false => asked,
+    };
     let mut lines = Vec::new();
-    for errno in ERRORS {
-        let how = format!(
-            "at each of the {} calls with which a run writes its results",
-            calls.len()
-        );
-        let mut line = Line::new(format!("{errno:?}"), how);
-        let all: Vec<usize> = (0..calls.len()).collect();
-        let chosen = match amount {
-            Amount::Full => all,
-            Amount::Shortened => random.choose_multiple(all, 4),
-        };
-        for at in chosen {
-            let case = Case {
-                at,
-                errno,
-                is_measured: at > measured,
-            };
-            one(place, &mut line, &case, &before, &whole);
-        }
-        place.book_leftovers(&mut line, &format!("{errno:?}"));
-        lines.push(line);
+    for errno in errors {
+        lines.push(one_error(
+            place,
+            amount,
+            errno,
+            &before,
+            &undisturbed,
+            &mut random,
+        ));
     }
     lines
 }
 
-/// One call that fails.
-struct Case {
-    at: usize,
+/// Looks at runs; why nothing can be said of them.
+fn undisturbed(place: &Place, before: &Files) -> Result<Undisturbed, String> {
+    let (mut calls, mut files) = (BTreeSet::new(), BTreeSet::new());
+    for _ in 0..LOOKED_AT {
+        let (ended, made) = traced(place, None);
+        if made.calls.is_empty() {
+            return Err(format!("nothing could be traced: {}", ended.in_words()));
+        }
+        assert_eq!(ended.code(), Some(0), "{}", ended.in_words());
+        assert!(
+            first_trial(&made.calls).is_some(),
+            "a run writes its trials"
+        );
+        let mut alike: BTreeMap<Call, usize> = BTreeMap::new();
+        for call in made.calls {
+            let nth = alike.entry(call.clone()).or_default();
+            calls.insert((call, *nth));
+            *nth += 1;
+        }
+        files.extend(new_files(place, before));
+        forget_new(place, before);
+    }
+    Ok(Undisturbed { calls, files })
+}
+
+/// Fails the calls with one error, one by one.
+fn one_error(
+    place: &Place,
+    amount: Amount,
     errno: Errno,
-    /// Whether a trial was over by then: its figures are printed in any case.
-    is_measured: bool,
+    before: &Files,
+    undisturbed: &Undisturbed,
+    random: &mut fastrand::Rng,
+) -> Line {
+    let how = format!(
+        "at each of the {} calls with which a run writes its results",
+        undisturbed.calls.len()
+    );
+    let mut line = Line::new(format!("{errno:?}"), how);
+    let calls = undisturbed.calls.iter();
+    let chosen: Vec<&(Call, usize)> = match amount {
+        Amount::Full => calls.collect(),
+        Amount::Shortened => random.choose_multiple(calls, FEW),
+    };
+    let mut not_met = 0;
+    for (call, nth) in chosen {
+        let fault = Fault {
+            call: call.clone(),
+            nth: *nth,
+            errno,
+        };
+        not_met += usize::from(!one(place, &mut line, &fault, before, undisturbed));
+    }
+    if not_met > 0 {
+        line.note =
+            format!("{not_met} of them came to no call, as what was measured made no such file");
+    }
+    place.book_leftovers(&mut line, &format!("{errno:?}"));
+    line
 }
 
 /// The first call that saves a trial: all before it are of a run that has not begun.
-fn first_trial(calls: &[Call]) -> usize {
-    let is_trial = |call: &Call| call.name == "write" && call.path.ends_with("trials.jsonl");
-    calls
-        .iter()
-        .position(is_trial)
-        .expect("a run writes its trials")
+fn first_trial(calls: &[Call]) -> Option<usize> {
+    let is_trial = |call: &Call| call.name == "write" && call.file.ends_with("trials.jsonl");
+    calls.iter().position(is_trial)
 }
 
 /// A run, of which one call fails; its end and the calls that it made.
-fn traced(place: &Place, fail: Option<(usize, Errno)>) -> (Ended, Vec<Call>) {
+fn traced(place: &Place, fault: Option<&Fault>) -> (Ended, Made) {
     let beneath = place.path(RESULTS);
     let fifo = place.path("go");
     let _ = fs::remove_file(&fifo);
@@ -103,33 +158,37 @@ fn traced(place: &Place, fail: Option<(usize, Errno)>) -> (Ended, Vec<Call>) {
     let mut is_refused = false;
     let ended = place.run_under(&mut command, |pid| {
         if tracer.is_none() && !is_refused {
-            tracer = Tracer::seize(pid, &beneath, fail).ok();
+            tracer = Tracer::seize(pid, &beneath, fault).ok();
             is_refused = tracer.is_none();
             go.write_all(b"\n").unwrap();
         }
         tracer.as_mut().is_none_or(Tracer::pump)
     });
-    (ended, tracer.map_or(Vec::new(), Tracer::calls))
+    (ended, tracer.map(Tracer::made).unwrap_or_default())
 }
 
-fn one(place: &Place, line: &mut Line, case: &Case, before: &Files, whole: &BTreeSet<PathBuf>) {
-    let (ended, calls) = traced(place, Some((case.at, case.errno)));
-    let Some(call) = calls.get(case.at) else {
-        line.times += 1;
-        line.faults.push(format!(
-            "call {} was not made: {}",
-            case.at,
-            ended.in_words()
-        ));
-        return;
+/// Fails one call; whether there was one.
+fn one(
+    place: &Place,
+    line: &mut Line,
+    fault: &Fault,
+    before: &Files,
+    undisturbed: &Undisturbed,
+) -> bool {
+    let (ended, made) = traced(place, Some(fault));
+    let Fault { call, nth, errno } = fault;
+    let what = format!("{errno:?} at {} {} of {:?}", call.name, nth + 1, call.file);
+    let Some(at) = made.failed else {
+        // Nothing was to go wrong, and nothing may have.
+        if ended.code() != Some(0) {
+            place.book(line, &what, &ended, None);
+            line.unsaid += 1;
+            line.faults
+                .push(format!("{what}: not met, and yet: {}", ended.in_words()));
+        }
+        forget_new(place, before);
+        return false;
     };
-    let name = call
-        .path
-        .file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned();
-    let what = format!("{:?} at call {}, {} {name}", case.errno, case.at, call.name);
     place.book(line, &what, &ended, None);
     let mut damaged = not_whole(&place.path(RESULTS), false);
     let after = contents(&place.path(RESULTS));
@@ -140,47 +199,63 @@ fn one(place: &Place, line: &mut Line, case: &Case, before: &Files, whole: &BTre
     line.damaged += damaged.len();
     line.faults
         .extend(damaged.iter().map(|file| format!("{what}: {file}")));
-    let unsaid = unsaid(case, call, &ended, &new_files(place, before), whole);
+    let is_measured = first_trial(&made.calls).is_some_and(|first| at >= first);
+    let unsaid = no_table(is_measured, &ended).or_else(|| match ended.code() {
+        // It was tried again, or was no loss: then everything is there.
+        Some(0) => missing(place, before, undisturbed),
+        Some(1) => nameless(fault, &ended),
+        other => Some(format!("exit code {other:?}")),
+    });
     line.unsaid += usize::from(unsaid.is_some());
     line.faults
         .extend(unsaid.map(|why| format!("{what}: {why}: {}", ended.in_words())));
     forget_new(place, before);
+    true
 }
 
-/// What a run should have said and did not.
-fn unsaid(
-    case: &Case,
-    call: &Call,
-    ended: &Ended,
-    made: &BTreeSet<PathBuf>,
-    whole: &BTreeSet<PathBuf>,
-) -> Option<String> {
-    if case.is_measured && !(ended.out.contains("epoll") && ended.out.contains("requests/s")) {
-        return Some("there is no table".into());
+/// Whether the table of what was measured is not there.
+fn no_table(is_measured: bool, ended: &Ended) -> Option<String> {
+    let is_there = ended.out.contains("epoll") && ended.out.contains("requests/s");
+    (is_measured && !is_there).then(|| "there is no table".into())
+}
+
+/// Whether the error names no file or no cause.
+fn nameless(fault: &Fault, ended: &Ended) -> Option<String> {
+    // A temporary name is nobody's business: the file's own is told, or its folder's.
+    let name = |path: Option<&Path>| {
+        let name = path
+            .and_then(Path::file_name)
+            .map(|name| name.to_string_lossy());
+        name.map_or(RESULTS.to_string(), |name| name.into_owned())
+    };
+    let names = [
+        name(Some(fault.call.file.as_path())),
+        name(fault.call.file.parent()),
+    ];
+    let is_named = names.iter().any(|name| ended.err.contains(name.as_str()));
+    let is_explained = ended.err.contains(&words_of(fault.errno));
+    (!is_named || !is_explained).then(|| "the error names no file or no cause".into())
+}
+
+/// What a run that ended well has not made, of what can be made of its trials: a chart that they have no ground for is
+/// not missing.
+fn missing(place: &Place, before: &Files, undisturbed: &Undisturbed) -> Option<String> {
+    let made = new_files(place, before);
+    if undisturbed.files.is_subset(&made) {
+        return None;
     }
-    match ended.code() {
-        // It was tried again, or was no loss: then everything is there.
-        Some(0) => {
-            let missing: Vec<_> = whole.difference(made).collect();
-            (!missing.is_empty()).then(|| format!("exit code 0 without {missing:?}"))
-        }
-        Some(1) => {
-            let cause = std::io::Error::from_raw_os_error(case.errno as i32).to_string();
-            let cause = cause.split(" (os error").next().unwrap_or_default();
-            let name = call.path.file_name().unwrap_or_default().to_string_lossy();
-            // A temporary name is nobody's business: the file's own is told, or its folder's.
-            let name = name.split(".tmp").next().unwrap_or_default();
-            let folder = call
-                .path
-                .parent()
-                .and_then(Path::file_name)
-                .unwrap_or_default();
-            let names = ended.err.contains(name) || ended.err.contains(&*folder.to_string_lossy());
-            (!names || !ended.err.contains(cause))
-                .then(|| "the error names no file or no cause".into())
-        }
-        other => Some(format!("exit code {other:?}")),
+    let run = new_folders(place, before).into_iter().next()?;
+    let again = place.path("again");
+    let _ = fs::remove_dir_all(&again);
+    let mut report = place.tenk("report");
+    let read = place.run(report.arg(&run).arg("--into").arg(&again), |_| ());
+    if read.code() != Some(0) {
+        return Some(format!("its trials cannot be read: {}", read.in_words()));
     }
+    let wanted = contents(&again).into_keys();
+    let wanted = wanted.filter_map(|path| Some(path.strip_prefix(&again).ok()?.to_path_buf()));
+    let missing: Vec<PathBuf> = wanted.filter(|file| !made.contains(file)).collect();
+    (!missing.is_empty()).then(|| format!("exit code 0 without {missing:?}"))
 }
 
 fn contents(folder: &Path) -> Files {
@@ -210,11 +285,16 @@ fn new_files(place: &Place, before: &Files) -> BTreeSet<PathBuf> {
     within.collect()
 }
 
+/// The folders of new runs.
+fn new_folders(place: &Place, before: &Files) -> Vec<PathBuf> {
+    let is_old = |folder: &PathBuf| before.keys().any(|path| path.starts_with(folder));
+    let entries = fs::read_dir(place.path(RESULTS)).unwrap().flatten();
+    let folders = entries.map(|entry| entry.path());
+    folders.filter(|folder| !is_old(folder)).collect()
+}
+
 fn forget_new(place: &Place, before: &Files) {
-    let is_old = |folder: &Path| before.keys().any(|path| path.starts_with(folder));
-    for entry in fs::read_dir(place.path(RESULTS)).unwrap().flatten() {
-        if !is_old(&entry.path()) {
-            fs::remove_dir_all(entry.path()).unwrap();
-        }
+    for folder in new_folders(place, before) {
+        fs::remove_dir_all(folder).unwrap();
     }
 }

@@ -1,6 +1,7 @@
 //! Where faults are tried: an installed tenk with folders of its own, and what a run leaves in them.
 
 use super::groups::Groups;
+use super::noise::expect_noise;
 use super::table::Line;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::signal::{Signal, kill};
@@ -60,6 +61,19 @@ impl Ended {
         self.status.and_then(|status| status.signal())
     }
 
+    /// Where in a library tenk gave up: it says so in one sentence and ends as what has failed. What gives up in our own
+    /// sources is a panic.
+    pub fn gave_up_in_library(&self) -> Option<&str> {
+        let mut lines = self.err.lines();
+        let sentence = lines.find_map(|line| line.strip_prefix("error: tenk gave up: "))?;
+        let (words, _) = sentence.split_once("), a fault of tenk or of a library")?;
+        let (_, place) = words.rsplit_once('(')?;
+        let is_ours = ["harness/", "loadgen/", "servers/", "src/"]
+            .iter()
+            .any(|own| place.starts_with(own));
+        (!is_ours && self.code() == Some(1)).then_some(place)
+    }
+
     /// The end and its words, for whoever looks into it.
     pub fn in_words(&self) -> String {
         let how = match self.status {
@@ -86,6 +100,8 @@ impl Place {
             fs::create_dir(place.path(name)).unwrap();
         }
         install(&place.path("programs"));
+        // Figures are nobody's concern here.
+        expect_noise(&place.path("cache"));
         place
     }
 
@@ -113,6 +129,7 @@ impl Place {
             .env_remove("CARGO")
             .env_remove("TENK_FAULTS")
             .env_remove("TENK_FAULTS_SEED")
+            .env_remove("RUST_BACKTRACE")
             .current_dir(self.folder.path())
             .stdin(Stdio::null());
         command
@@ -196,7 +213,12 @@ impl Place {
         let unasked = ended
             .signal()
             .filter(|&got| signal.is_none_or(|sent| sent as i32 != got));
-        if ended.code() == Some(101) || ended.err.contains("panicked at") || unasked.is_some() {
+        let library = ended.gave_up_in_library();
+        let panicked = ended.code() == Some(101)
+            || ended.err.contains("panicked at")
+            || (ended.err.contains("tenk gave up") && library.is_none());
+        line.gave_up.extend(library.map(str::to_string));
+        if panicked || unasked.is_some() {
             fault("panicked or ended by a signal".into());
             line.panicked += 1;
         }

@@ -1,4 +1,4 @@
-//! The calls with which a program's main thread writes beneath a folder: counted, and one of them answered with an
+//! The calls with which a program writes beneath a folder, in all its threads: counted, and one of them answered with an
 //! error instead of being made. ptrace(2), since only the path tells a result from anything else that is written, and
 //! strace selects by paths that are known beforehand.
 
@@ -11,12 +11,24 @@ use nix::unistd::Pid;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// One call that would have written.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Call {
     pub name: &'static str,
-    pub path: PathBuf,
+    /// Within the folder of the run, without what a temporary name adds: the same from run to run. Empty for that folder
+    /// itself.
+    pub file: PathBuf,
+}
+
+/// A call that is not made but answered with an error.
+#[derive(Debug, Clone)]
+pub struct Fault {
+    pub call: Call,
+    /// Which of those that are alike, from 0.
+    pub nth: usize,
+    pub errno: Errno,
 }
 
 /// Where a call names what it writes to.
@@ -50,108 +62,175 @@ const CALLS: &[(libc::c_long, &str, Names)] = &[
     (libc::SYS_renameat2, "renameat2", Names::Path(3)),
 ];
 
-/// A traced process.
+/// A traced process with all its threads.
 pub struct Tracer<'a> {
-    pid: Pid,
+    /// Its first thread, whose end is the process's.
+    main: Pid,
+    threads: Vec<Thread>,
     beneath: &'a Path,
-    /// Which of the calls fails, from 0, and with what.
-    fail: Option<(usize, Errno)>,
-    calls: Vec<Call>,
-    /// Whether the process is inside a call.
+    fault: Option<&'a Fault>,
+    made: Made,
+}
+
+/// What was seen.
+#[derive(Debug, Default)]
+pub struct Made {
+    /// The calls, in the order in which they came.
+    pub calls: Vec<Call>,
+    /// Which of them failed.
+    pub failed: Option<usize>,
+}
+
+/// One thread.
+#[derive(Debug)]
+struct Thread {
+    id: Pid,
+    /// Whether it is inside a call.
     is_inside: bool,
     /// Whether that call is the one that fails.
     fails: bool,
 }
 
-impl<'a> Tracer<'a> {
-    /// Traces a process of this user that waits for a line; it goes on as soon as it gets one.
-    pub fn seize(
-        pid: u32,
-        beneath: &'a Path,
-        fail: Option<(usize, Errno)>,
-    ) -> nix::Result<Tracer<'a>> {
-        let pid = Pid::from_raw(pid as i32);
-        ptrace::seize(
-            pid,
-            Options::PTRACE_O_TRACESYSGOOD | Options::PTRACE_O_EXITKILL,
-        )?;
-        ptrace::interrupt(pid)?;
-        waitpid(pid, None)?;
-        ptrace::syscall(pid, None)?;
-        Ok(Tracer {
-            pid,
-            beneath,
-            fail,
-            calls: Vec::new(),
+/// What a look at a thread found.
+enum Look {
+    /// It runs, or sleeps in a call.
+    Runs,
+    /// It was stopped, and goes on.
+    WentOn,
+    /// It has ended.
+    Ended,
+}
+
+impl Thread {
+    fn new(id: Pid) -> Thread {
+        Thread {
+            id,
             is_inside: false,
             fails: false,
+        }
+    }
+}
+
+impl<'a> Tracer<'a> {
+    /// Traces a process of this user that waits for a line; it goes on as soon as it gets one. Threads that it starts are
+    /// traced as well, programs that it starts are not.
+    pub fn seize(pid: u32, beneath: &'a Path, fault: Option<&'a Fault>) -> nix::Result<Tracer<'a>> {
+        let main = Pid::from_raw(pid as i32);
+        let options = Options::PTRACE_O_TRACESYSGOOD
+            | Options::PTRACE_O_TRACECLONE
+            | Options::PTRACE_O_EXITKILL;
+        ptrace::seize(main, options)?;
+        ptrace::interrupt(main)?;
+        waitpid(main, Some(WaitPidFlag::__WALL))?;
+        ptrace::syscall(main, None)?;
+        Ok(Tracer {
+            main,
+            threads: vec![Thread::new(main)],
+            beneath,
+            fault,
+            made: Made::default(),
         })
     }
 
     /// Lets it go on until it makes no call for a while; whether it has ended, so that its parent can collect it.
     pub fn pump(&mut self) -> bool {
         /// Looks at it, one call being usually followed by the next.
-        const LOOKS: usize = 200;
+        const LOOKS: usize = 100;
+        /// How long it is then left alone.
+        const PAUSE: Duration = Duration::from_micros(300);
         let mut looks = 0;
         while looks < LOOKS {
-            let any = WaitPidFlag::WEXITED | WaitPidFlag::WSTOPPED;
-            let look = any | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
-            match waitid(Id::Pid(self.pid), look) {
-                Ok(WaitStatus::StillAlive) => {
-                    looks += 1;
-                    std::thread::yield_now();
-                    continue;
+            looks += 1;
+            let mut at = 0;
+            while at < self.threads.len() {
+                match self.look(at) {
+                    Look::Ended if self.threads[at].id == self.main => return true,
+                    Look::Ended => drop(self.threads.remove(at)),
+                    Look::Runs => at += 1,
+                    Look::WentOn => (looks, at) = (0, at + 1),
                 }
-                Ok(WaitStatus::Exited(..) | WaitStatus::Signaled(..)) | Err(_) => return true,
-                Ok(_) => looks = 0,
             }
-            let signal = match waitpid(self.pid, None) {
-                Ok(WaitStatus::PtraceSyscall(_)) => {
-                    let _ = self.at_call();
-                    None
-                }
-                Ok(WaitStatus::Stopped(_, signal)) if signal != Signal::SIGTRAP => Some(signal),
-                _ => None,
-            };
-            let _ = ptrace::syscall(self.pid, signal);
+            std::thread::yield_now();
         }
+        std::thread::sleep(PAUSE);
         false
     }
 
+    fn look(&mut self, at: usize) -> Look {
+        let id = self.threads[at].id;
+        let any = WaitPidFlag::WEXITED | WaitPidFlag::WSTOPPED | WaitPidFlag::__WALL;
+        let look = any | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+        match waitid(Id::Pid(id), look) {
+            Ok(WaitStatus::StillAlive) => return Look::Runs,
+            Ok(WaitStatus::Exited(..) | WaitStatus::Signaled(..)) | Err(_) => {
+                // The process is its parent's to collect; a thread that nobody collects would keep it from ending.
+                if id != self.main {
+                    let _ = waitpid(id, Some(WaitPidFlag::__WALL | WaitPidFlag::WNOHANG));
+                }
+                return Look::Ended;
+            }
+            Ok(_) => {}
+        }
+        let signal = match waitpid(id, Some(WaitPidFlag::__WALL)) {
+            Ok(WaitStatus::PtraceSyscall(_)) => {
+                let _ = self.at_call(at);
+                None
+            }
+            Ok(WaitStatus::PtraceEvent(_, _, libc::PTRACE_EVENT_CLONE)) => {
+                let new = ptrace::getevent(id).map(|id| Pid::from_raw(id as i32));
+                self.threads.extend(new.map(Thread::new));
+                None
+            }
+            Ok(WaitStatus::Stopped(_, signal)) if signal != Signal::SIGTRAP => Some(signal),
+            _ => None,
+        };
+        let _ = ptrace::syscall(id, signal);
+        Look::WentOn
+    }
+
     /// What it wrote to.
-    pub fn calls(self) -> Vec<Call> {
-        self.calls
+    pub fn made(self) -> Made {
+        self.made
     }
 
     #[cfg(target_arch = "x86_64")]
-    fn at_call(&mut self) -> nix::Result<()> {
-        let mut registers = ptrace::getregs(self.pid)?;
+    fn at_call(&mut self, at: usize) -> nix::Result<()> {
+        let id = self.threads[at].id;
+        let mut registers = ptrace::getregs(id)?;
         // At its entry a call's result is -ENOSYS (ptrace(2) leaves it to the architecture).
-        let enters = !self.is_inside && registers.rax as i64 == -(libc::ENOSYS as i64);
-        self.is_inside = enters;
+        let enters =
+            !self.threads[at].is_inside && registers.rax as i64 == -i64::from(libc::ENOSYS);
+        self.threads[at].is_inside = enters;
         if enters {
             let arguments = [registers.rdi, registers.rsi, registers.rdx, registers.r10];
             let Some(call) = self.writes(registers.orig_rax as libc::c_long, arguments) else {
                 return Ok(());
             };
-            let number = self.calls.len();
-            self.calls.push(call);
-            if self.fail.is_some_and(|(at, _)| at == number) {
+            if self.is_to_fail(&call) {
+                self.made.failed = Some(self.made.calls.len());
                 registers.orig_rax = u64::MAX;
-                ptrace::setregs(self.pid, registers)?;
-                self.fails = true;
+                ptrace::setregs(id, registers)?;
+                self.threads[at].fails = true;
             }
-        } else if std::mem::take(&mut self.fails) {
-            let errno = self.fail.map_or(0, |(_, errno)| errno as i64);
+            self.made.calls.push(call);
+        } else if std::mem::take(&mut self.threads[at].fails) {
+            let errno = self.fault.map_or(0, |fault| fault.errno as i64);
             registers.rax = (-errno) as u64;
-            ptrace::setregs(self.pid, registers)?;
+            ptrace::setregs(id, registers)?;
         }
         Ok(())
     }
 
     #[cfg(not(target_arch = "x86_64"))]
-    fn at_call(&mut self) -> nix::Result<()> {
+    fn at_call(&mut self, _at: usize) -> nix::Result<()> {
         Err(Errno::ENOSYS)
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn is_to_fail(&self, call: &Call) -> bool {
+        let before = self.made.calls.iter().filter(|made| *made == call).count();
+        self.fault
+            .is_some_and(|fault| fault.call == *call && fault.nth == before)
     }
 
     /// The call, if it writes beneath the folder.
@@ -159,7 +238,7 @@ impl<'a> Tracer<'a> {
         let &(_, name, names) = CALLS.iter().find(|(of, ..)| *of == number)?;
         let path = match names {
             Names::Descriptor => {
-                fs::read_link(format!("/proc/{}/fd/{}", self.pid, arguments[0] as i32)).ok()?
+                fs::read_link(format!("/proc/{}/fd/{}", self.main, arguments[0] as i32)).ok()?
             }
             Names::Path(at) => self.path(arguments[at])?,
             Names::Opened => {
@@ -167,13 +246,16 @@ impl<'a> Tracer<'a> {
                 (arguments[2] as i32 & written != 0).then(|| self.path(arguments[1]))??
             }
         };
-        path.starts_with(self.beneath)
-            .then_some(Call { name, path })
+        let path = path.strip_prefix(self.beneath).ok()?.to_string_lossy();
+        let path = path.split(".tmp").next().unwrap_or_default();
+        // A run's folder has another name each time.
+        let file = Path::new(path).components().skip(1).collect();
+        Some(Call { name, file })
     }
 
     fn path(&self, at: u64) -> Option<PathBuf> {
         // Anew each time: the process may have become another program.
-        let memory = File::open(format!("/proc/{}/mem", self.pid)).ok()?;
+        let memory = File::open(format!("/proc/{}/mem", self.main)).ok()?;
         let mut bytes = vec![0; 4096];
         let length = memory.read_at(&mut bytes, at).ok()?;
         let end = bytes[..length].iter().position(|byte| *byte == 0)?;
