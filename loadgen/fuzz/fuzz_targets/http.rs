@@ -1,5 +1,5 @@
 //! Whatever a server says, in whatever pieces: no panic, no input consumed that
-//! was not there, bounded memory. `cargo +nightly fuzz run http` in `loadgen/`.
+//! was not there, bounded memory. `loadgen/fuzz/run 60 http`.
 
 #![no_main]
 

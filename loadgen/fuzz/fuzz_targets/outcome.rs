@@ -1,4 +1,4 @@
-//! Outcome files and the histograms in them. `cargo +nightly fuzz run outcome` in `loadgen/`.
+//! Outcome files and the histograms in them. `loadgen/fuzz/run 60 outcome`.
 
 #![no_main]
 

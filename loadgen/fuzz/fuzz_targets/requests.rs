@@ -1,5 +1,4 @@
-//! Whatever stands in a file of requests: no panic, and every request can be sent. `cargo +nightly fuzz run requests` in
-//! `loadgen/`.
+//! Whatever stands in a file of requests: no panic, and every request can be sent. `loadgen/fuzz/run 60 requests`.
 
 #![no_main]
 

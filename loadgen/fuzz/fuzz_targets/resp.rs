@@ -1,4 +1,4 @@
-//! Whatever a Redis server says, in whatever pieces. `cargo +nightly fuzz run resp` in `loadgen/`.
+//! Whatever a Redis server says, in whatever pieces. `loadgen/fuzz/run 60 resp`.
 
 #![no_main]
 
@@ -17,17 +17,23 @@ enum Asked {
     Ping,
     PingWithPayload,
     Commands,
+    VerifiedValues,
 }
 
-fn commands() -> Commands {
+fn commands(verify_values: bool) -> Commands {
+    let command = match verify_values {
+        true => "GET __key__",
+        false => "SET __key__ __value__",
+    };
     Commands {
-        commands: vec!["SET __key__ __value__".into()],
+        commands: vec![command.into()],
         ratios: vec![1],
         order: Order::Sequential,
         keys: 10,
         key_distribution: KeyDistribution::Uniform,
         key_prefix: "key:".into(),
         value_sizes: ValueSizes::default(),
+        verify_values,
     }
 }
 
@@ -37,7 +43,8 @@ fuzz_target!(|input: (u8, Asked, &[u8])| {
     let resp = match asked {
         Asked::Ping => Resp::ping(None),
         Asked::PingWithPayload => Resp::ping(Some(payload)),
-        Asked::Commands => Resp::commands(&commands(), 7, 1),
+        Asked::Commands => Resp::commands(&commands(false), 7, 1),
+        Asked::VerifiedValues => Resp::commands(&commands(true), 7, 1),
     };
     let id = RequestId {
         connection: 1,

@@ -7,7 +7,7 @@ pub mod live;
 mod merge;
 mod output;
 mod place;
-mod plan;
+pub mod plan;
 mod plan_flags;
 pub mod report;
 mod run;

@@ -78,6 +78,8 @@ struct Typed {
 trait Value {
     /// What they are, for people.
     const WHAT: &'static str;
+    /// What they are multiples of, in thousandths.
+    const UNIT_MILLI: u64;
     /// Reads one, in thousandths.
     fn parse(text: &str) -> Result<u64, String>;
 }
@@ -88,6 +90,7 @@ pub struct Rates;
 
 impl Value for Rates {
     const WHAT: &'static str = "a rate";
+    const UNIT_MILLI: u64 = 1;
 
     fn parse(text: &str) -> Result<u64, String> {
         match text {
@@ -103,10 +106,11 @@ pub struct Conns;
 
 impl Value for Conns {
     const WHAT: &'static str = "a number of connections";
+    const UNIT_MILLI: u64 = 1000;
 
     fn parse(text: &str) -> Result<u64, String> {
         match parse_count(text)? {
-            count @ 0..=MAX_CONNECTIONS => Ok(count * 1000),
+            count @ 0..=MAX_CONNECTIONS => Ok(count * Self::UNIT_MILLI),
             _ => Err(format!("`{text}`: at most {MAX_CONNECTIONS} connections")),
         }
     }
@@ -116,6 +120,7 @@ impl Value for Conns {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TypedStages<V> {
     stages: Vec<Typed>,
+    unit_milli: u64,
     of: PhantomData<V>,
 }
 
@@ -123,9 +128,11 @@ impl FromStr for TypedStages<Rates> {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let stages = parse::<Rates>(text)?;
-        let of = PhantomData;
-        Ok(Self { stages, of })
+        Ok(Self {
+            stages: parse::<Rates>(text)?,
+            unit_milli: Rates::UNIT_MILLI,
+            of: PhantomData,
+        })
     }
 }
 
@@ -133,9 +140,11 @@ impl FromStr for TypedStages<Conns> {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let stages = parse::<Conns>(text)?;
-        let of = PhantomData;
-        Ok(Self { stages, of })
+        Ok(Self {
+            stages: parse::<Conns>(text)?,
+            unit_milli: Conns::UNIT_MILLI,
+            of: PhantomData,
+        })
     }
 }
 
@@ -144,7 +153,7 @@ impl<V> TypedStages<V> {
     /// drawn from the seed.
     ///
     /// # Errors
-    /// When that is more than [`MAX_STAGES`].
+    /// When that is more than [`MAX_STAGES`], or a step is shorter than a stage may be.
     pub fn expand(&self, shuffled: bool, seed: u64) -> Result<Stages, String> {
         let mut all = Vec::new();
         for (index, typed) in self.stages.iter().enumerate() {
@@ -156,7 +165,13 @@ impl<V> TypedStages<V> {
                 all.push(typed.stage);
                 continue;
             };
-            let mut steps = staircase(&typed.stage, steps);
+            if typed.stage.length_ns / u64::from(steps) < SHORTEST_NS {
+                let stage = typed.stage;
+                return Err(format!(
+                    "`{stage}` in {steps} steps: a step lasts at least 1ms"
+                ));
+            }
+            let mut steps = staircase(&typed.stage, steps, self.unit_milli);
             if shuffled {
                 let mut random = fastrand::Rng::with_seed(mix(mix(seed) ^ index as u64));
                 random.shuffle(&mut steps);
@@ -173,15 +188,15 @@ impl<V> TypedStages<V> {
     }
 }
 
-/// Steps of one length (to the nanosecond) from the ramp's first value to its last.
-fn staircase(ramp: &Stage, steps: u32) -> Vec<Stage> {
+/// Steps of one length (to the nanosecond) from the ramp's first value to its last, in multiples of the unit.
+fn staircase(ramp: &Stage, steps: u32, unit_milli: u64) -> Vec<Stage> {
     let count = u64::from(steps);
     let edge =
         |step: u64| (u128::from(ramp.length_ns) * u128::from(step) / u128::from(count)) as u64;
     let level = |step: u64| {
         let (from, to) = (ramp.from_milli as f64, ramp.to_milli as f64);
         let part = step as f64 / (count - 1).max(1) as f64;
-        (from + (to - from) * part).round() as u64
+        ((from + (to - from) * part) / unit_milli as f64).round() as u64 * unit_milli
     };
     let step = |step: u64| Stage {
         length_ns: edge(step + 1) - edge(step),
@@ -572,6 +587,22 @@ mod tests {
         let many = ["1s@1..9/40"; 2].join(",");
         let typed: TypedStages<Rates> = many.parse().expect("two");
         assert!(typed.expand(false, 0).is_err(), "80 steps");
+    }
+
+    #[test]
+    fn steps_are_stages_that_can_be_read_again() {
+        let stages = conns("1s@0..16m/4");
+        let levels: Vec<u64> = stages.0.iter().map(|stage| stage.to_milli).collect();
+        assert_eq!(levels, [0, 5_333_333_000, 10_666_667_000, 16_000_000_000]);
+        assert_eq!(Stages::try_from(stages.to_string()), Ok(stages));
+        let short: TypedStages<Rates> = "5ms@1..9/6".parse().expect("a ramp");
+        let error = short.expand(false, 1).expect_err("short");
+        assert!(
+            error.contains("in 6 steps: a step lasts at least 1ms"),
+            "{error}"
+        );
+        let typed: TypedStages<Rates> = "9ms@1..9".parse().expect("a ramp");
+        assert!(typed.expand(true, 1).is_err() && typed.expand(false, 1).is_ok());
     }
 
     #[test]

@@ -51,6 +51,7 @@ impl FromStr for HostList {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        let text = text.trim();
         match text.strip_prefix('@') {
             Some("") => Err("@ needs a file's name".into()),
             Some(file) => Ok(Self::File(file.into())),
@@ -173,14 +174,11 @@ impl fmt::Display for Words {
         let is_plain = |word: &str| {
             !word.is_empty() && !word.contains(|c: char| c.is_whitespace() || "'\"".contains(c))
         };
-        let quoted = self
-            .0
-            .iter()
-            .map(|word| match (is_plain(word), word.contains('\'')) {
-                (true, _) => word.clone(),
-                (false, true) => format!("\"{word}\""),
-                (false, false) => format!("'{word}'"),
-            });
+        let quoted = self.0.iter().map(|word| match is_plain(word) {
+            true => word.clone(),
+            // What is quoted one way holds the quotes of the other.
+            false => format!("'{}'", word.replace('\'', "'\"'\"'")),
+        });
         f.write_str(&quoted.collect::<Vec<_>>().join(" "))
     }
 }
@@ -279,7 +277,7 @@ mod tests {
     #[test]
     fn hosts_are_names_and_never_options() {
         let listed = |text: &str| text.parse::<HostList>();
-        assert_eq!(listed("slurm"), Ok(HostList::Slurm));
+        assert_eq!(listed("slurm "), Ok(HostList::Slurm));
         assert_eq!(listed("@hosts"), Ok(HostList::File("hosts".into())));
         let names = listed("h1, user@h2,[fe80::1%eth0],pod/a-0").expect("names");
         assert_eq!(names.hosts().expect("names").len(), 4);
@@ -330,6 +328,9 @@ mod tests {
             ["exec", "-i", "pod;true", "-c", "a b", "--", "tenk", "agent"]
         );
         assert_eq!(via.to_string(), "kubectl exec -i {host} -c 'a b' --");
+        let both: Words = "a \"it's\"'\"' ''".parse().expect("words");
+        assert_eq!(both.0, ["a", "it's\"", ""]);
+        assert_eq!(both.to_string().parse(), Ok(both));
         assert!(via.leads_elsewhere() && !"env".parse::<Via>().expect("a word").leads_elsewhere());
         for text in ["", "  ", "'ssh", "''"] {
             assert!(text.parse::<Via>().is_err(), "{text}");
