@@ -225,7 +225,21 @@ fn status_line(requests: &Requests) -> Option<String> {
     let counts: Vec<String> = counts
         .map(|(name, count)| format!("{name} {}", format_count(*count)))
         .collect();
-    Some(format!("answers by status: {}", counts.join(", ")))
+    let counts = counts.join(", ");
+    Some(match hit_ratio(requests) {
+        Some(ratio) => format!(
+            "answers by status: {counts}; hit ratio {:.2} %",
+            ratio * 100.0
+        ),
+        None => format!("answers by status: {counts}"),
+    })
+}
+
+/// Of the verified GETs that were answered, those whose key was there.
+fn hit_ratio(requests: &Requests) -> Option<f64> {
+    let of = |name: &str| requests.by_status.get(name).copied().unwrap_or(0);
+    let (hits, misses) = (of("hit"), of("miss"));
+    (hits + misses > 0).then(|| hits as f64 / (hits + misses) as f64)
 }
 
 /// The bytes of both directions; of an older outcome, those of the requests.

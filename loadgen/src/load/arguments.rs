@@ -95,6 +95,7 @@ impl Load {
         args.set("key-distribution", Some(commands.key_distribution));
         args.set("key-prefix", Some(&commands.key_prefix));
         args.set("value-sizes", Some(&commands.value_sizes));
+        args.switch("verify-values", commands.verify_values);
     }
 
     fn connection_args(&self, args: &mut Args) {

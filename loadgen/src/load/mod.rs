@@ -776,6 +776,7 @@ mod tests {
                 command: closed, keys, key_prefix: prefix,
                 key_distribution: zipf.map(KeyDistribution::Zipf),
                 value_sizes: sizes.map(|text| text.parse().expect("sizes")),
+                verify_values: false,
             }
         }
     }
@@ -839,6 +840,24 @@ mod tests {
                 allow_target: vec!["10.0.0.0/8".parse().expect("a network")],
             }
         }
+    }
+
+    #[test]
+    fn verified_values_survive_the_command_line() {
+        let commands = [
+            "--command",
+            "SET __key__ __value__",
+            "--command",
+            "GET __key__",
+        ];
+        let load = parse(&[&["--protocol", "resp", "--verify-values"], &commands[..]].concat());
+        let load = load.expect("valid");
+        assert!(
+            load.commands
+                .as_ref()
+                .is_some_and(|commands| commands.verify_values)
+        );
+        assert_eq!(parse_line(load.to_args()), load);
     }
 
     #[test]

@@ -176,7 +176,8 @@ impl Worker {
         while self.slots.slot(slot).has_unsent() && self.slots.slot(slot).fd.is_some() {
             let filled = self.fill(slot);
             if filled == 0 {
-                return self.sent_nothing(slot);
+                // A request without bytes is sent as soon as it is begun: the server speaks by itself.
+                return self.sent_all(slot);
             }
             let connection = self.slots.slot(slot);
             let Some(fd) = &connection.fd else { return };
@@ -188,7 +189,11 @@ impl Worker {
             match sent {
                 Ok(written) => {
                     self.count_sent(written as u64);
-                    self.advance(slot, written);
+                    match written == filled && filled < self.buffers.write.len() {
+                        // There was room for more than was begun.
+                        true => self.sent_all(slot),
+                        false => self.advance(slot, written),
+                    }
                     if written < filled {
                         return; // The edge comes when there is room again.
                     }
@@ -203,10 +208,11 @@ impl Worker {
         }
     }
 
-    /// A request that has no bytes is sent as soon as it is begun: the server speaks by itself.
-    fn sent_nothing(&mut self, slot: u32) {
+    /// Notes that every request begun was written to its end.
+    fn sent_all(&mut self, slot: u32) {
         let connection = self.slots.slot_mut(slot);
         connection.written = connection.begun;
+        connection.written_bytes = 0;
     }
 
     fn count_sent(&mut self, bytes: u64) {

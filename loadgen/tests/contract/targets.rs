@@ -79,12 +79,7 @@ fn redis(salt: u32) -> Option<(Guard, SocketAddr, tempfile::TempDir)> {
 
 /// What Redis says of the calls of each command, by its name in small letters.
 fn calls(address: SocketAddr) -> BTreeMap<String, u64> {
-    let mut stream = TcpStream::connect(address).expect("connected");
-    stream
-        .write_all(b"INFO commandstats\r\nQUIT\r\n")
-        .expect("written");
-    let mut text = String::new();
-    stream.read_to_string(&mut text).expect("read");
+    let text = said_by_redis(address, "INFO commandstats\r\n");
     let lines = text
         .lines()
         .filter_map(|line| line.strip_prefix("cmdstat_"));
@@ -153,6 +148,103 @@ fn redis_counts_the_commands_that_we_count() {
         "{:?}",
         outcome.requests
     );
+}
+
+/// A number of Redis' own statistics.
+fn statistic(address: SocketAddr, name: &str) -> u64 {
+    let info = said_by_redis(address, "INFO stats\r\n");
+    let line = info
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    line.and_then(|number| number.parse().ok()).expect(name)
+}
+
+/// Everything that Redis says to a command.
+fn said_by_redis(address: SocketAddr, command: &str) -> String {
+    let mut stream = TcpStream::connect(address).expect("connected");
+    stream
+        .write_all(format!("{command}QUIT\r\n").as_bytes())
+        .expect("written");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).expect("read");
+    text
+}
+
+#[test]
+fn what_redis_returns_is_what_was_set_and_anything_else_is_wrong() {
+    let Some((_server, address, _directory)) = redis(25_000) else {
+        return;
+    };
+    let get = [
+        "--command",
+        "GET __key__",
+        "--keys",
+        "50",
+        "--value-sizes",
+        "0:1,5:1,64:8,9k:1",
+    ];
+    let how = [
+        "--protocol",
+        "resp",
+        "--verify-values",
+        "--conns",
+        "3",
+        "--pipeline",
+        "2",
+        "--duration",
+        "200ms",
+    ];
+    let seven = [&["--seed", "7"][..], &get, &how].concat();
+    let of =
+        |outcome: &Outcome, name: &str| outcome.requests.by_status.get(name).copied().unwrap_or(0);
+
+    let empty = load(address, &seven);
+    assert_eq!(
+        of(&empty, "miss"),
+        empty.requests.completed,
+        "{:?}",
+        empty.requests
+    );
+    let both = load(
+        address,
+        &[&["--command", "SET __key__ __value__"][..], &seven].concat(),
+    );
+    let answered = of(&both, "ok") + of(&both, "hit") + of(&both, "miss");
+    assert_eq!(answered, both.requests.completed, "{:?}", both.requests);
+    assert!(of(&both, "hit") > 0, "{:?}", both.requests);
+
+    // Another run knows what the one before has set.
+    let before = ["keyspace_hits", "keyspace_misses"].map(|name| statistic(address, name));
+    let again = load(address, &seven);
+    let after = ["keyspace_hits", "keyspace_misses"].map(|name| statistic(address, name));
+    assert_eq!(
+        of(&again, "hit"),
+        again.requests.completed,
+        "{:?}",
+        again.requests
+    );
+    assert_eq!(
+        [after[0] - before[0], after[1] - before[1]],
+        [again.whole_run.sent, 0]
+    );
+    assert!(loadgen::cmd::report::table(&again).contains("hit ratio 100.00 %"));
+
+    // Somebody else's value, of the same length.
+    said_by_redis(address, "SETRANGE key:000000000007 0 x\r\n");
+    let (wrong, _) = outcome_of(&mut loadgen(address, &seven));
+    assert!(wrong.requests.mismatched > 0, "{:?}", wrong.requests);
+    assert!(of(&wrong, "hit") > 0, "{:?}", wrong.requests);
+    // What another seed expects is all wrong: no connection is ever served.
+    let eight = [&["--seed", "8"][..], &get, &how].concat();
+    let (all_wrong, _) = outcome_of(&mut loadgen(address, &eight));
+    for outcome in [wrong, all_wrong] {
+        let mut told = outcome.failures.iter().filter(|f| f.kind == "MISMATCH");
+        assert!(
+            told.any(|failure| failure.first.contains("expected \"")),
+            "{:?}",
+            outcome.failures
+        );
+    }
 }
 
 #[test]

@@ -41,7 +41,7 @@ const MOST_VALUES: usize = 64;
 
 /// The flags that a plan may hold: what is sent and when. Where results go, and which CPUs a host uses, is not its
 /// business.
-const FLAGS: [&str; 44] = [
+const FLAGS: [&str; 45] = [
     "abort-on",
     "allow-target",
     "arrival",
@@ -85,6 +85,7 @@ const FLAGS: [&str; 44] = [
     "target",
     "think",
     "value-sizes",
+    "verify-values",
     "warmup",
 ];
 
@@ -122,7 +123,11 @@ impl Plan {
         Self::parse(&text).map_err(|error| said(&error))
     }
 
-    fn parse(text: &[u8]) -> Result<Self, String> {
+    /// The plan that a file's contents are.
+    ///
+    /// # Errors
+    /// What of them is none.
+    pub fn parse(text: &[u8]) -> Result<Self, String> {
         if text.len() as u64 > MOST_BYTES {
             return Err(format!("more than {MOST_BYTES} bytes are no plan"));
         }

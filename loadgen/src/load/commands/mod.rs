@@ -2,6 +2,7 @@
 
 mod keys;
 mod sizes;
+mod verify;
 mod words;
 
 use clap::Args;
@@ -14,6 +15,7 @@ use crate::base::units::{format_count, parse_count};
 
 pub use keys::KeyDistribution;
 pub use sizes::ValueSizes;
+pub use verify::is_verified;
 pub use words::{DIGITS, Piece, Word, parse};
 
 /// Which commands are sent; the names are memtier_benchmark's and redis-benchmark's where they have one.
@@ -39,6 +41,10 @@ pub struct CommandFlags {
     /// Bytes of __value__, SIZE:WEIGHT,… such as 64:9,1024:1 [default: 64]
     #[arg(long, value_name = "LIST", help_heading = "Requests")]
     pub value_sizes: Option<ValueSizes>,
+    /// Let the key, --seed and --value-sizes alone say what __value__ is, and compare what each GET __key__
+    /// returns: other bytes are an error, keys that are not there are counted as misses
+    #[arg(long, help_heading = "Requests")]
+    pub verify_values: bool,
 }
 
 impl CommandFlags {
@@ -50,6 +56,7 @@ impl CommandFlags {
             (self.key_distribution.is_some(), "key-distribution"),
             (self.key_prefix.is_some(), "key-prefix"),
             (self.value_sizes.is_some(), "value-sizes"),
+            (self.verify_values, "verify-values"),
         ];
         given
             .iter()
@@ -76,6 +83,9 @@ pub struct Commands {
     pub key_prefix: String,
     /// Bytes of values.
     pub value_sizes: ValueSizes,
+    /// Whether a value is determined by its key, and what GET returns is compared with it; absent in older outcomes.
+    #[serde(default)]
+    pub verify_values: bool,
 }
 
 /// What a key begins with, as redis-benchmark's do.
@@ -86,10 +96,10 @@ const MAX_KEYS: u64 = 10u64.pow(DIGITS as u32);
 
 impl Commands {
     /// What the flags ask for; `None` without a command.
-    pub(super) fn of(
-        flags: &CommandFlags,
-        order: Option<Order>,
-    ) -> Result<Option<Self>, LoadError> {
+    ///
+    /// # Errors
+    /// [`LoadError`], a sentence that says what to change.
+    pub fn of(flags: &CommandFlags, order: Option<Order>) -> Result<Option<Self>, LoadError> {
         if flags.command.is_empty() {
             return match flags.given() {
                 Some(flag) => Err(LoadError::Conflict(format!(
@@ -117,6 +127,7 @@ impl Commands {
             key_distribution: flags.key_distribution.unwrap_or_default(),
             key_prefix: flags.key_prefix.clone().unwrap_or_else(|| PREFIX.into()),
             value_sizes: flags.value_sizes.clone().unwrap_or_default(),
+            verify_values: flags.verify_values,
         };
         commands.check_together()?;
         Ok(Some(commands))
@@ -134,6 +145,9 @@ impl Commands {
         let all = self
             .words()
             .map_err(|what| LoadError::Range(format!("--command {what}")))?;
+        if self.verify_values {
+            verify::check(&self.commands, &all).map_err(LoadError::Conflict)?;
+        }
         let values = |words: &[Word]| {
             words
                 .iter()
@@ -185,6 +199,9 @@ impl Commands {
         }
         if has(&Piece::Value) {
             words.push_str(&format!(", values of {} B", self.value_sizes));
+        }
+        if self.verify_values {
+            words.push_str(", what GET returns verified");
         }
         words
     }
@@ -245,6 +262,11 @@ mod tests {
             words(&both),
             "1 × SET __key__ __value__ + 9 × GET __key__, 10 000 keys, zipf:0.99, prefix \"a:\", values of 64:9,1024:1 B"
         );
+        let verified = CommandFlags {
+            verify_values: true,
+            ..both
+        };
+        assert!(words(&verified).ends_with("B, what GET returns verified"));
     }
 
     #[test]
@@ -256,6 +278,12 @@ mod tests {
             ..flags(&[])
         };
         assert!(error(&keys).contains("--keys needs --command"));
+        let verified = |commands: &[&str]| CommandFlags {
+            verify_values: true,
+            ..flags(commands)
+        };
+        assert!(error(&verified(&[])).contains("--verify-values needs --command"));
+        assert!(error(&verified(&["SET a __value__"])).contains("not one __key__ says"));
         let none = CommandFlags {
             keys: Some(0),
             ..flags(&["GET __key__"])

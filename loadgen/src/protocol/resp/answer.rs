@@ -24,9 +24,75 @@ const CRLF: &[u8; 2] = b"\r\n";
 /// Reads a piece of an answer.
 pub(super) fn receive(framing: &mut Framing, input: &[u8]) -> Received {
     if framing.is_untouched() {
+        if let Some((consumed, status)) = at_once(input) {
+            framing.set_status(status);
+            return Received::Done {
+                consumed,
+                ok: true,
+                closes: false,
+            };
+        }
         framing.left = 1;
         framing.set_status(0);
     }
+    in_pieces(framing, input)
+}
+
+/// The length and the status of an answer that is there whole and made of what most are made of; `None` for any other.
+fn at_once(input: &[u8]) -> Option<(usize, u16)> {
+    const NOTHING: &[u8] = b"$-1\r\n";
+    if input.starts_with(NOTHING) {
+        return Some((NOTHING.len(), NIL));
+    }
+    let (mut at, mut left) = (0, 1);
+    while left > 0 {
+        let kind = input.get(at)?;
+        at += 1;
+        left -= 1;
+        match kind {
+            b'+' => at += short_line(&input[at..])?,
+            b':' => at += short_number(&input[at..])?.1,
+            b'$' => {
+                let (length, taken) = short_number(&input[at..])?;
+                at += taken + length + CRLF.len();
+                if input.get(at - CRLF.len()..at)? != CRLF {
+                    return None;
+                }
+            }
+            b'*' => {
+                let (values, taken) = short_number(&input[at..])?;
+                (at, left) = (at + taken, left + values);
+            }
+            _ => return None,
+        }
+    }
+    Some((at, OK))
+}
+
+/// The length of a line, its end included.
+fn short_line(input: &[u8]) -> Option<usize> {
+    const SHORT: usize = 64;
+    let end = input.iter().take(SHORT).position(|byte| *byte == b'\n')?;
+    input[..=end].ends_with(CRLF).then_some(end + 1)
+}
+
+/// The number that a line is, and the line's length, its end included.
+fn short_number(input: &[u8]) -> Option<(usize, usize)> {
+    /// Any number of so many digits is a length that a string may have.
+    const SHORT: usize = 9;
+    let mut number = 0;
+    for (at, byte) in input.iter().enumerate().take(SHORT + 1) {
+        match byte {
+            b'0'..=b'9' => number = number * 10 + usize::from(byte - b'0'),
+            b'\r' if at > 0 && input.get(at + 1) == Some(&b'\n') => return Some((number, at + 2)),
+            _ => return None,
+        }
+    }
+    None
+}
+
+/// Reads a piece of an answer that need not be whole.
+fn in_pieces(framing: &mut Framing, input: &[u8]) -> Received {
     let mut consumed = 0;
     while consumed < input.len() {
         let rest = &input[consumed..];
@@ -305,6 +371,17 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn what_is_read_at_once_is_what_is_read_in_pieces(input in "([-+:$*_]([0-9]{1,10}|-1|[a-z]{0,3})(\r\n|\n)?|[a-z]{1,3}\r\n){0,6}") {
+            let input = input.as_bytes();
+            let Some((length, status)) = at_once(input) else { return Ok(()) };
+            let mut framing = Framing { left: 1, ..Framing::default() };
+            framing.set_status(0);
+            let done = Received::Done { consumed: length, ok: true, closes: false };
+            prop_assert_eq!(in_pieces(&mut framing, input), done);
+            prop_assert_eq!(framing.status(), status);
+        }
+
         #[test]
         fn pipelined_answers_end_where_they_end(first in 0..ANSWERS.len(), second in 0..ANSWERS.len(), at in any::<prop::sample::Index>()) {
             let both = [ANSWERS[first].0, ANSWERS[second].0].concat();

@@ -2,11 +2,12 @@
 //! from request to request.
 
 use super::keys::Keys;
+use super::value::{Value, Values};
 use super::{CRLF, copy_from};
 use crate::base::hash::mix;
 use crate::load::choice::Order;
 use crate::load::choice::{Choice, random};
-use crate::load::commands::{Commands, DIGITS, Piece, Word};
+use crate::load::commands::{Commands, DIGITS, Piece, Word, is_verified};
 use crate::protocol::RequestId;
 
 /// Draws from a seed differ by what they are for.
@@ -23,6 +24,16 @@ pub struct Sent {
     sizes: Choice,
     keys: Keys,
     seed: u64,
+    /// What is known of values; `None` where they do not depend on their keys.
+    verified: Option<Verified>,
+}
+
+/// Values that are determined by their keys.
+#[derive(Clone, Debug)]
+struct Verified {
+    values: Values,
+    /// Of each command: whether it is a GET whose answer is compared.
+    is_get: Vec<bool>,
 }
 
 /// A command with one size of values.
@@ -31,6 +42,8 @@ struct Ready {
     bytes: Vec<u8>,
     /// Where numbers of [`DIGITS`] digits stand.
     numbers: Vec<usize>,
+    /// Where its last value stands, if it has one.
+    value: Option<usize>,
 }
 
 impl Sent {
@@ -43,7 +56,7 @@ impl Sent {
         let words = asked
             .words()
             .expect("commands were read when the load was made");
-        let value = values_of(asked.value_sizes.sizes().max().unwrap_or(0), seed);
+        let value = values_of(asked.value_sizes.sizes().max().unwrap_or(0) as usize, seed);
         let ready = |words: &Vec<Word>| {
             let has_value = words.iter().flatten().any(|piece| *piece == Piece::Value);
             let sizes = asked
@@ -65,18 +78,47 @@ impl Sent {
             ),
             keys: Keys::new(asked.keys, asked.key_distribution),
             seed: mix(seed ^ KEYS),
+            verified: asked.verify_values.then(|| Verified {
+                values: Values::new(asked, seed, |length| values_of(length, seed)),
+                is_get: words.iter().map(|words| is_verified(words)).collect(),
+            }),
+        }
+    }
+
+    /// Which of the commands a request is.
+    fn which(&self, id: RequestId) -> usize {
+        match self.commands.len() {
+            1 => 0,
+            _ => self.choice.pick(id.connection, id.sequence),
         }
     }
 
     fn ready(&self, id: RequestId) -> &Ready {
-        let which = match self.commands.len() {
-            1 => 0,
-            _ => self.choice.pick(id.connection, id.sequence),
-        };
-        match self.commands[which].as_slice() {
+        match self.commands[self.which(id)].as_slice() {
             [only] => only,
-            sizes => &sizes[self.sizes.pick(id.connection, id.sequence)],
+            sizes => match &self.verified {
+                None => &sizes[self.sizes.pick(id.connection, id.sequence)],
+                Some(verified) => &sizes[verified.values.size_of(self.key(id))],
+            },
         }
+    }
+
+    /// The number at a place of a request.
+    fn number(&self, id: RequestId, place: u64) -> u64 {
+        let base = random(self.seed, id.connection, id.sequence);
+        self.keys.draw(mix(base ^ place))
+    }
+
+    /// The key of a request that has but one.
+    fn key(&self, id: RequestId) -> u64 {
+        self.number(id, 0)
+    }
+
+    /// What a request's answer has to be if the key is there; `None` where any answer will do.
+    #[inline]
+    pub(super) fn expected(&self, id: RequestId) -> Option<Value<'_>> {
+        let verified = self.verified.as_ref()?;
+        verified.is_get[self.which(id)].then(|| verified.values.of(self.key(id)))
     }
 
     /// Length of a request in bytes.
@@ -89,28 +131,41 @@ impl Sent {
     pub fn fill(&self, id: RequestId, offset: u32, out: &mut [u8]) -> usize {
         let ready = self.ready(id);
         let filled = copy_from(&ready.bytes, offset, out);
-        let (start, end) = (offset as usize, offset as usize + filled);
-        let base = random(self.seed, id.connection, id.sequence);
-        for (place, at) in ready.numbers.iter().enumerate() {
-            let (from, to) = ((*at).max(start), (at + DIGITS).min(end));
-            if from < to {
-                let number = self.keys.draw(mix(base ^ place as u64));
-                out[from - start..to - start].copy_from_slice(&digits(number)[from - at..to - at]);
-            }
+        let (start, out) = (offset as usize, &mut out[..filled]);
+        for (place, at) in (0..).zip(&ready.numbers) {
+            lay_over(out, start, *at, &digits(self.number(id, place)));
+        }
+        if let (Some(verified), Some(at)) = (&self.verified, ready.value) {
+            let value = verified.values.of(self.key(id));
+            let [digits, letters] = value.content();
+            lay_over(out, start, at, digits);
+            lay_over(out, start, at + digits.len(), letters);
         }
         filled
+    }
+}
+
+/// Puts what stands at `at` of a request into `out`, which is the request from `start` on, as far as it is there.
+fn lay_over(out: &mut [u8], start: usize, at: usize, bytes: &[u8]) {
+    let (from, to) = (at.max(start), (at + bytes.len()).min(start + out.len()));
+    if from < to {
+        out[from - start..to - start].copy_from_slice(&bytes[from - at..to - at]);
     }
 }
 
 impl Ready {
     fn new(words: &[Word], prefix: &str, value: &[u8]) -> Self {
         let (mut bytes, mut numbers) = (format!("*{}\r\n", words.len()).into_bytes(), Vec::new());
+        let mut at_value = None;
         for word in words {
-            let (mut text, mut places) = (Vec::new(), Vec::new());
+            let (mut text, mut places, mut values) = (Vec::new(), Vec::new(), Vec::new());
             for piece in word {
                 match piece {
                     Piece::Text(piece) => text.extend_from_slice(piece),
-                    Piece::Value => text.extend_from_slice(value),
+                    Piece::Value => {
+                        values.push(text.len());
+                        text.extend_from_slice(value);
+                    }
                     Piece::Key | Piece::Number => {
                         let prefix = if *piece == Piece::Key { prefix } else { "" };
                         text.extend_from_slice(prefix.as_bytes());
@@ -121,25 +176,49 @@ impl Ready {
             }
             bytes.extend_from_slice(format!("${}\r\n", text.len()).as_bytes());
             numbers.extend(places.iter().map(|place| bytes.len() + place));
+            at_value = values.last().map(|place| bytes.len() + place).or(at_value);
             bytes.extend_from_slice(&text);
             bytes.extend_from_slice(CRLF);
         }
-        Self { bytes, numbers }
+        Self {
+            bytes,
+            numbers,
+            value: at_value,
+        }
     }
 }
 
 /// Letters and digits that look random, so that neither side can make them smaller.
-fn values_of(length: u32, seed: u64) -> Vec<u8> {
+fn values_of(length: usize, seed: u64) -> Vec<u8> {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let bits = (0..u64::from(length)).map(|at| mix(seed ^ VALUES ^ (at << 32)));
+    let bits = (0..length as u64).map(|at| mix(seed ^ VALUES ^ (at << 32)));
     bits.map(|bits| LETTERS[(bits >> 58) as usize]).collect()
 }
 
-fn digits(mut number: u64) -> [u8; DIGITS] {
+/// The numbers below a hundred, as two digits.
+const PAIRS: [[u8; 2]; 100] = {
+    let (mut pairs, mut number) = ([[b'0'; 2]; 100], 0);
+    while number < 100 {
+        pairs[number] = [b'0' + (number / 10) as u8, b'0' + (number % 10) as u8];
+        number += 1;
+    }
+    pairs
+};
+
+/// A number below 10 to the power of [`DIGITS`], with zeros in front.
+pub(super) fn digits(number: u64) -> [u8; DIGITS] {
+    const HALF: u64 = 1_000_000;
     let mut digits = [b'0'; DIGITS];
-    for digit in digits.iter_mut().rev() {
-        *digit += (number % 10) as u8;
-        number /= 10;
+    let (pairs, _) = digits.as_chunks_mut::<2>();
+    for (half, pairs) in [number / HALF, number % HALF]
+        .into_iter()
+        .zip(pairs.chunks_mut(3))
+    {
+        // In 32 bits, where dividing takes less.
+        let half = half as u32;
+        for (pair, number) in pairs.iter_mut().zip([half / 10_000, half / 100, half]) {
+            *pair = PAIRS[(number % 100) as usize];
+        }
     }
     digits
 }
@@ -160,6 +239,7 @@ mod tests {
             key_distribution: KeyDistribution::Uniform,
             key_prefix: "key:".into(),
             value_sizes: "3:1,5:1".parse().expect("sizes"),
+            verify_values: false,
         }
     }
 
@@ -241,10 +321,59 @@ mod tests {
         assert!(keys.len() == 2 && keys[0] != keys[1], "{keys:?}");
     }
 
+    #[test]
+    fn what_is_set_is_what_a_get_of_the_same_key_expects_whoever_asks() {
+        let verified = |commands: &[&str], ratios: &[u64]| Commands {
+            keys: 20,
+            value_sizes: "0:1,5:1,30:1".parse().expect("sizes"),
+            verify_values: true,
+            ..asked(commands, ratios)
+        };
+        let set = Sent::new(
+            &verified(&["SET __key__ __value__", "GET __key__"], &[1, 1]),
+            7,
+            1,
+        );
+        let get = Sent::new(&verified(&["GET __key__"], &[1]), 7, 1);
+        let mut values = std::collections::BTreeMap::new();
+        for sequence in (0..400).step_by(2) {
+            let bytes = whole(&set, id(0, sequence));
+            assert!(set.expected(id(0, sequence)).is_none());
+            let words: Vec<Vec<u8>> = bytes
+                .split(|byte| *byte == b'\n')
+                .map(|line| line.strip_suffix(b"\r").unwrap_or(line).to_vec())
+                .collect();
+            let before = values.insert(words[4].clone(), words[6].clone());
+            assert!(before.is_none_or(|value| value == words[6]));
+        }
+        assert_eq!(values.len(), 20);
+        for sequence in 0..100 {
+            let bytes = whole(&get, id(3, sequence));
+            let key = bytes.split(|byte| *byte == b'\n').nth(4).expect("a key");
+            let expected = get.expected(id(3, sequence)).expect("a value");
+            assert_eq!(
+                values[key.strip_suffix(b"\r").expect("an end")],
+                expected.content().concat()
+            );
+        }
+    }
+
     proptest! {
         #[test]
-        fn pieces_sent_from_any_offset_make_the_whole(cuts in proptest::collection::vec(1usize..20, 1..9), sequence in 0u64..9) {
-            let sent = Sent::new(&asked(&["SET __key__ __value__ EX __rand_int__", "GET __key__"], &[1, 1]), 7, 10);
+        fn numbers_are_written_as_they_are_formatted(number in 0u64..1_000_000_000_000) {
+            prop_assert_eq!(digits(number).to_vec(), format!("{number:012}").into_bytes());
+        }
+
+        #[test]
+        fn pieces_sent_from_any_offset_make_the_whole(
+            cuts in proptest::collection::vec(1usize..20, 1..9), sequence in 0u64..9, verify_values in any::<bool>(),
+        ) {
+            let commands = match verify_values {
+                true => ["SET __key__ __value__ EX 5", "GET __key__"],
+                false => ["SET __key__ __value__ EX __rand_int__", "GET __key__"],
+            };
+            let asked = Commands { verify_values, value_sizes: "3:1,40:1".parse().expect("sizes"), ..asked(&commands, &[1, 1]) };
+            let sent = Sent::new(&asked, 7, 10);
             let expected = whole(&sent, id(2, sequence));
             let mut bytes = Vec::new();
             for cut in cuts.iter().cycle() {

@@ -1,9 +1,11 @@
-//! Redis' protocol (RESP): PING, whose answer is verified, or any command, whose answer is framed.
+//! Redis' protocol (RESP): PING, whose answer is verified, or any command, whose answer is framed and, where a key says what
+//! its value is, verified as well.
 
 mod answer;
 mod command;
 mod keys;
 mod ping;
+mod value;
 
 use super::echo::Payload;
 use super::{Framing, Received, RequestId, copy_from};
@@ -23,6 +25,12 @@ const NIL: u16 = 2;
 
 /// The status of an error, while it is being read.
 const ERROR: u16 = 3;
+
+/// The status of a value that was compared with what it should be.
+const HIT: u16 = 4;
+
+/// The status of an answer that there is no value, where one would have been compared.
+const MISS: u16 = 5;
 
 /// What an error is called that has no name of its own, as Redis itself does.
 const UNNAMED: &str = "ERR";
@@ -77,6 +85,8 @@ impl Resp {
         match status {
             OK => "ok",
             NIL => "nil",
+            HIT => "hit",
+            MISS => "miss",
             _ => "error",
         }
     }
@@ -102,7 +112,10 @@ impl Resp {
     pub fn receive(&self, framing: &mut Framing, id: RequestId, input: &[u8]) -> Received {
         match self {
             Self::Ping(ping) => ping.receive(framing, id, input),
-            Self::Commands(_) => answer::receive(framing, input),
+            Self::Commands(sent) => match sent.expected(id) {
+                None => answer::receive(framing, input),
+                Some(value) => value::receive(framing, &value, input),
+            },
         }
     }
 }

@@ -29,8 +29,8 @@ pub struct Requests {
     /// Ended by an error, by errno; `EOF` for a connection closed before its answer,
     /// `PROTOCOL` for an answer that cannot be parsed, `STATUS` for an error answer.
     pub failed: BTreeMap<String, u64>,
-    /// Answers by status: HTTP's number, or for Redis `ok`, `nil` or the name of the error, such as `WRONGTYPE`. Empty
-    /// where answers have none, and in older outcomes.
+    /// Answers by status: HTTP's number, or for Redis `ok`, `nil` or the name of the error, such as `WRONGTYPE`, and where
+    /// values are verified `hit` or `miss` of a GET. Empty where answers have none, and in older outcomes.
     #[serde(default)]
     pub by_status: BTreeMap<String, u64>,
     /// Answered with other bytes than those expected.
