@@ -5,7 +5,7 @@ use std::process::{Child, Command};
 use std::time::Duration;
 
 use crate::contest::{Score, Server, Setup, end};
-use crate::tools::{loadgen_against, output_of, redis_benchmark_said};
+use crate::tools::{self, Done, redis_benchmark_did};
 
 /// Who answers.
 #[derive(Clone, Copy)]
@@ -16,53 +16,69 @@ pub enum Against {
     Redis,
 }
 
+/// What is asked.
+#[derive(Clone, Copy)]
+pub struct Asked {
+    pub against: Against,
+    /// Of Redis: SET or GET.
+    pub name: &'static str,
+    /// Requests in flight on each connection.
+    pub pipeline: usize,
+}
+
 const KEYS: &str = "100000";
 const BYTES: &str = "64";
 const CONNS: &str = "50";
 
 /// Loadgen with one command.
-pub fn ours(setup: &Setup, against: Against, command: &str) -> Result<Score, String> {
-    let server = start(setup, against)?;
+pub fn ours(setup: &Setup, asked: Asked) -> Result<Score, String> {
+    let server = start(setup, asked.against)?;
+    let command = match asked.name {
+        "SET" => "SET __key__ __value__",
+        _ => "GET __key__",
+    };
+    let pipeline = asked.pipeline.to_string();
     let args = ["--protocol", "resp", "--conns", CONNS, "--command", command];
-    let more = ["--keys", KEYS, "--value-sizes", BYTES];
-    let outcome = loadgen_against(setup, server.address(), &[&args[..], &more].concat())?;
-    Ok(Score {
-        figure: outcome.requests.per_s,
-        cpu_us: outcome.generator.cpu_us_per_request,
-    })
+    let more = [
+        "--keys",
+        KEYS,
+        "--value-sizes",
+        BYTES,
+        "--pipeline",
+        &pipeline,
+    ];
+    tools::ours(setup, server.address(), &[&args[..], &more].concat())
 }
 
 /// `redis-benchmark -r` with the same.
-pub fn redis_benchmark(setup: &Setup, against: Against, name: &str) -> Result<Score, String> {
-    let server = start(setup, against)?;
-    let requests = (60_000.0 * setup.window.as_secs_f64()) as u64;
+pub fn redis_benchmark(setup: &Setup, asked: Asked) -> Result<Score, String> {
+    let server = start(setup, asked.against)?;
+    let pace = if asked.pipeline > 1 {
+        400_000.0
+    } else {
+        60_000.0
+    };
+    let requests = (pace * setup.window.as_secs_f64()) as usize;
     let mut command = Command::new("redis-benchmark");
     command.args(["-p", &server.address().port().to_string(), "-q", "-r", KEYS]);
-    command.args([
-        "-c",
-        CONNS,
-        "-n",
-        &requests.to_string(),
-        name,
-        "key:__rand_int__",
-    ]);
-    if name == "SET" {
+    command.args(["-c", CONNS, "-P", &asked.pipeline.to_string()]);
+    command.args(["-n", &requests.to_string(), asked.name, "key:__rand_int__"]);
+    if asked.name == "SET" {
         command.arg("x".repeat(64));
     }
-    redis_benchmark_said(&output_of(setup, &mut command)?).map(Score::of)
+    tools::theirs(setup, &mut command, |text| {
+        redis_benchmark_did(text, requests)
+    })
+    .map(Done::score)
 }
 
 /// `memtier_benchmark`, one thread, with the same.
-pub fn memtier(setup: &Setup, name: &str) -> Result<Score, String> {
-    let server = start(setup, Against::Redis)?;
-    let ratio = if name == "SET" { "1:0" } else { "0:1" };
+pub fn memtier(setup: &Setup, asked: Asked) -> Result<Score, String> {
+    let server = start(setup, asked.against)?;
+    let ratio = if asked.name == "SET" { "1:0" } else { "0:1" };
+    let (port, seconds) = (server.address().port(), setup.window.as_secs().max(1));
     let mut command = Command::new("memtier_benchmark");
-    command.args([
-        "--server",
-        "127.0.0.1",
-        "--port",
-        &server.address().port().to_string(),
-    ]);
+    command.args(["--server", "127.0.0.1", "--port", &port.to_string()]);
     command.args(["--threads", "1", "--clients", CONNS, "--hide-histogram"]);
     command.args([
         "--key-maximum",
@@ -72,13 +88,16 @@ pub fn memtier(setup: &Setup, name: &str) -> Result<Score, String> {
         "--ratio",
         ratio,
     ]);
-    command.args(["--test-time", &setup.window.as_secs().max(1).to_string()]);
-    let text = output_of(setup, &mut command)?;
-    let totals = text.lines().find_map(|line| line.strip_prefix("Totals"));
-    let per_s = totals.and_then(|totals| totals.split_whitespace().next()?.parse().ok());
-    per_s
-        .map(Score::of)
-        .ok_or_else(|| format!("memtier_benchmark said {text:?}"))
+    command.args(["--pipeline", &asked.pipeline.to_string()]);
+    command.args(["--test-time", &seconds.to_string()]);
+    let did = |text: &str| {
+        let totals = text.lines().find_map(|line| line.strip_prefix("Totals"));
+        let per_s = totals.and_then(|totals| totals.split_whitespace().next()?.parse().ok());
+        per_s
+            .map(|per_s: f64| (per_s * seconds as f64, seconds as f64))
+            .ok_or_else(|| format!("memtier_benchmark said {text:?}"))
+    };
+    tools::theirs(setup, &mut command, did).map(Done::score)
 }
 
 enum Answering {

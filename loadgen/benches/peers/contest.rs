@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
+use std::str::FromStr;
 use std::time::Duration;
 
 use loadgen::base::limits::{own_cpus, pin};
@@ -40,7 +41,24 @@ pub struct Contest {
     /// How many rounds it may take, where one takes minutes.
     rounds_at_most: usize,
     ours: Option<Turn>,
-    peers: Vec<(&'static str, Option<f64>, Turn)>,
+    peers: Vec<Peer>,
+}
+
+/// Somebody to be compared with.
+struct Peer {
+    name: &'static str,
+    wanted: Wanted,
+    turn: Turn,
+}
+
+/// What is to be reached.
+#[derive(Clone, Copy)]
+enum Wanted {
+    Nothing,
+    /// Our figure, of theirs.
+    Figure(f64),
+    /// Our operations for each second of the client's CPU time, of theirs: what is left where the server is what is full.
+    PerCpu(f64),
 }
 
 impl Contest {
@@ -79,7 +97,26 @@ impl Contest {
         wanted: Option<f64>,
         turn: impl Fn(&Setup) -> Result<Score, String> + 'static,
     ) -> Self {
-        self.peers.push((name, wanted, Box::new(turn)));
+        self.peers.push(Peer {
+            name,
+            wanted: wanted.map_or(Wanted::Nothing, Wanted::Figure),
+            turn: Box::new(turn),
+        });
+        self
+    }
+
+    /// A peer, and how many times its operations per second of the client's CPU time are to be reached.
+    pub fn peer_by_cpu(
+        mut self,
+        name: &'static str,
+        wanted: f64,
+        turn: impl Fn(&Setup) -> Result<Score, String> + 'static,
+    ) -> Self {
+        self.peers.push(Peer {
+            name,
+            wanted: Wanted::PerCpu(wanted),
+            turn: Box::new(turn),
+        });
         self
     }
 
@@ -95,9 +132,9 @@ impl Contest {
                 Ok(score) => own.push(score),
                 Err(reason) => return println!("  loadgen FAILED: {reason}"),
             }
-            for (index, (_, _, turn)) in self.peers.iter().enumerate() {
+            for (index, peer) in self.peers.iter().enumerate() {
                 if absent[index].is_none() {
-                    match turn(setup) {
+                    match (peer.turn)(setup) {
                         Ok(score) => theirs[index].push(score),
                         Err(reason) => absent[index] = Some(reason),
                     }
@@ -105,7 +142,7 @@ impl Contest {
             }
         }
         println!("  {:<38} {}{}", "loadgen", spread(&own), self.judge(&own));
-        for (index, (name, wanted, _)) in self.peers.iter().enumerate() {
+        for (index, Peer { name, wanted, .. }) in self.peers.iter().enumerate() {
             match &absent[index] {
                 Some(reason) => println!("  {name:<38} skipped: {reason}"),
                 None => println!(
@@ -147,41 +184,43 @@ fn spread(scores: &[Score]) -> String {
     )
 }
 
-fn ratios(own: &[Score], theirs: &[Score], wanted: Option<f64>) -> String {
-    let ratios: Vec<f64> = own
-        .iter()
-        .zip(theirs)
-        .map(|(a, b)| a.figure / b.figure)
-        .collect();
-    let middle = median(&ratios);
+fn ratios(own: &[Score], theirs: &[Score], wanted: Wanted) -> String {
+    let figures = ratios_of(own, theirs, |a, b| Some(a.figure / b.figure));
+    let per_cpu = ratios_of(own, theirs, |a, b| Some(b.cpu_us? / a.cpu_us?));
+    let (figure_wanted, cpu_wanted) = match wanted {
+        Wanted::Nothing => (None, None),
+        Wanted::Figure(ratio) => (Some(ratio), None),
+        Wanted::PerCpu(ratio) => (None, Some(ratio)),
+    };
+    let mut words = format!("; ours ÷ theirs {}", with_verdict(&figures, figure_wanted));
+    if !per_cpu.is_empty() || cpu_wanted.is_some() {
+        words += &format!("; per CPU second {}", with_verdict(&per_cpu, cpu_wanted));
+    }
+    words
+}
+
+/// One ratio for each round in which both are known.
+fn ratios_of(
+    own: &[Score],
+    theirs: &[Score],
+    ratio: impl Fn(&Score, &Score) -> Option<f64>,
+) -> Vec<f64> {
+    let pairs = own.iter().zip(theirs);
+    pairs.filter_map(|(a, b)| ratio(a, b)).collect()
+}
+
+fn with_verdict(ratios: &[f64], wanted: Option<f64>) -> String {
+    let middle = median(ratios);
     let verdict = match wanted {
         Some(wanted) if middle >= wanted => format!(", wanted {wanted:.2}: reached"),
         Some(wanted) => format!(", wanted {wanted:.2}: MISSED"),
         None => String::new(),
     };
     format!(
-        "; ours ÷ theirs {middle:.3} ({:.3} to {:.3}){verdict}{}",
-        least(&ratios),
-        most(&ratios),
-        cpu_ratio(own, theirs)
+        "{middle:.3} ({:.3} to {:.3}){verdict}",
+        least(ratios),
+        most(ratios)
     )
-}
-
-/// Client CPU per operation beside the peer's, where both are known.
-fn cpu_ratio(own: &[Score], theirs: &[Score]) -> String {
-    let pairs = own.iter().zip(theirs);
-    let ratios: Vec<f64> = pairs
-        .filter_map(|(a, b)| Some(a.cpu_us? / b.cpu_us?))
-        .collect();
-    match ratios.is_empty() {
-        true => String::new(),
-        false => format!(
-            "; CPU each {:.3} × ({:.3} to {:.3})",
-            median(&ratios),
-            least(&ratios),
-            most(&ratios)
-        ),
-    }
 }
 
 fn median(values: &[f64]) -> f64 {
@@ -201,6 +240,9 @@ fn least(values: &[f64]) -> f64 {
 fn most(values: &[f64]) -> f64 {
     values.iter().copied().fold(f64::NEG_INFINITY, f64::max)
 }
+
+/// Where servers listen, unless a contest says otherwise.
+const LISTEN: &str = "127.0.0.1:0";
 
 /// Where and how long.
 pub struct Setup {
@@ -248,10 +290,19 @@ impl Setup {
         )
     }
 
+    /// A fresh server of this workspace on its CPU, with this service, where it is told to listen.
+    pub fn start_at<A: FromStr>(&self, listen: &str, service: &str) -> Result<Program<A>, String> {
+        let program = self.server.as_ref();
+        let program = program.ok_or("no `epoll` server could be built")?;
+        self.start_program(program, listen, &["--service", service])
+    }
+
     /// A fresh echo server on its CPU.
     pub fn start_server(&self) -> Result<Server, String> {
         match &self.server {
-            Some(program) => self.start_program(program, &["--service", "echo"]),
+            Some(program) => self
+                .start_program(program, LISTEN, &["--service", "echo"])
+                .map(Server::Program),
             None => NullServer::start(Some(self.server_cpu))
                 .map(Server::Null)
                 .map_err(|error| error.to_string()),
@@ -261,7 +312,9 @@ impl Setup {
     /// A fresh HTTP responder on its CPU: the same server, or nginx where there is none.
     pub fn start_http(&self) -> Result<Server, String> {
         match &self.server {
-            Some(program) => self.start_program(program, &["--service", "http"]),
+            Some(program) => self
+                .start_program(program, LISTEN, &["--service", "http"])
+                .map(Server::Program),
             None => crate::tools::Nginx::start(self).map(Server::Nginx),
         }
     }
@@ -269,16 +322,22 @@ impl Setup {
     /// A server of so many processes that a million connections find descriptors, on the server's CPU.
     pub fn start_many_processes(&self) -> Result<Server, String> {
         let program = built_server("reuseport").ok_or("no `reuseport` server could be built")?;
-        self.start_program(&program, &["--workers", "60"])
+        self.start_program(&program, LISTEN, &["--workers", "60"])
+            .map(Server::Program)
     }
 
-    fn start_program(&self, program: &str, args: &[&str]) -> Result<Server, String> {
+    fn start_program<A: FromStr>(
+        &self,
+        program: &str,
+        listen: &str,
+        args: &[&str],
+    ) -> Result<Program<A>, String> {
         let mut command = Command::new(program);
-        command.args(["--listen", "127.0.0.1:0"]).args(args);
+        command.args(["--listen", listen]).args(args);
         let child = self
             .spawn_on(self.server_cpu, &mut command)
             .map_err(|error| format!("{program}: {error}"))?;
-        Server::wait_ready(child)
+        Program::wait_ready(child)
     }
 
     /// Starts a program on one CPU: children inherit the affinity of the thread that forks.
@@ -321,14 +380,13 @@ fn built_server(name: &str) -> Option<String> {
         .next_back()
 }
 
-/// A server under test; it ends when dropped.
-pub enum Server {
-    Null(NullServer),
-    Program(Child, SocketAddr),
-    Nginx(crate::tools::Nginx),
+/// A server of this workspace; it ends when dropped.
+pub struct Program<A> {
+    child: Child,
+    pub address: A,
 }
 
-impl Server {
+impl<A: FromStr> Program<A> {
     /// Reads the ready line `listening ADDRESS`.
     fn wait_ready(mut child: Child) -> Result<Self, String> {
         let mut line = String::new();
@@ -342,27 +400,34 @@ impl Server {
             .strip_prefix("listening ")
             .and_then(|address| address.parse().ok())
         {
-            Some(address) => Ok(Self::Program(child, address)),
+            Some(address) => Ok(Self { child, address }),
             None => {
                 end(&mut child);
                 Err(format!("the server said {line:?} instead of its address"))
             }
         }
     }
+}
 
-    pub fn address(&self) -> SocketAddr {
-        match self {
-            Self::Null(server) => server.address(),
-            Self::Program(_, address) => *address,
-            Self::Nginx(server) => server.address,
-        }
+impl<A> Drop for Program<A> {
+    fn drop(&mut self) {
+        end(&mut self.child);
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        if let Self::Program(child, _) = self {
-            end(child);
+/// A server under test; it ends when dropped.
+pub enum Server {
+    Null(NullServer),
+    Program(Program<SocketAddr>),
+    Nginx(crate::tools::Nginx),
+}
+
+impl Server {
+    pub fn address(&self) -> SocketAddr {
+        match self {
+            Self::Null(server) => server.address(),
+            Self::Program(server) => server.address,
+            Self::Nginx(server) => server.address,
         }
     }
 }

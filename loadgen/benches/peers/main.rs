@@ -2,15 +2,20 @@
 //! tools people use. Client on the last CPU, server on the first; the contestants
 //! take turns round by round, and what counts is the median of the rounds' ratios.
 //!
-//! `cargo bench -p loadgen --bench peers [-- FILTER]`; `TENK_BENCH_ROUNDS` and
-//! `TENK_BENCH_SECONDS` make it longer or shorter, `TENK_SERVER` names the echo server.
+//! `cargo bench -p loadgen --bench peers [-- FILTER | -- --list]`: a filter is a part of a contest's title.
+//! `TENK_BENCH_ROUNDS` and `TENK_BENCH_SECONDS` make it longer or shorter, `TENK_SERVER` names the echo server; https
+//! needs `--features tls`.
+//!
+//! Requests per second are the server's limit as soon as its one CPU is busy, whoever asks. What a client is able to do
+//! is then in *per CPU second*: its requests for each second of CPU time of its whole process, start and end included
+//! (wait4(2)), ours and the peer's alike.
 
 mod bare;
 mod commands;
 mod contest;
 mod tools;
 
-use commands::Against;
+use commands::{Against, Asked};
 use contest::{Contest, Setup};
 use loadgen::tally::outcome::Quantiles;
 
@@ -21,6 +26,12 @@ fn main() {
             println!("{complaint}");
         }
         return;
+    }
+    if args.iter().any(|word| word == "--list" || word == "--help") {
+        println!("cargo bench -p loadgen --bench peers -- FILTER, a part of one of these:");
+        return contests()
+            .iter()
+            .for_each(|contest| println!("  {}", contest.title));
     }
     // cargo passes --bench; whatever else is given selects contests by their title.
     let filter = args
@@ -95,6 +106,7 @@ fn contests() -> Vec<Contest> {
     contests.extend(own_protocol_contests());
     contests.extend(slip_contests());
     contests.extend(http_contests());
+    contests.extend(family_contests());
     contests.extend(https_contests());
     contests.push(said_contest());
     contests.extend(command_contests());
@@ -124,35 +136,63 @@ fn said_contest() -> Contest {
 }
 
 /// Commands for Redis: against an echo server, which returns the command, a valid answer, and so shows the clients; and
-/// against Redis, which shows what users see.
+/// against Redis, which shows what users see. Redis is what is full there: clients are compared by their CPU time.
 fn command_contests() -> Vec<Contest> {
-    let mut contests = Vec::new();
-    for (name, command) in [("SET", "SET __key__ __value__"), ("GET", "GET __key__")] {
-        contests.push(
-            Contest::new(
-                format!("resp, {name} of 100 000 keys, echo server, 50 connections"),
-                "requests/s",
-            )
-            .ours(move |setup| commands::ours(setup, Against::Echo, command))
-            .peer("redis-benchmark", Some(1.8), move |setup| {
-                commands::redis_benchmark(setup, Against::Echo, name)
+    let cases = [
+        (Against::Echo, "echo server", 1),
+        (Against::Redis, "redis-server", 1),
+        (Against::Redis, "redis-server", 16),
+    ];
+    let contest = |name: &'static str, (against, server, pipeline): (Against, &str, usize)| {
+        let asked = Asked {
+            against,
+            name,
+            pipeline,
+        };
+        let piped = match pipeline {
+            1 => String::new(),
+            _ => format!(", {pipeline} in a pipeline"),
+        };
+        let contest = Contest::new(
+            format!("resp, {name} of 100 000 keys, {server}, 50 connections{piped}"),
+            "requests/s",
+        )
+        .ours(move |setup| commands::ours(setup, asked))
+        .peer_by_cpu("redis-benchmark", 1.8, move |setup| {
+            commands::redis_benchmark(setup, asked)
+        });
+        match against {
+            Against::Echo => contest,
+            Against::Redis => contest.peer("memtier_benchmark", None, move |setup| {
+                commands::memtier(setup, asked)
             }),
-        );
-        contests.push(
-            Contest::new(
-                format!("resp, {name} of 100 000 keys, redis-server, 50 connections"),
-                "requests/s",
-            )
-            .ours(move |setup| commands::ours(setup, Against::Redis, command))
-            .peer("redis-benchmark", None, move |setup| {
-                commands::redis_benchmark(setup, Against::Redis, name)
-            })
-            .peer("memtier_benchmark", None, move |setup| {
-                commands::memtier(setup, name)
-            }),
-        );
-    }
+        }
+    };
+    let contests = ["SET", "GET"].into_iter();
     contests
+        .flat_map(|name| cases.map(|case| contest(name, case)))
+        .collect()
+}
+
+/// Over other address families than IPv4.
+fn family_contests() -> [Contest; 2] {
+    const CONNS: usize = 50;
+    [
+        Contest::new(
+            format!("http over IPv6, keep-alive, {CONNS} connections"),
+            "requests/s",
+        )
+        .ours(|setup| tools::http_over_ipv6(setup, CONNS))
+        .peer("wrk", Some(1.2), |setup| tools::wrk_over_ipv6(setup, CONNS)),
+        Contest::new(
+            format!("echo over a Unix socket, 64 bytes, {CONNS} connections"),
+            "requests/s",
+        )
+        .ours(|setup| tools::echo_over_unix(setup, CONNS))
+        .peer_by_cpu("redis-benchmark", 1.8, |setup| {
+            tools::redis_benchmark_over_unix(setup, CONNS)
+        }),
+    ]
 }
 
 /// Protocols of one's own beside the built-in echo, over the same bytes.

@@ -1,11 +1,13 @@
 //! Programs: loadgen itself and the tools people use.
 
+use std::fmt::Display;
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::time::Duration;
 
+use loadgen::base::address::Address;
 use loadgen::tally::outcome::{Outcome, Quantiles};
 
 use crate::contest::{Score, Setup};
@@ -39,6 +41,34 @@ pub fn told(setup: &Setup, conns: usize, tell: bool) -> Result<Score, String> {
     Ok(Score {
         figure: completed / used_s,
         cpu_us: Some(used_s * 1e6 / completed),
+    })
+}
+
+/// What loadgen reaches, and the CPU time of its whole process for each request, as it is measured of the others.
+pub fn ours(setup: &Setup, target: impl Display, args: &[&str]) -> Result<Score, String> {
+    let before_s = children_cpu_s()?;
+    let outcome = loadgen_against(setup, target, args)?;
+    let used_s = children_cpu_s()? - before_s;
+    Ok(Score {
+        figure: outcome.requests.per_s,
+        cpu_us: Some(used_s * 1e6 / outcome.whole_run.completed as f64),
+    })
+}
+
+/// Runs another's program to its end; what it says is read by `read`, as requests and seconds.
+pub fn theirs(
+    setup: &Setup,
+    command: &mut Command,
+    read: impl FnOnce(&str) -> Result<(f64, f64), String>,
+) -> Result<Done, String> {
+    let before_s = children_cpu_s()?;
+    let text = output_of(setup, command)?;
+    let cpu_s = children_cpu_s()? - before_s;
+    let (requests, seconds) = read(&text)?;
+    Ok(Done {
+        requests,
+        seconds,
+        cpu_s,
     })
 }
 
@@ -180,6 +210,7 @@ pub fn http(setup: &Setup, conns: usize, keep_alive: bool) -> Result<Score, Stri
     if !keep_alive {
         args.extend(["--requests-per-conn", "1", "--close", "server"]);
     }
+    // Without the ramp, as of those whose longer run is compared with a shorter one.
     let outcome = loadgen_against(setup, server.address(), &args)?;
     Ok(Score {
         figure: outcome.requests.per_s,
@@ -187,30 +218,81 @@ pub fn http(setup: &Setup, conns: usize, keep_alive: bool) -> Result<Score, Stri
     })
 }
 
+/// The same over IPv6.
+pub fn http_over_ipv6(setup: &Setup, conns: usize) -> Result<Score, String> {
+    let server = setup.start_at::<SocketAddr>("[::1]:0", "http")?;
+    let args = ["--protocol", "http", "--conns", &conns.to_string()];
+    ours(setup, server.address, &args)
+}
+
+/// `wrk` over IPv6.
+pub fn wrk_over_ipv6(setup: &Setup, conns: usize) -> Result<Score, String> {
+    let server = setup.start_at::<SocketAddr>("[::1]:0", "http")?;
+    wrk_at(setup, conns, &format!("http://{}/", server.address), &[])
+}
+
+/// A name for a Unix socket of this run.
+fn unix_socket() -> String {
+    let name = format!("tenk-bench-{}.sock", std::process::id());
+    format!("unix:{}", std::env::temp_dir().join(name).display())
+}
+
+/// Loadgen over a Unix socket.
+pub fn echo_over_unix(setup: &Setup, conns: usize) -> Result<Score, String> {
+    let server = setup.start_at::<Address>(&unix_socket(), "echo")?;
+    ours(setup, &server.address, &["--conns", &conns.to_string()])
+}
+
+/// `redis-benchmark` over a Unix socket.
+pub fn redis_benchmark_over_unix(setup: &Setup, conns: usize) -> Result<Score, String> {
+    let server = setup.start_at::<Address>(&unix_socket(), "echo")?;
+    let path = server.address.to_string();
+    let path = path.trim_start_matches("unix:");
+    let requests = requests_for(setup.window, 60_000.0, conns);
+    let mut command = Command::new("redis-benchmark");
+    command.args(["-s", path, "-q", "-c", &conns.to_string()]);
+    command.args(["-n", &requests.to_string(), "PING"]);
+    theirs(setup, &mut command, |text| {
+        redis_benchmark_did(text, requests)
+    })
+    .map(Done::score)
+}
+
 /// `wrk`, one thread.
 pub fn wrk(setup: &Setup, conns: usize, keep_alive: bool) -> Result<Score, String> {
     let server = setup.start_http()?;
     beyond_the_ramp(setup, conns, |length| {
-        let mut command = Command::new("wrk");
-        let seconds = length.as_secs().max(1);
-        command.args(["-t1", &format!("-c{conns}"), &format!("-d{seconds}s")]);
+        let mut command = wrk_command(conns, length);
         if !keep_alive {
             command.args(["-H", "Connection: close"]);
         }
         command.arg(format!("http://{}/", server.address()));
-        let text = output_of(setup, &mut command)?;
-        wrk_done(&text)
+        theirs(setup, &mut command, wrk_did)
     })
 }
 
+/// `wrk` with what else it is told.
+fn wrk_at(setup: &Setup, conns: usize, url: &str, args: &[&str]) -> Result<Score, String> {
+    let mut command = wrk_command(conns, setup.window);
+    command.args(args).arg(url);
+    theirs(setup, &mut command, wrk_did).map(Done::score)
+}
+
+fn wrk_command(conns: usize, length: Duration) -> Command {
+    let mut command = Command::new("wrk");
+    let seconds = length.as_secs().max(1);
+    command.args(["-t1", &format!("-c{conns}"), &format!("-d{seconds}s")]);
+    command
+}
+
 /// What `wrk` says of its run.
-fn wrk_done(text: &str) -> Result<Done, String> {
+fn wrk_did(text: &str) -> Result<(f64, f64), String> {
     let line = text.lines().find(|line| line.contains(" requests in "));
     line.and_then(|line| {
         let mut words = line.split_whitespace();
         let requests = words.next()?.parse().ok()?;
         let seconds = words.nth(2)?.strip_suffix("s,")?.parse().ok()?;
-        Some(Done { requests, seconds })
+        Some((requests, seconds))
     })
     .ok_or_else(|| format!("wrk said {text:?}"))
 }
@@ -229,11 +311,7 @@ pub fn http_said(setup: &Setup, conns: usize) -> Result<Score, String> {
     let (conns, body) = (conns.to_string(), "x".repeat(1024));
     let mut args = vec!["--protocol", "http", "--conns", &conns, "--body", &body];
     args.extend(HEADERS.iter().flat_map(|header| ["-H", header]));
-    let outcome = loadgen_against(setup, server.address(), &args)?;
-    Ok(Score {
-        figure: outcome.requests.per_s,
-        cpu_us: outcome.generator.cpu_us_per_request,
-    })
+    ours(setup, server.address(), &args)
 }
 
 /// `wrk` with the same.
@@ -245,17 +323,14 @@ pub fn wrk_said(setup: &Setup, conns: usize) -> Result<Score, String> {
     }
     let path = std::env::temp_dir().join(format!("tenk-bench-{}.lua", std::process::id()));
     std::fs::write(&path, script).map_err(|error| format!("{}: {error}", path.display()))?;
-    let mut command = Command::new("wrk");
-    let seconds = setup.window.as_secs().max(1);
-    command.args(["-t1", &format!("-c{conns}"), &format!("-d{seconds}s"), "-s"]);
-    command
-        .arg(&path)
-        .arg(format!("http://{}/", server.address()));
-    let text = output_of(setup, &mut command);
+    let (url, script) = (
+        format!("http://{}/", server.address()),
+        path.display().to_string(),
+    );
+    let score = wrk_at(setup, conns, &url, &["-s", &script]);
     // What stays behind is small and in the place for such things.
     let _ = std::fs::remove_file(&path);
-    let done = wrk_done(&text?)?;
-    Ok(Score::of(done.requests / done.seconds))
+    score
 }
 
 /// Loadgen over TLS.
@@ -275,22 +350,18 @@ pub fn https(setup: &Setup, conns: usize, path: &str) -> Result<Score, String> {
         "--conns",
         &conns,
     ];
-    let outcome = loadgen_against(setup, server.address, &args)?;
-    Ok(Score {
-        figure: outcome.requests.per_s,
-        cpu_us: outcome.generator.cpu_us_per_request,
-    })
+    ours(setup, server.address, &args)
 }
 
 /// `wrk` over TLS.
 pub fn wrk_https(setup: &Setup, conns: usize, path: &str) -> Result<Score, String> {
     let server = Nginx::start_with(setup, true)?;
-    let mut command = Command::new("wrk");
-    let seconds = setup.window.as_secs().max(1);
-    command.args(["-t1", &format!("-c{conns}"), &format!("-d{seconds}s")]);
-    command.arg(format!("https://{}{path}", server.address));
-    let done = wrk_done(&output_of(setup, &mut command)?)?;
-    Ok(Score::of(done.requests / done.seconds))
+    wrk_at(
+        setup,
+        conns,
+        &format!("https://{}{path}", server.address),
+        &[],
+    )
 }
 
 /// `ab`, with `-k` or without.
@@ -304,10 +375,9 @@ pub fn ab(setup: &Setup, conns: usize, keep_alive: bool) -> Result<Score, String
             command.arg("-k");
         }
         command.arg(format!("http://{}/", server.address()));
-        let text = output_of(setup, &mut command)?;
-        Ok(Done {
-            requests: figure_after(&text, "Complete requests:")?,
-            seconds: figure_after(&text, "Time taken for tests:")?,
+        theirs(setup, &mut command, |text| {
+            let requests = figure_after(text, "Complete requests:")?;
+            Ok((requests, figure_after(text, "Time taken for tests:")?))
         })
     })
 }
@@ -320,29 +390,38 @@ pub fn redis_benchmark(setup: &Setup, conns: usize) -> Result<Score, String> {
         let mut command = Command::new("redis-benchmark");
         command.args(["-p", &server.address().port().to_string(), "-q"]);
         command.args(["-c", &conns.to_string(), "-n", &requests.to_string()]);
-        let text = output_of(setup, command.arg("PING"))?;
-        let per_s = redis_benchmark_said(&text)?;
-        Ok(Done {
-            requests: requests as f64,
-            seconds: requests as f64 / per_s,
+        theirs(setup, command.arg("PING"), |text| {
+            redis_benchmark_did(text, requests)
         })
     })
 }
 
-/// The requests per second that `redis-benchmark -q` says.
-pub fn redis_benchmark_said(text: &str) -> Result<f64, String> {
+/// What `redis-benchmark -q` did, of which it says the requests per second.
+pub fn redis_benchmark_did(text: &str, requests: usize) -> Result<(f64, f64), String> {
     let said = text
         .rsplit(['\r', '\n'])
         .find_map(|line| line.split_once(" requests per second"));
-    said.and_then(|(head, _)| head.rsplit(' ').next()?.parse().ok())
+    let per_s: Option<f64> = said.and_then(|(head, _)| head.rsplit(' ').next()?.parse().ok());
+    per_s
+        .map(|per_s| (requests as f64, requests as f64 / per_s))
         .ok_or_else(|| format!("redis-benchmark said {text:?}"))
 }
 
-/// What a tool says of one run.
+/// What a tool says of one run, and the CPU time that it took.
 #[derive(Clone, Copy)]
-struct Done {
+pub struct Done {
     requests: f64,
     seconds: f64,
+    cpu_s: f64,
+}
+
+impl Done {
+    pub fn score(self) -> Score {
+        Score {
+            figure: self.requests / self.seconds,
+            cpu_us: Some(self.cpu_s * 1e6 / self.requests),
+        }
+    }
 }
 
 /// These tools count from their first connect on. Where that takes long, two runs are made, and what the longer one
@@ -354,14 +433,16 @@ fn beyond_the_ramp(
     run: impl Fn(Duration) -> Result<Done, String>,
 ) -> Result<Score, String> {
     if conns < MANY {
-        let done = run(setup.window)?;
-        return Ok(Score::of(done.requests / done.seconds));
+        return run(setup.window).map(Done::score);
     }
     let short = run(RAMP)?;
     let long = run(RAMP + beyond(setup, conns))?;
-    Ok(Score::of(
-        (long.requests - short.requests) / (long.seconds - short.seconds),
-    ))
+    let more = Done {
+        requests: long.requests - short.requests,
+        seconds: long.seconds - short.seconds,
+        cpu_s: long.cpu_s - short.cpu_s,
+    };
+    Ok(more.score())
 }
 
 /// How long the pace is looked at.
@@ -416,7 +497,10 @@ impl Nginx {
              http {{ access_log off; keepalive_requests 1000000000; \
              server {{ listen 127.0.0.1:{port} backlog=4096{}; root {}; }} }}\n",
             match tls {
-                true => " ssl; ssl_certificate cert.pem; ssl_certificate_key key.pem",
+                // One cipher, so that both sides work with the same.
+                true =>
+                    " ssl; ssl_certificate cert.pem; ssl_certificate_key key.pem; ssl_protocols TLSv1.3; \
+                     ssl_conf_command Ciphersuites TLS_AES_256_GCM_SHA384",
                 false => "",
             },
             directory.display()
@@ -476,7 +560,7 @@ fn loadgen(setup: &Setup, args: &[&str]) -> Result<Outcome, String> {
 
 pub fn loadgen_against(
     setup: &Setup,
-    target: SocketAddr,
+    target: impl Display,
     args: &[&str],
 ) -> Result<Outcome, String> {
     let target = target.to_string();
