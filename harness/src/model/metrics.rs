@@ -137,6 +137,16 @@ pub fn is_above_resolution(memory_kib: u64) -> bool {
     memory_kib >= FEWEST_BATCHES * CHARGED_AT_ONCE_KIB
 }
 
+/// The memory per connection, in bytes, from which on a reading would have shown it; given where less was read.
+pub fn memory_too_small_to_read(row: &Row) -> Option<f64> {
+    let is_too_small = |kib: u64| !is_above_resolution(kib);
+    let held = row.conns_served.filter(|held| *held > 0)?;
+    let least = (FEWEST_BATCHES * CHARGED_AT_ONCE_KIB * 1024) as f64 / held as f64;
+    row.server_memory_kib
+        .is_some_and(is_too_small)
+        .then_some(least)
+}
+
 fn memory_per_connection(row: &Row) -> Option<f64> {
     let is_known = row.server_memory_kib.is_some_and(is_above_resolution);
     row.server_memory_per_conn_bytes.filter(|_| is_known)

@@ -57,7 +57,7 @@ pub struct WorkloadAnswer {
 pub struct Leaders {
     /// The column ranked by.
     pub column: &'static str,
-    /// The best arm, then those not told apart from it.
+    /// The best arm, then those not told apart from it; before them those that need less than a reading shows.
     pub arms: Vec<String>,
     /// False where a single block gave an order without intervals.
     pub shown: bool,
@@ -149,14 +149,14 @@ fn of_workload(arms: &[Cell], rankings: &[Ranking], load_curves: &[LoadCurve]) -
     let is_level = |curve: &LoadCurve| curve.has_levels() && curve.holds(&arms[0].workload);
     let leaders = |ranking: &Ranking| {
         let shown = !ranking.is_provisional();
+        let unread = ranking.unread.iter().flat_map(|unread| &unread.arms);
+        let read = ranking.leaders().map(|place| &place.arm);
         let names = match shown {
-            true => ranking.leaders().map(|place| place.arm.clone()).collect(),
-            false => ranking
-                .places
-                .iter()
-                .take(1)
-                .map(|place| place.arm.clone())
-                .collect(),
+            true => unread.chain(read).cloned().collect(),
+            false => {
+                let places = ranking.places.iter().map(|place| &place.arm);
+                unread.chain(places).take(1).cloned().collect()
+            }
         };
         Leaders {
             column: ranking.column,

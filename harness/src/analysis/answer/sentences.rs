@@ -1,7 +1,7 @@
 //! The sentences about one workload.
 
 use super::words::{behind, by, enumerated, figure, name, percent, plural};
-use crate::analysis::stats::ranking::{Place, Ranking, Standing, holds_rate};
+use crate::analysis::stats::ranking::{Place, Ranking, Standing, Unread, holds_rate};
 use crate::analysis::summary::{Cell, Figure};
 use crate::base::text::{about, visible};
 use crate::model::row::{Row, Status};
@@ -16,7 +16,8 @@ pub const REQUESTS_FOR_P99: f64 = 10_000.0;
 pub fn of_workload(arms: &[Cell], rankings: &[Ranking]) -> Vec<String> {
     let mut sentences: Vec<String> = Vec::new();
     sentences.extend(rate_held(arms));
-    sentences.extend(rankings.iter().filter(|r| r.places.len() > 1).map(leaders));
+    let compares = |r: &&Ranking| r.places.len() + r.unread.iter().len() > 1;
+    sentences.extend(rankings.iter().filter(compares).map(leaders));
     sentences.extend(failures(arms));
     sentences.extend(no_p99(arms));
     sentences.extend(how_sure(rankings));
@@ -91,8 +92,52 @@ fn rate_held(arms: &[Cell]) -> Option<String> {
     })
 }
 
+/// Who needs less than can be read, who may, and who needs the most.
+fn leaders_unread(ranking: &Ranking, unread: &Unread) -> String {
+    let limit = figure(ranking.column, unread.less_than);
+    let names = enumerated(unread.arms.iter().map(|arm| name(arm)).collect());
+    let mut text = match unread.arms.len() {
+        1 => format!(
+            "By {}, {names} needs less than can be read here ({limit})",
+            by(ranking)
+        ),
+        _ => format!(
+            "By {}, {names} need less than can be read here ({limit})",
+            by(ranking)
+        ),
+    };
+    let near: Vec<String> = ranking.leaders().map(|place| name(&place.arm)).collect();
+    match near.len() {
+        0 => {}
+        1 => text.push_str(&format!("; {} is not told apart from that", near[0])),
+        _ => text.push_str(&format!(
+            "; {} are not told apart from that",
+            enumerated(near)
+        )),
+    }
+    let worse = ranking
+        .places
+        .iter()
+        .filter(|p| p.standing == Standing::Worse);
+    let worse: Vec<&Place> = worse.collect();
+    if let Some(last) = worse.last() {
+        let value = figure(ranking.column, last.figure.median);
+        text.push_str(&match worse.len() {
+            1 => format!("; {} needs {value}", name(&last.arm)),
+            n => format!(
+                "; of {n} that need more, {} is last ({value})",
+                name(&last.arm)
+            ),
+        });
+    }
+    text + "."
+}
+
 /// Who leads by one criterion, and who is furthest behind.
 fn leaders(ranking: &Ranking) -> String {
+    if let Some(unread) = &ranking.unread {
+        return leaders_unread(ranking, unread);
+    }
     let criterion = by(ranking);
     let leaders: Vec<&Place> = ranking.leaders().collect();
     let value = |place: &Place| figure(ranking.column, place.figure.median);

@@ -19,8 +19,7 @@ pub struct Taken {
 struct Record<'a> {
     /// Workloads in which it has a place: whoever failed in one is no answer to all.
     workloads: Vec<&'a str>,
-    /// Rankings in which it has a place. It need not have one in each: memory below what a reading resolves is no
-    /// figure, and no fault.
+    /// Rankings in which it has a place, or needs less than could be read.
     ranked: usize,
     /// What it was ranked by.
     criteria: Vec<String>,
@@ -28,6 +27,19 @@ struct Record<'a> {
     behind: f64,
     /// Where somebody was shown to be better.
     worse: Vec<(&'a Ranking, &'a Place)>,
+}
+
+impl<'a> Record<'a> {
+    fn note(&mut self, ranking: &'a Ranking) {
+        self.ranked += 1;
+        if !self.workloads.contains(&ranking.name.as_str()) {
+            self.workloads.push(&ranking.name);
+        }
+        let by = by(ranking).to_string();
+        if !self.criteria.contains(&by) {
+            self.criteria.push(by);
+        }
+    }
 }
 
 /// Chooses.
@@ -94,16 +106,12 @@ fn nothing_ranked(workloads: &[(&[Cell], Vec<Ranking>)]) -> String {
 fn records<'a>(rankings: &[&'a Ranking]) -> BTreeMap<&'a str, Record<'a>> {
     let mut records: BTreeMap<&str, Record> = BTreeMap::new();
     for ranking in rankings {
+        for arm in ranking.unread.iter().flat_map(|unread| &unread.arms) {
+            records.entry(arm).or_default().note(ranking);
+        }
         for place in &ranking.places {
             let record = records.entry(&place.arm).or_default();
-            record.ranked += 1;
-            if !record.workloads.contains(&ranking.name.as_str()) {
-                record.workloads.push(&ranking.name);
-            }
-            let by = by(ranking).to_string();
-            if !record.criteria.contains(&by) {
-                record.criteria.push(by);
-            }
+            record.note(ranking);
             let change = place.difference.map_or(0.0, |d| d.change);
             record.behind += change.ln_1p().abs();
             if place.standing == Standing::Worse {

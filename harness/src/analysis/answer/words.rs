@@ -80,6 +80,15 @@ pub fn behind(difference: &Difference, ranking: &Ranking) -> String {
 
 /// What may be said of an arm: `worse: 33 % less (31 to 35 %)`.
 pub fn standing(place: &Place, ranking: &Ranking) -> String {
+    if let Some(unread) = &ranking.unread
+        && (place.standing == Standing::Worse || place.difference.is_none())
+    {
+        let limit = figure(ranking.column, unread.less_than);
+        return match place.standing {
+            Standing::Worse => format!("worse: others need less than {limit}"),
+            _ => format!("not told apart from those that need less than {limit}"),
+        };
+    }
     let Some(difference) = place.difference else {
         return match ranking.is_provisional() && ranking.places.len() > 1 {
             true => "ahead (1 block, provisional)".into(),
@@ -170,6 +179,7 @@ mod tests {
             noise: Some(0.05),
             tells_from: Some(0.1),
             places: Vec::new(),
+            unread: None,
             apart: Vec::new(),
         }
     }

@@ -11,7 +11,7 @@ use crate::analysis::summary::{Cell, Figure, cells, median};
 use crate::base::parallel::in_parallel;
 use crate::model::metrics::{
     BYTES, CONNECTIONS, CPU_PER_CONNECTION, CPU_PER_REQUEST, MEMORY, Metric, RESPONSE_P50,
-    RESPONSE_P99, THROUGHPUT,
+    RESPONSE_P99, THROUGHPUT, memory_too_small_to_read,
 };
 use crate::model::row::{Row, Status, Verdict};
 use crate::model::workload::{Workload, workload_name};
@@ -43,6 +43,8 @@ pub struct Ranking {
     pub tells_from: Option<f64>,
     /// The ranked arms, the best first.
     pub places: Vec<Place>,
+    /// The arms that need less than a reading shows, if there are such: they lead without a figure.
+    pub unread: Option<Unread>,
     /// The arms that may not be ranked.
     pub apart: Vec<Apart>,
 }
@@ -100,6 +102,19 @@ pub struct Difference {
     /// Where it lies: all intervals of a ranking hold together in 95 % of the runs; none with a single block.
     pub interval: Option<Interval>,
 }
+
+/// Arms that need less than a reading shows.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct Unread {
+    /// The arms, in the order of their names.
+    pub arms: Vec<String>,
+    /// What a reading would have shown.
+    pub less_than: f64,
+}
+
+/// A ranked arm is shown to need more than those that could not be read if it needs so many times what a reading
+/// shows: a reading that is a quarter too high, beside one that is a quarter too low, is no difference.
+const SHOWN_TO_NEED_MORE: f64 = 2.0;
 
 /// An arm that may not be ranked, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
@@ -163,9 +178,15 @@ pub fn criteria(workload: &Workload) -> Vec<Metric> {
 pub fn rank(arms: &[Cell], criterion: &Metric) -> Option<Ranking> {
     let first = arms.first()?.rows.first()?;
     let (mut ranked, mut apart) = (Vec::new(), Vec::new());
+    let unread = unread(arms, criterion);
+    let is_unread = |arm: &Cell| {
+        let mut known = unread.iter().flat_map(|unread| &unread.arms);
+        known.any(|known| known == arm.arm)
+    };
     for arm in arms {
         match why_apart(arm, criterion) {
             None => ranked.push(arm),
+            Some(_) if is_unread(arm) => {}
             Some(why) => apart.push(set_apart(arm, why)),
         }
     }
@@ -183,6 +204,7 @@ pub fn rank(arms: &[Cell], criterion: &Metric) -> Option<Ranking> {
     let order = Order::new(&logs);
     let sign = if criterion.more_is_better { -1.0 } else { 1.0 };
     let place = |&i: &usize| place(ranked[i], &logs[i], order.of(i), criterion.margin, sign);
+    let places = order.best_first.iter().filter_map(place);
     Some(Ranking {
         name: workload_name(first),
         column: criterion.column,
@@ -192,9 +214,52 @@ pub fn rank(arms: &[Cell], criterion: &Metric) -> Option<Ranking> {
         blocks: blocks(&logs),
         noise: order.pooled.as_ref().map(|pooled| pooled.noise().exp_m1()),
         tells_from: order.tells_from(),
-        places: order.best_first.iter().filter_map(place).collect(),
+        places: beside_unread(places.collect(), unread.as_ref()),
+        unread,
         apart,
     })
+}
+
+/// The arms that did what was asked and of which no trial needed enough to be read.
+fn unread(arms: &[Cell], criterion: &Metric) -> Option<Unread> {
+    if criterion.column != MEMORY.column {
+        return None;
+    }
+    let limit = |arm: &&Cell| -> Option<f64> {
+        let is_apart = arm.status().0 != Status::Ok || !arm.rows.iter().all(|row| holds_rate(row));
+        let limits = arm.rows.iter().map(|row| memory_too_small_to_read(row));
+        let limits: Option<Vec<f64>> = limits.collect();
+        limits
+            .filter(|_| !is_apart)?
+            .into_iter()
+            .max_by(f64::total_cmp)
+    };
+    let known: Vec<(&str, f64)> = arms
+        .iter()
+        .filter_map(|arm| Some((arm.arm, limit(&arm)?)))
+        .collect();
+    let less_than = known
+        .iter()
+        .map(|(_, limit)| *limit)
+        .max_by(f64::total_cmp)?;
+    let mut arms: Vec<String> = known.iter().map(|(arm, _)| arm.to_string()).collect();
+    arms.sort();
+    Some(Unread { arms, less_than })
+}
+
+/// The best of those that could be read is none where others need so much less that it cannot be read.
+fn beside_unread(mut places: Vec<Place>, unread: Option<&Unread>) -> Vec<Place> {
+    let Some(unread) = unread else {
+        return places;
+    };
+    for place in &mut places {
+        if place.figure.median >= SHOWN_TO_NEED_MORE * unread.less_than {
+            place.standing = Standing::Worse;
+        } else if matches!(place.standing, Standing::Best | Standing::Tied) {
+            place.standing = Standing::NotToldApart;
+        }
+    }
+    places
 }
 
 /// Blocks with figures of several arms, or of the only one.
@@ -612,6 +677,38 @@ mod tests {
                 .iter()
                 .any(|r| r.title == "memory/connection")
         );
+    }
+
+    /// Three arms of 50 connections, with so many KiB each.
+    fn memory(kib: [u64; 3]) -> Ranking {
+        let mut rows = rows(&[("epoll", 1.0), ("poll", 1.0), ("thread", 1.0)], 3, 0.01);
+        for (i, row) in rows.iter_mut().enumerate() {
+            let kib = kib[i % 3];
+            row.conns_served = Some(50);
+            row.server_memory_kib = Some(kib);
+            row.server_memory_per_conn_bytes =
+                Some(kib as f64 * 1024.0 / 50.0 * (1.0 + 0.001 * i as f64));
+        }
+        let mut rankings = super::rankings(&rows);
+        rankings.retain(|r| r.title == "memory/connection");
+        rankings.pop().unwrap()
+    }
+
+    #[test]
+    fn the_best_that_could_be_read_leads_nobody_who_needs_less_than_that() {
+        let unread = |ranking: &Ranking| ranking.unread.clone().map(|unread| unread.arms);
+        let ranking = memory([0, 512, 2060]);
+        assert_eq!(unread(&ranking), Some(vec!["epoll".into(), "poll".into()]));
+        assert_eq!(standings(&ranking), [("thread", Standing::Worse)]);
+        // What is a little more than can be read may be as little as what cannot.
+        let ranking = memory([1000, 1100, 5000]);
+        assert_eq!(unread(&ranking), Some(vec!["epoll".into()]));
+        let expected = [
+            ("poll", Standing::NotToldApart),
+            ("thread", Standing::Worse),
+        ];
+        assert_eq!(standings(&ranking), expected);
+        assert_eq!(memory([2000, 2100, 5000]).unread, None);
     }
 
     #[test]
