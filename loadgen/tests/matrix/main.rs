@@ -112,13 +112,11 @@ fn ask_well(site: &Site, name: &str, args: &[&str]) {
         "{} {name}",
         site.name
     );
-    let statuses: Vec<_> = outcome.requests.by_status.iter().collect();
-    assert_eq!(
-        statuses,
-        [(&"200".to_owned(), &outcome.requests.completed)],
-        "{} {name}",
-        site.name
-    );
+    // On a busy machine a slow server may answer nothing within the window.
+    let requests = &outcome.requests;
+    let well = requests.by_status.get("200").copied().unwrap_or(0);
+    assert_eq!(well, requests.completed, "{} {name}", site.name);
+    assert!(requests.by_status.len() <= 1, "{:?}", requests.by_status);
     println!(
         "{} {name}: {} requests, in the log as well",
         site.name, outcome.whole_run.sent
@@ -213,22 +211,19 @@ fn ask_mixed(site: &Site) {
 
 /// What the server says to a plain request, byte by byte.
 fn raw_answer(site: &Site, path: &str) -> String {
+    let before = site.log.lines().len();
     let mut stream = TcpStream::connect(site.address).expect("connected");
     let request = format!("GET {path} HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).expect("written");
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).expect("read");
+    // Its line may come much later, and would be taken for one of the next load's.
+    assert_eq!(await_log(&site.log, before, 1).len(), 1, "{}", site.name);
     String::from_utf8_lossy(&answer).into_owned()
 }
 
 fn ask_in_all_ways(site: &Site) {
     for (name, args) in MODES {
-        if site.name == "haproxy" && name == "pipelined churn" {
-            println!(
-                "skipped: haproxy {name}: its log once lacked 4 of 3013 requests, unexplained"
-            );
-            continue;
-        }
         ask_well(site, name, args);
     }
     if site.has_chunks {
@@ -280,4 +275,5 @@ servers! {
     haproxy_logs_what_we_count: servers::haproxy,
     node_logs_what_we_count: servers::node,
     python_logs_what_we_count: servers::python,
+    aiohttp_logs_what_we_count: servers::aiohttp,
 }
