@@ -247,6 +247,8 @@ fn little(outcome: &Outcome) -> Option<Reason> {
         || !load.is_answered()
         || !undisturbed
         || !outcome.complete
+        // What lost parts had in flight was asked for, and is in no figure.
+        || outcome.degraded
     {
         return None;
     }
@@ -411,6 +413,21 @@ mod tests {
 
     const CLOSED: Option<f64> = None;
     const OPEN: Option<f64> = Some(10_000.0);
+
+    #[test]
+    fn a_tolerated_loss_makes_suspect_and_not_invalid() {
+        let mut lost = outcome(None);
+        lost.requests.completed_halves = [3300, 3300];
+        lost.requests.per_s = 6600.0;
+        let of = |outcome: &Outcome| of_reasons(&judge(outcome, true));
+        assert_eq!(of(&lost), Verdict::Invalid, "a third is not in flight");
+        lost.degraded = true;
+        lost.connections.local_failures = [(HOST_LOST.into(), 3)].into();
+        lost.failures = vec![crate::tally::lost::lost_host("h2: gone".into())];
+        let reasons = judge(&lost, true);
+        assert_eq!(of_reasons(&reasons), Verdict::Suspect, "{reasons:?}");
+        assert!(reasons[0].text.contains("h2: gone"), "{reasons:?}");
+    }
 
     #[test]
     fn an_undisturbed_run_is_valid() {

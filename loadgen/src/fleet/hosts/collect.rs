@@ -49,26 +49,13 @@ impl Head {
             figures.push(figures_of(host, member, &outcome));
             outcomes.push(outcome);
         }
-        if self.members.iter().all(|member| member.lost.is_some()) {
-            let complaints = self
-                .hosts
-                .iter()
-                .zip(&self.members)
-                .filter_map(|(host, member)| {
-                    Some(format!("{}: {}", host.name, member.lost.as_ref()?))
-                });
-            let complaints: Vec<String> = complaints.collect();
-            return Err(io::Error::other(format!(
-                "all hosts are lost: {}",
-                complaints.join("; ")
-            )));
-        }
         let lost = self
             .members
             .iter()
             .filter(|member| member.lost.is_some())
             .count();
-        let is_tolerated = lost <= self.tolerated;
+        // Without any of them nothing is left to be degraded.
+        let is_tolerated = lost <= self.tolerated && lost < self.members.len();
         let interruption = interruption.or((!is_tolerated).then_some(Interruption::HostLost));
         let mut outcome = merge_all(&outcomes, load, link.is_supervised())?;
         outcome.hosts = figures;
@@ -173,13 +160,12 @@ fn merge_all(outcomes: &[Outcome], load: &Load, supervised: bool) -> io::Result<
 fn figures_of(host: &Host, member: &Member, outcome: &Outcome) -> HostFigures {
     let after = host.clocks.filter(|_| member.lost.is_none());
     let ahead = |clocks: Option<Clocks>| clocks.map(|clocks| clocks.unix_ahead_ns);
-    let quickest = |clocks: Option<Clocks>| clocks.map(|clocks| clocks.round_trip_ns);
     HostFigures {
         name: host.name.clone(),
         lost: member.lost.clone(),
         clock_ahead_before_ns: ahead(member.before),
         clock_ahead_after_ns: ahead(after),
-        round_trip_ns: quickest(after.or(member.before)),
+        round_trip_ns: member.before.map(|clocks| clocks.round_trip_ns),
         ..HostFigures::of(outcome)
     }
 }

@@ -51,8 +51,7 @@ impl From<NotBegun> for io::Error {
 /// Runs a load from the hosts of a list.
 ///
 /// # Errors
-/// [`NotBegun`], as the inner error, when not all hosts are there and fit; the interruption before anything began; or
-/// that no host reported.
+/// [`NotBegun`], as the inner error, when not all hosts are there and fit; or the interruption before anything began.
 pub fn run_on_hosts(
     load: &Load,
     hosts: &HostList,
@@ -76,7 +75,7 @@ pub fn run_on_hosts(
 struct Member {
     /// Its share of the load.
     share: Load,
-    /// Its clocks as they were before the load.
+    /// Its clocks as they were before the ramp, and then as they were when the instant of the start was agreed.
     before: Option<Clocks>,
     /// Why it is lost, if it is, and the phase it had come to.
     lost: Option<String>,
@@ -252,8 +251,12 @@ impl Head {
     /// Gives all the word to go on, each the instant on its own clock.
     fn release(&mut self, phase: &str, agreed_ns: u64) {
         let has_instant = matches!(phase, "warmup" | "window");
-        for (host, member) in self.hosts.iter_mut().zip(&self.members) {
+        for (host, member) in self.hosts.iter_mut().zip(&mut self.members) {
             if member.lost.is_none() {
+                if phase == "warmup" {
+                    // How wrong the start may be is a matter of this exchange, not of a quicker one later.
+                    member.before = host.clocks;
+                }
                 let at_ns = host
                     .clocks
                     .filter(|_| has_instant)

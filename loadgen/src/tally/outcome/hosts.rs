@@ -35,9 +35,9 @@ pub struct HostFigures {
     pub cpu_utilisation: f64,
     /// How much later than agreed its last worker began with the load.
     pub started_late_ns: Option<u64>,
-    /// The shortest exchange with it: an instant agreed with it is wrong by at most half of that.
+    /// The exchange by which the instant of the start was agreed with it: that instant is wrong by at most half of it.
     pub round_trip_ns: Option<u64>,
-    /// Its CLOCK_REALTIME less the head's, before the load: its instants in logs are off by so much.
+    /// Its CLOCK_REALTIME less the head's, just before the start: its instants in logs are off by so much.
     pub clock_ahead_before_ns: Option<i64>,
     /// The same after the load.
     pub clock_ahead_after_ns: Option<i64>,
@@ -72,8 +72,10 @@ impl HostFigures {
         }
     }
 
-    /// The most by which the starts of these hosts can lie apart: how late each began, and how wrong the instant may
-    /// have been that was agreed with it. Unknown where one of those that were not lost does not tell.
+    /// The most by which the starts of these hosts' workers can lie apart: how late the last of each began, and how
+    /// wrong, either way, the instant may have been that was agreed with it. A worker that has begun is ready to send;
+    /// what its first request then takes, to be sent and to arrive, comes on top. Unknown where one of those that were not
+    /// lost does not tell.
     #[must_use]
     pub fn start_skew_ns(hosts: &[Self]) -> Option<u64> {
         let there = || hosts.iter().filter(|host| host.lost.is_none());
