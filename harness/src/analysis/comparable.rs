@@ -182,6 +182,11 @@ fn facts(environment: &Value) -> BTreeMap<String, String> {
         .iter()
         .filter_map(|(key, name)| Some((name.to_string(), text(&environment[*key])?)));
     let mut facts: BTreeMap<String, String> = machine.collect();
+    let server = &environment["server_host"];
+    let of_server = MACHINE.iter().filter(|(key, _)| *key != "memory_kib");
+    facts.extend(of_server.filter_map(|(key, name)| {
+        Some((format!("{name} of the server's host"), text(&server[*key])?))
+    }));
     let network = &environment["trial_network"];
     if let Some(private) = network["private"].as_bool() {
         let words = if private {
@@ -332,6 +337,19 @@ mod tests {
                  net.ipv4.tcp_congestion_control='bbr'` makes it what it was in A)"
             ]
         );
+    }
+
+    #[test]
+    fn a_servers_host_is_a_part_of_where_a_run_was_made() {
+        let on =
+            |kernel: &str| json!({"kernel": "a", "server_host": {"kernel": kernel, "cpus": 4}});
+        assert_eq!(compare(&on("b"), &on("b")), Comparison::default());
+        assert_eq!(
+            different(&on("b"), &on("c")),
+            ["the kernel of the server's host was b in A and is c in B"]
+        );
+        let here = compare(&on("b"), &json!({"kernel": "a"}));
+        assert!(here.notes[0].contains("of the server's host"), "{here:?}");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crate::render::export::md;
 use crate::render::export::{self, Source};
 use crate::render::flame::{self, Flame};
 use crate::render::gate_words::GateWords;
+use crate::render::load_hosts;
 use crate::render::screen::{self, Look};
 use crate::store::run::Run;
 use std::io::IsTerminal;
@@ -54,6 +55,14 @@ pub fn say_costs(run: &Run, folder: &Path, format: Format) -> Result<(), Failure
         .flatten()
         .collect();
     say(&costs::for_people(&costs, &flames, folder))
+}
+
+/// The load hosts side by side, after what the run says: for people only, other formats have them in their own form.
+pub fn say_hosts(run: &Run, format: Format) -> Result<(), Failure> {
+    match format == Format::Table && !run.hosts.is_empty() {
+        true => say(&load_hosts::for_people(&run.rows, &run.hosts)),
+        false => Ok(()),
+    }
 }
 
 /// Whether stdout is a terminal whose user has not asked for no colours (https://no-color.org).

@@ -33,7 +33,10 @@ pub async fn run(
         let say = |phase: &str| progress.phase(&trial.arm.label, trial.load.conns, phase);
         tokio::select! {
             evidence = trial::run_with(instruments, context, trial, &say) => {
-                record.add_instrumented(context.plan, trial, evidence?);
+                let evidence = evidence?;
+                let hosts = evidence.check_hosts();
+                record.add_instrumented(context.plan, trial, evidence);
+                hosts?;
             }
             code = signals.next() => {
                 progress.finish();

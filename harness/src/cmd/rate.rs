@@ -142,6 +142,7 @@ async fn capacities(
             capacity_fraction: None,
         };
         let evidence = trial::run(context, &trial, &|_| ()).await?;
+        evidence.check_hosts()?;
         let row = judge("", plan, &trial, &evidence);
         refuse(&row)?;
         workload = workload_name(&row);

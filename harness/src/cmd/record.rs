@@ -1,7 +1,7 @@
 //! What is kept of a run while it is made: a line per trial as it ends, and at the end every file that is made of
 //! them. A disk that is full costs files, never the result: that is printed all the same.
 
-use super::hand_over::{hand_over, say_costs, text};
+use super::hand_over::{hand_over, say_costs, say_hosts, text};
 use crate::analysis::answer::Answer;
 use crate::analysis::steadiness;
 use crate::base::error::{Exit, Failure, OrFail};
@@ -201,6 +201,9 @@ impl Record {
         if environment.trial_network.is_none() && !evidence.launched.sysctls.is_empty() {
             environment.trial_network = Some(evidence.launched.clone().into());
         }
+        if environment.server_host.is_none() {
+            environment.server_host.clone_from(&evidence.server_host);
+        }
         let method = |known: &mut Option<String>, of: &Option<String>| {
             *known = known.take().or(of.clone());
         };
@@ -340,6 +343,7 @@ impl Record {
         let source = self.source();
         let (folder, output) = (self.folder.path(), &flags.output);
         say(&text(&source, folder, output.format, output.verbose)?)?;
+        say_hosts(&self.run, output.format)?;
         self.say_costs(output.format)?;
         hand_over(&source, &flags.output.export, &flags.threshold)
     }

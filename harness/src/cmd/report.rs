@@ -1,7 +1,7 @@
 //! `tenk report DIR`: what a run said at its end, said again from its trials; and its files, where they are not
 //! there or are asked for.
 
-use super::hand_over::{hand_over, say_costs, text};
+use super::hand_over::{hand_over, say_costs, say_hosts, text};
 use crate::analysis::answer::Answer;
 use crate::analysis::steadiness;
 use crate::base::error::{Exit, Failure};
@@ -39,6 +39,7 @@ pub fn report(flags: &ReportFlags) -> Result<Exit, Failure> {
         gate: run.gate.as_ref(),
     };
     say(&text(&source, &flags.dir, flags.format, flags.verbose)?)?;
+    say_hosts(run, flags.format)?;
     say_costs(run, &flags.dir, flags.format)?;
     let made = make_files(&saved, &answer, &run_json, flags)?;
     let missed = hand_over(&source, &flags.export, &flags.threshold)?;

@@ -66,13 +66,10 @@ pub async fn run(flags: &RunFlags) -> Result<Exit, Failure> {
         work_ns_per_iteration,
     };
     let quiet = flags.output.quiet;
-    let mut interrupted = run_trials(&context, &mut record, &mut signals, quiet).await?;
-    record.keep_pace(&plan, quiet);
-    if interrupted.is_none() {
-        let (looks, trials) = (plan.looks, plan.trials());
-        let looked = instrumented::run(looks, &context, &trials, &mut record, &mut signals, quiet);
-        interrupted = looked.await?;
-    }
+    let interrupted = match make(&context, &mut record, &mut signals, quiet).await {
+        Err(failure) if !record.rows().is_empty() => return Err(cut_short(failure, record, flags)),
+        made => made?,
+    };
     record.finish(interrupted.is_none());
     if !quiet {
         record.say_own_cpu();
@@ -83,6 +80,36 @@ pub async fn run(flags: &RunFlags) -> Result<Exit, Failure> {
         exit => exit,
     });
     Ok(record.exit_code(exit))
+}
+
+/// Makes all trials; says how the program ends if a signal asked for its end.
+async fn make(
+    context: &Context<'_>,
+    record: &mut Record,
+    signals: &mut Signals,
+    quiet: bool,
+) -> Result<Option<Exit>, Failure> {
+    let plan = context.plan;
+    let interrupted = run_trials(context, record, signals, quiet).await?;
+    record.keep_pace(plan, quiet);
+    match interrupted {
+        Some(exit) => Ok(Some(exit)),
+        None => {
+            let trials = plan.trials();
+            instrumented::run(plan.looks, context, &trials, record, signals, quiet).await
+        }
+    }
+}
+
+/// Hands over what a run measured that a failure ended: of the run, that is the failure that it ends with.
+fn cut_short(mut failure: Failure, mut record: Record, flags: &RunFlags) -> Failure {
+    record.finish(false);
+    if let Err(other) = record.hand_over(flags) {
+        eprintln(&format!("error: {other}"));
+    }
+    record.exit_code(Exit::Failed);
+    failure.exit = Exit::Failed;
+    failure
 }
 
 /// Makes the run's folder and prepares what the run needs. Nothing is left of a run that ended before it began: the
@@ -401,6 +428,7 @@ impl<'a> Trials<'a> {
         let plan = self.context.plan;
         let row = self.record.add(plan, trial, &evidence);
         let status = row.map_err(Ended::Failed)?.status;
+        evidence.check_hosts().map_err(Ended::Failed)?;
         let is_wall = matches!(status, Status::Limited | Status::Starved);
         if is_wall && plan.meets_known_wall(&trial.arm, &trial.load) {
             self.walls.push(cell(trial));

@@ -204,6 +204,7 @@ mod tests {
             memory_method: Some("cgroup".into()),
             cpu_method: Some("clock".into()),
             settings: [("timer HZ".to_string(), "250".to_string())].into(),
+            server_host: None,
             sha256: BTreeMap::new(),
             harness_cpu_fraction: Some(0.01),
             generator_floor: None,

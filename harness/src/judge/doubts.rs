@@ -98,13 +98,19 @@ fn generator_bound(row: &Row, outcome: &Outcome) -> Option<Reason> {
         row.bottleneck,
         Some(Bottleneck::Generator | Bottleneck::Neither)
     );
-    if let Some(hosts) =
-        saturated_hosts(outcome).filter(|_| server_is_not && !outcome.load.is_open_loop())
-    {
-        let text = format!(
-            "{hosts}, and the server less than {:.0} % of its own: throughput is a lower bound",
-            USED_UP * 100.0
-        );
+    // Of several hosts one is enough, and whether the server was busy need not be known to say which.
+    let hosts = saturated_hosts(outcome).filter(|_| !outcome.load.is_open_loop());
+    let used_up = USED_UP * 100.0;
+    let of_hosts = match (hosts, row.bottleneck) {
+        (Some(hosts), None) => Some(format!(
+            "{hosts}: unless the server was saturated too, throughput is a lower bound"
+        )),
+        (Some(hosts), _) if server_is_not => Some(format!(
+            "{hosts}, and the server less than {used_up:.0} % of its own: throughput is a lower bound"
+        )),
+        _ => None,
+    };
+    if let Some(text) = of_hosts {
         return Some(Reason::new(Code::W01, text));
     }
     let bound = !outcome.load.is_open_loop() && generator >= GENERATOR_USED_UP && server_is_not;
@@ -113,7 +119,7 @@ fn generator_bound(row: &Row, outcome: &Outcome) -> Option<Reason> {
             format!(
                 "the generator used {:.0} % of its CPUs and the server less than {:.0} %: throughput is a lower bound",
                 generator * 100.0,
-                USED_UP * 100.0
+                used_up
             ),
         )
     })
@@ -150,7 +156,10 @@ fn ledgers(row: &Row, evidence: &Evidence, outcome: &Outcome) -> Option<Reason> 
             format!("{established} connections were established, the server knows of {accounted}"),
         ));
     }
-    let settled = row.errors == Some(0) && row.conns_reset == Some(0) && tally.shed == 0;
+    // What a lost host has sent nobody has told.
+    let is_whole = outcome.hosts.iter().all(|host| host.lost.is_none());
+    let settled =
+        row.errors == Some(0) && row.conns_reset == Some(0) && tally.shed == 0 && is_whole;
     let echoes = matches!(row.protocol.as_str(), "echo" | "discard");
     if !settled || !echoes || !outcome.complete {
         return None;

@@ -44,6 +44,14 @@ fn wrong(outcome: &Outcome) -> Option<String> {
 
 /// What the server did, and the sentence that explains it when it is not `ok`.
 pub fn status(trial: &TrialPlan, evidence: &Evidence) -> (Status, Option<String>) {
+    if let Some(why) = evidence
+        .lost
+        .as_ref()
+        .filter(|_| evidence.outcome.is_none())
+    {
+        // Of the server nothing is known.
+        return (Status::Ok, Some(format!("no outcome: {why}")));
+    }
     match &evidence.start_error {
         Some(StartError::Unavailable(why)) => return (Status::Skipped, Some(why.clone())),
         Some(StartError::Ended(why)) => {

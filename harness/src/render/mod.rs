@@ -8,6 +8,7 @@ pub mod facts;
 pub mod flame;
 pub mod gate_words;
 pub mod history;
+pub mod load_hosts;
 pub mod load_table;
 pub mod page;
 pub mod pull_request;

@@ -6,6 +6,7 @@ use super::comparison::figure_in_words;
 use super::facts::{self, command, facts};
 use super::flame::Flame;
 use super::gate_words::GateWords;
+use super::load_hosts::{self, LoadHosts};
 use super::report::{Drawings, Made};
 use super::table::{self, caveats};
 use crate::analysis::answer::{Answer, words::standing};
@@ -78,6 +79,7 @@ struct Page<'a> {
     gate: Option<Vec<String>>,
     gate_table: Option<Table>,
     results: Table,
+    hosts: Option<LoadHosts>,
     rankings: Vec<RankingTable>,
     doubts: Table,
     caveats: Vec<String>,
@@ -102,6 +104,7 @@ pub fn render(made: &Made) -> Result<String, String> {
         gate: made.report.gate.map(GateWords::answer),
         gate_table: made.report.gate.map(GateWords::table),
         results: results(rows),
+        hosts: load_hosts::of(rows, made.report.hosts),
         rankings: made.report.answer.rankings.iter().map(ranking).collect(),
         doubts: doubts(rows),
         caveats: all_caveats(rows, environment),
@@ -264,7 +267,8 @@ fn doubts(rows: &[Row]) -> Table {
 
 fn all_caveats(rows: &[Row], environment: &Value) -> Vec<String> {
     let mut all: Vec<String> = caveats(rows).lines().map(String::from).collect();
-    if environment["cpus"].as_u64().is_some_and(|cpus| cpus <= 2) {
+    let elsewhere = elsewhere(rows);
+    if elsewhere.is_none() && environment["cpus"].as_u64().is_some_and(|cpus| cpus <= 2) {
         all.push(
             "Two CPUs: one for the server, one for the generator. Models with several loops, processes or threads \
              cannot show here how they scale over CPUs; their figures are of one CPU shared among them."
@@ -281,14 +285,34 @@ fn all_caveats(rows: &[Row], environment: &Value) -> Vec<String> {
         );
     }
     all.extend(facts::own_cpu(environment).map(|own| own.words()));
-    all.push("All on one machine over loopback: no network card, no wire, no loss.".into());
+    let loopback = "All on one machine over loopback: no network card, no wire, no loss.";
+    all.push(elsewhere.unwrap_or_else(|| loopback.into()));
     all
+}
+
+/// That server and load were on several hosts, where they were: their CPUs are then those of a host that has a name.
+fn elsewhere(rows: &[Row]) -> Option<String> {
+    let of_host = |cpus: &str| cpus.contains(" of ");
+    let row = rows
+        .iter()
+        .find(|row| of_host(&row.server_cpus) || of_host(&row.client_cpus))?;
+    let place = |cpus: &str| match of_host(cpus) {
+        true => visible(cpus),
+        false => format!("{} of this machine", visible(cpus)),
+    };
+    Some(format!(
+        "Server and load were on several hosts (the server had the CPUs {}, the load {}): the network between them is a part of \
+         every figure. The facts below are of the machine that led the run; those of the server's begin with server_host.",
+        place(&row.server_cpus),
+        place(&row.client_cpus)
+    ))
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::report::Report;
     use super::*;
+    use crate::model::load_hosts::tests::sound;
     use crate::render::chart::{self, Evidence};
     use serde_json::json;
 
@@ -325,6 +349,7 @@ mod tests {
             environment: &environment,
             answer: &answer,
             notes: vec!["a note".into()],
+            hosts: &[sound("<h1>").of_trial(&rows[0])],
             gate: None,
         };
         let charts = chart::all(&evidence);
@@ -348,6 +373,7 @@ mod tests {
         assert!(!page.contains("<img") && !page.contains('\u{1b}') && !page.contains('\u{202e}'));
         assert_eq!(page.matches("</script>").count(), 1, "the script");
         assert!(page.contains("&lt;img src=x"), "it is shown all the same");
+        assert!(page.contains("&lt;h1&gt;") && page.contains("id=\"hosts\""));
         assert!(page.contains("Linux &lt;6&gt;") && page.contains("host_sysctls.a.b"));
     }
 

@@ -2,6 +2,7 @@
 
 use super::comparison;
 use super::facts::{command, facts};
+use super::load_hosts;
 use super::report::Made;
 use crate::base::text::visible;
 use crate::render::chart::load;
@@ -36,6 +37,11 @@ pub fn render(made: &Made) -> String {
         ));
     }
     text.push_str(&format!("\n## Figures\n\n{}", md::figures(made.rows())));
+    if let Some(hosts) = load_hosts::of(made.rows(), report.hosts) {
+        text.push_str(&format!("\n## Load hosts\n\n{}", md::table(&hosts.table)));
+        let sentences = hosts.sentences.iter();
+        text.extend(sentences.map(|sentence| format!("\n{}\n", md::escaped(sentence))));
+    }
     let compared = comparison::for_people(made.rows(), &report.answer.rankings);
     if !compared.is_empty() {
         text.push_str(&format!("\n## Comparison\n\n{}", code_block(&compared)));

@@ -5,6 +5,7 @@ use super::chart::{Chart, Evidence};
 use super::flame::Flame;
 use super::gate_words::GateWords;
 use crate::analysis::answer::Answer;
+use crate::model::load_hosts::LoadHostRow;
 use crate::model::row::Row;
 use serde_json::Value;
 
@@ -18,6 +19,8 @@ pub struct Report<'a> {
     pub answer: &'a Answer,
     /// What else the reader must know.
     pub notes: Vec<String>,
+    /// The hosts that the load came from, where those were others.
+    pub hosts: &'a [LoadHostRow],
     /// What a gate says of it.
     pub gate: Option<&'a GateWords>,
 }

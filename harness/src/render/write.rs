@@ -7,7 +7,7 @@ use crate::base::parallel::{both, in_parallel};
 use crate::base::text::file_name;
 use crate::model::histograms::Recorded;
 use crate::model::row::{csv_of, to_csv};
-use crate::model::{stages, timeline, workers};
+use crate::model::{load_hosts, stages, timeline, workers};
 use crate::render::chart::{self, Chart, Evidence};
 use crate::render::report::{Drawings, Made, Report};
 use crate::store::folder::RunFolder;
@@ -101,6 +101,9 @@ impl<'a> Files<'a> {
         if !run.stages.is_empty() {
             self.csv("stages.csv", || csv_of(&stages::COLUMNS, &run.stages));
         }
+        if !run.hosts.is_empty() {
+            self.csv("hosts.csv", || csv_of(&load_hosts::COLUMNS, &run.hosts));
+        }
         if !run.set_aside.is_empty() {
             self.csv("redone.csv", || to_csv(&run.set_aside));
         }
@@ -144,6 +147,7 @@ impl<'a> Files<'a> {
             environment: &run.environment,
             answer,
             notes: run.notes.clone(),
+            hosts: &run.hosts,
             gate: run.gate.as_ref(),
         };
         let mut charts = Vec::new();

@@ -4,6 +4,7 @@
 use crate::model::histograms::{HistogramError, Window, packed};
 use crate::model::instrumented::Instrumented;
 use crate::model::latency_seconds::{self, DamagedSecond, LatencySecond};
+use crate::model::load_hosts::{self, LoadHost};
 use crate::model::row::Row;
 use crate::model::stages::{self, Stage};
 use crate::model::timeline::{self, WindowSecond};
@@ -34,6 +35,8 @@ pub struct TrialLine {
     pub latency_seconds: Vec<LatencySecond>,
     /// The stages of the window, where its load changes by plan, as in `stages.csv`; none in older runs.
     pub stages: Vec<Stage>,
+    /// The hosts that the load came from, as in `hosts.csv`; none where that was the one of the run.
+    pub hosts: Vec<LoadHost>,
     /// The server's workers, as in `workers.csv`.
     pub workers: Vec<Worker>,
     /// Where the trial's time went; none in older runs.
@@ -98,6 +101,7 @@ impl TrialLine {
             timeline: outcome.map(timeline::of).unwrap_or_default(),
             latency_seconds: outcome.map_or(Ok(Vec::new()), latency_seconds::of)?,
             stages: outcome.map(stages::of).unwrap_or_default(),
+            hosts: outcome.map(load_hosts::of).unwrap_or_default(),
             workers: workers::of(tallies),
             took,
             perf_events_open: None,

@@ -7,6 +7,7 @@ use crate::base::parallel::in_parallel;
 use crate::model::histograms::{HistogramError, Recorded, Window};
 use crate::model::instrumented::{Instrumented, Profile, Syscalls};
 use crate::model::latency_seconds::LatencySecond;
+use crate::model::load_hosts::LoadHost;
 use crate::model::row::{COLUMNS, Row};
 use crate::model::stages::Stage;
 use crate::model::timeline::WindowSecond;
@@ -37,6 +38,8 @@ struct Line {
     latency_seconds: Vec<LatencySecond>,
     #[serde(default)]
     stages: Vec<Stage>,
+    #[serde(default)]
+    hosts: Vec<LoadHost>,
     #[serde(default)]
     workers: Vec<Worker>,
     instrumented: Option<Looked>,
@@ -241,6 +244,7 @@ impl Reading<'_> {
             timeline: line.timeline,
             latency_seconds: line.latency_seconds,
             stages: line.stages,
+            hosts: line.hosts,
             workers: line.workers,
         };
         self.run.add_unpacked(left).map_err(Fault::from_error)

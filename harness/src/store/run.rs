@@ -5,6 +5,7 @@ use crate::model::gate_words::GateWords;
 use crate::model::histograms::{HistogramError, Histograms, Recorded};
 use crate::model::instrumented::Instrumented;
 use crate::model::latency_seconds::{LatencySecond, LatencySeconds};
+use crate::model::load_hosts::{LoadHost, LoadHostRow};
 use crate::model::row::Row;
 use crate::model::stages::{Stage, StageRow};
 use crate::model::timeline::{TimelineRow, WindowSecond};
@@ -22,6 +23,7 @@ pub(super) struct Left {
     pub timeline: Vec<WindowSecond>,
     pub latency_seconds: Vec<LatencySecond>,
     pub stages: Vec<Stage>,
+    pub hosts: Vec<LoadHost>,
     pub workers: Vec<Worker>,
 }
 
@@ -44,6 +46,8 @@ pub struct Run {
     pub latency_seconds: LatencySeconds,
     /// The stages of those whose load changes by plan.
     pub stages: Vec<StageRow>,
+    /// The hosts that their load came from, where those were others.
+    pub hosts: Vec<LoadHostRow>,
     /// Their servers' workers.
     pub workers: Vec<WorkerRow>,
     /// Trials in which servers were looked into; no figure of them is among those above.
@@ -93,6 +97,7 @@ impl Run {
             timeline: line.timeline,
             latency_seconds: line.latency_seconds,
             stages: line.stages,
+            hosts: line.hosts,
             workers: line.workers,
         })
     }
@@ -112,6 +117,8 @@ impl Run {
         }
         let stages = left.stages.iter().map(|stage| stage.of_trial(&row));
         self.stages.extend(stages);
+        let hosts = left.hosts.iter().map(|host| host.of_trial(&row));
+        self.hosts.extend(hosts);
         let workers = left.workers.iter().map(|worker| worker.of_trial(&row));
         self.workers.extend(workers);
         self.rows.push(row);
@@ -148,6 +155,7 @@ impl Run {
         let is_aside = |trial: u32| trials.contains(&trial);
         self.timeline.retain(|line| !is_aside(line.trial));
         self.stages.retain(|line| !is_aside(line.trial));
+        self.hosts.retain(|line| !is_aside(line.trial));
         self.workers.retain(|line| !is_aside(line.trial));
         self.histograms.retain(|trial| !is_aside(trial));
         self.latency_seconds.retain(|trial, _| !is_aside(*trial));

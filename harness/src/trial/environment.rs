@@ -3,6 +3,7 @@
 use crate::base::limits;
 use crate::base::settings::{self, network_sysctls};
 use crate::model::rate::Found;
+use crate::model::server_host::ServerHostFacts;
 use crate::plan::Plan;
 use crate::plan::estimate;
 use crate::trial::binaries::Binaries;
@@ -50,6 +51,8 @@ pub struct Environment {
     /// What else of this machine figures depend on: its clock, its governor, its mitigations, the limits of control
     /// groups at every level.
     pub settings: BTreeMap<String, String>,
+    /// The server's host, where that is another: filled in after the first server was ready.
+    pub server_host: Option<ServerHostFacts>,
     /// SHA-256 of the measured programs.
     pub sha256: BTreeMap<String, String>,
     /// The harness's own CPU time inside the windows, as a share of one CPU.
@@ -94,10 +97,6 @@ impl From<Launched> for TrialNetwork {
 impl Environment {
     /// Reads what is known before the first trial.
     pub fn read(plan: &Plan, binaries: &Binaries) -> Environment {
-        let kernel = uname().map(|u| {
-            let words = [u.sysname(), u.release(), u.machine()];
-            words.map(|w| w.to_string_lossy().into_owned()).join(" ")
-        });
         Environment {
             version: crate::base::version::VERSION,
             command: match plan.command.is_empty() {
@@ -105,11 +104,10 @@ impl Environment {
                 false => plan.command.clone(),
             },
             scenario: plan.scenario.clone(),
-            kernel: kernel.unwrap_or_default(),
+            kernel: kernel(),
             cpu_model: cpu_model(),
             cpus: crate::base::machine::machine_cpus() as usize,
-            memory_kib: value_of("/proc/meminfo", "MemTotal")
-                .and_then(|v| v.split(' ').next()?.parse().ok()),
+            memory_kib: memory_kib(),
             nofile_hard: limits::descriptors(),
             server_cpus: plan.server_cpus_in_words(),
             client_cpus: plan.client_cpus_in_words(),
@@ -119,6 +117,7 @@ impl Environment {
             memory_method: None,
             cpu_method: None,
             settings: settings::machine(),
+            server_host: None,
             sha256: binaries.sha256.clone(),
             harness_cpu_fraction: None,
             generator_floor: plan
@@ -133,6 +132,32 @@ impl Environment {
             took_s: None,
         }
     }
+}
+
+/// What is known of this host by an agent that starts servers on it.
+pub fn of_server_host(binaries: &Binaries) -> ServerHostFacts {
+    ServerHostFacts {
+        kernel: kernel(),
+        cpu_model: cpu_model(),
+        cpus: crate::base::machine::machine_cpus() as usize,
+        memory_kib: memory_kib(),
+        nofile_hard: limits::descriptors(),
+        settings: settings::machine(),
+        sha256: binaries.sha256.clone(),
+    }
+}
+
+fn kernel() -> String {
+    let kernel = uname().map(|u| {
+        let words = [u.sysname(), u.release(), u.machine()];
+        words.map(|w| w.to_string_lossy().into_owned()).join(" ")
+    });
+    kernel.unwrap_or_default()
+}
+
+fn memory_kib() -> Option<u64> {
+    let total = value_of("/proc/meminfo", "MemTotal")?;
+    total.split(' ').next()?.parse().ok()
 }
 
 /// What the CPU calls itself. ARM's says who made it and which part it is, or the device tree names the board.

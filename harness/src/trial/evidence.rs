@@ -6,8 +6,10 @@ use super::owner::Owner;
 use super::procfs::{CpuTime, NetCounters};
 use super::ran::Ran;
 use super::server::StartError;
+use crate::base::error::Failure;
 use crate::base::limits::Throttled;
 use crate::model::instrumented::Shown;
+use crate::model::server_host::ServerHostFacts;
 use crate::model::took::Took;
 use loadgen::base::address::Address;
 use loadgen::tally::outcome::Outcome;
@@ -76,6 +78,10 @@ pub struct Evidence {
     pub shown: Shown,
     /// How many CPUs the server had, where it was on another host: what was read is that host's.
     pub server_elsewhere: Option<usize>,
+    /// What that host is, where it was another.
+    pub server_host: Option<ServerHostFacts>,
+    /// That a host of the trial was lost, and what mends it: the run ends with it.
+    pub lost: Option<String>,
 }
 
 impl Evidence {
@@ -83,6 +89,23 @@ impl Evidence {
     pub fn is_of_one_machine(&self) -> bool {
         let is_from_hosts = |outcome: &Outcome| !outcome.hosts.is_empty();
         self.server_elsewhere.is_none() && !self.outcome.as_ref().is_some_and(is_from_hosts)
+    }
+
+    /// How many connections the server was to know of, if that is known: not where the hosts that opened them are gone.
+    pub fn established(&self) -> Option<u64> {
+        let outcome = self.outcome.as_ref()?;
+        let is_whole = outcome.hosts.iter().all(|host| host.lost.is_none());
+        is_whole.then_some(outcome.connections.established)
+    }
+
+    /// That all hosts of the trial were there to its end.
+    ///
+    /// # Errors
+    /// The host that was lost, and what mends it.
+    pub fn check_hosts(&self) -> Result<(), Failure> {
+        self.lost
+            .as_ref()
+            .map_or(Ok(()), |why| Err(Failure::failed(why)))
     }
 
     /// Whether the processes that were read are those that served, as far as is known.

@@ -9,7 +9,7 @@ use super::output::Tail;
 use super::phases::Phases;
 use super::server::{self, Server, Surroundings};
 use super::window;
-use crate::base::error::{Failure, OrFail};
+use crate::base::error::{Exit, Failure, OrFail};
 use crate::model::network::Network;
 use crate::plan::TrialPlan;
 use loadgen::fleet::hosts::flags::HostFlags;
@@ -24,6 +24,9 @@ use tokio::time::timeout;
 
 /// What the generator may need beyond its own deadlines, for its drain and its merging.
 const SLACK: Duration = Duration::from_secs(30);
+
+/// The exit code of a generator whose hosts are not all there, or not fit: nothing was sent.
+const NOT_BEGUN: i32 = Exit::Preflight as i32;
 
 /// The sum of the generator's own deadlines, and some more.
 pub fn limit(trial: &TrialPlan) -> Duration {
@@ -56,6 +59,8 @@ pub struct Generator {
     phases: Phases,
     stderr: Tail,
     stdout: tokio::task::JoinHandle<Vec<u8>>,
+    /// Whether the load comes from other hosts.
+    has_hosts: bool,
 }
 
 impl Generator {
@@ -102,6 +107,7 @@ impl Generator {
                 phases,
                 stderr,
                 stdout,
+                has_hosts: context.plan.load_hosts.is_some(),
             })
         };
         start().or_failed("cannot start the load generator")
@@ -161,6 +167,11 @@ impl Generator {
         let text = self.stdout.await.or_failed("the load generator")?;
         self.stderr.finish().await;
         let words = self.stderr.text();
+        if self.has_hosts && status.code() == Some(NOT_BEGUN) {
+            let why = words.lines().last().unwrap_or_default();
+            let why = why.trim_start_matches("loadgen: ");
+            return Err(Failure::preflight(format!("--load-hosts: {why}")));
+        }
         if status.code() == Some(NOT_STARTED.into()) {
             let words = words.trim_start_matches("error: ");
             return Err(Failure::failed(format!(

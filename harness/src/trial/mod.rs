@@ -17,6 +17,7 @@ pub mod installed;
 pub mod instruments;
 pub mod launch;
 mod launch_error;
+mod loss;
 pub mod machine;
 pub mod namespace;
 pub mod out_of_memory;
@@ -129,10 +130,14 @@ pub async fn run_with(
     trial: &TrialPlan,
     progress: &dyn Fn(&str),
 ) -> Result<Evidence, Failure> {
-    match &context.plan.server_host {
-        Some(host) => elsewhere::run(context, trial, host, progress).await,
-        None => run_here(instruments, context, trial, Lead::Generator, progress).await,
+    let mut evidence = match &context.plan.server_host {
+        Some(host) => elsewhere::run(context, trial, host, progress).await?,
+        None => run_here(instruments, context, trial, Lead::Generator, progress).await?,
+    };
+    if evidence.lost.is_none() {
+        evidence.lost = loss::of_load_hosts(context.plan, &evidence);
     }
+    Ok(evidence)
 }
 
 /// The server's side of a trial alone, led through its phases by a head elsewhere.
@@ -304,7 +309,8 @@ async fn measure(
     look_afterwards(context, trial, server, &mut evidence).await?;
     if let Some(ledger) = ledger {
         let opened = established.unwrap_or(0) + evidence.probes;
-        let patience = context.plan.settle_timeout;
+        // There is nothing to wait for where it is not known what was opened.
+        let patience = established.map_or(Duration::ZERO, |_| context.plan.settle_timeout);
         settle(patience, opened, &mut evidence, server, ledger).await;
     }
     // These counters are TCP's.
@@ -359,8 +365,7 @@ async fn follow(
         Ok(outcome) => evidence.outcome = Some(outcome),
         Err(why) => evidence.generator_error = Some(why),
     }
-    let outcome = evidence.outcome.as_ref();
-    Ok(outcome.map(|outcome| outcome.connections.established))
+    Ok(evidence.established())
 }
 
 /// Why a trial ends with its first exchange.

@@ -95,7 +95,9 @@ impl Blocks<'_> {
             code = self.signals.next() => return Err(Ended::Interrupted(code)),
         };
         let row = self.record.add(self.context.plan, trial, &evidence);
-        check(row.map_err(Ended::Failed)?, self.sides).map_err(Ended::Failed)?;
+        let row = row.map_err(Ended::Failed)?;
+        evidence.check_hosts().map_err(Ended::Failed)?;
+        check(row, self.sides).map_err(Ended::Failed)?;
         Ok(evidence.ran)
     }
 

@@ -1,5 +1,6 @@
 //! What the head of a run and the part of an agent that starts servers say to each other, inside the agent's protocol.
 
+use crate::model::server_host::ServerHostFacts;
 use crate::model::service::Service;
 use crate::model::took::Took;
 use crate::trial::evidence::{Evidence, Launched, Window};
@@ -124,11 +125,12 @@ pub struct Seen {
     took: Took,
     out_of_memory: Option<OutOfMemory>,
     cpus: usize,
+    host: ServerHostFacts,
 }
 
 impl Seen {
-    /// What of the evidence is the server's side, on so many CPUs.
-    pub fn of(evidence: Evidence, cpus: usize) -> Seen {
+    /// What of the evidence is the server's side, on so many CPUs of this host.
+    pub fn of(evidence: Evidence, cpus: usize, host: ServerHostFacts) -> Seen {
         Seen {
             start_error: evidence.start_error,
             server_ended: evidence.server_ended,
@@ -151,6 +153,7 @@ impl Seen {
             took: evidence.took,
             out_of_memory: evidence.out_of_memory,
             cpus,
+            host,
         }
     }
 }
@@ -179,6 +182,7 @@ impl From<Seen> for Evidence {
             took: seen.took,
             out_of_memory: seen.out_of_memory,
             server_elsewhere: Some(seen.cpus),
+            server_host: Some(seen.host),
             ..Evidence::default()
         }
     }

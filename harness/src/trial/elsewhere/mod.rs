@@ -6,7 +6,7 @@ pub mod part;
 
 use super::evidence::Evidence;
 use super::generator::{self, Generator};
-use super::{Context, arguments, not_ours};
+use super::{Context, arguments, loss, not_ours};
 use crate::base::error::Failure;
 use crate::model::arm::Subject;
 use crate::model::network::Network;
@@ -130,7 +130,8 @@ pub async fn calibrate(host: &ServerHost) -> Result<f64, Failure> {
     }
 }
 
-/// Runs one trial with the server there. Errors end the run: they are about the host, not about the server.
+/// Runs one trial with the server there. Errors end the run: they are about the host, not about the server. One that is
+/// lost once its server listens leaves a trial without figures, which says so.
 pub async fn run(
     context: &Context<'_>,
     trial: &TrialPlan,
@@ -138,7 +139,6 @@ pub async fn run(
     progress: &dyn Fn(&str),
 ) -> Result<Evidence, Failure> {
     progress("start");
-    let lost = |why: String| not_ours(trial, &format!("{} is lost: {why}", host.name));
     let mut station = Station::reach(host)
         .await
         .map_err(|why| Failure::preflight(format!("{}: {why}", host.name)))?;
@@ -151,33 +151,52 @@ pub async fn run(
     let evidence = match said {
         ServerSaid::Listening { addr } => {
             let load = trial.load_at(&addr);
-            let mut generator = Generator::start(context, trial, load, Network::Host)?;
-            let limit = generator::limit(trial);
-            let conversed =
-                tokio::time::timeout(limit, converse(&mut station, &mut generator, progress));
-            if let Ok(conversed) = conversed.await {
-                conversed.map_err(lost)?;
-            }
-            let outcome = station.beside(generator.finish()).await.map_err(lost)??;
-            let established = outcome
-                .as_ref()
-                .ok()
-                .map(|outcome| outcome.connections.established);
-            station.say(&ServerOrder::Gone { established });
-            let patience = 2 * context.plan.settle_timeout + SLACK;
-            let said = station.next(patience).await.map_err(lost)?;
-            let mut evidence = seen(said).map_err(lost)?;
-            match outcome {
-                Ok(outcome) => evidence.outcome = Some(outcome),
-                Err(why) => evidence.generator_error = Some(why),
-            }
-            evidence
+            let generator = Generator::start(context, trial, load, Network::Host)?;
+            measure(context, trial, &mut station, generator, progress).await?
         }
-        said => seen(said).map_err(lost)?,
+        said => seen(said),
     };
     progress("clean up");
     station.leave();
-    Ok(evidence)
+    Ok(evidence.unwrap_or_else(|why| Evidence {
+        lost: Some(loss::of_server_host(host, &why)),
+        ..Evidence::default()
+    }))
+}
+
+/// Loads a server that listens there; the inner error is that its host is lost.
+async fn measure(
+    context: &Context<'_>,
+    trial: &TrialPlan,
+    station: &mut Station,
+    mut generator: Generator,
+    progress: &dyn Fn(&str),
+) -> Result<Result<Evidence, String>, Failure> {
+    let conversed = converse(station, &mut generator, progress);
+    if let Ok(Err(why)) = tokio::time::timeout(generator::limit(trial), conversed).await {
+        return Ok(Err(why));
+    }
+    let outcome = match station.beside(generator.finish()).await {
+        Ok(finished) => finished?,
+        Err(why) => return Ok(Err(why)),
+    };
+    let (outcome, error) = match outcome {
+        Ok(outcome) => (Some(outcome), None),
+        Err(why) => (None, Some(why)),
+    };
+    let ours = Evidence {
+        outcome,
+        ..Evidence::default()
+    };
+    let established = ours.established();
+    station.say(&ServerOrder::Gone { established });
+    let patience = 2 * context.plan.settle_timeout + SLACK;
+    let theirs = station.next(patience).await.and_then(seen);
+    Ok(theirs.map(|theirs| Evidence {
+        outcome: ours.outcome,
+        generator_error: error.or(theirs.generator_error),
+        ..theirs
+    }))
 }
 
 fn seen(said: ServerSaid) -> Result<Evidence, String> {

@@ -6,6 +6,7 @@ use crate::base::error::{Exit, Failure, OrFail};
 use crate::cli::Cli;
 use crate::plan::{Plan, TrialPlan};
 use crate::trial::binaries::Binaries;
+use crate::trial::environment;
 use crate::trial::server::Server;
 use crate::trial::window;
 use crate::trial::{self, Context, Edges, Window};
@@ -141,7 +142,8 @@ async fn tried(
     };
     let cpus = plan.server_cpus.len();
     let evidence = trial::run_led(&context, &trial, orders).await?;
-    Ok(ServerSaid::Seen(Box::new(Seen::of(evidence, cpus))))
+    let host = environment::of_server_host(&binaries);
+    Ok(ServerSaid::Seen(Box::new(Seen::of(evidence, cpus, host))))
 }
 
 /// The plan that the words of a trial stand for: a model by its name, or a command where those are permitted.
