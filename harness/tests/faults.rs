@@ -5,7 +5,7 @@
 //! `cargo test -p harness --test faults -- --ignored full` tries everything and, with `UPDATE_DOCS=1`, writes the table
 //! in docs/FAULTS.md (rows of what is not tried stay), part by part; `… shortened` tries a part of each, for CI.
 //! `TENK_FAULTS_SEED` moves the moments and the choices; `TENK_FAULTS=kill,disk,calls,surroundings,hostile` names the
-//! parts, and an error (`ENOSPC`, …) that part of the disk's faults, so that several programs can share the work.
+//! parts, `disk.ENOSPC` or `calls.tenk` a piece of one, so that several programs can share the work.
 
 #[path = "faults/calls.rs"]
 mod calls;
@@ -63,10 +63,18 @@ fn full() {
     assert_nothing_left(&tried(Amount::Full));
 }
 
-/// Whether a word was asked for, by its name.
-fn is_asked(name: &str) -> bool {
+/// Whether a piece of a part is to be tried: `part` and `part.piece` ask for it, and so does nothing.
+fn is_asked(part: &str, piece: &str) -> bool {
     let asked = std::env::var("TENK_FAULTS").unwrap_or_default();
-    asked.split(',').any(|word| word == name)
+    let piece = format!("{part}.{piece}");
+    asked.is_empty() || asked.split(',').any(|word| word == part || word == piece)
+}
+
+/// Whether anything of a part is to be tried.
+fn is_any_asked(part: &str) -> bool {
+    let asked = std::env::var("TENK_FAULTS").unwrap_or_default();
+    let mut words = asked.split(',').map(|word| word.split('.').next());
+    asked.is_empty() || words.any(|word| word == Some(part))
 }
 
 /// Tries the parts that were asked for, each in a place of its own.
@@ -80,13 +88,9 @@ fn tried(amount: Amount) -> Table {
         ("hostile", hostile::hostile),
     ];
     let seed = std::env::var("TENK_FAULTS_SEED").map_or(1, |text| text.parse().expect("a number"));
-    let is_all = std::env::var("TENK_FAULTS").unwrap_or_default().is_empty();
-    let is_disk =
-        |name: &str| name == "disk" && disk::ERRORS.iter().any(|e| is_asked(&format!("{e:?}")));
-    let is_wanted = |name: &str| is_all || is_asked(name) || is_disk(name);
     let mut table = Table::new(seed);
     let place = Place::new();
-    for (name, part) in PARTS.into_iter().filter(|(name, _)| is_wanted(name)) {
+    for (name, part) in PARTS.into_iter().filter(|(name, _)| is_any_asked(name)) {
         eprintln!("== {name} (seed {seed})");
         let began = Instant::now();
         for line in part(&place, amount, seed) {

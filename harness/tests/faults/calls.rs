@@ -76,15 +76,29 @@ pub fn calls(place: &Place, amount: Amount, seed: u64) -> Vec<Line> {
         return vec![Line::skipped("system calls", "needs strace")];
     }
     let mut random = fastrand::Rng::with_seed(seed);
+    type Piece = fn(&Place, Amount, &mut fastrand::Rng) -> Line;
+    const PIECES: [(&str, Piece); 3] = [
+        ("loadgen", of_generator),
+        ("tenk", of_tenk),
+        ("every", of_every_process),
+    ];
+    let asked = PIECES
+        .into_iter()
+        .filter(|(name, _)| super::is_asked("calls", name));
+    asked
+        .map(|(_, piece)| piece(place, amount, &mut random))
+        .collect()
+}
+
+fn of_generator(place: &Place, amount: Amount, random: &mut fastrand::Rng) -> Line {
     let Some(server) = Server::start(place) else {
-        return vec![Line::skipped("system calls", "the server did not start")];
+        return Line::skipped("system calls", "the server did not start");
     };
-    let written = place.path(WRITTEN);
     let words = format!(
         "--target {} --conns 6 --threads 2 --warmup 20ms --duration 80ms --rate 2000 --request-timeout 1s \
          --ramp-timeout 2s --format json --save {}",
         server.address,
-        written.join("saved.json").display()
+        place.path(WRITTEN).join("saved.json").display()
     );
     let generator = Subject {
         name: "the load generator",
@@ -93,29 +107,38 @@ pub fn calls(place: &Place, amount: Amount, seed: u64) -> Vec<Line> {
         options: &["-f"],
         most: amount.of(1, 6),
     };
-    let generator = generator.torture(place, amount.of(12, usize::MAX), &mut random);
+    let line = generator.torture(place, amount.of(12, usize::MAX), random);
     drop(server);
     place.keep(None);
-    let words = format!("{TINY} --results {}", written.display());
-    // Its children are not failed here.
+    line
+}
+
+/// Its children are not failed here.
+fn of_tenk(place: &Place, amount: Amount, random: &mut fastrand::Rng) -> Line {
     let tenk = Subject {
         name: "tenk",
         program: "tenk",
-        words: words.clone(),
+        words: a_run(place),
         options: &[],
-        most: amount.of(1, 6),
+        most: amount.of(1, 3),
     };
-    let tenk = tenk.torture(place, amount.of(12, usize::MAX), &mut random);
-    // strace counts the calls of each process and thread apart.
+    tenk.torture(place, amount.of(12, usize::MAX), random)
+}
+
+/// strace counts the calls of each process and thread apart.
+fn of_every_process(place: &Place, amount: Amount, random: &mut fastrand::Rng) -> Line {
     let every = Subject {
         name: "every process and thread of a run at once",
         program: "tenk",
-        words,
+        words: a_run(place),
         options: &["-f"],
-        most: amount.of(1, 2),
+        most: 1,
     };
-    let every = every.torture(place, amount.of(6, usize::MAX), &mut random);
-    vec![generator, tenk, every]
+    every.torture(place, amount.of(6, usize::MAX), random)
+}
+
+fn a_run(place: &Place) -> String {
+    format!("{TINY} --results {}", place.path(WRITTEN).display())
 }
 
 /// A server that no fault is meant for.

@@ -13,8 +13,8 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// What a disk answers, by the names that `TENK_FAULTS` may ask for.
-pub const ERRORS: [Errno; 4] = [Errno::ENOSPC, Errno::EIO, Errno::EDQUOT, Errno::EROFS];
+/// What a disk answers; `TENK_FAULTS` may ask for one of them.
+const ERRORS: [Errno; 4] = [Errno::ENOSPC, Errno::EIO, Errno::EDQUOT, Errno::EROFS];
 
 /// The folder that is written to.
 const RESULTS: &str = "disk-results";
@@ -50,16 +50,9 @@ pub fn disk(place: &Place, amount: Amount, seed: u64) -> Vec<Line> {
         Err(why) => return vec![Line::skipped("writes", why)],
     };
     let mut random = fastrand::Rng::with_seed(seed);
-    let asked: Vec<Errno> = ERRORS
-        .into_iter()
-        .filter(|e| super::is_asked(&format!("{e:?}")))
-        .collect();
-    let errors = match asked.is_empty() {
-        true => ERRORS.to_vec(),
-        false => asked,
-    };
+    let is_asked = |errno: &Errno| super::is_asked("disk", &format!("{errno:?}"));
     let mut lines = Vec::new();
-    for errno in errors {
+    for errno in ERRORS.into_iter().filter(is_asked) {
         lines.push(one_error(
             place,
             amount,
@@ -80,7 +73,7 @@ fn undisturbed(place: &Place, before: &Files) -> Result<Undisturbed, String> {
         if made.calls.is_empty() {
             return Err(format!("nothing could be traced: {}", ended.in_words()));
         }
-        assert_eq!(ended.code(), Some(0), "{}", ended.in_words());
+        assert_eq!(ended.code(), Some(0), "{}\n{}", ended.in_words(), ended.out);
         assert!(
             first_trial(&made.calls).is_some(),
             "a run writes its trials"

@@ -121,7 +121,7 @@ What tenk, its load generator and its servers leave behind when they are killed,
 system calls fail and when what they read back is not what they wrote. Expected is 0 in every column behind *times*.
 
     UPDATE_DOCS=1 cargo test -p harness --test faults -- --ignored --nocapture full    # writes this page, or, with
-    TENK_FAULTS=disk in front (kill, disk, calls, surroundings, hostile; ENOSPC, …), the rows of these parts
+    TENK_FAULTS=disk,calls.tenk in front (kill, disk, calls, surroundings, hostile), the rows of these parts
 
 *hung*: not over after a minute, or busy for longer than any run has need for. *panicked*: ended by a panic of ours, or
 by a signal that nobody sent; where a library below panics, tenk says so in one sentence with its cause, ends its
