@@ -3,15 +3,15 @@
 //! Runs are made of residuals of real trials: two equal arms, 100 blocks, in a closed loop in a busy hour and at a
 //! fixed rate in a busy and in a quiet one (results/gate). Printed is the share of runs in which any of equal arms
 //! was told from the best (the family-wise error rate, planned at 5 %), and how often one slower arm of fourteen was told from
-//! the best. `-- RUNS SIMULATIONS` sets the runs behind a figure (2000) and the simulations behind each critical value
-//! (300 here; 1000 in a report).
+//! the best. `-- [RUNS [SIMULATIONS]] [POOL…]` sets the runs behind a figure (2000), the simulations behind each critical
+//! value (as many as in a report) and which pools are drawn from (all): `closed`, `busy`, `quiet`.
 
 use harness::analysis::stats::pooled::Pooled;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
 /// Arms and blocks that are tried.
-const SIZES: [(usize, usize); 6] = [(4, 3), (14, 3), (14, 6), (14, 12), (4, 6), (2, 6)];
+const SIZES: [(usize, usize); 7] = [(14, 3), (14, 6), (14, 12), (4, 3), (4, 6), (2, 3), (2, 6)];
 
 /// How noisy an arm is, of so many.
 type Noise = fn(usize, usize) -> f64;
@@ -29,25 +29,39 @@ const NOISE: [(&str, Noise); 3] = [
 /// Blocks, and how much slower one of fourteen arms is.
 const SLOWER: [(usize, f64); 5] = [(3, 0.25), (3, 0.35), (3, 0.50), (6, 0.15), (6, 0.25)];
 
+/// Where noise comes from: its word, what it was, its folder, and the column that is ranked by.
+const POOLS: [(&str, &str, &str, &str); 3] = [
+    (
+        "closed",
+        "closed loop, busy hour",
+        "busy-hour/closed-loop",
+        "requests_per_s",
+    ),
+    (
+        "busy",
+        "fixed rate, busy hour",
+        "busy-hour",
+        "server_cpu_us_per_request",
+    ),
+    (
+        "quiet",
+        "fixed rate, quiet",
+        "",
+        "server_cpu_us_per_request",
+    ),
+];
+
 fn main() -> Result<(), Box<dyn Error>> {
-    let numbers: Vec<usize> = std::env::args()
-        .filter_map(|word| word.parse().ok())
-        .collect();
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let numbers: Vec<usize> = words.iter().filter_map(|word| word.parse().ok()).collect();
     let runs = numbers.first().copied().unwrap_or(2000);
-    let simulations = numbers.get(1).copied().unwrap_or(300);
-    for (name, file, column) in [
-        (
-            "closed loop, busy hour",
-            "busy-hour/closed-loop",
-            "requests_per_s",
-        ),
-        (
-            "fixed rate, busy hour",
-            "busy-hour",
-            "server_cpu_us_per_request",
-        ),
-        ("fixed rate, quiet", "", "server_cpu_us_per_request"),
-    ] {
+    let simulations = numbers.get(1).copied();
+    let is_pool = |word: &&String| POOLS.iter().any(|pool| pool.0 == word.as_str());
+    let asked: Vec<&String> = words.iter().filter(is_pool).collect();
+    for (pool, name, file, column) in POOLS {
+        if !asked.is_empty() && !asked.iter().any(|word| *word == pool) {
+            continue;
+        }
         let pool = residuals(&pools().join(file).join("trials.csv"), column)?;
         println!(
             "\n{name} ({column}): noise {:.1} % a trial",
@@ -114,7 +128,14 @@ fn run(
     (0..arms).map(&mut arm).collect()
 }
 
-fn false_alarms(pool: &[f64], runs: usize, simulations: usize) {
+fn ranked(run: &[Vec<Option<f64>>], simulations: Option<usize>) -> Option<Pooled> {
+    match simulations {
+        Some(simulations) => Pooled::with_simulations(run, simulations),
+        None => Pooled::new(run),
+    }
+}
+
+fn false_alarms(pool: &[f64], runs: usize, simulations: Option<usize>) {
     println!(
         "any of equal arms told from the best, % of {runs} runs\n{:12}{:>10}{:>10}{:>10}",
         "arms × blocks", NOISE[0].0, NOISE[1].0, NOISE[2].0
@@ -123,8 +144,7 @@ fn false_alarms(pool: &[f64], runs: usize, simulations: usize) {
         print!("{:>4} × {:<6}", size.0, size.1);
         for (_, noise) in NOISE {
             let wrong = share(runs, |random| {
-                let pooled =
-                    Pooled::with_simulations(&run(pool, size, noise, 0.0, random), simulations)?;
+                let pooled = ranked(&run(pool, size, noise, 0.0, random), simulations)?;
                 let best = pooled.lowest();
                 Some((0..size.0).any(|arm| pooled.interval(arm, best).low > 0.0))
             });
@@ -134,13 +154,13 @@ fn false_alarms(pool: &[f64], runs: usize, simulations: usize) {
     }
 }
 
-fn found(pool: &[f64], runs: usize, simulations: usize) {
+fn found(pool: &[f64], runs: usize, simulations: Option<usize>) {
     println!("one slower arm of fourteen told from the best, % of {runs} runs");
     for (blocks, slower) in SLOWER {
         let cost = -(1.0 - slower).ln();
         let found = share(runs, |random| {
             let run = run(pool, (14, blocks), |_, _| 1.0, cost, random);
-            let pooled = Pooled::with_simulations(&run, simulations)?;
+            let pooled = ranked(&run, simulations)?;
             let best = pooled.lowest();
             Some(pooled.interval(0, best).low > 0.0)
         });

@@ -2,7 +2,7 @@
 
 use super::rate;
 use crate::analysis::answer::sentences::{REQUESTS_FOR_P99, duration_for_p99};
-use crate::analysis::answer::words::{percent, plural};
+use crate::analysis::answer::words::{least, percent, plural};
 use crate::analysis::noise::NoiseFloor;
 use crate::analysis::stats::pooled::will_tell;
 use crate::base::error::{Failure, OrFail};
@@ -221,8 +221,8 @@ fn takes(plan: &Plan) -> String {
 /// The differences that the blocks will tell.
 fn tells(plan: &Plan, noise: Noise) -> Option<String> {
     let (scatter, arms) = (noise.scatter(), plan.arms.len());
-    let least = match will_tell(arms, plan.repeat as usize, scatter.ln_1p()) {
-        Some(least) => percent(least.exp_m1()),
+    let from = match will_tell(arms, plan.repeat as usize, scatter.ln_1p()) {
+        Some(from) => least(from.exp_m1(), false),
         None if arms > 1 => {
             return Some(
                 "Will tell no difference: one block gives an order, --repeat 3 intervals.".into(),
@@ -235,7 +235,7 @@ fn tells(plan: &Plan, noise: Noise) -> Option<String> {
         Noise::Usual => " (`tenk calibrate` finds out by how much they do here)",
     };
     Some(format!(
-        "Will tell differences from the best of {least} up in four of five such runs, where trials scatter by {}{found}.",
+        "Will tell differences from the best of {from} up in four of five such runs, where trials scatter by {}{found}.",
         percent(scatter)
     ))
 }

@@ -1,6 +1,6 @@
 //! Every ranking in full, and the growth over idle connections.
 
-use crate::analysis::answer::words::{figure, percent, plural, standing};
+use crate::analysis::answer::words::{figure, least, percent, plural, standing};
 use crate::analysis::stats::growth::{Growth, over_idle};
 use crate::analysis::stats::ranking::{Place, Ranking};
 use crate::base::text::visible;
@@ -34,7 +34,7 @@ pub fn title(ranking: &Ranking) -> String {
         let margin = percent(ranking.margin);
         text.push_str(&format!(
             "; told from {} up, equal within {margin}",
-            percent(from)
+            least(from, ranking.more_is_better)
         ));
     }
     text

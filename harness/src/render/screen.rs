@@ -83,6 +83,11 @@ pub fn for_people(rows: &[Row], answer: &Answer, folder: &Path, look: Look) -> S
         text.push_str(
             "? suspect or invalid trials  ░ where the figure may lie, against the best\n",
         );
+        if !answer.rankings.iter().all(is_in_order_of_medians) {
+            text.push_str(
+                "Listed by what each did beside the others of its blocks; figures are medians.\n",
+            );
+        }
     }
     text.push_str(&growths(rows));
     text.push_str(&doubts(rows, look));
@@ -261,6 +266,16 @@ fn span(place: &Place, best: &Place) -> Option<(f64, f64)> {
     }
 }
 
+/// Whether the places would be the same by the figures that are shown: a median does not know who else ran in a slow
+/// block.
+fn is_in_order_of_medians(ranking: &Ranking) -> bool {
+    let medians = ranking.places.iter().map(|place| place.figure.median);
+    match ranking.more_is_better {
+        true => medians.is_sorted_by(|a, b| a >= b),
+        false => medians.is_sorted(),
+    }
+}
+
 /// Full up to the lower end, shaded up to the higher.
 fn bar(low: f64, high: f64, scale: f64) -> String {
     if scale <= 0.0 || scale.is_nan() {
@@ -424,6 +439,32 @@ mod tests {
         );
         let longest = text.lines().find(|line| line.contains('█')).unwrap();
         assert_eq!(longest.matches('█').count(), BAR, "{text}");
+    }
+
+    #[test]
+    fn an_order_that_is_not_that_of_the_medians_is_explained() {
+        let explained = |rows: &[Row]| {
+            let text = screen(rows, true, Look::default());
+            assert!(text.lines().all(|line| line.chars().count() <= WIDTH));
+            text.contains("Listed by what each did beside the others of its blocks")
+        };
+        assert!(!explained(&rows(3)));
+        // Faster than the other in the blocks that both have, but only in the slow ones.
+        let row = |arm: &str, block: u32, per_s: f64| Row {
+            requests_per_s: Some(per_s),
+            server_cpu_us_per_request: None,
+            server_memory_kib: None,
+            server_memory_per_conn_bytes: None,
+            arm: arm.into(),
+            model: arm.into(),
+            block,
+            ..rows(1).remove(0)
+        };
+        let speeds = [50.0, 51.0, 100.0, 101.0, 102.0];
+        let blocks = (1..).zip(speeds);
+        let mut all: Vec<Row> = blocks.clone().map(|(b, v)| row("poll", b, v)).collect();
+        all.extend(blocks.take(2).map(|(b, v)| row("epoll", b, 1.05 * v)));
+        assert!(explained(&all));
     }
 
     #[test]

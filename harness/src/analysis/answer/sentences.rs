@@ -1,6 +1,6 @@
 //! The sentences about one workload.
 
-use super::words::{behind, by, enumerated, figure, name, percent, plural};
+use super::words::{behind, by, enumerated, figure, least, name, plural};
 use crate::analysis::stats::ranking::{Place, Ranking, Standing, Unread, holds_rate};
 use crate::analysis::summary::{Cell, Figure};
 use crate::base::text::{about, visible};
@@ -259,14 +259,13 @@ pub fn duration_for_p99(per_s: f64) -> String {
 fn how_sure(rankings: &[Ranking]) -> Option<String> {
     let decided: Vec<&Ranking> = rankings.iter().filter(|r| r.tells_from.is_some()).collect();
     let first = decided.first()?;
-    let told = decided
-        .iter()
-        .filter_map(|r| Some(format!("{} from {}", by(r), percent(r.tells_from?))));
+    let told = decided.iter().filter_map(|r| {
+        let from = least(r.tells_from?, r.more_is_better);
+        Some(format!("{} from {from}", by(r)))
+    });
     let told: Vec<String> = told.collect();
     let arms = first.places.len();
-    // Intervals shrink with the root of the blocks, and a little faster where blocks are few.
-    let blocks = first.blocks * 4;
-    let half = percent(first.tells_from?.ln_1p().mul_add(0.5, 0.0).exp_m1());
+    let (blocks, half) = with_more_blocks(first)?;
     Some(format!(
         "How sure: {} of {arms} arms tell differences in {} up (95 % of such runs name nobody falsely); --repeat \
          {blocks} would tell {} from about {half}.",
@@ -274,4 +273,13 @@ fn how_sure(rankings: &[Ranking]) -> Option<String> {
         enumerated(told),
         by(first)
     ))
+}
+
+/// Four times the blocks, and the least difference that they would tell: intervals shrink with the root of the blocks,
+/// and a little faster where blocks are few.
+pub fn with_more_blocks(ranking: &Ranking) -> Option<(usize, String)> {
+    let sign = if ranking.more_is_better { -1.0 } else { 1.0 };
+    let half = (sign * ranking.tells_from?).ln_1p() / 2.0;
+    let half = least(half.exp_m1().abs(), ranking.more_is_better);
+    Some((ranking.blocks * 4, half))
 }

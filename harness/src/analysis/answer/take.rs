@@ -1,8 +1,10 @@
 //! The one arm to take over all workloads, and why.
 
-use super::words::{behind, by, enumerated, name};
+use super::sentences::with_more_blocks;
+use super::words::{behind, by, enumerated, figure, least, name, plural};
 use crate::analysis::stats::ranking::{Place, Ranking, Standing};
 use crate::analysis::summary::Cell;
+use crate::model::workload::title;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
@@ -75,6 +77,7 @@ pub fn take(workloads: &[(&[Cell], Vec<Ranking>)]) -> Taken {
         ),
         false => why(arm, record, workloads.len()),
     }];
+    sentences.extend(figures(arm, workloads));
     let as_good: Vec<String> = records
         .iter()
         .filter(|(other, r)| {
@@ -87,11 +90,44 @@ pub fn take(workloads: &[(&[Cell], Vec<Ranking>)]) -> Taken {
             "Not told apart from it in anything: {}.",
             enumerated(as_good)
         ));
+        sentences.extend(what_would_change_it(&rankings));
     }
     Taken {
         arm: Some(arm.to_string()),
         sentences,
     }
+}
+
+/// What the arm did and what it cost, under the last workload that ranked it.
+fn figures(arm: &str, workloads: &[(&[Cell], Vec<Ranking>)]) -> Option<String> {
+    workloads.iter().rev().find_map(|(arms, rankings)| {
+        let told = rankings.iter().filter_map(|ranking| {
+            let place = ranking.places.iter().find(|place| place.arm == arm)?;
+            let value = figure(ranking.column, place.figure.median);
+            Some(format!("{value} {}", by(ranking)))
+        });
+        let told: Vec<String> = told.collect();
+        let row = arms.first()?.rows.first()?;
+        (!told.is_empty()).then(|| format!("Its figures at {}: {}.", title(row), told.join(", ")))
+    })
+}
+
+/// What this run could not have seen, by what counts first: where it would have seen least.
+fn what_would_change_it(rankings: &[&Ranking]) -> Option<String> {
+    let first = rankings.first()?.column;
+    let same = rankings.iter().filter(|ranking| ranking.column == first);
+    let least_seen = same.max_by(|a, b| {
+        let from = |ranking: &Ranking| ranking.tells_from.unwrap_or(0.0);
+        from(a).total_cmp(&from(b))
+    })?;
+    let from = least(least_seen.tells_from?, least_seen.more_is_better);
+    let (blocks, half) = with_more_blocks(least_seen)?;
+    Some(format!(
+        "What could change this: differences in {} below {from} are not seen in {}; --repeat {blocks} would see them \
+         from about {half} up.",
+        by(least_seen),
+        plural(least_seen.blocks, "block")
+    ))
 }
 
 fn nothing_ranked(workloads: &[(&[Cell], Vec<Ranking>)]) -> String {

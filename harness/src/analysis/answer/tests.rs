@@ -48,6 +48,11 @@ fn a_clear_run_names_the_best_the_last_and_how_sure_it_is() {
         text.contains("How sure: 3 blocks of 3 arms tell differences in requests/s from "),
         "{text}"
     );
+    assert!(
+        text.contains("\nIts figures at 50 connections, closed loop, echo 64 B: 1 0"),
+        "{text}"
+    );
+    assert!(!text.contains("What could change this"), "{text}");
 }
 
 #[test]
@@ -65,6 +70,14 @@ fn arms_that_are_not_told_apart_lead_together() {
     );
     assert!(
         text.contains("\nNot told apart from it in anything: `"),
+        "{text}"
+    );
+    assert!(
+        text.contains("\nWhat could change this: differences in requests/s below "),
+        "{text}"
+    );
+    assert!(
+        text.contains(" are not seen in 3 blocks; --repeat 12 would see them from about "),
         "{text}"
     );
     let mut noisy = rows(3, &arms);

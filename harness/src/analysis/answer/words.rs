@@ -78,6 +78,26 @@ pub fn behind(difference: &Difference, ranking: &Ranking) -> String {
     }
 }
 
+/// The least relative difference that is told: `12 %`, `a factor of 2.4`.
+pub fn least(difference: f64, more_is_better: bool) -> String {
+    let change = match more_is_better {
+        true => -difference,
+        false => difference,
+    };
+    match ratio(change, more_is_better) {
+        factor if factor >= FACTOR_FROM => format!("a factor of {}", digits(factor)),
+        _ => percent(difference),
+    }
+}
+
+/// How many times as good the best is.
+fn ratio(change: f64, more_is_better: bool) -> f64 {
+    match more_is_better {
+        true => 1.0 / (1.0 + change),
+        false => 1.0 + change,
+    }
+}
+
 /// What may be said of an arm: `worse: 33 % less (31 to 35 %)`.
 pub fn standing(place: &Place, ranking: &Ranking) -> String {
     if let Some(unread) = &ranking.unread
@@ -119,10 +139,7 @@ struct Amount {
 }
 
 fn amount(difference: &Difference, more_is_better: bool) -> Amount {
-    let ratio = |change: f64| match more_is_better {
-        true => 1.0 / (1.0 + change),
-        false => 1.0 + change,
-    };
+    let ratio = |change| ratio(change, more_is_better);
     let sign = if more_is_better { -100.0 } else { 100.0 };
     let is_factor = ratio(difference.change) >= FACTOR_FROM;
     let one = |change: f64| match is_factor {
@@ -206,6 +223,15 @@ mod tests {
             told("requests/s", true, -0.75, -0.8, -0.7),
             "does 4.0 times fewer requests/s (3.3 to 5.0)"
         );
+    }
+
+    #[test]
+    fn the_least_difference_is_told_as_differences_are() {
+        assert_eq!(least(0.12, true), "12 %");
+        assert_eq!(least(0.6, false), "60 %");
+        // The best does 2.5 times as much as who does 60 % less.
+        assert_eq!(least(0.6, true), "a factor of 2.5");
+        assert_eq!(least(1.39, false), "a factor of 2.4");
     }
 
     #[test]

@@ -19,8 +19,11 @@ use super::variances::{Variances, normal};
 use super::{ALPHA, Interval, POWER};
 use fastrand::Rng;
 
-/// Simulated runs behind a critical value: its percentile is then known to about 3 % of itself.
-pub const SIMULATIONS: usize = 1000;
+/// Simulated runs behind a critical value, at least: about 0.7 % of all runs then lie more or less beyond it than should.
+const SIMULATIONS: usize = 1000;
+
+/// Small runs are simulated more often, up to as many trials: their critical values are steep, and cost little.
+const SIMULATED_TRIALS: usize = 42_000;
 
 /// Any number will do, as long as it is always the same.
 const SEED: u64 = 1;
@@ -41,7 +44,7 @@ impl Pooled {
     /// Of the logarithms of each arm's figures, one per block, none where a trial has no figure. All arms must be
     /// comparable ([`Layout::comparable`]); none with fewer than two blocks, which hold no noise to go by.
     pub fn new(logs: &[Vec<Option<f64>>]) -> Option<Pooled> {
-        Pooled::with_simulations(logs, SIMULATIONS)
+        Pooled::with_simulations(logs, simulations(&Layout::of(logs)))
     }
 
     /// The same with another number of simulated runs.
@@ -107,9 +110,15 @@ pub fn will_tell(arms: usize, blocks: usize, noise: f64) -> Option<f64> {
     let variance = noise * noise;
     let freedom = blocks as f64 - 1.0;
     let variances = Variances::moderate(&vec![variance; arms], &vec![freedom; arms]);
-    let critical = critical(&layout, &variances, SIMULATIONS);
+    let critical = critical(&layout, &variances, simulations(&layout));
     let error = (2.0 * variance / blocks as f64).sqrt();
     Some((critical + normal_quantile(POWER)) * error)
+}
+
+/// How many runs are simulated.
+fn simulations(layout: &Layout) -> usize {
+    let trials: usize = layout.blocks_of.iter().map(Vec::len).sum();
+    SIMULATIONS.max(SIMULATED_TRIALS / trials.max(1))
 }
 
 /// What is estimated from one set of figures.
@@ -236,7 +245,8 @@ fn critical(layout: &Layout, variances: &Variances, simulations: usize) -> f64 {
             largest_t_squared(layout, &fit(layout, &values))
         })
         .collect();
-    let rank = ((1.0 - ALPHA) * simulations as f64).ceil() as usize;
+    // The next run exceeds the k-th of n with chance 1 − k ÷ (n + 1).
+    let rank = ((1.0 - ALPHA) * (simulations + 1) as f64).ceil() as usize;
     let at = rank.clamp(1, simulations.max(1)) - 1;
     let (_, t_squared, _) = largest.select_nth_unstable_by(at, f64::total_cmp);
     t_squared.sqrt()

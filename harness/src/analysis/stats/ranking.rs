@@ -213,7 +213,7 @@ pub fn rank(arms: &[Cell], criterion: &Metric) -> Option<Ranking> {
         margin: criterion.margin,
         blocks: blocks(&logs),
         noise: order.pooled.as_ref().map(|pooled| pooled.noise().exp_m1()),
-        tells_from: order.tells_from(),
+        tells_from: order.tells_from(sign),
         places: beside_unread(places.collect(), unread.as_ref()),
         unread,
         apart,
@@ -370,15 +370,16 @@ impl Order {
         }
     }
 
-    /// The median over the others of what would have been told from the best.
-    fn tells_from(&self) -> Option<f64> {
+    /// The median over the others of what would have been told from the best, as a share of the best's figure: of more
+    /// requests per second it is below one.
+    fn tells_from(&self, sign: f64) -> Option<f64> {
         let (pooled, (&best, others)) = (self.pooled.as_ref()?, self.best_first.split_first()?);
         let mut halves: Vec<f64> = others
             .iter()
             .map(|&arm| pooled.half_width(arm, best))
             .collect();
         halves.sort_by(f64::total_cmp);
-        median(&halves).map(f64::exp_m1)
+        median(&halves).map(|half| (sign * half).exp_m1().abs())
     }
 }
 

@@ -34,8 +34,10 @@ pub struct ArmOverTime {
     pub label: String,
     /// Its trials one after the other.
     pub columns: Vec<Column>,
-    /// Where trials begin.
+    /// The columns at which trials begin.
     pub trials: Vec<usize>,
+    /// When they begin, as if one followed the other at once, s.
+    pub begin_s: Vec<f64>,
     /// Seconds that are one column.
     pub seconds_per_column: usize,
     /// The windows together, s.
@@ -103,7 +105,13 @@ fn draw_workload(cells: &[Cell], seconds: &LatencySeconds) -> Option<Chart> {
 fn arm(cell: &Cell, seconds: &LatencySeconds) -> Option<ArmOverTime> {
     let rows = cell.rows.iter().filter(|row| row.is_usable());
     let rows = rows.filter(|row| seconds.contains_key(&row.trial));
-    let length_s = rows.clone().map(|row| row.duration_s).sum();
+    let mut length_s = 0.0;
+    let mut begin = |row: &&Row| {
+        let begin_s = length_s;
+        length_s += row.duration_s;
+        begin_s
+    };
+    let begin_s: Vec<f64> = rows.clone().map(&mut begin).collect();
     let trials: Vec<&Vec<LatencySecond>> = rows.filter_map(|row| seconds.get(&row.trial)).collect();
     let all: usize = trials.iter().map(|trial| trial.len()).sum();
     let answered = trials
@@ -123,6 +131,7 @@ fn arm(cell: &Cell, seconds: &LatencySeconds) -> Option<ArmOverTime> {
         label: visible(cell.arm),
         columns,
         trials: starts,
+        begin_s,
         seconds_per_column,
         length_s,
     })
@@ -225,6 +234,7 @@ mod tests {
             conns: 50,
             trial,
             requests_completed: Some(1),
+            duration_s: 2.5,
             ..Row::blank()
         }
     }
@@ -266,6 +276,7 @@ mod tests {
         let svg = chart.svg().unwrap();
         assert!(svg.contains("#c80000") && svg.contains("epoll"), "{svg}");
         assert_eq!(chart.table().lines[0][2], "1");
+        assert!(svg.contains(">0 s<") && svg.contains(">2.5 s<"), "{svg}");
         assert!(draw(&[row(3)], &seconds).is_empty(), "it has no seconds");
     }
 

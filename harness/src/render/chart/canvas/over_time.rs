@@ -70,19 +70,18 @@ fn seconds(arm: &ArmOverTime, is_lowest: bool) -> Axis {
         (true, 1) => format!("{:.1} s of one trial", arm.length_s),
         (true, n) => format!("{:.1} s: {n} trials one after the other", arm.length_s),
     };
-    let began = |column: usize| match is_lowest {
-        true => format!("{} s", column * arm.seconds_per_column),
+    let began = |begin_s: f64| match is_lowest {
+        true => Unit::Seconds.words((begin_s * 1e3).round() / 1e3),
         false => String::new(),
     };
+    let begins = arm.trials.iter().zip(&arm.begin_s);
     Axis {
         label,
         unit: Unit::Seconds,
         scale: Scale::Linear,
         range: (0.0, arm.columns.len().max(1) as f64),
-        ticks: arm
-            .trials
-            .iter()
-            .map(|at| (*at as f64, began(*at)))
+        ticks: begins
+            .map(|(column, begin_s)| (*column as f64, began(*begin_s)))
             .collect(),
         shade: None,
     }
