@@ -72,8 +72,10 @@ pub fn take(workloads: &[(&[Cell], Vec<Ranking>)]) -> Taken {
     let provisional = rankings.iter().all(|ranking| ranking.is_provisional());
     let mut sentences = vec![match provisional {
         true => format!(
-            "Provisionally {}: ahead in a single block, which shows no noise; --repeat 3 gives intervals.",
-            name(arm)
+            "Provisionally {}: the nearest to the best by {} in a single block, which shows no noise; --repeat 3 gives \
+             intervals.",
+            name(arm),
+            enumerated(record.criteria.clone())
         ),
         false => why(arm, record, workloads.len()),
     }];
