@@ -1,4 +1,5 @@
-//! docs/DEPENDENCIES.md is the list of direct dependencies; each is used where it is declared; a plain build stays small.
+//! docs/DEPENDENCIES.md is the list of direct dependencies; each is used where it is declared; a plain build stays small,
+//! and what it compiles with less optimisation is nothing that is measured.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,6 +12,32 @@ const CRATES: [&str; 3] = ["harness", "loadgen", "servers"];
 
 /// What a plain build may compile, our own three included.
 const MOST_CRATES: usize = 100;
+
+/// What requests run through, in a server or in the generator: always compiled with everything the compiler has.
+const MEASURED: [&str; 22] = [
+    "base64",
+    "bytes",
+    "fastrand",
+    "flate2",
+    "hdrhistogram",
+    "hmac-sha256",
+    "httparse",
+    "io-uring",
+    "itoa",
+    "libc",
+    "loadgen",
+    "memchr",
+    "mio",
+    "nix",
+    "num-traits",
+    "pin-project-lite",
+    "regex-automata",
+    "ring",
+    "rustls",
+    "servers",
+    "socket2",
+    "tokio",
+];
 
 fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -179,4 +206,25 @@ fn a_plain_build_compiles_fewer_than_a_hundred_crates() {
         .collect();
     assert!(crates.len() > 30, "{crates:?}");
     assert!(crates.len() < MOST_CRATES, "{} crates", crates.len());
+}
+
+#[test]
+fn what_is_measured_is_compiled_with_everything_the_compiler_has() {
+    let read = |name: &str| fs::read_to_string(workspace().join(name)).unwrap();
+    let (manifest, lock) = (read("Cargo.toml"), read("Cargo.lock"));
+    let parsed: toml::Table = toml::from_str(&manifest).unwrap();
+    let release = &parsed["profile"]["release"];
+    assert!(release.get("opt-level").is_none(), "{release:?}");
+    assert_eq!(release["codegen-units"].as_integer(), Some(1));
+    let packages = release["package"].as_table().unwrap();
+    let level = |name: &str| packages.get(name).and_then(|own| own.get("opt-level"));
+    for name in MEASURED {
+        assert_eq!(level(name), None, "{name} is measured");
+        assert!(lock.contains(&format!("name = \"{name}\"\n")), "{name}");
+    }
+    // A name that cargo does not find it only warns of.
+    for name in packages.keys() {
+        assert!(lock.contains(&format!("name = \"{name}\"\n")), "{name}");
+    }
+    assert!(packages.len() > 20);
 }
