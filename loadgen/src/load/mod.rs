@@ -34,11 +34,11 @@ use abort::Condition;
 use check::{check_combinations, check_run, check_shape, check_sources};
 use commands::Commands;
 use flags::{LoadFlags, RunFlags, ShapeFlags};
-use http::{Contents, HttpLoad};
+use http::{Contents, HttpLoad, are_lines};
 use own::{Message, Rule};
 use stages::{Course, Stages};
 use target::{check_target, host_field, resolve};
-use tls::Tls;
+use tls::{Tls, is_pem};
 
 pub use error::{LoadError, TargetError};
 pub use phase::Phase;
@@ -61,14 +61,17 @@ pub fn check_permitted(load: &Load) -> Result<(), LoadError> {
 #[must_use]
 pub fn names_a_file(load: &Load) -> Option<&'static str> {
     let http = load.http.as_ref();
+    let is_file = |http: &HttpLoad| {
+        let typed = http.requests_file.as_deref();
+        typed.is_some_and(|typed| !are_lines(typed))
+    };
+    let is_ca = |tls: &Tls| tls.ca.as_deref().is_some_and(|ca| !is_pem(ca));
     let is_body = |http: &HttpLoad| http.body.as_ref().is_some_and(|body| body.starts_with('@'));
     let flags = [
         (load.target.is_unix(), "--target unix:PATH"),
-        (
-            http.is_some_and(|http| http.requests_file.is_some()),
-            "--requests FILE",
-        ),
+        (http.is_some_and(is_file), "--requests FILE"),
         (http.is_some_and(is_body), "--body @FILE"),
+        (load.tls.as_ref().is_some_and(is_ca), "--ca FILE"),
     ];
     flags
         .into_iter()

@@ -1,6 +1,6 @@
 //! TLS, under whatever is spoken: what is typed, and what is recorded.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use schemars::JsonSchema;
@@ -23,8 +23,13 @@ pub struct TlsFlags {
     /// The server's name in TLS: what is asked for (SNI), and what its certificate must be for [default: the target's host]
     #[arg(long, value_name = "NAME", help_heading = "TLS")]
     pub sni: Option<String>,
-    /// Certificates of the authorities to trust (PEM) [default: this machine's]
-    #[arg(long, value_name = "FILE", help_heading = "TLS")]
+    /// Certificates of the authorities to trust (PEM): a file, or their text itself [default: this machine's]
+    #[arg(
+        long,
+        value_name = "FILE|PEM",
+        allow_hyphen_values = true,
+        help_heading = "TLS"
+    )]
     pub ca: Option<PathBuf>,
     /// Take any certificate
     #[arg(long, help_heading = "TLS")]
@@ -53,7 +58,7 @@ pub enum Switch {
 pub struct Tls {
     /// The server's name; absent: the target's host.
     pub sni: Option<String>,
-    /// Where the authorities' certificates are; absent: where this machine keeps them.
+    /// Where the authorities' certificates are, or their text; absent: where this machine keeps them.
     #[schemars(with = "Option<String>")]
     pub ca: Option<PathBuf>,
     /// Whether any certificate is taken.
@@ -90,13 +95,35 @@ impl Tls {
                 "--insecure takes any certificate, and --ca says which: give one of the two".into(),
             ));
         }
-        let ca = flags.ca.as_deref().map(std::path::absolute).transpose();
         Ok(Some(Self {
             sni: flags.sni.clone(),
-            ca: ca.map_err(|error| LoadError::Range(format!("--ca: {error}")))?,
+            ca: flags.ca.as_deref().map(ca_of).transpose()?,
             insecure: flags.insecure,
             resume: flags.tls_resume.unwrap_or_default(),
         }))
+    }
+}
+
+/// The longest text of certificates: command lines have room for little more.
+pub const MAX_PEM: usize = 32 << 10;
+
+/// Whether this is the text of certificates, and no file that holds some.
+#[must_use]
+pub fn is_pem(ca: &Path) -> bool {
+    ca.as_os_str()
+        .as_encoded_bytes()
+        .starts_with(b"-----BEGIN ")
+}
+
+/// The authorities' certificates as they are to be recorded.
+fn ca_of(typed: &Path) -> Result<PathBuf, LoadError> {
+    let said = |what: String| LoadError::Range(format!("--ca: {what}"));
+    match is_pem(typed) {
+        true if typed.as_os_str().len() > MAX_PEM => Err(said(format!(
+            "a text of more than {MAX_PEM} bytes is given as a file"
+        ))),
+        true => Ok(typed.to_owned()),
+        false => std::path::absolute(typed).map_err(|error| said(error.to_string())),
     }
 }
 
@@ -127,6 +154,16 @@ mod tests {
             true => assert!(Tls::of(&asked).expect("built in").expect("asked").insecure),
             false => assert!(refused(&asked).contains(HOW_TO_BUILD)),
         }
+    }
+
+    #[test]
+    fn certificates_are_a_file_or_their_text() {
+        let pem = Path::new("-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n");
+        assert_eq!(ca_of(pem).expect("a text"), pem);
+        assert!(ca_of(Path::new("ca.pem")).expect("a file").is_absolute());
+        let long = format!("{}{}", pem.display(), " ".repeat(MAX_PEM));
+        let refused = ca_of(Path::new(&long)).expect_err("too long").to_string();
+        assert!(refused.contains("given as a file"), "{refused}");
     }
 
     #[test]

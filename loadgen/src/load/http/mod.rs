@@ -49,8 +49,8 @@ pub struct HttpFlags {
     #[arg(long, value_name = "LIST", help_heading = "Requests")]
     pub expect_status: Option<StatusSet>,
     /// Different HTTP requests, one JSON object a line: {"method", "path", "headers", "body", "weight"}, or a target
-    /// of vegeta's
-    #[arg(long, value_name = "FILE", help_heading = "Requests")]
+    /// of vegeta's; the lines themselves are known by their first brace
+    #[arg(long, value_name = "FILE|LINES", help_heading = "Requests")]
     pub requests: Option<PathBuf>,
     /// How --requests or --command are taken in turn: in order, each weight times in a row, or at random by weight
     /// [default: sequential]
@@ -114,7 +114,7 @@ pub struct HttpLoad {
     pub version: HttpVersion,
     /// Statuses that count as success; absent: 2xx and 3xx.
     pub expect_status: Option<StatusSet>,
-    /// The file that holds the requests.
+    /// The file that holds the requests, or the lines themselves.
     pub requests_file: Option<String>,
     /// How they are taken in turn.
     pub requests_order: Order,
@@ -231,8 +231,9 @@ pub(super) fn read(
     };
     let requests = match &flags.requests {
         Some(file) => {
-            load.requests_file = Some(absolute("requests", file)?);
-            file::read(file, &headers)?
+            let (typed, requests) = requests_of(file, &headers)?;
+            load.requests_file = Some(typed);
+            requests
         }
         None => {
             let (typed, body) = flags.body.as_deref().map(body_of).transpose()?.unzip();
@@ -277,11 +278,32 @@ fn check_alone(flags: &HttpFlags, path: Option<&str>) -> Result<(), LoadError> {
     Ok(())
 }
 
+/// Whether these are requests themselves, and no file that holds some.
+pub(crate) fn are_lines(typed: &str) -> bool {
+    typed.starts_with('{')
+}
+
+/// The requests as they are to be recorded, and read.
+fn requests_of(typed: &Path, headers: &[Header]) -> Result<(String, Vec<HttpRequest>), LoadError> {
+    let said = |what: String| Err(LoadError::Range(format!("--requests{what}")));
+    match typed.to_str().filter(|text| are_lines(text)) {
+        None => Ok((absolute("requests", typed)?, file::read(typed, headers)?)),
+        Some(text) if text.len() > MAX_TEXT => said(format!(
+            ": lines of {} bytes; more than {MAX_TEXT} are given as a file",
+            text.len()
+        )),
+        Some(text) => match parse(text, headers) {
+            Ok(requests) => Ok((text.to_owned(), requests)),
+            Err(what) => said(format!(", line {what}")),
+        },
+    }
+}
+
 /// The largest body.
 const MAX_BODY: u64 = 64 << 20;
 
-/// The largest body that is given as text: command lines have room for little more.
-const MAX_TEXT: usize = 32 << 10;
+/// The longest body, and the longest requests, that are given as text: command lines have room for little more.
+pub const MAX_TEXT: usize = 32 << 10;
 
 /// The body as it is to be recorded, and its bytes.
 fn body_of(typed: &str) -> Result<(String, Vec<u8>), LoadError> {
@@ -394,6 +416,28 @@ mod tests {
         assert!(error("@/nowhere").starts_with("--body /nowhere: "));
         assert!(error("@/dev/zero").contains("no regular file"));
         assert!(error(&"x".repeat(MAX_TEXT + 1)).contains("--body @FILE"));
+    }
+
+    #[test]
+    fn requests_may_stand_on_the_command_line_themselves() {
+        let of = |text: &str| HttpFlags {
+            requests: Some(text.into()),
+            ..HttpFlags::default()
+        };
+        let lines = "{\"path\": \"/a\"}\n{\"path\": \"/b\"}";
+        let (load, contents) = read(&of(lines), None).expect("valid");
+        assert_eq!(load.requests, 2);
+        assert_eq!(contents.requests()[1].path, "/b");
+        assert_eq!(read(&load.flags(), None).expect("the same").0, load);
+        assert!(read_again(&load, None).is_ok());
+        let refused = |text: &str| read(&of(text), None).expect_err(text).to_string();
+        let wrong = refused("{\"path\": \"/a\"}\n{\"pth\": 1}");
+        assert!(
+            wrong.starts_with("--requests, line 2: unknown field `pth`"),
+            "{wrong}"
+        );
+        let long = format!("{{{}", " ".repeat(MAX_TEXT));
+        assert!(refused(&long).contains("given as a file"));
     }
 
     #[test]

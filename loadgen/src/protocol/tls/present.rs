@@ -17,7 +17,7 @@ use rustls::{
 
 use super::tickets::Tickets;
 use super::{Fault, Shaken};
-use crate::load::tls::{Switch, Tls};
+use crate::load::tls::{Switch, Tls, is_pem};
 use crate::load::{Load, ProtocolName};
 
 /// Where systems keep the certificates of the authorities that they trust.
@@ -116,8 +116,15 @@ fn authorities(tls: &Tls) -> Result<RootCertStore, String> {
 }
 
 fn read_authorities(path: &Path) -> Result<RootCertStore, String> {
-    let said = |why: &dyn std::fmt::Display| format!("--ca {}: {why}", path.display());
-    let text = fs::read(path).map_err(|error| said(&error))?;
+    let name = match is_pem(path) {
+        true => "PEM".into(),
+        false => path.display().to_string(),
+    };
+    let said = |why: &dyn std::fmt::Display| format!("--ca {name}: {why}");
+    let text = match is_pem(path) {
+        true => path.as_os_str().as_encoded_bytes().to_vec(),
+        false => fs::read(path).map_err(|error| said(&error))?,
+    };
     let mut store = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(&text) {
         let certificate = certificate.map_err(|error| said(&error))?;
