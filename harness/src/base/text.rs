@@ -1,5 +1,6 @@
 //! Text that came from somewhere else, made safe to show; figures in words.
 
+use loadgen::base::hash::mix;
 pub use loadgen::base::text::{one_line, visible};
 use std::time::Duration;
 
@@ -59,8 +60,9 @@ fn words(text: &str) -> Vec<String> {
     words
 }
 
-/// Text as part of a file's name.
+/// Text as part of a file's name; of what is too long for one the beginning, and a digest of all.
 pub fn file_name(text: &str) -> String {
+    const MOST: usize = 120;
     let allowed = |c: char| {
         if c.is_ascii_alphanumeric() || "-._=".contains(c) {
             c
@@ -68,7 +70,14 @@ pub fn file_name(text: &str) -> String {
             '_'
         }
     };
-    text.replace('%', "pct").chars().map(allowed).collect()
+    let name: String = text.replace('%', "pct").chars().map(allowed).collect();
+    if name.len() <= MOST {
+        return name;
+    }
+    let digest = text
+        .bytes()
+        .fold(0, |hash, byte| mix(hash ^ u64::from(byte)));
+    format!("{}-{digest:016x}", &name[..MOST])
 }
 
 /// `5, 6` as `5,6`.
@@ -80,6 +89,13 @@ pub fn without_blanks(list: &str, delimiter: char) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_name_is_too_long_for_a_file_and_none_is_anothers() {
+        assert_eq!(file_name("a/b 5%"), "a_b_5pct");
+        let long = |last: &str| file_name(&("stage,".repeat(100) + last));
+        assert!(long("a").len() < 150 && long("a") != long("b"));
+    }
 
     #[test]
     fn lines_end_between_words_and_never_within_a_number() {

@@ -336,6 +336,7 @@ mod tests {
             rows: &rows,
             histograms: &Default::default(),
             timeline: &[],
+            stages: &[],
             latency_seconds: &Default::default(),
             workers: &[],
             curves: &[],

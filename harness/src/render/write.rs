@@ -138,6 +138,7 @@ impl<'a> Files<'a> {
                 rows: &run.rows,
                 histograms: &run.histograms,
                 timeline: &run.timeline,
+                stages: &run.stages,
                 latency_seconds: &run.latency_seconds,
                 workers: &run.workers,
                 curves: &answer.load_curves,

@@ -80,6 +80,9 @@ pub struct Point {
     /// Drawn with a ring: from here on it is at another level.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub is_change: bool,
+    /// Not marked: the line only turns here.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub is_corner: bool,
     /// Words beside the mark.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,

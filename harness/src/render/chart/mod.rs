@@ -20,6 +20,7 @@ pub mod over_time;
 pub mod panel;
 pub mod plot;
 pub mod request_cost;
+mod stages;
 mod svg;
 pub mod table;
 mod throughput;
@@ -30,6 +31,7 @@ use crate::model::histograms::Histograms;
 use crate::model::instrumented::Instrumented;
 use crate::model::latency_seconds::LatencySeconds;
 use crate::model::row::Row;
+use crate::model::stages::StageRow;
 use crate::model::timeline::TimelineRow;
 use crate::model::workers::WorkerRow;
 use crate::model::workload::Workload;
@@ -47,6 +49,8 @@ pub struct Evidence<'a> {
     pub histograms: &'a Histograms,
     /// Their seconds.
     pub timeline: &'a [TimelineRow],
+    /// Their stages, where the load takes a course.
+    pub stages: &'a [StageRow],
     /// The response times of each second, counted in classes.
     pub latency_seconds: &'a LatencySeconds,
     /// Their servers' workers.
@@ -63,6 +67,7 @@ pub struct Evidence<'a> {
 pub fn all(evidence: &Evidence) -> Vec<Chart> {
     let rows = evidence.rows;
     let mut charts = load::draw(evidence.curves, rows, evidence.histograms, evidence.floor);
+    charts.extend(stages::draw(rows, evidence.stages));
     charts.extend(heat::draw(rows));
     let few = without_most_levels(rows, evidence.curves);
     // A cell may be in two panels; what shows it alone is drawn once.
@@ -183,6 +188,7 @@ mod tests {
             rows: &rows,
             histograms: &histograms,
             timeline: &[],
+            stages: &[],
             latency_seconds: &Default::default(),
             workers: &workers,
             curves: &[],

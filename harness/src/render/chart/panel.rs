@@ -358,6 +358,22 @@ pub fn left_out(cells: &[Cell], along: Along) -> Option<String> {
         .then(|| format!("Left out: {}{tail}", named[..named.len() - more].join(", ")))
 }
 
+/// The course that a load without one rate takes.
+fn course_in_words(row: &Row) -> String {
+    const MOST: usize = 60;
+    let shortened = |stages: &String| match stages.char_indices().nth(MOST) {
+        None => stages.clone(),
+        Some((end, _)) => format!("{}…", &stages[..end]),
+    };
+    match (&row.stages, &row.conn_stages) {
+        (Some(stages), _) => format!("open loop in stages of {} requests/s", shortened(stages)),
+        (None, Some(stages)) => {
+            format!("closed loop in stages of {} connections", shortened(stages))
+        }
+        (None, None) => "closed loop".into(),
+    }
+}
+
 /// What every chart says about the conditions under its title, but for what its axis shows.
 pub fn conditions(row: &Row, along: Along) -> String {
     let mut words = Vec::new();
@@ -380,7 +396,7 @@ pub fn conditions(row: &Row, along: Along) -> String {
         Some(n) => format!("{n} requests per connection"),
     });
     words.push(match (along, row.capacity_fraction, row.rate_per_s) {
-        (_, _, None) => "closed loop".to_string(),
+        (_, _, None) => course_in_words(row),
         (Along::Rate, _, _) => "open loop".into(),
         (_, Some(share), _) => format!("{} % of each arm's capacity offered", percent(share)),
         (_, None, Some(rate)) => format!("{} requests/s offered", count(rate)),

@@ -160,7 +160,8 @@ impl Frame<'_> {
         aside: i32,
         notes: &mut Vec<Area>,
     ) -> Drawn {
-        for point in series.points.iter().step_by(every) {
+        let marked = series.points.iter().step_by(every);
+        for point in marked.filter(|point| !point.is_corner) {
             let Some(at) = self.at(point) else { continue };
             let words = figure_in_full(&series.label, point, self.x, self.y);
             self.groups
