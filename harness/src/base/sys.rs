@@ -7,12 +7,20 @@ use std::ffi::{c_int, c_long};
 use std::fs::File;
 use std::io;
 use std::mem::MaybeUninit;
+use std::net::Ipv6Addr;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
 nix::ioctl_readwrite_bad!(get_interface_flags, libc::SIOCGIFFLAGS, libc::ifreq);
 nix::ioctl_write_ptr_bad!(set_interface_flags, libc::SIOCSIFFLAGS, libc::ifreq);
+nix::ioctl_write_ptr_bad!(add_address, SIOCSIFADDR, libc::in6_ifreq);
 nix::ioctl_readwrite_bad!(set_tun_interface, libc::TUNSETIFF, libc::ifreq);
 nix::ioctl_read_bad!(get_window_size, libc::TIOCGWINSZ, libc::winsize);
+
+/// Of an IPv6 socket: adds an address to an interface (linux/sockios.h).
+const SIOCSIFADDR: libc::c_int = 0x8916;
+
+/// The number of every namespace's `lo` (LOOPBACK_IFINDEX, net/flow.h).
+const LOOPBACK: libc::c_int = 1;
 
 /// How many columns a terminal has (ioctl_tty(2)); none where it does not say.
 pub fn columns(terminal: impl AsFd) -> Option<usize> {
@@ -53,6 +61,28 @@ pub fn bring_loopback_up() -> io::Result<()> {
     request.ifr_ifru.ifru_flags = flags | libc::IFF_UP as libc::c_short;
     // SAFETY: the kernel only reads the request, which outlives the call.
     unsafe { set_interface_flags(socket.as_raw_fd(), &request)? };
+    Ok(())
+}
+
+/// Adds addresses to `lo` in the calling thread's network namespace.
+pub fn add_to_loopback(addresses: &[Ipv6Addr]) -> io::Result<()> {
+    let socket = socket(
+        AddressFamily::Inet6,
+        SockType::Datagram,
+        SockFlag::SOCK_CLOEXEC,
+        None,
+    )?;
+    for address in addresses {
+        let request = libc::in6_ifreq {
+            ifr6_addr: libc::in6_addr {
+                s6_addr: address.octets(),
+            },
+            ifr6_prefixlen: 128,
+            ifr6_ifindex: LOOPBACK,
+        };
+        // SAFETY: the kernel only reads the request, which outlives the call.
+        unsafe { add_address(socket.as_raw_fd(), &request)? };
+    }
     Ok(())
 }
 

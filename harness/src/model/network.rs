@@ -1,6 +1,7 @@
 //! The network that a measured process lives in.
 
 use serde::{Deserialize, Serialize};
+use std::net::Ipv6Addr;
 
 /// The network a launched process lives in.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -14,6 +15,8 @@ pub enum Network {
         required: bool,
         /// (path below /proc/sys, value) to copy in.
         sysctls: Vec<(String, String)>,
+        /// Addresses of its loopback besides ::1, which has no more ports than one address has.
+        ipv6_addresses: Vec<Ipv6Addr>,
     },
     /// The namespace of a process that is already running.
     Of {

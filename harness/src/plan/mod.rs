@@ -27,13 +27,17 @@ use loadgen::fleet::hosts::flags::HostFlags;
 use loadgen::load::Load;
 use loadgen::load::flags::{RunFlags as LoadRunFlags, ShapeFlags};
 use loadgen::load::own::Rule;
-use loadgen::load::{CpuList, ProtocolName};
+use loadgen::load::sources::addresses_needed;
+use loadgen::load::{CpuList, ProtocolName, Sources};
 use loadgen::tally::slo::Slo;
 use pace::Pace;
 use servers::models::Model;
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
+
+/// The most IPv6 addresses that a private network's loopback is given.
+const MOST_IPV6_SOURCES: usize = 1024;
 
 /// The most trials one run may have: a bound on every list and file made from them.
 const MAX_TRIALS: usize = 100_000;
@@ -187,9 +191,7 @@ impl Plan {
             // Others have to get there.
             false => (Network::Host, Network::Host),
         };
-        check_service(flags, &arms, service)?;
-        check_tls(flags, &arms)?;
-        check_workers(flags, &arms)?;
+        check_arms(flags, &arms, service, places.server_ip)?;
         if flags.rate.contains(&Rate::Auto) && flags.rate.len() > 1 {
             return Err(Failure::usage(
                 "--rate auto stands alone: it is found out for every workload",
@@ -238,6 +240,7 @@ impl Plan {
         if let Some(time) = flags.budget {
             plan.set_budget(time, flags.repeat)?;
         }
+        plan.widen_loopback()?;
         match plan.trial_count() {
             0 => Err(Failure::usage("--repeat 0: from 1 up")),
             n if n > MAX_TRIALS => Err(Failure::usage(format!(
@@ -245,6 +248,28 @@ impl Plan {
             ))),
             _ => Ok(plan),
         }
+    }
+
+    /// Gives the loopback of private networks the IPv6 addresses that connections come from: those that were asked for,
+    /// else as many as have ports for the largest load.
+    fn widen_loopback(&mut self) -> Result<(), Failure> {
+        let over_ipv6 = |(arm, _): &(&Arm, &Scenario)| arm.transport == Transport::Tcp6;
+        let loads = self.cells().filter(over_ipv6);
+        let sources = loads.map(|(_, scenario)| sources_over_ipv6(&scenario.load));
+        let needed = sources.max_by_key(Vec::len).unwrap_or_default();
+        let is_private = matches!(self.network, Network::Private { .. });
+        if is_private && needed.len() > MOST_IPV6_SOURCES {
+            return Err(Failure::usage(format!(
+                "--sources: at most {MOST_IPV6_SOURCES} IPv6 addresses are given to a private network; name a smaller \
+                 one, or `--netns off`"
+            )));
+        }
+        for network in [&mut self.network, &mut self.command_network] {
+            if let Network::Private { ipv6_addresses, .. } = network {
+                ipv6_addresses.clone_from(&needed);
+            }
+        }
+        Ok(())
     }
 
     /// Lets time end the repeats, of which so many are made in any case.
@@ -432,12 +457,26 @@ fn networks(asked: Netns) -> (Network, Network) {
     let private = |required| Network::Private {
         required,
         sysctls: network_sysctls(),
+        ipv6_addresses: Vec::new(),
     };
     match asked {
         Netns::Off => (Network::Host, Network::Host),
         Netns::Auto => (private(false), Network::Host),
         Netns::Require => (private(true), private(true)),
     }
+}
+
+/// Refuses what some arm cannot be asked for.
+fn check_arms(
+    flags: &RunFlags,
+    arms: &[Arm],
+    service: Service,
+    server_ip: IpAddr,
+) -> Result<(), Failure> {
+    check_service(flags, arms, service)?;
+    check_tls(flags, arms)?;
+    check_sources(flags, arms, server_ip)?;
+    check_workers(flags, arms)
 }
 
 /// Refuses a service that some arm does not offer.
@@ -469,6 +508,55 @@ fn check_service(flags: &RunFlags, arms: &[Arm], service: Service) -> Result<(),
         )));
     }
     Ok(())
+}
+
+/// The IPv6 addresses that a loopback needs besides ::1 for this load to come from.
+fn sources_over_ipv6(load: &Load) -> Vec<Ipv6Addr> {
+    let (first, most) = (
+        Ipv6Addr::new(0xfd74, 0x656e, 0x6b, 0, 0, 0, 0, 1),
+        MOST_IPV6_SOURCES,
+    );
+    let all: Vec<IpAddr> = match &load.sources {
+        Sources::Auto => match addresses_needed(load) {
+            0 | 1 => Vec::new(),
+            many => {
+                let more = (0..many.min(most as u64)).map(|n| first.to_bits() + u128::from(n));
+                more.map(|bits| Ipv6Addr::from_bits(bits).into()).collect()
+            }
+        },
+        Sources::List(list) => list.clone(),
+        Sources::Network(network) => network.hosts().take(most + 1).collect(),
+    };
+    let of_ipv6 = |address: IpAddr| match address {
+        IpAddr::V6(address) if !address.is_loopback() => Some(address),
+        _ => None,
+    };
+    all.into_iter().filter_map(of_ipv6).collect()
+}
+
+/// Refuses source addresses from which some arm's server cannot be reached.
+fn check_sources(flags: &RunFlags, arms: &[Arm], server_ip: IpAddr) -> Result<(), Failure> {
+    let sources = &flags.load.sources;
+    let Some(is_ipv4) = sources.is_ipv4() else {
+        return Ok(());
+    };
+    // A running server's address is the load's own, and is checked with it.
+    let started = arms
+        .iter()
+        .filter(|arm| !matches!(arm.subject, Subject::Running { .. }));
+    let mut places = started.map(|arm| match arm.transport {
+        Transport::Unix => (arm, "a Unix socket".to_string(), false),
+        Transport::Tcp6 => (arm, "::1".into(), !is_ipv4),
+        Transport::Tcp => (arm, server_ip.to_string(), is_ipv4 == server_ip.is_ipv4()),
+    });
+    match places.find(|(_, _, is_reached)| !is_reached) {
+        None => Ok(()),
+        Some((arm, place, _)) => Err(Failure::usage(format!(
+            "--sources {sources}: {} listens at {place}, which nobody reaches from there: give addresses of its kind, or \
+             leave it to a run of its own",
+            arm.label
+        ))),
+    }
 }
 
 /// The models speak no TLS.
@@ -670,12 +758,13 @@ fn scenarios(
         ..LoadRunFlags::default()
     };
     // The port is not known before a server listens; any other than 0 passes the checks.
-    let placeholder = flags
-        .target
-        .as_ref()
-        .map_or("127.0.0.1:1".into(), |target| {
-            target.addresses()[0].to_string()
-        });
+    let placeholder = flags.target.as_ref().map_or_else(
+        || match flags.load.sources.is_ipv4() {
+            Some(false) => "[::1]:1".into(),
+            _ => "127.0.0.1:1".into(),
+        },
+        |target| target.addresses()[0].to_string(),
+    );
     let mut scenarios = Vec::new();
     for (shape, rate) in shapes(flags) {
         let mut load = Load::new(&placeholder, &shape, &load_flags, &run)
@@ -801,6 +890,59 @@ mod tests {
     fn plan(words: &str) -> Result<Plan, Failure> {
         let words = format!("tenk {words}");
         Plan::new(&Cli::try_parse_from(words.split(' ')).unwrap().run)
+    }
+
+    #[test]
+    fn sources_are_of_the_family_of_every_server() {
+        for words in [
+            "--model epoll --transport tcp6 --sources fd00::/126",
+            "--model epoll --sources 127.0.1.0/24",
+            "--target [::1]:9 --sources ::1",
+        ] {
+            assert!(plan(words).is_ok(), "{words}");
+        }
+        for (words, place) in [
+            ("--model epoll --sources fd00::/126", "127.0.0.1"),
+            (
+                "--model epoll --transport tcp,tcp6 --sources ::1",
+                "127.0.0.1",
+            ),
+            (
+                "--model epoll --transport tcp,tcp6 --sources 127.0.1.1",
+                "::1",
+            ),
+            (
+                "--model epoll --transport unix --sources ::1",
+                "a Unix socket",
+            ),
+        ] {
+            let refused = plan(words).unwrap_err().message;
+            let expected = format!("listens at {place}, which nobody reaches");
+            assert!(refused.contains(&expected), "{words}: {refused}");
+        }
+        assert!(plan("--target 127.0.0.1:9 --sources ::1").is_err());
+    }
+
+    #[test]
+    fn a_private_network_has_ports_for_all_that_come_over_ipv6() {
+        let addresses = |words: &str| match plan(words).unwrap().network {
+            Network::Private { ipv6_addresses, .. } => ipv6_addresses.len(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(addresses("--model epoll --conns 200k"), 0);
+        assert_eq!(addresses("--model epoll --conns 50 --transport tcp6"), 0);
+        // At most 64 512 ports each, of which a quarter is given out.
+        assert!(addresses("--model epoll --conns 200k --transport tcp,tcp6") >= 12);
+        assert!(addresses("--model epoll --requests-per-conn 1 --transport tcp6") > 100);
+        assert_eq!(
+            addresses("--model epoll --transport tcp6 --sources fd00::4/126"),
+            4
+        );
+        assert_eq!(
+            addresses("--model epoll --transport tcp6 --sources ::1,fd00::9"),
+            1
+        );
+        assert!(plan("--model epoll --transport tcp6 --sources fd00::/64").is_err());
     }
 
     #[test]

@@ -20,6 +20,7 @@ use nix::unistd::{Gid, Pid, Uid, getppid};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io;
+use std::net::Ipv6Addr;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
@@ -136,7 +137,8 @@ pub fn pin(cpus: &[usize]) -> io::Result<()> {
 /// its parent. An error leaves the process in no state to go on.
 pub fn become_private(parent: i32, sysctls: &[(String, String)]) -> io::Result<()> {
     die_with(Pid::from_raw(parent))?;
-    make_private(sysctls, User::Root).map_err(|e| context("make a private network namespace", e))
+    make_private(sysctls, &[], User::Root)
+        .map_err(|e| context("make a private network namespace", e))
 }
 
 /// Who a process without privilege is in a user namespace of its own.
@@ -153,13 +155,21 @@ fn enter(network: &Network) -> io::Result<bool> {
     match network {
         Network::Host => Ok(false),
         Network::Of { pid } => join(*pid).map(|()| false),
-        Network::Private { sysctls, .. } => make_private(sysctls, User::Same)
+        Network::Private {
+            sysctls,
+            ipv6_addresses,
+            ..
+        } => make_private(sysctls, ipv6_addresses, User::Same)
             .map(|()| true)
             .map_err(|e| context("make a private network namespace", e)),
     }
 }
 
-fn make_private(sysctls: &[(String, String)], user: User) -> io::Result<()> {
+fn make_private(
+    sysctls: &[(String, String)],
+    ipv6_addresses: &[Ipv6Addr],
+    user: User,
+) -> io::Result<()> {
     match unshare(CloneFlags::CLONE_NEWNET) {
         Err(Errno::EPERM) => unshare_with_user(user)?,
         other => other?,
@@ -169,7 +179,11 @@ fn make_private(sysctls: &[(String, String)], user: User) -> io::Result<()> {
         // Some of these are read-only in a namespace owned by a user; what is in force is reported anyway.
         let _ = fs::write(Path::new("/proc/sys").join(key), value);
     }
-    Ok(())
+    match ipv6_addresses {
+        [] => Ok(()),
+        addresses => sys::add_to_loopback(addresses)
+            .map_err(|e| context("add IPv6 addresses to its loopback", e)),
+    }
 }
 
 /// Without privilege a network namespace needs a user namespace around it, with this one user mapped
@@ -221,6 +235,7 @@ mod tests {
             network: Network::Private {
                 required: true,
                 sysctls: vec![("net/core/somaxconn".into(), "4096".into())],
+                ipv6_addresses: vec![Ipv6Addr::LOCALHOST],
             },
             cpus: vec![0],
             groups: vec![],

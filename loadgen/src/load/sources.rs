@@ -4,14 +4,15 @@
 //! kernel searches them at every connect(2), first the half with the parity of
 //! the range's start (commit 07f4c90062f8). A half that is nearly full is searched
 //! for long, so where one address is not enough, each is given half of a half.
-//! A port in TIME_WAIT is not free. Loopback has 16 million addresses.
+//! A port in TIME_WAIT is not free. IPv4's loopback has 16 million addresses; IPv6's has ::1, and what an administrator
+//! has added to `lo`.
 //!
 //! Servers tell clients apart by their address: one that lets 127.0.0.1 in refuses all others. So more than the
 //! kernel's choice are taken only where its ports cannot be enough for the connections asked for, or, once connections
 //! are being replaced, are seen to run short.
 
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{
     AtomicBool, AtomicU64,
@@ -176,10 +177,15 @@ impl SourcePool {
 }
 
 impl Spare {
+    /// Whether connections are replaced that leave their ports behind: only who closes first, and with FIN, keeps one in
+    /// TIME_WAIT.
+    fn is_needed(load: &Load) -> bool {
+        load.churns() && load.close == Close::Client
+    }
+
     /// What a load may need whose connections are replaced.
     fn of(load: &Load, ports: u64) -> Option<Self> {
-        // Only who closes first, and with FIN, keeps a port in TIME_WAIT.
-        if !load.churns() || load.close != Close::Client {
+        if !Self::is_needed(load) {
             return None;
         }
         let addresses = automatic(&load.target, CHURN_ADDRESSES);
@@ -202,6 +208,16 @@ fn in_words(addresses: &[IpAddr]) -> String {
     }
 }
 
+/// How many addresses a load over loopback may need here, replacements of its connections included.
+#[must_use]
+pub fn addresses_needed(load: &Load) -> u64 {
+    let ports = port_range();
+    match Spare::is_needed(load) {
+        true => CHURN_ADDRESSES.max(needed(load, ports)),
+        false => needed(load, ports),
+    }
+}
+
 /// How many addresses a load needs from the beginning, given how many ports each offers.
 fn needed(load: &Load, ports: u64) -> u64 {
     let (half, quarter) = ((ports / 2).max(1), (ports / 4).max(1));
@@ -212,18 +228,40 @@ fn needed(load: &Load, ports: u64) -> u64 {
     }
 }
 
-/// 127.0.1.1, 127.0.1.2 …, for an IPv4 loopback target that needs more than one.
+/// 127.0.1.1, 127.0.1.2 …, for an IPv4 loopback target that needs more than one; for an IPv6 one those that `lo` has.
 fn automatic(target: &Address, count: u64) -> Vec<IpAddr> {
-    let Some(IpAddr::V4(address)) = target.ip() else {
-        return Vec::new();
-    };
-    if !address.is_loopback() || count <= 1 {
-        return Vec::new();
+    let count = count.min(MAX_ADDRESSES as u64);
+    match target.ip() {
+        Some(IpAddr::V4(address)) if address.is_loopback() && count > 1 => {
+            let base = u32::from(Ipv4Addr::new(127, 0, 1, 1));
+            (0..count)
+                .map(|i| IpAddr::V4(Ipv4Addr::from(base + i as u32)))
+                .collect()
+        }
+        Some(IpAddr::V6(address)) if address.is_loopback() && count > 1 => {
+            let listed = fs::read_to_string("/proc/net/if_inet6").unwrap_or_default();
+            let mut added = added_to_loopback(&listed);
+            added.truncate(count as usize);
+            added
+        }
+        _ => Vec::new(),
     }
-    let base = u32::from(Ipv4Addr::new(127, 0, 1, 1));
-    (0..count.min(MAX_ADDRESSES as u64))
-        .map(|i| IpAddr::V4(Ipv4Addr::from(base + i as u32)))
-        .collect()
+}
+
+/// The addresses of `lo` besides ::1, as the kernel lists them: address, interface, length of its prefix, scope, flags
+/// and name (proc_net_if_inet6(5)).
+fn added_to_loopback(listed: &str) -> Vec<IpAddr> {
+    let address = |line: &str| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let [digits, .., "lo"] = words[..] else {
+            return None;
+        };
+        let address = Ipv6Addr::from(u128::from_str_radix(digits, 16).ok()?);
+        (!address.is_loopback()).then_some(IpAddr::V6(address))
+    };
+    let mut added: Vec<IpAddr> = listed.lines().filter_map(address).collect();
+    added.sort_unstable();
+    added
 }
 
 /// How long a port on loopback stays in TIME_WAIT before the kernel takes it again (`tcp_tw_reuse`, ip-sysctl.rst:
@@ -277,9 +315,21 @@ mod tests {
     }
 
     #[test]
-    fn only_ipv4_loopback_is_spread() {
+    fn what_an_administrator_added_to_the_loopback_is_taken() {
+        let listed = "00000000000000000000000000000001 01 80 10 80       lo\n\
+                      fd000000000000000000000000000005 01 80 00 80       lo\n\
+                      fe80000000000000000000000000aaaa 02 40 20 80     eth0\n\
+                      fd000000000000000000000000000004 01 80 00 80       lo\nnonsense\n";
+        let addresses: [IpAddr; 2] =
+            ["fd00::4", "fd00::5"].map(|text| text.parse().expect("an address"));
+        assert_eq!(added_to_loopback(listed), addresses);
+        assert!(added_to_loopback("").is_empty());
+    }
+
+    #[test]
+    fn ipv4_loopback_is_spread() {
         let of = |target: &str, count| automatic(&target.parse().expect("an address"), count);
-        assert!(of("[::1]:1", 100).is_empty() && of("unix:/a", 100).is_empty());
+        assert!(of("unix:/a", 100).is_empty() && of("192.0.2.1:1", 100).is_empty());
         assert!(of("127.0.0.1:1", 1).is_empty());
         let many = of("127.0.0.1:1", 300);
         assert_eq!(many.len(), 300);

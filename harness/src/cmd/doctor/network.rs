@@ -19,6 +19,7 @@ pub async fn checks(conns: Option<u64>) -> Vec<Check> {
     let namespace = namespace::attempt(&Network::Private {
         required: false,
         sysctls: network_sysctls(),
+        ipv6_addresses: Vec::new(),
     })
     .await
     .map(|_| ());
