@@ -5,6 +5,7 @@ use super::journal::TRIALS;
 use super::saved::ENVIRONMENT;
 use crate::base::error::Failure;
 use crate::base::panic::trials_are_in;
+use loadgen::base::error::in_a_sentence;
 use loadgen::base::file::{write_atomically, write_together};
 use std::collections::BTreeSet;
 use std::fs;
@@ -58,7 +59,10 @@ impl RunFolder {
     pub fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let target = self.path.join(name);
         if let Some(parent) = target.parent() {
-            fs::create_dir_all(parent)?;
+            fs::create_dir_all(parent).map_err(|error| {
+                let sentence = format!("{}: {error}", parent.display());
+                in_a_sentence(error, sentence)
+            })?;
         }
         write_atomically(&target, bytes)
     }

@@ -102,9 +102,8 @@ pub fn supervise(service: &Service, started: Started, mut control: UnixStream) -
         pid: pid.as_raw() as u32,
         ..started
     });
-    // A harness that is gone is noticed below.
-    let _ = say(&mut control, &report);
-    let watched = watch(pid, &mut control, &signals);
+    // A harness that cannot be told would wait for it: the end of the socket tells it that nothing came of this.
+    let watched = say(&mut control, &report).and_then(|()| watch(pid, &mut control, &signals));
     end(pid, Duration::from_millis(service.grace_ms));
     watched
 }
@@ -161,7 +160,7 @@ fn watch(pid: Pid, control: &mut UnixStream, signals: &SignalFd) -> io::Result<(
         if from_children {
             while let Ok(Some(_)) = signals.read_signal() {}
             if let Some(end) = reap(pid) {
-                let _ = say(control, &Report::Ended(end));
+                say(control, &Report::Ended(end))?;
             }
         }
         // Whatever comes, it is the end of the socket: the harness says nothing.

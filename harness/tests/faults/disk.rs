@@ -173,7 +173,7 @@ fn one(
     let what = format!("{errno:?} at {} {} of {:?}", call.name, nth + 1, call.file);
     let Some(at) = made.failed else {
         // Nothing was to go wrong, and nothing may have.
-        if ended.code() != Some(0) {
+        if code_of_saving(&ended) != Some(0) {
             place.book(line, &what, &ended, None);
             line.unsaid += 1;
             line.faults
@@ -193,7 +193,7 @@ fn one(
     line.faults
         .extend(damaged.iter().map(|file| format!("{what}: {file}")));
     let is_measured = first_trial(&made.calls).is_some_and(|first| at >= first);
-    let unsaid = no_table(is_measured, &ended).or_else(|| match ended.code() {
+    let unsaid = no_table(is_measured, &ended).or_else(|| match code_of_saving(&ended) {
         // It was tried again, or was no loss: then everything is there.
         Some(0) => missing(place, before, undisturbed),
         Some(1) => nameless(fault, &ended),
@@ -204,6 +204,17 @@ fn one(
         .extend(unsaid.map(|why| format!("{what}: {why}: {}", ended.in_words())));
     forget_new(place, before);
     true
+}
+
+/// How a run ended, as far as saving goes: that no figure of a busy machine is to be believed is none of the disk's doing.
+fn code_of_saving(ended: &Ended) -> Option<i32> {
+    let is_unbelievable = ended
+        .out
+        .contains("No trial has figures that may be believed");
+    match ended.code() {
+        Some(1) if is_unbelievable && !ended.err.contains("error: ") => Some(0),
+        code => code,
+    }
 }
 
 /// Whether the table of what was measured is not there.
