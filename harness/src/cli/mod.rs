@@ -30,6 +30,7 @@ use history::HistoryFlags;
 use ipnet::IpNet;
 use lab::LabFlags;
 use loadgen::base::units::{parse_count, parse_duration};
+use loadgen::cmd::place::Place;
 use loadgen::fleet::hosts::flags::HostFlags;
 use loadgen::load::CpuList;
 use loadgen::load::Target;
@@ -335,6 +336,14 @@ pub struct OutputFlags {
     /// files) or benchfmt (benchstat); may be repeated
     #[arg(long, value_name = "FORMAT=PATH", help_heading = "Output")]
     pub export: Vec<Export>,
+    /// While it is made, write where it is to this file or descriptor: one JSON object a line, when a trial begins and
+    /// ends, and every second in between, with the second of the window that has just ended
+    #[arg(long, value_name = "FILE|fd:N", help_heading = "Output")]
+    pub progress_json: Option<Place>,
+    /// While it is made, keep this file up to date with where it is, and with the counters and latencies of the trial that
+    /// is made, as OpenMetrics text, for the textfile collector of Prometheus' node exporter (NAME.prom in its folder)
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub metrics_file: Option<PathBuf>,
     /// Print what would be run and how long it would take; for a gate also how small a change it could find
     #[arg(long, help_heading = "Output")]
     pub dry_run: bool,

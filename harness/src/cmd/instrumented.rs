@@ -2,6 +2,7 @@
 //! what a request costs. While a trial that counts runs, nothing of this is open.
 
 use super::record::Record;
+use super::told::Ways;
 use crate::base::error::{Exit, Failure};
 use crate::base::progress::Progress;
 use crate::base::terminal::{Signals, eprintln};
@@ -19,31 +20,35 @@ pub async fn run(
     trials: &[TrialPlan],
     record: &mut Record,
     signals: &mut Signals,
-    quiet: bool,
+    ways: Ways<'_>,
 ) -> Result<Option<Exit>, Failure> {
     let trials = shortened(served(first_of_each(trials), record.rows()), record.rows());
     if !instruments.any() || trials.is_empty() {
         return Ok(None);
     }
-    if !quiet {
+    if !ways.quiet {
         eprintln(&announced(instruments, context.plan, &trials));
     }
-    let progress = Progress::new(trials.len(), quiet);
+    let progress = Progress::new(trials.len(), ways.quiet);
+    ways.told.expect(trials.len());
     for trial in &trials {
         let say = |phase: &str| progress.phase(&trial.arm.label, trial.load.conns, phase);
-        tokio::select! {
-            evidence = trial::run_with(instruments, context, trial, &say) => {
+        let following = ways.told.follow(trial, &say);
+        let running = trial::run_with(instruments, context, trial, &following);
+        match ways.told.while_running(running, signals).await {
+            Ok(evidence) => {
                 let evidence = evidence?;
                 let hosts = evidence.check_hosts();
                 record.add_instrumented(context.plan, trial, evidence);
                 hosts?;
             }
-            code = signals.next() => {
+            Err(code) => {
                 progress.finish();
                 return Ok(Some(code));
             }
         }
         progress.trial_done();
+        ways.told.over(None);
     }
     progress.finish();
     Ok(None)

@@ -18,6 +18,7 @@ mod run;
 #[cfg(test)]
 mod schemas;
 mod start;
+mod told;
 
 use crate::base::error::{Exit, Failure, OrFail};
 use crate::base::panic;

@@ -141,7 +141,7 @@ async fn capacities(
             cost: scenario.cost,
             capacity_fraction: None,
         };
-        let evidence = trial::run(context, &trial, &|_| ()).await?;
+        let evidence = trial::run(context, &trial, &|_: &str| ()).await?;
         evidence.check_hosts()?;
         let row = judge("", plan, &trial, &evidence);
         refuse(&row)?;

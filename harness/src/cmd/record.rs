@@ -78,6 +78,11 @@ impl Record {
         self.folder.path().display().to_string()
     }
 
+    /// The run.
+    pub fn run_id(&self) -> String {
+        self.folder.run_id()
+    }
+
     /// One per trial that is over and counts.
     pub fn rows(&self) -> &[Row] {
         &self.run.rows
@@ -245,6 +250,11 @@ impl Record {
     pub fn write(&mut self, name: &str, bytes: &[u8]) {
         let written = self.folder.write(name, bytes);
         self.faults.extend(written.err().map(|e| e.to_string()));
+    }
+
+    /// Keeps what could not be written elsewhere, a sentence.
+    pub fn note_fault(&mut self, fault: Option<String>) {
+        self.faults.extend(fault);
     }
 
     /// The end of the run, and every file that is made of its trials.

@@ -12,6 +12,7 @@ use crate::cmd::instrumented;
 use crate::cmd::preflight::preflight;
 use crate::cmd::rate;
 use crate::cmd::record::Record;
+use crate::cmd::told::{Told, Ways};
 use crate::model::row::{Reason, Row, Status, Verdict, is_disturbed};
 use crate::plan::budget::{Budget, Spending};
 use crate::plan::estimate::{self, Remaining};
@@ -41,6 +42,7 @@ pub async fn run(flags: &RunFlags) -> Result<Exit, Failure> {
         let noise = Noise::of(noise.as_ref());
         return say(&dry_run::describe(&plan, flags, noise)?).map(|()| Exit::Done);
     }
+    let told = Told::new(&flags.output)?;
     let started = Instant::now();
     let mut signals = Signals::listen()?;
     let preparing = prepare(&mut plan, flags.output.quiet);
@@ -66,7 +68,11 @@ pub async fn run(flags: &RunFlags) -> Result<Exit, Failure> {
         work_ns_per_iteration,
     };
     let quiet = flags.output.quiet;
-    let interrupted = match make(&context, &mut record, &mut signals, quiet).await {
+    let ways = Ways { told: &told, quiet };
+    told.begin(&record.run_id(), &plan);
+    let made = make(&context, &mut record, &mut signals, ways).await;
+    record.note_fault(told.finish());
+    let interrupted = match made {
         Err(failure) if !record.rows().is_empty() => return Err(cut_short(failure, record, flags)),
         made => made?,
     };
@@ -87,16 +93,16 @@ async fn make(
     context: &Context<'_>,
     record: &mut Record,
     signals: &mut Signals,
-    quiet: bool,
+    ways: Ways<'_>,
 ) -> Result<Option<Exit>, Failure> {
     let plan = context.plan;
-    let interrupted = run_trials(context, record, signals, quiet).await?;
-    record.keep_pace(plan, quiet);
+    let interrupted = run_trials(context, record, signals, ways).await?;
+    record.keep_pace(plan, ways.quiet);
     match interrupted {
         Some(exit) => Ok(Some(exit)),
         None => {
             let trials = plan.trials();
-            instrumented::run(plan.looks, context, &trials, record, signals, quiet).await
+            instrumented::run(plan.looks, context, &trials, record, signals, ways).await
         }
     }
 }
@@ -195,12 +201,12 @@ async fn run_trials(
     context: &Context<'_>,
     record: &mut Record,
     signals: &mut Signals,
-    quiet: bool,
+    ways: Ways<'_>,
 ) -> Result<Option<Exit>, Failure> {
-    let (plan, began) = (context.plan, Instant::now());
+    let (plan, began, quiet) = (context.plan, Instant::now(), ways.quiet);
     let trials = plan.trials();
     let mut spending = plan.budget.map(Budget::start);
-    let mut run = Trials::new(context, &trials, record, signals, quiet);
+    let mut run = Trials::new(context, &trials, record, signals, ways);
     let made = match &mut spending {
         None => run.all(&trials).await.map(|()| trials.len()),
         Some(spending) => run.within(&trials, spending).await,
@@ -221,7 +227,7 @@ async fn run_trials(
             say_disturbed(trials, record.rows(), again.len());
         }
         let repeated = set_aside(trials, &again, record);
-        let mut run = Trials::new(context, &repeated, record, signals, quiet);
+        let mut run = Trials::new(context, &repeated, record, signals, ways);
         let ended = run.all(&repeated).await;
         run.progress.finish();
         if let Err(ended) = ended {
@@ -311,7 +317,7 @@ struct Trials<'a> {
     remaining: Remaining,
     /// Arms under loads where their models have met the wall that they are known for.
     walls: Vec<(String, Load)>,
-    quiet: bool,
+    ways: Ways<'a>,
 }
 
 /// An arm under a load, whichever trial of it.
@@ -337,16 +343,17 @@ impl<'a> Trials<'a> {
         trials: &[TrialPlan],
         record: &'a mut Record,
         signals: &'a mut Signals,
-        quiet: bool,
+        ways: Ways<'a>,
     ) -> Trials<'a> {
+        ways.told.expect(trials.len());
         Trials {
             context,
             record,
             signals,
-            progress: Progress::new(trials.len(), quiet),
+            progress: Progress::new(trials.len(), ways.quiet),
             remaining: Remaining::new(context.plan, trials),
             walls: Vec::new(),
-            quiet,
+            ways,
         }
     }
 
@@ -388,6 +395,7 @@ impl<'a> Trials<'a> {
             for trial in out {
                 self.remaining.trial_left_out(plan, trial);
                 self.progress.trial_done();
+                self.ways.told.leave_out();
             }
             for trial in round_made {
                 self.one(trial, Some(spending)).await?;
@@ -404,7 +412,7 @@ impl<'a> Trials<'a> {
             }
         }
         self.progress.finish();
-        if !self.quiet {
+        if !self.ways.quiet {
             let repeats = plural(spending.made() as usize, "repeat");
             eprintln(&format!("{why} after {repeats}"));
         }
@@ -420,14 +428,18 @@ impl<'a> Trials<'a> {
             self.progress
                 .phase(&trial.arm.label, trial.load.conns, phase);
         };
-        // When the signal wins, the trial is dropped, and with it every process it started.
-        let evidence = tokio::select! {
-            evidence = trial::run(self.context, trial, &say) => evidence.map_err(Ended::Failed)?,
-            exit = self.signals.next() => return Err(Ended::Interrupted(exit)),
-        };
+        let told = self.ways.told;
+        told.left(left);
+        let following = told.follow(trial, &say);
+        let running = trial::run(self.context, trial, &following);
+        let evidence = told.while_running(running, self.signals).await;
+        let evidence = evidence.map_err(Ended::Interrupted)?;
+        let evidence = evidence.map_err(Ended::Failed)?;
         let plan = self.context.plan;
         let row = self.record.add(plan, trial, &evidence);
-        let status = row.map_err(Ended::Failed)?.status;
+        let row = row.map_err(Ended::Failed)?;
+        let status = row.status;
+        told.over(Some(row));
         evidence.check_hosts().map_err(Ended::Failed)?;
         let is_wall = matches!(status, Status::Limited | Status::Starved);
         if is_wall && plan.meets_known_wall(&trial.arm, &trial.load) {

@@ -5,6 +5,7 @@
 //! `TENK_WRITE_SCHEMAS=1 cargo test -p harness schemas` writes them anew.
 
 use crate::model::history::HistoryLine;
+use crate::model::progress_line::{self, ProgressLine};
 use crate::model::row::{COLUMNS, Row};
 use crate::render::run_json::RunDocument;
 use crate::store::line::{InstrumentedLine, Remark, TrialLine};
@@ -54,6 +55,13 @@ fn second_schema() -> Value {
     let title = "A second of a run of loadgen: a line of --progress-json";
     let mut schema = schema_of::<SecondRecord>("tenk:second/1", title);
     schema["properties"]["schema"]["const"] = loadgen::tally::live::SCHEMA.into();
+    schema
+}
+
+fn progress_schema() -> Value {
+    let title = "Where a run of tenk is: a line of its --progress-json";
+    let mut schema = schema_of::<ProgressLine>("tenk:progress/1", title);
+    schema["properties"]["schema"]["const"] = progress_line::SCHEMA.into();
     schema
 }
 
@@ -159,6 +167,7 @@ mod tests {
             ("outcome.schema.json", outcome_schema()),
             ("trials.schema.json", lines_schema()),
             ("second.schema.json", second_schema()),
+            ("progress.schema.json", progress_schema()),
         ] {
             let text = serde_json::to_string_pretty(&schema).unwrap() + "\n";
             check(&schema_file(name), &text);

@@ -154,7 +154,7 @@ impl Place {
                 trial.arm.label,
                 trial.load.conns
             ));
-            let trial_made = trial::run_with(instruments, &context, trial, &|_| ());
+            let trial_made = trial::run_with(instruments, &context, trial, &|_: &str| ());
             let mut evidence = self.runtime.block_on(trial_made)?;
             let shown = std::mem::take(&mut evidence.shown);
             made.push((judge("lab", &plan, trial, &evidence), shown));

@@ -10,6 +10,7 @@ pub mod latency_seconds;
 pub mod load_hosts;
 pub mod metrics;
 pub mod network;
+pub mod progress_line;
 pub mod rate;
 pub mod row;
 pub mod server_host;

@@ -2,6 +2,7 @@
 
 use super::Context;
 use super::evidence::Window;
+use super::follow::Follow;
 use super::instruments::Attached;
 use super::launch::{Action, Launch};
 use super::launch_error::NOT_STARTED;
@@ -14,12 +15,14 @@ use crate::model::network::Network;
 use crate::plan::TrialPlan;
 use loadgen::fleet::hosts::flags::HostFlags;
 use loadgen::load::Load;
+use loadgen::tally::live::{self, SecondRecord};
 use loadgen::tally::outcome::Outcome;
 use servers::ledger::Reader;
 use std::process::Stdio;
 use std::time::Duration;
-use tokio::io::AsyncReadExt;
-use tokio::process::Child;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, ChildStdout};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::timeout;
 
 /// What the generator may need beyond its own deadlines, for its drain and its merging.
@@ -61,6 +64,8 @@ pub struct Generator {
     stdout: tokio::task::JoinHandle<Vec<u8>>,
     /// Whether the load comes from other hosts.
     has_hosts: bool,
+    /// The seconds of the window, where they are wanted.
+    seconds: UnboundedReceiver<SecondRecord>,
 }
 
 impl Generator {
@@ -70,10 +75,14 @@ impl Generator {
         trial: &TrialPlan,
         mut load: Load,
         network: Network,
+        wants_seconds: bool,
     ) -> Result<Generator, Failure> {
         load.served_at_once = context.plan.known_limit(&trial.arm, &load);
         let mut args = load.to_args();
         args.extend(["--format", "json", "--quiet", "--phase-fd", "0"].map(String::from));
+        if wants_seconds {
+            args.extend(["--progress-json", "fd:1"].map(String::from));
+        }
         args.extend(context.plan.load_hosts.iter().flat_map(HostFlags::to_args));
         let launch = Launch {
             parent: std::process::id() as i32,
@@ -94,20 +103,15 @@ impl Generator {
                 .spawn()?;
             let mut stderr = Tail::default();
             stderr.follow(child.stderr.take());
-            let mut stdout = child.stdout.take();
-            let stdout = tokio::spawn(async move {
-                let mut text = Vec::new();
-                if let Some(stdout) = &mut stdout {
-                    let _ = stdout.read_to_end(&mut text).await;
-                }
-                text
-            });
+            let (sender, seconds) = unbounded_channel();
+            let stdout = tokio::spawn(read(child.stdout.take(), sender));
             Ok(Generator {
                 child,
                 phases,
                 stderr,
                 stdout,
                 has_hosts: context.plan.load_hosts.is_some(),
+                seconds,
             })
         };
         start().or_failed("cannot start the load generator")
@@ -118,12 +122,12 @@ impl Generator {
         &mut self,
         server: &Server,
         edges: &mut Edges<'_>,
-        progress: &dyn Fn(&str),
+        follower: &dyn Follow,
     ) -> Option<Window> {
         let mut opening = None;
         let mut window = None;
-        while let Some(phase) = self.next_phase().await {
-            progress(&phase);
+        while let Some(phase) = self.next_phase(follower).await {
+            follower.phase(&phase);
             match phase.as_str() {
                 "window" => {
                     edges.attached.begin(edges.ledger).await;
@@ -147,9 +151,14 @@ impl Generator {
         window
     }
 
-    /// The phase that it has come to; `None` once it says no more.
-    pub async fn next_phase(&mut self) -> Option<String> {
-        self.phases.next().await
+    /// The phase that it has come to; `None` once it says no more. What it tells meanwhile is passed on.
+    pub async fn next_phase(&mut self, follower: &dyn Follow) -> Option<String> {
+        loop {
+            tokio::select! {
+                phase = self.phases.next() => return phase,
+                Some(second) = self.seconds.recv() => follower.second(second),
+            }
+        }
     }
 
     /// Lets it go on.
@@ -158,13 +167,19 @@ impl Generator {
     }
 
     /// Waits for the generator's end and reads what it said. The outer error is our own: it was never started.
-    pub async fn finish(mut self) -> Result<Result<Outcome, String>, Failure> {
+    pub async fn finish(
+        mut self,
+        follower: &dyn Follow,
+    ) -> Result<Result<Outcome, String>, Failure> {
         // The socket is closed by now, or the conversation took too long: then it must go.
         if timeout(SLACK, self.child.wait()).await.is_err() {
             let _ = self.child.kill().await;
         }
         let status = self.child.wait().await.or_failed("the load generator")?;
         let text = self.stdout.await.or_failed("the load generator")?;
+        while let Ok(second) = self.seconds.try_recv() {
+            follower.second(second);
+        }
         self.stderr.finish().await;
         let words = self.stderr.text();
         if self.has_hosts && status.code() == Some(NOT_BEGUN) {
@@ -182,5 +197,64 @@ impl Generator {
             words if words.is_empty() => format!("{}: {e}", server::describe(status)),
             words => format!("{}: {words}", server::describe(status)),
         }))
+    }
+}
+
+/// Reads what the generator prints: seconds, which are a line each, go to whoever follows; the rest is the outcome.
+async fn read(stdout: Option<ChildStdout>, seconds: UnboundedSender<SecondRecord>) -> Vec<u8> {
+    let (mut text, mut line) = (Vec::new(), Vec::new());
+    let Some(stdout) = stdout else {
+        return text;
+    };
+    let mut lines = BufReader::new(stdout);
+    while let Ok(1..) = lines.read_until(b'\n', &mut line).await {
+        match second_in(&line) {
+            // Who does not listen any more has dropped the trial.
+            Some(second) => drop(seconds.send(second)),
+            None => text.extend_from_slice(&line),
+        }
+        line.clear();
+    }
+    text
+}
+
+/// The second that a line tells of, if it does.
+fn second_in(line: &[u8]) -> Option<SecondRecord> {
+    let mark = format!("{{\"schema\":\"{}\",", live::SCHEMA);
+    let is_second = line.starts_with(mark.as_bytes());
+    is_second.then(|| serde_json::from_slice(line).ok())?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn seconds_are_told_from_the_outcome() {
+        let second = SecondRecord {
+            schema: live::SCHEMA.into(),
+            written_unix_ns: 1,
+            target: "127.0.0.1:1".into(),
+            labels: BTreeMap::new(),
+            second: 3,
+            asked: None,
+            sent: 1,
+            completed: 1,
+            requests_failed: BTreeMap::new(),
+            connections_failed: BTreeMap::new(),
+            connections_open: 1,
+            bytes_sent: 1,
+            bytes_received: 1,
+            response_ns: Default::default(),
+            service_ns: None,
+            slip_ns: None,
+        };
+        let line = serde_json::to_vec(&second).unwrap();
+        assert_eq!(second_in(&line), Some(second));
+        let cut = &line[..line.len() - 1];
+        for other in [b"{\"schema\":\"tenk.outcome/1\"}".as_slice(), b"", cut] {
+            assert_eq!(second_in(other), None);
+        }
     }
 }

@@ -11,6 +11,7 @@ pub mod elsewhere;
 pub mod environment;
 pub mod evidence;
 mod exchange;
+pub mod follow;
 mod generator;
 pub mod identity;
 pub mod installed;
@@ -45,6 +46,8 @@ use binaries::Binaries;
 use elsewhere::part::Orders;
 pub use evidence::{Evidence, Launched, Window};
 use exchange::{ProbeFailure, first_exchange, probe};
+pub use follow::Follow;
+use follow::Timed;
 pub use generator::Edges;
 use generator::Generator;
 use instruments::Attached;
@@ -118,9 +121,9 @@ pub fn sweep_leftovers() {
 pub async fn run(
     context: &Context<'_>,
     trial: &TrialPlan,
-    progress: &dyn Fn(&str),
+    follower: &dyn Follow,
 ) -> Result<Evidence, Failure> {
-    run_with(Instruments::default(), context, trial, progress).await
+    run_with(Instruments::default(), context, trial, follower).await
 }
 
 /// The same while the server is looked into: slower than a trial that may be ranked.
@@ -128,11 +131,11 @@ pub async fn run_with(
     instruments: Instruments,
     context: &Context<'_>,
     trial: &TrialPlan,
-    progress: &dyn Fn(&str),
+    follower: &dyn Follow,
 ) -> Result<Evidence, Failure> {
     let mut evidence = match &context.plan.server_host {
-        Some(host) => elsewhere::run(context, trial, host, progress).await?,
-        None => run_here(instruments, context, trial, Lead::Generator, progress).await?,
+        Some(host) => elsewhere::run(context, trial, host, follower).await?,
+        None => run_here(instruments, context, trial, Lead::Generator, follower).await?,
     };
     if evidence.lost.is_none() {
         evidence.lost = loss::of_load_hosts(context.plan, &evidence);
@@ -147,7 +150,7 @@ pub async fn run_led(
     orders: &mut Orders,
 ) -> Result<Evidence, Failure> {
     let lead = Lead::Head(orders);
-    run_here(Instruments::default(), context, trial, lead, &|_| {}).await
+    run_here(Instruments::default(), context, trial, lead, &|_: &str| {}).await
 }
 
 /// Who leads a trial through its phases.
@@ -164,16 +167,16 @@ async fn run_here(
     context: &Context<'_>,
     trial: &TrialPlan,
     lead: Lead<'_>,
-    progress: &dyn Fn(&str),
+    follower: &dyn Follow,
 ) -> Result<Evidence, Failure> {
     let watch = Stopwatch::start();
-    let progress = |phase: &str| {
-        watch.enter(phase);
-        progress(phase);
+    let follower = Timed {
+        watch: &watch,
+        follower,
     };
     let ledger_file = context.binaries.scratch().join("ledger");
     let _ = std::fs::remove_file(&ledger_file);
-    progress("start");
+    follower.phase("start");
     let started = match &trial.arm.subject {
         Subject::Model { program, flags, .. } => {
             let args = arguments::of_model(context, trial, flags, &ledger_file);
@@ -202,8 +205,8 @@ async fn run_here(
         instruments,
         ledger: ledger.as_ref(),
     };
-    let evidence = measure(context, trial, &mut server, seen, lead, &progress).await;
-    progress("clean up");
+    let evidence = measure(context, trial, &mut server, seen, lead, &follower).await;
+    follower.phase("clean up");
     let addr = server.addr.clone();
     let out_of_memory = server.out_of_memory();
     server.stop().await;
@@ -261,7 +264,7 @@ async fn measure(
     server: &mut Server,
     seen: Seen<'_>,
     lead: Lead<'_>,
-    progress: &dyn Fn(&str),
+    follower: &dyn Follow,
 ) -> Result<Evidence, Failure> {
     let ledger = seen.ledger;
     let mut evidence = begun(context, server);
@@ -286,21 +289,23 @@ async fn measure(
     let established = match lead {
         Lead::Generator => {
             let load = trial.load_at(&server.addr);
-            let generator = Generator::start(context, trial, load, network_of(server))?;
+            let network = network_of(server);
+            let seconds = follower.wants_seconds();
+            let generator = Generator::start(context, trial, load, network, seconds)?;
             let limit = generator::limit(trial);
-            follow(
+            follow_load(
                 generator,
                 limit,
                 server,
                 &mut edges,
-                progress,
+                follower,
                 &mut evidence,
             )
             .await?
         }
         Lead::Head(orders) => {
             orders.listening(server.addr.clone());
-            let (established, window) = orders.converse(server, &mut edges, progress).await;
+            let (established, window) = orders.converse(server, &mut edges, follower).await;
             evidence.window = window;
             established
         }
@@ -351,17 +356,17 @@ fn note_processes(trial: &TrialPlan, server: &mut Server, evidence: &mut Evidenc
 }
 
 /// Goes with a generator through its phases; how many connections it established, if it says.
-async fn follow(
+async fn follow_load(
     mut generator: Generator,
     limit: Duration,
     server: &mut Server,
     edges: &mut Edges<'_>,
-    progress: &dyn Fn(&str),
+    follower: &dyn Follow,
     evidence: &mut Evidence,
 ) -> Result<Option<u64>, Failure> {
-    let conversation = generator.converse(server, edges, progress);
+    let conversation = generator.converse(server, edges, follower);
     evidence.window = timeout(limit, conversation).await.unwrap_or_default();
-    match generator.finish().await? {
+    match generator.finish(follower).await? {
         Ok(outcome) => evidence.outcome = Some(outcome),
         Err(why) => evidence.generator_error = Some(why),
     }

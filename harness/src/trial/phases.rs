@@ -8,7 +8,11 @@ use tokio::net::UnixStream;
 
 /// The harness's end of the conversation.
 #[derive(Debug)]
-pub struct Phases(BufReader<UnixStream>);
+pub struct Phases {
+    socket: BufReader<UnixStream>,
+    /// What has come of a line whose end has not.
+    line: Vec<u8>,
+}
 
 impl Phases {
     /// A connected pair: this end, and the one that becomes the generator's standard input.
@@ -16,21 +20,30 @@ impl Phases {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
         ours.set_nonblocking(true)?;
         let ours = UnixStream::from_std(ours)?;
-        Ok((Phases(BufReader::new(ours)), theirs.into()))
+        let phases = Phases {
+            socket: BufReader::new(ours),
+            line: Vec::new(),
+        };
+        Ok((phases, theirs.into()))
     }
 
-    /// The next phase's name; `None` when the generator has closed its end.
+    /// The next phase's name; `None` when the generator has closed its end. May be dropped and asked for again: nothing
+    /// of what has come is lost.
     pub async fn next(&mut self) -> Option<String> {
-        let mut line = String::new();
-        match self.0.read_line(&mut line).await {
-            Ok(1..) => Some(line.trim().strip_prefix("phase ")?.to_string()),
+        let read = self.socket.read_until(b'\n', &mut self.line).await;
+        let line = std::mem::take(&mut self.line);
+        match read {
+            Ok(1..) => {
+                let line = String::from_utf8_lossy(&line);
+                Some(line.trim().strip_prefix("phase ")?.to_string())
+            }
             _ => None,
         }
     }
 
     /// Lets the generator go on.
     pub async fn go(&mut self) -> io::Result<()> {
-        self.0.get_mut().write_all(b"go\n").await
+        self.socket.get_mut().write_all(b"go\n").await
     }
 }
 

@@ -6,7 +6,7 @@ pub mod floor;
 pub mod live;
 mod merge;
 mod output;
-mod place;
+pub mod place;
 pub mod plan;
 mod plan_flags;
 pub mod report;

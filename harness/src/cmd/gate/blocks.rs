@@ -11,6 +11,7 @@ use crate::base::text::visible;
 use crate::cli::gate::GateFlags;
 use crate::cmd::record::Record;
 use crate::cmd::run::Ended;
+use crate::cmd::told::Told;
 use crate::model::metrics::Gated;
 use crate::model::row::{Row, Status, in_words};
 use crate::plan::TrialPlan;
@@ -52,6 +53,8 @@ pub struct Blocks<'a> {
     pub record: &'a mut Record,
     /// What ends the program early.
     pub signals: &'a mut Signals,
+    /// Who follows them.
+    pub told: &'a Told,
     /// Why both sides are one and the same program, if they are found to be.
     pub same: Option<String>,
 }
@@ -67,12 +70,14 @@ impl Blocks<'_> {
             at_least: 1,
         };
         let mut spending = budget.start();
+        self.told.expect(trials.len());
         let mut programs = [None, None];
         for round in trials.chunk_by(|a, b| plan.repeat_of(a) == plan.repeat_of(b)) {
             if !spending.has_room() {
                 break;
             }
             progress.left(spending.left());
+            self.told.left(spending.left());
             for trial in round {
                 let ran = self.trial(trial, &progress).await?;
                 self.note_programs(&mut programs, trial, &ran);
@@ -90,12 +95,14 @@ impl Blocks<'_> {
     /// Runs one trial and keeps its row; returns what its server's command ran.
     async fn trial(&mut self, trial: &TrialPlan, progress: &Progress) -> Result<Vec<Ran>, Ended> {
         let say = |phase: &str| progress.phase(&trial.arm.label, trial.load.conns, phase);
-        let evidence = tokio::select! {
-            evidence = trial::run(self.context, trial, &say) => evidence.map_err(Ended::Failed)?,
-            code = self.signals.next() => return Err(Ended::Interrupted(code)),
-        };
+        let following = self.told.follow(trial, &say);
+        let running = trial::run(self.context, trial, &following);
+        let evidence = self.told.while_running(running, self.signals).await;
+        let evidence = evidence.map_err(Ended::Interrupted)?;
+        let evidence = evidence.map_err(Ended::Failed)?;
         let row = self.record.add(self.context.plan, trial, &evidence);
         let row = row.map_err(Ended::Failed)?;
+        self.told.over(Some(row));
         evidence.check_hosts().map_err(Ended::Failed)?;
         check(row, self.sides).map_err(Ended::Failed)?;
         Ok(evidence.ran)

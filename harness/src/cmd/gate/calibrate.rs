@@ -13,6 +13,7 @@ use crate::cli::gate::GateFlags;
 use crate::cli::{AskedFlags, OutputFlags};
 use crate::cmd::record::Record;
 use crate::cmd::run::begin;
+use crate::cmd::told::Told;
 use crate::model::disturbance::Limits;
 use crate::trial::Context;
 use crate::trial::environment::Environment;
@@ -56,6 +57,7 @@ pub async fn calibrate(flags: &CalibrateFlags) -> Result<Exit, Failure> {
         sides: &mut sides,
         record: &mut record,
         signals: &mut signals,
+        told: &Told::nothing(),
         same: None,
     };
     if let Err(ended) = blocks.run(Until::AllAreMade).await {

@@ -26,6 +26,7 @@ use crate::cli::{Cli, Format, RunFlags};
 use crate::cmd::rate;
 use crate::cmd::record::Record;
 use crate::cmd::run::{Ended, begin};
+use crate::cmd::told::{Told, Ways};
 use crate::model::arm::{Arm, Subject};
 use crate::model::metrics::Gated;
 use crate::model::row::Row;
@@ -42,6 +43,7 @@ use clap::Parser;
 use loadgen::base::cache::cache_directory;
 use loadgen::base::file::write_atomically;
 use loadgen::base::units::format_count;
+use loadgen::cmd::place::Place;
 use serde::Serialize;
 use side::{BASE, HEAD, Side};
 use std::ops::ControlFlow;
@@ -151,6 +153,7 @@ impl Job {
             gated,
             doubts,
         } = self;
+        let told = Told::new(&flags.output).map_err(Ended::Failed)?;
         if !flags.output.quiet {
             say_first(&sides, &doubts);
         }
@@ -164,6 +167,7 @@ impl Job {
             binaries: &binaries,
             work_ns_per_iteration: prepared.work_ns_per_iteration,
         };
+        told.begin(&record.run_id(), &plan);
         let started = Instant::now();
         let mut blocks = Blocks {
             context: &context,
@@ -171,6 +175,7 @@ impl Job {
             sides: &mut sides,
             record: &mut record,
             signals,
+            told: &told,
             same: None,
         };
         if let Some(why) = prepared.same {
@@ -193,10 +198,14 @@ impl Job {
             notes: doubts,
         };
         if flags.profile {
-            let quiet = flags.output.quiet;
-            let looked = profile::profile(&outcome, &context, &mut record, signals, quiet);
+            let ways = Ways {
+                told: &told,
+                quiet: flags.output.quiet,
+            };
+            let looked = profile::profile(&outcome, &context, &mut record, signals, ways);
             looked.await.map_err(Ended::Failed)?;
         }
+        record.note_fault(told.finish());
         Ok((record, outcome))
     }
 }
@@ -236,7 +245,16 @@ async fn sides(flags: &GateFlags) -> Result<[Side; 2], Failure> {
         .export
         .iter()
         .map(|export| export.path.as_path());
-    let ours = exports.chain([flags.output.results.as_path()]);
+    let followed = match &flags.output.progress_json {
+        Some(Place::File(path)) => Some(path.as_path()),
+        _ => None,
+    };
+    let followed = followed
+        .into_iter()
+        .chain(flags.output.metrics_file.as_deref());
+    let ours = exports
+        .chain(followed)
+        .chain([flags.output.results.as_path()]);
     let ours = ours.map(|place| here.join(place)).chain(cache_directory());
     let ours: Vec<PathBuf> = ours.map(|place| resolved(&place)).collect();
     let one = async |name,

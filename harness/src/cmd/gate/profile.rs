@@ -6,6 +6,7 @@ use crate::base::error::Failure;
 use crate::base::terminal::Signals;
 use crate::cmd::instrumented;
 use crate::cmd::record::Record;
+use crate::cmd::told::Ways;
 use crate::model::instrumented::Instruments;
 use crate::model::row::Row;
 use crate::plan::TrialPlan;
@@ -18,7 +19,7 @@ pub async fn profile(
     context: &Context<'_>,
     record: &mut Record,
     signals: &mut Signals,
-    quiet: bool,
+    ways: Ways<'_>,
 ) -> Result<(), Failure> {
     let trials = of_regressed(outcome, context.plan.trials(), record.rows());
     let instruments = Instruments {
@@ -26,7 +27,7 @@ pub async fn profile(
         profile: true,
     };
     // A signal ends the looking; the verdict is there already, and is said.
-    let looked = instrumented::run(instruments, context, &trials, record, signals, quiet);
+    let looked = instrumented::run(instruments, context, &trials, record, signals, ways);
     looked.await.map(|_| ())
 }
 

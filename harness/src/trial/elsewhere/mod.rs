@@ -5,6 +5,7 @@ pub mod message;
 pub mod part;
 
 use super::evidence::Evidence;
+use super::follow::Follow;
 use super::generator::{self, Generator};
 use super::{Context, arguments, loss, not_ours};
 use crate::base::error::Failure;
@@ -136,9 +137,9 @@ pub async fn run(
     context: &Context<'_>,
     trial: &TrialPlan,
     host: &ServerHost,
-    progress: &dyn Fn(&str),
+    follower: &dyn Follow,
 ) -> Result<Evidence, Failure> {
-    progress("start");
+    follower.phase("start");
     let mut station = Station::reach(host)
         .await
         .map_err(|why| Failure::preflight(format!("{}: {why}", host.name)))?;
@@ -151,12 +152,13 @@ pub async fn run(
     let evidence = match said {
         ServerSaid::Listening { addr } => {
             let load = trial.load_at(&addr);
-            let generator = Generator::start(context, trial, load, Network::Host)?;
-            measure(context, trial, &mut station, generator, progress).await?
+            let seconds = follower.wants_seconds();
+            let generator = Generator::start(context, trial, load, Network::Host, seconds)?;
+            measure(context, trial, &mut station, generator, follower).await?
         }
         said => seen(said),
     };
-    progress("clean up");
+    follower.phase("clean up");
     station.leave();
     Ok(evidence.unwrap_or_else(|why| Evidence {
         lost: Some(loss::of_server_host(host, &why)),
@@ -170,13 +172,13 @@ async fn measure(
     trial: &TrialPlan,
     station: &mut Station,
     mut generator: Generator,
-    progress: &dyn Fn(&str),
+    follower: &dyn Follow,
 ) -> Result<Result<Evidence, String>, Failure> {
-    let conversed = converse(station, &mut generator, progress);
+    let conversed = converse(station, &mut generator, follower);
     if let Ok(Err(why)) = tokio::time::timeout(generator::limit(trial), conversed).await {
         return Ok(Err(why));
     }
-    let outcome = match station.beside(generator.finish()).await {
+    let outcome = match station.beside(generator.finish(follower)).await {
         Ok(finished) => finished?,
         Err(why) => return Ok(Err(why)),
     };
@@ -210,10 +212,10 @@ fn seen(said: ServerSaid) -> Result<Evidence, String> {
 async fn converse(
     station: &mut Station,
     generator: &mut Generator,
-    progress: &dyn Fn(&str),
+    follower: &dyn Follow,
 ) -> Result<(), String> {
-    while let Some(name) = station.beside(generator.next_phase()).await? {
-        progress(&name);
+    while let Some(name) = station.beside(generator.next_phase(follower)).await? {
+        follower.phase(&name);
         station.say(&ServerOrder::Phase { name });
         match station.next(SLACK).await? {
             ServerSaid::Go => {}

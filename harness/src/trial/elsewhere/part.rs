@@ -9,7 +9,7 @@ use crate::trial::binaries::Binaries;
 use crate::trial::environment;
 use crate::trial::server::Server;
 use crate::trial::window;
-use crate::trial::{self, Context, Edges, Window};
+use crate::trial::{self, Context, Edges, Follow, Window};
 use clap::Parser;
 use loadgen::base::address::Address;
 use loadgen::fleet::agent::Policy;
@@ -55,13 +55,13 @@ impl Orders {
         &mut self,
         server: &Server,
         edges: &mut Edges<'_>,
-        progress: &dyn Fn(&str),
+        follower: &dyn Follow,
     ) -> (Option<u64>, Option<Window>) {
         let (mut opening, mut window) = (None, None);
         loop {
             match self.0.recv().await {
                 Some(ServerOrder::Phase { name }) => {
-                    progress(&name);
+                    follower.phase(&name);
                     match (name.as_str(), opening.take()) {
                         ("window", _) => opening = Some(window::open(server, edges.ledger)),
                         ("drain", Some(opening)) => {

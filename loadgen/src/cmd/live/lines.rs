@@ -6,14 +6,15 @@ use std::os::fd::{AsFd, IntoRawFd};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use serde::Serialize;
+
 use super::super::place::Place;
 use crate::base::error::in_a_sentence;
 use crate::base::sys::adopt_fd;
-use crate::tally::live::SecondRecord;
 
 /// Lines of JSON.
 #[derive(Debug)]
-pub(super) struct Lines {
+pub struct Lines {
     file: File,
     name: String,
     left_out: u64,
@@ -22,7 +23,10 @@ pub(super) struct Lines {
 
 impl Lines {
     /// Opens the place.
-    pub(super) fn open(place: &Place) -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// Why it cannot be, with its name.
+    pub fn open(place: &Place) -> io::Result<Self> {
         let (file, name) = match place {
             Place::File(path) => (File::create(path), path.display().to_string()),
             Place::Descriptor(number) => (copy_of(*number), format!("fd:{number}")),
@@ -36,8 +40,11 @@ impl Lines {
         })
     }
 
-    /// Writes a second, unless its reader has left no room: the run does not wait for it.
-    pub(super) fn write(&mut self, record: &SecondRecord) -> io::Result<()> {
+    /// Writes a record, unless its reader has left no room: the run does not wait for it.
+    ///
+    /// # Errors
+    /// Why it cannot be; nothing is written any more after that.
+    pub fn write(&mut self, record: &impl Serialize) -> io::Result<()> {
         if self.is_broken {
             return Ok(());
         }
@@ -52,8 +59,9 @@ impl Lines {
         written.map_err(|error| named(&self.name, error))
     }
 
-    /// How many seconds found no room.
-    pub(super) fn left_out(&self) -> u64 {
+    /// How many records found no room.
+    #[must_use]
+    pub fn left_out(&self) -> u64 {
         self.left_out
     }
 

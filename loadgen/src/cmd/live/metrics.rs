@@ -13,15 +13,52 @@ use crate::tally::live::SecondRecord;
 use crate::tally::outcome::{Quantiles, add_all};
 
 /// Labels that the metrics themselves have: a label of the run with such a name gets `label_` in front.
-const OWN_LABELS: [&str; 6] = ["cause", "quantile", "target", "le", "job", "instance"];
+const OWN_LABELS: [&str; 9] = [
+    "cause", "quantile", "target", "le", "job", "instance", "arm", "phase", "run_id",
+];
 
 /// What a run has come to.
 #[derive(Debug)]
 pub(super) struct Metrics {
     path: PathBuf,
+    /// Whether the run goes on.
+    pub(super) is_running: bool,
+    totals: Totals,
+}
+
+impl Metrics {
+    pub(super) fn new(path: &Path, load: &Load) -> Self {
+        Self {
+            path: path.to_owned(),
+            is_running: true,
+            totals: Totals::new(&load.target.to_string(), &load.labels, &[]),
+        }
+    }
+
+    /// Adds a second.
+    pub(super) fn add(&mut self, record: &SecondRecord) {
+        self.totals.add(record);
+    }
+
+    /// Replaces the file.
+    pub(super) fn write(&mut self) -> io::Result<()> {
+        replace(&self.path, self.text().as_bytes())
+    }
+
+    /// The file.
+    fn text(&self) -> String {
+        self.totals.text(self.is_running) + END
+    }
+}
+
+/// What ends a file of metrics.
+pub const END: &str = "# EOF\n";
+
+/// What the seconds of a load have come to.
+#[derive(Debug)]
+pub struct Totals {
     /// `target="…"` and the labels of the run.
     labels: String,
-    pub(super) is_running: bool,
     sent: u64,
     completed: u64,
     bytes_sent: u64,
@@ -50,19 +87,13 @@ impl Summary {
     }
 }
 
-impl Metrics {
-    pub(super) fn new(path: &Path, load: &Load) -> Self {
-        let mut labels = format!("target=\"{}\"", escaped(&load.target.to_string()));
-        for (key, value) in &load.labels {
-            let own = OWN_LABELS.contains(&key.as_str());
-            let prefix = if own { "label_" } else { "" };
-            // Writing to a String cannot fail.
-            let _ = write!(labels, ",{prefix}{key}=\"{}\"", escaped(value));
-        }
+impl Totals {
+    /// Nothing yet, of a load of this target with these labels; `own` are those of whoever runs the load.
+    #[must_use]
+    pub fn new(target: &str, labels: &BTreeMap<String, String>, own: &[(&str, &str)]) -> Self {
+        let own = [&[("target", target)][..], own].concat();
         Self {
-            path: path.to_owned(),
-            labels,
-            is_running: true,
+            labels: labels_of(&own, labels),
             sent: 0,
             completed: 0,
             bytes_sent: 0,
@@ -77,7 +108,7 @@ impl Metrics {
     }
 
     /// Adds a second.
-    pub(super) fn add(&mut self, record: &SecondRecord) {
+    pub fn add(&mut self, record: &SecondRecord) {
         self.sent += record.sent;
         self.completed += record.completed;
         self.bytes_sent += record.bytes_sent;
@@ -90,23 +121,29 @@ impl Metrics {
         self.last = Some(record.clone());
     }
 
-    /// Replaces the file.
-    pub(super) fn write(&mut self) -> io::Result<()> {
-        replace(&self.path, self.text().as_bytes())
-    }
-
-    /// The file.
-    fn text(&self) -> String {
-        let mut page = Page {
-            labels: &self.labels,
-            text: String::new(),
-        };
+    /// Its metrics, without what ends a file.
+    #[must_use]
+    pub fn text(&self, is_running: bool) -> String {
+        let mut page = Page::new("tenk_load", &self.labels);
         page.gauge(
             "running",
             "",
             "1 while the run lasts, 0 after it",
-            Some(f64::from(self.is_running)),
+            Some(f64::from(is_running)),
         );
+        self.counters(&mut page);
+        page.summary(
+            "response_seconds",
+            "Response times; quantiles of the last second",
+            &self.response,
+        );
+        if let Some(last) = &self.last {
+            self.of_last_second(last, &mut page);
+        }
+        page.text
+    }
+
+    fn counters(&self, page: &mut Page<'_>) {
         page.counter(
             "requests_sent",
             "",
@@ -141,15 +178,6 @@ impl Metrics {
             "Bytes read in the window",
             self.bytes_received,
         );
-        page.summary(
-            "response_seconds",
-            "Response times; quantiles of the last second",
-            &self.response,
-        );
-        if let Some(last) = &self.last {
-            self.of_last_second(last, &mut page);
-        }
-        page.text + "# EOF\n"
     }
 
     fn of_last_second(&self, last: &SecondRecord, page: &mut Page<'_>) {
@@ -187,34 +215,81 @@ impl Metrics {
     }
 }
 
-/// The text that grows. Every name begins with `tenk_load_`.
-struct Page<'a> {
+/// Labels as they stand between braces: those of a run that have such a name get `label_` in front.
+#[must_use]
+pub fn labels_of(own: &[(&str, &str)], labels: &BTreeMap<String, String>) -> String {
+    let mut text = String::new();
+    let mut add = |prefix: &str, key: &str, value: &str| {
+        let comma = if text.is_empty() { "" } else { "," };
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{comma}{prefix}{key}=\"{}\"", escaped(value));
+    };
+    for (key, value) in own {
+        add("", key, value);
+    }
+    for (key, value) in labels {
+        let is_own = OWN_LABELS.contains(&key.as_str());
+        add(if is_own { "label_" } else { "" }, key, value);
+    }
+    text
+}
+
+/// The text that grows.
+#[derive(Debug)]
+pub struct Page<'a> {
+    prefix: &'a str,
     labels: &'a str,
     text: String,
 }
 
-impl Page<'_> {
-    fn head(&mut self, name: &str, kind: &str, unit: &str, help: &str) {
-        let _ = writeln!(self.text, "# TYPE tenk_load_{name} {kind}");
-        if !unit.is_empty() {
-            let _ = writeln!(self.text, "# UNIT tenk_load_{name} {unit}");
+impl<'a> Page<'a> {
+    /// Nothing yet: every name begins with `prefix`, every metric has these labels.
+    #[must_use]
+    pub fn new(prefix: &'a str, labels: &'a str) -> Self {
+        Self {
+            prefix,
+            labels,
+            text: String::new(),
         }
-        let _ = writeln!(self.text, "# HELP tenk_load_{name} {help}");
+    }
+
+    /// What has been written.
+    #[must_use]
+    pub fn into_text(self) -> String {
+        self.text
+    }
+
+    fn head(&mut self, name: &str, kind: &str, unit: &str, help: &str) {
+        let prefix = self.prefix;
+        let _ = writeln!(self.text, "# TYPE {prefix}_{name} {kind}");
+        if !unit.is_empty() {
+            let _ = writeln!(self.text, "# UNIT {prefix}_{name} {unit}");
+        }
+        let _ = writeln!(self.text, "# HELP {prefix}_{name} {help}");
     }
 
     fn sample(&mut self, name: &str, more: &str, value: f64) {
-        let labels = self.labels;
-        let _ = writeln!(self.text, "tenk_load_{name}{{{labels}{more}}} {value}");
+        let (prefix, labels) = (self.prefix, self.labels);
+        let _ = writeln!(self.text, "{prefix}_{name}{{{labels}{more}}} {value}");
     }
 
-    fn gauge(&mut self, name: &str, unit: &str, help: &str, value: Option<f64>) {
+    /// A value that rises and falls; nothing where it is not known.
+    pub fn gauge(&mut self, name: &str, unit: &str, help: &str, value: Option<f64>) {
         if let Some(value) = value {
             self.head(name, "gauge", unit, help);
             self.sample(name, "", value);
         }
     }
 
-    fn counter(&mut self, name: &str, unit: &str, help: &str, value: u64) {
+    /// What is so now, in labels of its own.
+    pub fn info(&mut self, name: &str, help: &str, labels: &[(&str, &str)]) {
+        self.head(name, "gauge", "", help);
+        let more = format!(",{}", labels_of(labels, &BTreeMap::new()));
+        self.sample(name, &more, 1.0);
+    }
+
+    /// A count that only grows.
+    pub fn counter(&mut self, name: &str, unit: &str, help: &str, value: u64) {
         self.head(name, "counter", unit, help);
         self.sample(&format!("{name}_total"), "", value as f64);
     }

@@ -1,7 +1,7 @@
 //! What is told while a run lasts: on the terminal, as lines of JSON, and as a file of metrics.
 
 pub mod lines;
-mod metrics;
+pub mod metrics;
 
 use std::path::Path;
 
