@@ -4,6 +4,8 @@
 mod gate;
 #[path = "run/instrumented.rs"]
 mod instrumented;
+#[path = "run/load.rs"]
+mod load;
 mod programs;
 #[path = "run/sides.rs"]
 mod sides;
