@@ -3,9 +3,9 @@
 
 mod cluster;
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener};
-use std::os::fd::AsFd;
+use std::io::{IoSliceMut, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, AsRawFd};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
@@ -13,7 +13,9 @@ use std::time::{Duration, Instant};
 
 use cluster::{Cluster, missing, wait};
 use loadgen::tally::outcome::{HOST_LOST, HostFigures, Outcome, Verdict};
+use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt, sockopt};
 use nix::unistd::Pid;
 
 const LOADGEN: &str = env!("CARGO_BIN_EXE_loadgen");
@@ -29,8 +31,8 @@ struct Echo {
 struct Counts {
     accepted: AtomicU64,
     bytes_in: AtomicU64,
-    /// When each connection's second message came: the first is the ramp's.
-    second_message: Mutex<Vec<Instant>>,
+    /// When each connection's second message came, by the kernel's stamp (CLOCK_REALTIME): the first is the ramp's.
+    second_message: Mutex<Vec<Duration>>,
 }
 
 impl Echo {
@@ -85,23 +87,21 @@ impl Drop for Echo {
     }
 }
 
-fn echo(mut stream: std::net::TcpStream, counts: &Counts, stop: &AtomicBool) {
+fn echo(mut stream: TcpStream, counts: &Counts, stop: &AtomicBool) {
     stream.set_nonblocking(false).expect("blocking");
     stream.set_nodelay(true).expect("nodelay");
+    setsockopt(&stream, sockopt::ReceiveTimestampns, &true).expect("stamps");
     stream
         .set_read_timeout(Some(Duration::from_millis(100)))
         .expect("a time-out");
     let (mut buffer, mut bytes) = ([0; 4096], 0);
     while !stop.load(SeqCst) {
-        match stream.read(&mut buffer) {
-            Ok(0) => return,
-            Ok(length) => {
+        match receive(&stream, &mut buffer) {
+            Ok((0, _)) => return,
+            Ok((length, came)) => {
                 if bytes == 64 {
-                    counts
-                        .second_message
-                        .lock()
-                        .expect("unpoisoned")
-                        .push(Instant::now());
+                    let mut seen = counts.second_message.lock().expect("unpoisoned");
+                    seen.push(came.expect("a stamp"));
                 }
                 bytes += length as u64;
                 counts.bytes_in.fetch_add(length as u64, SeqCst);
@@ -109,14 +109,23 @@ fn echo(mut stream: std::net::TcpStream, counts: &Counts, stop: &AtomicBool) {
                     return;
                 }
             }
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut
-                ) => {}
+            Err(Errno::EAGAIN | Errno::EINTR) => {}
             Err(_) => return,
         }
     }
+}
+
+/// Bytes, and when they came, whenever this thread comes to reading them.
+fn receive(stream: &TcpStream, buffer: &mut [u8]) -> nix::Result<(usize, Option<Duration>)> {
+    let mut stamps = nix::cmsg_space!(nix::sys::time::TimeSpec);
+    let mut parts = [IoSliceMut::new(buffer)];
+    let flags = MsgFlags::empty();
+    let message = recvmsg::<()>(stream.as_raw_fd(), &mut parts, Some(&mut stamps), flags)?;
+    let came = message.cmsgs()?.find_map(|stamp| match stamp {
+        ControlMessageOwned::ScmTimestampns(at) => Some(Duration::from(at)),
+        _ => None,
+    });
+    Ok((message.bytes, came))
 }
 
 /// A load on the echo server, from the head.
@@ -264,26 +273,34 @@ fn loads_from_namespaces() {
     counts_are_those_of_one(&cluster, &echo, &ssh);
     nothing_is_sent_where_a_host_is_not_fit(&cluster, &echo, &ssh);
     losses_end_the_run(&cluster, &echo, &ssh);
+    a_hostile_report_is_a_loss(&cluster, &echo, &ssh);
     through_slurm(&cluster, &echo);
 }
 
 /// 30 connections, each due every 20 ms, 50 times in the window, wherever it begins.
 const EXACT: [&str; 3] = ["--conns=30", "--rate=1500", "--duration=1s"];
 
-fn counts_are_those_of_one(cluster: &Cluster, echo: &Echo, ssh: &str) {
-    let alone = load(cluster, echo, "env", &EXACT);
-    let words: Vec<String> = alone
+/// The same load from the head alone.
+fn without_hosts(of_hosts: &Command) -> Command {
+    let words: Vec<_> = of_hosts
         .get_args()
-        .map(|word| word.to_string_lossy().into_owned())
+        .map(|word| word.to_string_lossy())
         .collect();
-    let words = words.iter().enumerate().filter(|(at, word)| {
+    let mut one = Command::new(of_hosts.get_program());
+    for (at, word) in words.iter().enumerate() {
         let is_of_hosts =
-            |word: &str| word == "--load-hosts" || word == "--via" || word.starts_with("--agent");
-        let is_value = *at > 0 && ["--load-hosts", "--via"].contains(&words[at - 1].as_str());
-        !is_of_hosts(word) && !is_value
-    });
-    let mut one = Command::new("nsenter");
-    one.args(words.map(|(_, word)| word));
+            |word: &str| ["--load-hosts", "--via"].contains(&word) || word.starts_with("--agent");
+        let is_value = at > 0 && ["--load-hosts", "--via"].contains(&&*words[at - 1]);
+        if !is_of_hosts(word) && !is_value {
+            one.arg(&**word);
+        }
+    }
+    one.stdin(Stdio::null());
+    one
+}
+
+fn counts_are_those_of_one(cluster: &Cluster, echo: &Echo, ssh: &str) {
+    let mut one = without_hosts(&load(cluster, echo, "env", &EXACT));
     let one = outcome_of(&one.output().expect("starts"));
     for via in [
         ssh.to_owned(),
@@ -449,6 +466,57 @@ fn losses_end_the_run(cluster: &Cluster, echo: &Echo, ssh: &str) {
     cluster.assert_empty("a tolerated loss");
 }
 
+/// A histogram whose 40 bytes ask for a gigabyte, in an outcome that is right otherwise.
+const HOSTILE: &str = "HISTFAAAAEAAAAAAAAAABQAAAAAAAAAB//////////8AAAAAAAAAAA==";
+
+fn a_hostile_report_is_a_loss(cluster: &Cluster, echo: &Echo, ssh: &str) {
+    let share = load(
+        cluster,
+        echo,
+        ssh,
+        &[&EXACT[..], &["--segment=1/3"]].concat(),
+    );
+    let share = without_hosts(&share).output().expect("starts");
+    let mut outcome = outcome_of(&share);
+    outcome.histograms.insert("response".into(), HOSTILE.into());
+    let text = serde_json::to_string(&outcome).expect("serialises");
+    let report = serde_json::json!({"outcome": {"text": text, "how": "well", "broken_law": null}});
+    let report = loadgen::fleet::wire::lines_of(&report);
+    std::fs::write(cluster.path("report"), report).expect("written");
+    // Everything that the agent says goes through, but for its outcome.
+    let (script, second) = (cluster.path("agent.sh"), cluster.address("h2"));
+    let words = format!(
+        r#"case $(ip -4 -o addr show dev eth0) in
+*' {second}/'*) {LOADGEN} agent | while read -r line; do case $line in
+  *'"piece"'*|*'"outcome"'*) cat {}; cat >/dev/null;;
+  *) printf '%s\n' "$line";;
+esac; done;;
+*) exec {LOADGEN} agent;;
+esac
+"#,
+        cluster.path("report").display()
+    );
+    std::fs::write(&script, words).expect("written");
+    let before = echo.bytes_in();
+    let agent = format!("--agent=sh {}", script.display());
+    let output = load(cluster, echo, ssh, &[&EXACT[..], &[&agent]].concat())
+        .output()
+        .expect("starts");
+    let (outcome, said) = (outcome_of(&output), said(&output));
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("h2 is lost: its report: segment 1/3, response: histogram "),
+        "{said}"
+    );
+    assert_eq!(outcome.verdict, Verdict::Invalid, "{:?}", outcome.reasons);
+    assert_eq!(outcome.connections.local_failures[HOST_LOST], 10);
+    // The figures of the two others are kept, and those of the third, whose load the server saw, are not made up.
+    assert_eq!(outcome.requests.completed, 1000);
+    assert!(echo.bytes_in() - before > outcome.whole_run.bytes_sent);
+    cluster.assert_empty("a hostile report");
+    println!("{said}");
+}
+
 fn through_slurm(cluster: &Cluster, echo: &Echo) {
     if let Some(why) = missing(&["slurmctld", "slurmd", "srun", "munged", "setpriv"]) {
         println!("Slurm skipped: {why}");
@@ -512,18 +580,40 @@ fn many_agents_begin_within_the_skew_that_they_report() {
     let outcome = outcome_of(&load);
     assert_eq!(load.status.code(), Some(0), "{}", said(&load));
     assert_eq!(outcome.hosts.len(), 64);
-    let skew_ns = HostFigures::start_skew_ns(&outcome.hosts).expect("all told");
+    let bound_ns = HostFigures::start_skew_ns(&outcome.hosts).expect("all told");
+    let starts_ns = starts(&outcome.hosts);
+    let apart_ns = starts_ns.iter().max().expect("64") - starts_ns.iter().min().expect("64");
     let seen = echo.counts.second_message.lock().expect("unpoisoned");
     let seen_apart = *seen.iter().max().expect("64") - *seen.iter().min().expect("64");
     println!(
-        "64 agents report a skew of at most {skew_ns} ns; the server saw their first requests {seen_apart:?} apart"
+        "64 agents bound their skew at {bound_ns} ns, their workers began {apart_ns} ns apart, and the first requests \
+         reached the server {seen_apart:?} apart"
     );
     assert_eq!(seen.len(), 64);
-    // What lies between a worker's start and its message at the server's thread is this machine's two CPUs.
     assert!(
-        seen_apart < Duration::from_nanos(skew_ns) + Duration::from_millis(500),
+        apart_ns <= i128::from(bound_ns) + 2 * STAMPING_NS,
+        "{apart_ns} {bound_ns}"
+    );
+    // What lies between a worker's start and its message at the server is this machine's two CPUs.
+    assert!(
+        seen_apart < Duration::from_nanos(bound_ns) + Duration::from_millis(500),
         "{seen_apart:?}"
     );
     drop(seen);
     cluster.assert_empty("64 agents");
+}
+
+/// What may lie between an agent's reading of the one clock and of the other.
+const STAMPING_NS: i128 = 1_000_000;
+
+/// When the last worker of each host began, against the instant that was agreed. They all have this machine's clock:
+/// what the head takes for its distance is the error of the instant that was agreed.
+fn starts(hosts: &[HostFigures]) -> Vec<i128> {
+    let start = |host: &HostFigures| {
+        let error_ns = i128::from(host.clock_ahead_before_ns.expect("asked"));
+        let most_ns = i128::from(host.round_trip_ns.expect("asked")) / 2;
+        assert!(error_ns.abs() <= most_ns + STAMPING_NS, "{host:?}");
+        error_ns + i128::from(host.started_late_ns.expect("began"))
+    };
+    hosts.iter().map(start).collect()
 }
