@@ -384,13 +384,15 @@ fn a_trial_that_is_ended_early_says_so_and_is_exit_code_99() {
     );
     assert_eq!(output.status.code(), Some(99), "{}", said(&output));
     assert!(
-        said(&output).contains("`rate<5k over 1s` was met after 1 s"),
+        said(&output)
+            .replace('\n', " ")
+            .contains("`rate<5000 over 1s` was met after 1 s"),
         "{}",
         said(&output)
     );
     let rows = fs::read_to_string(run.folder().unwrap().join("trials.jsonl")).unwrap();
     let line: Value = serde_json::from_str(rows.lines().next().unwrap()).unwrap();
-    assert_eq!(line["row"]["aborted"], "rate<5k over 1s");
+    assert_eq!(line["row"]["aborted"], "rate<5000 over 1s");
     assert_eq!(line["row"]["status"], "ok", "it was not the server's fault");
 }
 
@@ -440,10 +442,9 @@ fn a_run_of_several_trials_can_be_followed() {
         .map(|line| serde_json::from_str::<Value>(line).unwrap());
     let all: Vec<Value> = all.collect();
     let last = all.last().unwrap();
-    assert_eq!(
-        (&last["phase"], &last["trials_over"]),
-        (&"end".into(), &2.into())
-    );
+    assert_eq!(last["phase"], "end");
+    // Blocks that something else disturbed are run again.
+    assert!(last["trials_over"].as_u64() >= Some(2), "{last:#}");
     for row in trials(&value) {
         let of_trial = all
             .iter()

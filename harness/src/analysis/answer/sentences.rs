@@ -7,6 +7,7 @@ use crate::base::text::{about, visible};
 use crate::model::row::{Row, Status};
 use crate::model::workload::percent as percent_of;
 use loadgen::base::units::{format_count, format_rate};
+use loadgen::tally::code::Code;
 use std::time::Duration;
 
 /// Requests that a 99th percentile needs: a hundred beyond it.
@@ -196,7 +197,7 @@ pub fn failures(arms: &[Cell]) -> Option<String> {
 fn failure(cell: &Cell) -> Option<String> {
     let (status, always) = cell.status();
     let did = match status {
-        Status::Ok => return None,
+        Status::Ok => return ended_early(cell),
         Status::Limited => "was limited",
         Status::Starved => "starved connections",
         Status::Crashed => "crashed",
@@ -217,6 +218,15 @@ fn failure(cell: &Cell) -> Option<String> {
         .map(|reason| format!(" ({})", visible(&reason.text)))
         .unwrap_or_default();
     Some(format!("{} {did}{times}{why}", name(cell.arm)))
+}
+
+/// `` `epoll`: the run was ended early, as --abort-on asks: … ``.
+fn ended_early(cell: &Cell) -> Option<String> {
+    let ended = cell.rows.iter().filter(|row| row.aborted.is_some());
+    let reasons = ended.flat_map(|row| &row.reasons.0);
+    // It is what makes such a trial invalid, and so the first that does.
+    let why = reasons.into_iter().find(|reason| reason.is(Code::W02))?;
+    Some(format!("{}: {}", name(cell.arm), visible(&why.text)))
 }
 
 /// Why there is no 99th percentile, and the window that would have one.
