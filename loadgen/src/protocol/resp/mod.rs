@@ -3,6 +3,7 @@
 
 mod answer;
 mod command;
+mod digits;
 mod keys;
 mod ping;
 mod value;

@@ -1,6 +1,6 @@
 //! Values that are determined by their keys, and the answers to GET that have to be one of them.
 
-use super::command::digits;
+use super::digits::digits;
 use super::{CRLF, HIT, MISS, NIL, answer};
 use crate::base::hash::mix;
 use crate::load::choice::{Choice, Order};
