@@ -220,7 +220,7 @@ impl Ended {
 }
 
 #[test]
-#[ignore = "makes network namespaces and takes a minute; .ci/run runs it"]
+#[ignore = "makes network namespaces and takes minutes"]
 fn server_and_load_on_other_hosts() {
     if let Some(why) = missing(&["ip", "ss", "sshd", "ssh", "ssh-keygen", "nsenter"]) {
         println!("skipped: {why}");
@@ -260,7 +260,11 @@ fn assert_both_sides(ended: &Ended) {
     for column in OF_THE_SERVER {
         assert!(!row[column].is_null(), "{column}: {row:#}");
     }
-    assert!(row["server_user_s"].as_f64() > Some(0.0), "{row:#}");
+    // The kernel tells user time in ticks: a short load may have none.
+    assert!(
+        row["server_cpu_us_per_request"].as_f64() > Some(0.0),
+        "{row:#}"
+    );
     assert_eq!(row["server_cpus"], format!("all of {SERVER}"));
     assert_eq!(row["client_cpus"], "all of h1,h2");
     let doubts = ended.reasons();
