@@ -52,7 +52,7 @@ impl Amount {
 }
 
 #[test]
-#[ignore = "five minutes; .ci/run runs it"]
+#[ignore = "five minutes"]
 fn shortened() {
     assert_nothing_left(&tried(Amount::Shortened));
 }
