@@ -189,6 +189,18 @@ impl Ended {
         self.rows()[0]["reasons"].as_str().expect("reasons")
     }
 
+    /// Checks how the program ended, and what it made of its first trial.
+    fn assert_came_to(&self, code: i32, verdict: &str) -> &Value {
+        let row = &self.rows()[0];
+        assert_eq!(
+            (self.code, &row["status"], &row["verdict"]),
+            (Some(code), &"ok".into(), &verdict.into()),
+            "{row:#} {}",
+            self.said
+        );
+        row
+    }
+
     fn file(&self, name: &str) -> String {
         let path = self.folder.join(name);
         fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
@@ -363,7 +375,6 @@ fn a_lost_load_host_ends_the_run(hosts: &Hosts) {
     let ended = run.while_it_runs(hosts, || {
         kill(hosts.agent("h2"), Signal::SIGKILL).expect("delivered");
     });
-    assert_eq!(ended.code, Some(1), "{}", ended.said);
     assert!(
         ended
             .said
@@ -377,12 +388,7 @@ fn a_lost_load_host_ends_the_run(hosts: &Hosts) {
         (ended.rows().len(), &ended.run["complete"]),
         (1, &Value::from(false))
     );
-    let row = &ended.rows()[0];
-    assert_eq!(
-        (&row["status"], &row["verdict"]),
-        (&"ok".into(), &"invalid".into()),
-        "{row:#}"
-    );
+    let row = ended.assert_came_to(1, "invalid");
     assert!(
         ended.reasons().contains("W05") && ended.reasons().contains("h2: "),
         "{row:#}"
@@ -429,13 +435,7 @@ fn a_tolerated_loss_degrades_the_trial(hosts: &Hosts) {
     let ended = run.while_it_runs(hosts, || {
         kill(hosts.agent("h2"), Signal::SIGKILL).expect("delivered");
     });
-    let row = &ended.rows()[0];
-    assert_eq!(ended.code, Some(0), "{row:#} {}", ended.said);
-    assert_eq!(
-        (&row["status"], &row["verdict"]),
-        (&"ok".into(), &"suspect".into()),
-        "{row:#}"
-    );
+    let row = ended.assert_came_to(0, "suspect");
     assert!(
         ended.reasons().contains("W11 degraded: 1 part(s)"),
         "{row:#}"
@@ -453,7 +453,6 @@ fn a_lost_server_host_ends_the_run(hosts: &Hosts) {
     let ended = run.while_it_runs(hosts, || {
         kill(hosts.agent(SERVER), Signal::SIGKILL).expect("delivered");
     });
-    assert_eq!(ended.code, Some(1), "{}", ended.said);
     assert!(
         ended
             .said
@@ -461,12 +460,7 @@ fn a_lost_server_host_ends_the_run(hosts: &Hosts) {
         "{}",
         ended.said
     );
-    let row = &ended.rows()[0];
-    assert_eq!(
-        (&row["status"], &row["verdict"]),
-        (&"ok".into(), &"invalid".into()),
-        "{row:#}"
-    );
+    let row = ended.assert_came_to(1, "invalid");
     assert!(
         ended.reasons().contains("no outcome: h3 was lost"),
         "{row:#}"

@@ -22,7 +22,7 @@ use crate::store::folder::{RunFolder, cannot_save};
 use crate::trial::binaries::Binaries;
 use crate::trial::environment::Environment;
 use crate::trial::launch::pin;
-use crate::trial::{self, Context, namespace};
+use crate::trial::{self, Context, Evidence, namespace};
 use loadgen::load::Load;
 use loadgen::tally::code::Code;
 use std::collections::BTreeSet;
@@ -430,18 +430,10 @@ impl<'a> Trials<'a> {
         };
         let told = self.ways.told;
         told.left(left);
-        let following = told.follow(trial, &say);
-        let running = trial::run(self.context, trial, &following);
-        let evidence = told.while_running(running, self.signals).await;
-        let evidence = evidence.map_err(Ended::Interrupted)?;
-        let evidence = evidence.map_err(Ended::Failed)?;
+        let (record, signals) = (&mut *self.record, &mut *self.signals);
+        let (row, _) = one_trial(self.context, trial, &say, told, record, signals).await?;
         let plan = self.context.plan;
-        let row = self.record.add(plan, trial, &evidence);
-        let row = row.map_err(Ended::Failed)?;
-        let status = row.status;
-        told.over(Some(row));
-        evidence.check_hosts().map_err(Ended::Failed)?;
-        let is_wall = matches!(status, Status::Limited | Status::Starved);
+        let is_wall = matches!(row.status, Status::Limited | Status::Starved);
         if is_wall && plan.meets_known_wall(&trial.arm, &trial.load) {
             self.walls.push(cell(trial));
         }
@@ -449,6 +441,27 @@ impl<'a> Trials<'a> {
         self.progress.trial_done();
         Ok(())
     }
+}
+
+/// Makes one trial, tells of it meanwhile, and keeps its row; `say` is told its phases.
+pub async fn one_trial<'r>(
+    context: &Context<'_>,
+    trial: &TrialPlan,
+    say: &dyn Fn(&str),
+    told: &Told,
+    record: &'r mut Record,
+    signals: &mut Signals,
+) -> Result<(&'r Row, Evidence), Ended> {
+    let following = told.follow(trial, say);
+    let running = trial::run(context, trial, &following);
+    let evidence = told.while_running(running, signals).await;
+    let evidence = evidence.map_err(Ended::Interrupted)?;
+    let evidence = evidence.map_err(Ended::Failed)?;
+    let row = record.add(context.plan, trial, &evidence);
+    let row = row.map_err(Ended::Failed)?;
+    told.over(Some(row));
+    evidence.check_hosts().map_err(Ended::Failed)?;
+    Ok((row, evidence))
 }
 
 /// What the statuses of all trials make of the run.

@@ -13,7 +13,6 @@ use loadgen::cmd::live::lines::Lines;
 use loadgen::cmd::live::metrics::{self, Page, Totals};
 use loadgen::tally::live::SecondRecord;
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -230,20 +229,7 @@ impl State {
 fn nowhere() -> ProgressLine {
     ProgressLine {
         schema: SCHEMA.into(),
-        written_unix_ns: 0,
-        run_id: String::new(),
-        labels: BTreeMap::new(),
-        trials: 0,
-        trials_over: 0,
-        left_s: None,
-        trial: 0,
-        block: 0,
-        arm: String::new(),
-        conns: 0,
-        rate_per_s: None,
-        phase: String::new(),
-        second: None,
-        result: None,
+        ..ProgressLine::default()
     }
 }
 
@@ -358,28 +344,17 @@ impl Metrics {
 mod tests {
     use super::*;
     use crate::cli::Cli;
+    use crate::trial::generator::tests::a_second;
     use clap::Parser;
-    use loadgen::tally::live;
-    use std::collections::BTreeSet;
+    use std::collections::{BTreeMap, BTreeSet};
 
     fn second(second: u64) -> SecondRecord {
         SecondRecord {
-            schema: live::SCHEMA.into(),
-            written_unix_ns: 1,
-            target: "127.0.0.1:1".into(),
             labels: BTreeMap::from([("arm".into(), "mine".into())]),
             second,
-            asked: None,
             sent: 10,
             completed: 10,
-            requests_failed: BTreeMap::new(),
-            connections_failed: BTreeMap::new(),
-            connections_open: 1,
-            bytes_sent: 1,
-            bytes_received: 1,
-            response_ns: Default::default(),
-            service_ns: None,
-            slip_ns: None,
+            ..a_second()
         }
     }
 

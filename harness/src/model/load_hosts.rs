@@ -1,7 +1,7 @@
 //! The hosts that a trial's load came from: what `hosts.csv` holds.
 
 use crate::model::row::Row;
-use loadgen::tally::outcome::{HostFigures, Outcome};
+use loadgen::tally::outcome::{HostFigures, Outcome, skew_ns};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -112,11 +112,7 @@ impl LoadHost {
 /// The most by which the starts of a trial's hosts can lie apart. Unknown where one that was not lost does not tell.
 pub fn start_skew_ns<'a>(hosts: impl Iterator<Item = &'a LoadHost>) -> Option<u64> {
     let there = hosts.filter(|host| host.lost.is_none());
-    let told = there.map(|host| Some((host.started_late_ns?, host.start_error_ns?)));
-    let told: Vec<(u64, u64)> = told.collect::<Option<_>>()?;
-    let latest_ns = told.iter().map(|(late, error)| late + error).max()?;
-    let earliest_ns = told.iter().map(|(_, error)| *error).max()?;
-    Some(latest_ns + earliest_ns)
+    skew_ns(there.map(|host| Some((host.started_late_ns?, host.start_error_ns?))))
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ pub const OVER: &str = "over";
 pub const END: &str = "end";
 
 /// Where a run is; a line when a trial begins and when it is over, and in between one a second.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ProgressLine {
     /// [`SCHEMA`].

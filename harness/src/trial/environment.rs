@@ -97,6 +97,15 @@ impl From<Launched> for TrialNetwork {
 impl Environment {
     /// Reads what is known before the first trial.
     pub fn read(plan: &Plan, binaries: &Binaries) -> Environment {
+        let ServerHostFacts {
+            kernel,
+            cpu_model,
+            cpus,
+            memory_kib,
+            nofile_hard,
+            settings,
+            sha256,
+        } = of_server_host(binaries);
         Environment {
             version: crate::base::version::VERSION,
             command: match plan.command.is_empty() {
@@ -104,11 +113,11 @@ impl Environment {
                 false => plan.command.clone(),
             },
             scenario: plan.scenario.clone(),
-            kernel: kernel(),
-            cpu_model: cpu_model(),
-            cpus: crate::base::machine::machine_cpus() as usize,
-            memory_kib: memory_kib(),
-            nofile_hard: limits::descriptors(),
+            kernel,
+            cpu_model,
+            cpus,
+            memory_kib,
+            nofile_hard,
             server_cpus: plan.server_cpus_in_words(),
             client_cpus: plan.client_cpus_in_words(),
             seed: plan.seed,
@@ -116,9 +125,9 @@ impl Environment {
             trial_network: None,
             memory_method: None,
             cpu_method: None,
-            settings: settings::machine(),
+            settings,
             server_host: None,
-            sha256: binaries.sha256.clone(),
+            sha256,
             harness_cpu_fraction: None,
             generator_floor: plan
                 .is_on_loopback()
@@ -134,7 +143,7 @@ impl Environment {
     }
 }
 
-/// What is known of this host by an agent that starts servers on it.
+/// What is known of this host, where servers are started.
 pub fn of_server_host(binaries: &Binaries) -> ServerHostFacts {
     ServerHostFacts {
         kernel: kernel(),

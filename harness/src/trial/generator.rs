@@ -226,13 +226,13 @@ fn second_in(line: &[u8]) -> Option<SecondRecord> {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
     use std::collections::BTreeMap;
 
-    #[test]
-    fn seconds_are_told_from_the_outcome() {
-        let second = SecondRecord {
+    /// A second in which one request was sent and answered.
+    pub fn a_second() -> SecondRecord {
+        SecondRecord {
             schema: live::SCHEMA.into(),
             written_unix_ns: 1,
             target: "127.0.0.1:1".into(),
@@ -249,7 +249,12 @@ mod tests {
             response_ns: Default::default(),
             service_ns: None,
             slip_ns: None,
-        };
+        }
+    }
+
+    #[test]
+    fn seconds_are_told_from_the_outcome() {
+        let second = a_second();
         let line = serde_json::to_vec(&second).unwrap();
         assert_eq!(second_in(&line), Some(second));
         let cut = &line[..line.len() - 1];

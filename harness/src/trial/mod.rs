@@ -12,7 +12,7 @@ pub mod environment;
 pub mod evidence;
 mod exchange;
 pub mod follow;
-mod generator;
+pub(crate) mod generator;
 pub mod identity;
 pub mod installed;
 pub mod instruments;

@@ -97,16 +97,14 @@ fn rate_held(arms: &[Cell]) -> Option<String> {
 fn leaders_unread(ranking: &Ranking, unread: &Unread) -> String {
     let limit = figure(ranking.column, unread.less_than);
     let names = enumerated(unread.arms.iter().map(|arm| name(arm)).collect());
-    let mut text = match unread.arms.len() {
-        1 => format!(
-            "By {}, {names} needs less than can be read here ({limit})",
-            by(ranking)
-        ),
-        _ => format!(
-            "By {}, {names} need less than can be read here ({limit})",
-            by(ranking)
-        ),
+    let need = match unread.arms.len() {
+        1 => "needs",
+        _ => "need",
     };
+    let mut text = format!(
+        "By {}, {names} {need} less than can be read here ({limit})",
+        by(ranking)
+    );
     let near: Vec<String> = ranking.leaders().map(|place| name(&place.arm)).collect();
     match near.len() {
         0 => {}

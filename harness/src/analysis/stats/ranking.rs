@@ -225,18 +225,17 @@ fn unread(arms: &[Cell], criterion: &Metric) -> Option<Unread> {
     if criterion.column != MEMORY.column {
         return None;
     }
-    let limit = |arm: &&Cell| -> Option<f64> {
-        let is_apart = arm.status().0 != Status::Ok || !arm.rows.iter().all(|row| holds_rate(row));
+    let limit = |arm: &Cell| -> Option<f64> {
+        if arm.status().0 != Status::Ok || !arm.rows.iter().all(|row| holds_rate(row)) {
+            return None;
+        }
         let limits = arm.rows.iter().map(|row| memory_too_small_to_read(row));
-        let limits: Option<Vec<f64>> = limits.collect();
-        limits
-            .filter(|_| !is_apart)?
-            .into_iter()
-            .max_by(f64::total_cmp)
+        let limits: Vec<f64> = limits.collect::<Option<_>>()?;
+        limits.into_iter().max_by(f64::total_cmp)
     };
     let known: Vec<(&str, f64)> = arms
         .iter()
-        .filter_map(|arm| Some((arm.arm, limit(&arm)?)))
+        .filter_map(|arm| Some((arm.arm, limit(arm)?)))
         .collect();
     let less_than = known
         .iter()

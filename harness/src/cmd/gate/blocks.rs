@@ -10,14 +10,14 @@ use crate::base::terminal::{Signals, eprintln};
 use crate::base::text::visible;
 use crate::cli::gate::GateFlags;
 use crate::cmd::record::Record;
-use crate::cmd::run::Ended;
+use crate::cmd::run::{Ended, one_trial};
 use crate::cmd::told::Told;
 use crate::model::metrics::Gated;
 use crate::model::row::{Row, Status, in_words};
 use crate::plan::TrialPlan;
 use crate::plan::budget::Budget;
+use crate::trial::Context;
 use crate::trial::ran::Ran;
-use crate::trial::{self, Context};
 use loadgen::tally::code::Code;
 
 /// What ends the blocks before the budget does.
@@ -95,15 +95,9 @@ impl Blocks<'_> {
     /// Runs one trial and keeps its row; returns what its server's command ran.
     async fn trial(&mut self, trial: &TrialPlan, progress: &Progress) -> Result<Vec<Ran>, Ended> {
         let say = |phase: &str| progress.phase(&trial.arm.label, trial.load.conns, phase);
-        let following = self.told.follow(trial, &say);
-        let running = trial::run(self.context, trial, &following);
-        let evidence = self.told.while_running(running, self.signals).await;
-        let evidence = evidence.map_err(Ended::Interrupted)?;
-        let evidence = evidence.map_err(Ended::Failed)?;
-        let row = self.record.add(self.context.plan, trial, &evidence);
-        let row = row.map_err(Ended::Failed)?;
-        self.told.over(Some(row));
-        evidence.check_hosts().map_err(Ended::Failed)?;
+        let (told, record) = (self.told, &mut *self.record);
+        let made = one_trial(self.context, trial, &say, told, record, self.signals).await;
+        let (row, evidence) = made?;
         check(row, self.sides).map_err(Ended::Failed)?;
         Ok(evidence.ran)
     }

@@ -109,8 +109,7 @@ impl<'a> Staged<'a> {
                 y: (from + to) / 2.0,
                 ..Point::default()
             };
-            let [first, middle, last] = over_all(stage, middle, [from, to]);
-            points.extend([first, middle, last]);
+            points.extend(over_all(stage, middle, [from, to]));
         }
         Some(Series {
             label: OFFERED.into(),

@@ -78,12 +78,19 @@ impl HostFigures {
     /// lost does not tell.
     #[must_use]
     pub fn start_skew_ns(hosts: &[Self]) -> Option<u64> {
-        let there = || hosts.iter().filter(|host| host.lost.is_none());
-        let latest = there().map(|host| Some(host.started_late_ns? + host.round_trip_ns? / 2));
-        let latest_ns = latest.collect::<Option<Vec<u64>>>()?.into_iter().max()?;
-        let most_wrong_ns = there().filter_map(|host| host.round_trip_ns).max()? / 2;
-        Some(latest_ns + most_wrong_ns)
+        let there = hosts.iter().filter(|host| host.lost.is_none());
+        skew_ns(there.map(|host| Some((host.started_late_ns?, host.round_trip_ns? / 2))))
     }
+}
+
+/// The most by which starts can lie apart that were late by so much each, of an instant that was wrong by so much each.
+/// Unknown where one is.
+#[must_use]
+pub fn skew_ns(starts: impl Iterator<Item = Option<(u64, u64)>>) -> Option<u64> {
+    let starts: Vec<(u64, u64)> = starts.collect::<Option<_>>()?;
+    let latest_ns = starts.iter().map(|(late, wrong)| late + wrong).max()?;
+    let most_wrong_ns = starts.iter().map(|(_, wrong)| *wrong).max()?;
+    Some(latest_ns + most_wrong_ns)
 }
 
 fn known(quantiles: &Quantiles, ns: Option<u64>) -> Option<u64> {
