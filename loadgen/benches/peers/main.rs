@@ -99,7 +99,7 @@ fn contests() -> Vec<Contest> {
     );
     contests.push(
         Contest::new("memory beyond the base".into(), "bytes/connection")
-            .at_most(600.0)
+            .at_most(250.0)
             .ours(|setup| tools::memory(setup, 10_000)),
     );
     contests.push(told_contest());
