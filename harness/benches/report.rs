@@ -13,7 +13,7 @@ fn main() -> ExitCode {
     let folder = tempfile::tempdir().unwrap();
     let rows = saved_run::write(
         folder.path(),
-        &saved_run::MODELS,
+        &saved_run::models(),
         &saved_run::MANY_WORKLOADS,
         13,
     );

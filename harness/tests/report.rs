@@ -4,7 +4,7 @@ mod browser;
 mod saved_run;
 
 use browser::Browser;
-use saved_run::{MANY_WORKLOADS, MODELS};
+use saved_run::{MANY_WORKLOADS, models};
 use serde_json::json;
 use std::fs;
 use std::path::Path;
@@ -453,7 +453,7 @@ fn terminal_reports_json_and_exports_tell_one_answer() {
 #[test]
 fn two_thousand_rows_make_a_report() {
     let folder = tempfile::tempdir().unwrap();
-    let rows = saved_run::write(folder.path(), &MODELS, &MANY_WORKLOADS, 13);
+    let rows = saved_run::write(folder.path(), &models(), &MANY_WORKLOADS, 13);
     assert!(rows > 2000);
     made(folder.path());
     assert!(fs::metadata(folder.path().join("report.md")).unwrap().len() < 900 * 1024);

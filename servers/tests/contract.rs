@@ -11,7 +11,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use servers::ledger::{PROFILE, Shortage};
-use servers::models::MODELS;
+use servers::models::{MODELS, Readiness, Unit};
 use socket2::SockRef;
 use support::*;
 
@@ -113,15 +113,17 @@ contract! {
 /// A server with room for so many clients at a time: a pool of blocking workers
 /// needs one for each.
 fn spawn_for(model: &str, clients: usize) -> Spawn {
-    match base(model) {
-        "prefork" | "thread-pool" => spawn(model).arg("--workers").arg(clients),
+    match axes(model) {
+        (Unit::ProcessPool | Unit::ThreadPool, Readiness::Blocking) => {
+            spawn(model).arg("--workers").arg(clients)
+        }
         _ => spawn(model),
     }
 }
 
 /// Whether the model serves several clients at a time.
 fn concurrent(model: &str) -> bool {
-    model != "iterative"
+    axes(model).0 != Unit::Inline
 }
 
 fn echo(model: &str) {
@@ -304,7 +306,10 @@ fn a_thousand_connections(model: &str) {
 /// limit, which is each process's own, is never reached; `iterative` holds one
 /// client at a time.
 fn descriptor_limit_reached_and_recovered(model: &str) {
-    if ["iterative", "process", "prefork"].contains(&base(model)) {
+    if matches!(
+        axes(model).0,
+        Unit::Inline | Unit::Process | Unit::ProcessPool
+    ) {
         let mut server = spawn(model).nofile(64).start();
         return (0..200).for_each(|_| server.assert_well());
     }

@@ -1,11 +1,12 @@
 //! `--export FORMAT=PATH`.
 
+use clap::ValueEnum;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 /// A format that other tools read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ExportFormat {
     /// `run.json` as it is.
     Json,
@@ -22,26 +23,16 @@ pub enum ExportFormat {
 }
 
 impl ExportFormat {
-    /// All of them.
-    pub const ALL: [ExportFormat; 6] = [
-        ExportFormat::Json,
-        ExportFormat::Csv,
-        ExportFormat::Md,
-        ExportFormat::Bmf,
-        ExportFormat::Gha,
-        ExportFormat::Benchfmt,
-    ];
-
     /// Its name on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            ExportFormat::Json => "json",
-            ExportFormat::Csv => "csv",
-            ExportFormat::Md => "md",
-            ExportFormat::Bmf => "bmf",
-            ExportFormat::Gha => "gha",
-            ExportFormat::Benchfmt => "benchfmt",
-        }
+    pub fn name(self) -> String {
+        let value = self.to_possible_value();
+        value.map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+
+    /// The names of all of them.
+    pub fn names() -> Vec<String> {
+        let all = Self::value_variants().iter();
+        all.map(|format| format.name()).collect()
     }
 }
 
@@ -64,14 +55,12 @@ impl FromStr for Export {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let names = ExportFormat::ALL.map(ExportFormat::name).join(", ");
+        let names = ExportFormat::names().join(", ");
         let (name, path) = text
             .split_once('=')
             .ok_or_else(|| format!("`{text}` is not FORMAT=PATH; the formats are {names}"))?;
-        let format = ExportFormat::ALL
-            .into_iter()
-            .find(|format| format.name() == name)
-            .ok_or_else(|| format!("`{name}` is no format; the formats are {names}"))?;
+        let format = ExportFormat::from_str(name, false)
+            .map_err(|_| format!("`{name}` is no format; the formats are {names}"))?;
         if path.is_empty() {
             return Err(format!("`{text}` names no file; write {name}=PATH"));
         }

@@ -116,17 +116,21 @@ fn unrank_latency(row: &mut Row, trial: &TrialPlan, evidence: &Evidence) {
         status::starved(o) > 0 || o.connections.served_at_barrier < o.connections.requested
     });
     if !trial.load.is_open_loop() && starved {
-        for latency in [
-            &mut row.response_p50_ns,
-            &mut row.response_p90_ns,
-            &mut row.response_p99_ns,
-            &mut row.response_p999_ns,
-            &mut row.response_max_ns,
-            &mut row.service_p50_ns,
-            &mut row.service_p99_ns,
-        ] {
-            *latency = None;
-        }
+        clear_latency(row);
+    }
+}
+
+fn clear_latency(row: &mut Row) {
+    for latency in [
+        &mut row.response_p50_ns,
+        &mut row.response_p90_ns,
+        &mut row.response_p99_ns,
+        &mut row.response_p999_ns,
+        &mut row.response_max_ns,
+        &mut row.service_p50_ns,
+        &mut row.service_p99_ns,
+    ] {
+        *latency = None;
     }
 }
 
@@ -269,6 +273,26 @@ mod tests {
 
     fn codes(row: &Row) -> Vec<&str> {
         row.reasons.0.iter().map(|r| r.code.as_str()).collect()
+    }
+
+    /// A column of response or service times that is added later is cleared as well.
+    #[test]
+    fn every_column_of_latency_is_cleared() {
+        let is_latency = |name: &str| {
+            (name.starts_with("response_") || name.starts_with("service_")) && name.ends_with("_ns")
+        };
+        let mut columns = serde_json::to_value(Row::blank()).unwrap();
+        let cells = columns.as_object_mut().unwrap();
+        let latencies = cells.iter_mut().filter(|(name, _)| is_latency(name));
+        let set = latencies.map(|(_, cell)| *cell = 7.into()).count();
+        assert!(set >= 7, "{set} columns");
+        let mut row: Row = serde_json::from_value(columns).unwrap();
+        assert_eq!(row.response_p50_ns, Some(7));
+        clear_latency(&mut row);
+        let cleared = serde_json::to_value(row).unwrap();
+        for (name, cell) in cleared.as_object().unwrap() {
+            assert!(!is_latency(name) || cell.is_null(), "{name}: {cell}");
+        }
     }
 
     #[test]

@@ -134,6 +134,13 @@ mod tests {
     use std::path::Path;
 
     #[test]
+    fn the_readme_counts_the_labs() {
+        let readme = include_str!("../../../README.md");
+        let words = format!("{} claims about TCP and servers", LABS.len());
+        assert!(readme.contains(&words), "README.md does not say `{words}`");
+    }
+
+    #[test]
     fn labs_md_is_what_the_registry_and_the_results_make() {
         let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
         let saved = fs::read_to_string(docs.join("labs/labs.jsonl")).unwrap();

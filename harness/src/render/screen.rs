@@ -357,13 +357,13 @@ fn doubts(rows: &[Row], look: Look) -> String {
     let counted: Vec<String> = counted.map(|(n, what)| format!("{n} {what}")).collect();
     let verbose = match look.verbose {
         true => "",
-        false => " (--verbose: each in full)",
+        false => " (--verbose: in full)",
     };
-    let mut text = format!(
-        "\nOf {} trials {}{verbose}:\n",
-        rows.len(),
-        counted.join(", ")
-    );
+    let counted = match rows.len() {
+        1 => format!("The only trial is {}", counted[0].trim_start_matches("1 ")),
+        trials => format!("Of {trials} trials {}", counted.join(", ")),
+    };
+    let mut text = format!("\n{counted}{verbose}:\n");
     for (code, n) in codes {
         let says = Code::parse(code).map_or("", Code::text);
         text.push_str(&wrapped(&format!("  {n:>4} {code} {says}"), WIDTH));
@@ -520,7 +520,7 @@ mod tests {
         );
         assert!(
             text.contains(
-                "Of 9 trials 1 suspect (--verbose: each in full):\n     1 W06 the figures were not steady\n"
+                "Of 9 trials 1 suspect (--verbose: in full):\n     1 W06 the figures were not steady\n"
             ),
             "{text}"
         );

@@ -27,24 +27,10 @@ pub const MANY_WORKLOADS: [(u64, u64); 11] = [
     (100, 1000),
 ];
 
-/// Names of the models whose rows are made up.
-pub const MODELS: [&str; 15] = [
-    "iterative",
-    "process",
-    "prefork",
-    "thread",
-    "thread-pool",
-    "nonblocking",
-    "select",
-    "poll",
-    "epoll",
-    "epoll-et",
-    "epoll-oneshot",
-    "reuseport",
-    "io-uring",
-    "tokio",
-    "tokio-multi",
-];
+/// Names of all models.
+pub fn models() -> Vec<&'static str> {
+    servers::models::MODELS.iter().map(|m| m.name).collect()
+}
 
 /// Writes a run of these arms under these (connections, idle) workloads, so many times each; returns its rows.
 pub fn write(folder: &Path, arms: &[&str], workloads: &[(u64, u64)], blocks: u64) -> usize {
@@ -219,7 +205,7 @@ fn row(
     random: &mut fastrand::Rng,
 ) -> Map<String, Value> {
     let model = arm.split(':').next().unwrap_or(arm);
-    let rank = MODELS.iter().position(|m| *m == model).unwrap_or(0) as f64;
+    let rank = models().iter().position(|m| *m == model).unwrap_or(0) as f64;
     let noise = 1.0 + 0.02 * random.f64();
     let asked = conns + idle;
     let limited = model == "select" && asked > 1020;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use servers::ledger::Shortage;
+use servers::models::{MODELS, Readiness, Unit};
 use socket2::{Domain, Socket, Type};
 
 use crate::concurrent;
@@ -33,15 +34,7 @@ pub fn handler_cost_is_paid(model: &str) {
         .iter_mut()
         .for_each(|client| assert_received(client, b"work"));
     let elapsed = start.elapsed();
-    let stalls = [
-        "nonblocking",
-        "select",
-        "poll",
-        "epoll",
-        "epoll-et",
-        "io-uring",
-    ]
-    .contains(&base(model));
+    let stalls = axes(model).0 == Unit::Loop;
     let expected = if stalls { BLOCK * 4 } else { BLOCK };
     assert!(
         elapsed >= expected,
@@ -252,18 +245,8 @@ pub fn clients_that_never_read(model: &str) {
 /// In the models that serve many connections by one loop: under 700 bytes each,
 /// and 2 KiB for a task.
 pub fn idle_connections_hold_no_buffer(model: &str) {
-    let loops = [
-        "nonblocking",
-        "select",
-        "poll",
-        "epoll",
-        "epoll-et",
-        "epoll-oneshot",
-        "reuseport",
-        "io-uring",
-        "tokio",
-    ];
-    if !loops.contains(&base(model)) {
+    let (unit, readiness) = axes(model);
+    if readiness == Readiness::Blocking || unit == Unit::SpreadTask {
         return;
     }
     const CONNECTIONS: u64 = 900;
@@ -332,31 +315,30 @@ impl Drop for PidsGroup {
 #[test]
 fn a_limit_on_processes_and_threads() {
     const MOST: u32 = 50;
-    for model in [
-        "process",
-        "thread",
-        "prefork",
-        "thread-pool",
-        "epoll-oneshot",
-        "tokio-multi",
-    ] {
+    for model in MODELS {
+        let (model, unit, readiness) = (model.name, model.unit, model.readiness);
+        let is_pool = matches!(unit, Unit::ProcessPool | Unit::ThreadPool);
+        let is_started_for_each = matches!(unit, Unit::Process | Unit::Thread);
+        if !is_pool && !is_started_for_each && unit != Unit::SpreadTask {
+            continue;
+        }
         let Some(group) = PidsGroup::new(model, MOST) else {
             return;
         };
         let procs = group.dir.join("cgroup.procs");
         let enter = format!("echo $$ > {} && exec \"$@\"", procs.display());
         let spawn = spawn(model).under(&["sh", "-c", &enter, "sh"]);
-        let mut server = match model {
-            "epoll-oneshot" | "tokio-multi" => spawn.arg("--workers").arg(40).start(),
-            _ => spawn.start(),
+        let mut server = match readiness {
+            Readiness::Blocking => spawn.start(),
+            _ => spawn.arg("--workers").arg(40).start(),
         };
         let mut clients: Vec<TcpStream> = (0..200).map(|_| server.connect()).collect();
-        if ["process", "thread"].contains(&model) {
+        if is_started_for_each {
             server.wait_for("some are shed", |tally| tally.shed > 2);
             assert_eq!(server.tally().main_shortage(), Some(Shortage::Eagain));
         }
         // The others are content with 40.
-        if ["prefork", "thread-pool"].contains(&model) {
+        if is_pool && readiness == Readiness::Blocking {
             server.wait_for("the shortage is named", |tally| {
                 tally.main_shortage() == Some(Shortage::Eagain)
             });

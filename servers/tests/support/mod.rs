@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use servers::ledger::{Reader, Tally};
-use servers::models::find;
+use servers::models::{Readiness, Unit, find};
 use socket2::SockRef;
 use tempfile::TempDir;
 
@@ -25,6 +25,12 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// The model in `model:variant`.
 pub fn base(arm: &str) -> &str {
     arm.split(':').next().unwrap_or(arm)
+}
+
+/// What carries a connection, and how the model learns that something can be done.
+pub fn axes(arm: &str) -> (Unit, Readiness) {
+    let model = find(base(arm)).expect("a model");
+    (model.unit, model.readiness)
 }
 
 /// The binary of a model.

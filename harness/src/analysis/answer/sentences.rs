@@ -41,15 +41,20 @@ pub fn alone(cells: &[Cell]) -> String {
                 trials,
             } = figure;
             let count = |v: f64| super::words::figure("requests_per_s", v);
+            let of = match trials {
+                1 => "a single trial".to_owned(),
+                _ => format!(
+                    "median of {trials} trials, {} to {}",
+                    count(min),
+                    count(max)
+                ),
+            };
             format!(
-                "Only {} was run, so nothing is compared: it completed {} requests/s at {} connections (median of {}, \
-                 {} to {}). A second --model, or `tenk compare` with another run, would compare something.",
+                "Only {} was run, so nothing is compared: it completed {} requests/s at {} connections ({of}). A second \
+                 --model, or `tenk compare` with another run, would compare something.",
                 name(cell.arm),
                 count(median),
-                format_count(cell.workload.conns),
-                plural(trials, "trial"),
-                count(min),
-                count(max)
+                format_count(cell.workload.conns)
             )
         }
     }

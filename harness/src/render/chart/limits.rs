@@ -63,6 +63,10 @@ fn asked_for(cell: &Cell) -> u64 {
 }
 
 fn served(panel: &Panel, cell: &Cell) -> Option<Point> {
+    // Short-lived connections follow each other: as many are served as there is time for, and none was asked for.
+    if cell.workload.requests_per_conn.is_some() {
+        return None;
+    }
     let counts: Vec<f64> = cell
         .rows
         .iter()
@@ -182,5 +186,20 @@ mod tests {
         };
         let notes: Vec<Option<&str>> = series[0].points.iter().map(|p| p.note.as_deref()).collect();
         assert_eq!(notes, [None, Some("FD_SETSIZE at 1020"), None]);
+    }
+
+    #[test]
+    fn short_lived_connections_are_not_held_against_those_open_at_a_time() {
+        let row = |requests_per_conn| Row {
+            arm: "epoll".into(),
+            model: "epoll".into(),
+            conns: 50,
+            conns_served: Some(7800),
+            requests_completed: Some(7800),
+            requests_per_conn,
+            ..Row::blank()
+        };
+        assert!(draw(&panels(&[row(Some(1))])[0]).is_none());
+        assert!(draw(&panels(&[row(None)])[0]).is_some());
     }
 }
