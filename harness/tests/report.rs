@@ -10,6 +10,19 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
+#[test]
+fn the_readme_shows_what_is_said_of_the_reference_run() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let readme = fs::read_to_string(root.join("README.md")).unwrap();
+    let shown = readme.split("```text\n").nth(1).expect("a sample");
+    let shown = shown.split("```").next().unwrap();
+    let folder = root.join("results/reference");
+    let said = text(&report(&folder).stdout);
+    let (before, after) = shown.split_once("[50 connections: left out here]").unwrap();
+    assert!(said.starts_with(before.trim_end()), "{said}");
+    assert!(said.contains(after.trim()), "{said}");
+}
+
 /// A label that would be obeyed by a careless page.
 const HOSTILE: &str = "epoll:x=</script><img src=x onerror=document.title='owned'>\u{1b}[31m";
 
