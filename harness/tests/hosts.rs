@@ -243,7 +243,7 @@ impl Ended {
 }
 
 #[test]
-#[ignore = "makes network namespaces and takes minutes"]
+#[ignore = "makes network namespaces; .ci/run runs it"]
 fn server_and_load_on_other_hosts() {
     if let Some(why) = missing(&["ip", "ss", "sshd", "ssh", "ssh-keygen", "nsenter"]) {
         println!("skipped: {why}");
@@ -337,6 +337,20 @@ fn a_models_rows_have_both_sides(hosts: &Hosts) {
     let host = &ended.run["environment"]["server_host"];
     let digest = host["sha256"]["reuseport"].as_str();
     assert_eq!(digest.map(str::len), Some(64), "{host:#}");
+    // All these hosts are one machine.
+    for name in ["h1", "h2"] {
+        let load_host = &ended.run["environment"]["load_hosts"][name];
+        for fact in ["kernel", "cpu_model", "cpus", "memory_kib", "boot_id"] {
+            assert!(!load_host["kernel"].is_null(), "{load_host:#}");
+            assert_eq!(load_host[fact], host[fact], "{fact}");
+        }
+    }
+    for sentence in [
+        "h1, h2: Linux ",
+        "h1, h2 and the server's host are on one machine",
+    ] {
+        assert!(ended.file("report.md").contains(sentence), "{sentence}");
+    }
     let row = &ended.rows()[0];
     assert_eq!(
         row["server_processes"], 3,

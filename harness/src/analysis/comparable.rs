@@ -182,11 +182,16 @@ fn facts(environment: &Value) -> BTreeMap<String, String> {
         .iter()
         .filter_map(|(key, name)| Some((name.to_string(), text(&environment[*key])?)));
     let mut facts: BTreeMap<String, String> = machine.collect();
-    let server = &environment["server_host"];
-    let of_server = MACHINE.iter().filter(|(key, _)| *key != "memory_kib");
-    facts.extend(of_server.filter_map(|(key, name)| {
-        Some((format!("{name} of the server's host"), text(&server[*key])?))
-    }));
+    let server = ("the server's host".to_string(), &environment["server_host"]);
+    let load_hosts = environment["load_hosts"].as_object().into_iter().flatten();
+    let load_hosts = load_hosts.map(|(name, host)| (format!("the load host {name}"), host));
+    for (whose, host) in std::iter::once(server).chain(load_hosts) {
+        let of_host = MACHINE.iter().filter(|(key, _)| *key != "memory_kib");
+        facts
+            .extend(of_host.filter_map(|(key, name)| {
+                Some((format!("{name} of {whose}"), text(&host[*key])?))
+            }));
+    }
     let network = &environment["trial_network"];
     if let Some(private) = network["private"].as_bool() {
         let words = if private {
@@ -350,6 +355,19 @@ mod tests {
         );
         let here = compare(&on("b"), &json!({"kernel": "a"}));
         assert!(here.notes[0].contains("of the server's host"), "{here:?}");
+    }
+
+    #[test]
+    fn load_hosts_are_a_part_of_where_a_run_was_made() {
+        let with = |model: &str| json!({"load_hosts": {"h1": {"cpu_model": model, "cpus": 4}}});
+        assert_eq!(compare(&with("b"), &with("b")), Comparison::default());
+        assert_eq!(
+            different(&with("b"), &with("c")),
+            ["the CPU model of the load host h1 was b in A and is c in B"]
+        );
+        let other = json!({"load_hosts": {"h2": {"cpus": 4}}});
+        let other = compare(&with("b"), &other);
+        assert!(other.notes[0].contains("of the load host h2"), "{other:?}");
     }
 
     #[test]

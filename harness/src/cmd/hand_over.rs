@@ -60,7 +60,11 @@ pub fn say_costs(run: &Run, folder: &Path, format: Format) -> Result<(), Failure
 /// The load hosts side by side, after what the run says: for people only, other formats have them in their own form.
 pub fn say_hosts(run: &Run, format: Format) -> Result<(), Failure> {
     match format == Format::Table && !run.hosts.is_empty() {
-        true => say(&load_hosts::for_people(&run.rows, &run.hosts)),
+        true => say(&load_hosts::for_people(
+            &run.rows,
+            &run.hosts,
+            &run.environment,
+        )),
         false => Ok(()),
     }
 }

@@ -209,6 +209,13 @@ impl Record {
         if environment.server_host.is_none() {
             environment.server_host.clone_from(&evidence.server_host);
         }
+        let hosts = evidence.outcome.iter().flat_map(|outcome| &outcome.hosts);
+        for host in hosts {
+            if let Some(machine) = &host.machine {
+                let known = environment.load_hosts.entry(host.name.clone());
+                known.or_insert_with(|| machine.clone());
+            }
+        }
         let method = |known: &mut Option<String>, of: &Option<String>| {
             *known = known.take().or(of.clone());
         };

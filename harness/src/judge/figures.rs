@@ -126,12 +126,8 @@ pub fn of_server(row: &mut Row, plan: &Plan, evidence: &Evidence) {
         let server = used.total_s * share / (outcome.window_s * cpus as f64);
         row.bottleneck = Some(bottleneck(server, outcome.generator.cpu_utilisation));
     }
-    // A generator on other machines used nothing of the one that was read.
-    let generator_s = match evidence.is_of_one_machine() {
-        true => outcome.generator.cpu_user_s + outcome.generator.cpu_system_s,
-        false => 0.0,
-    };
     let used_s = used.map(|used| used.total_s);
+    let generator_s = evidence.generator_beside_server_s();
     machine(row, window, outcome, used_s, generator_s);
 }
 

@@ -148,12 +148,13 @@ mod tests {
     use crate::trial::procfs::CpuTime;
     use crate::trial::server::StartError;
     use clap::Parser;
+    use loadgen::base::machine::MachineFacts;
     use loadgen::load::Load;
     use loadgen::tally::abort::Aborted;
     use loadgen::tally::code::Code;
     use loadgen::tally::outcome::{
-        Connections, Failure, Fairness, Generator, Latencies, Outcome, Quantiles, Requests,
-        WholeRun,
+        Connections, Failure, Fairness, Generator, HostFigures, Latencies, Outcome, Quantiles,
+        Requests, WholeRun,
     };
     use servers::ledger::{Shortage, Tally};
 
@@ -546,6 +547,39 @@ mod tests {
         assert!(!codes(&unknown).contains(&"W07"));
         // While it is being found out what is ordinary, everything is.
         assert_eq!(in_codes(Limits::NONE, 0.5 * all_s, 0.0, 0.5 * all_s), "");
+    }
+
+    #[test]
+    fn load_hosts_are_neighbours_unless_they_are_on_the_servers_machine() {
+        let with = |boot_id: &str| {
+            judged("--model epoll", |e| {
+                let window = e.window.as_mut().unwrap();
+                window.between_s = 10.0;
+                let own_s = window.server_cpu.as_ref().unwrap().total_s + window.harness_s;
+                window.machine = Some(MachineTime {
+                    cpus: CPUS,
+                    all_s: 10.0 * CPUS,
+                    busy_s: own_s + 3.0,
+                    unrelated_s: Some(3.0),
+                    ..MachineTime::default()
+                });
+                e.boot_ids.server = Some("server's".into());
+                let host = HostFigures {
+                    cpu_s: Some(3.0),
+                    machine: Some(MachineFacts {
+                        boot_id: Some(boot_id.into()),
+                        ..MachineFacts::default()
+                    }),
+                    ..HostFigures::of(outcome(e))
+                };
+                outcome(e).hosts = vec![host];
+            })
+        };
+        assert_eq!(with("server's").foreign_cpu_fraction, Some(0.0));
+        let elsewhere = with("another");
+        let share = elsewhere.foreign_cpu_fraction.unwrap();
+        assert!((share - 3.0 / (10.0 * CPUS)).abs() < 1e-9, "{share}");
+        assert!(codes(&elsewhere).contains(&"W07"));
     }
 
     #[test]

@@ -16,6 +16,8 @@ pub struct ServerHostFacts {
     pub cpus: usize,
     /// Memory, KiB.
     pub memory_kib: Option<u64>,
+    /// Which boot of which machine it is: equal for hosts that share its CPUs.
+    pub boot_id: Option<String>,
     /// Open descriptors that one process of a server gets.
     pub nofile_hard: Option<u64>,
     /// What else of that machine figures depend on.

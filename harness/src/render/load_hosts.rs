@@ -6,8 +6,11 @@ use crate::base::text::{visible, wrapped};
 use crate::model::load_hosts::{LoadHost, LoadHostRow, start_skew_ns};
 use crate::model::row::Row;
 use crate::model::workload::workload_name;
+use loadgen::base::machine::MachineFacts;
 use loadgen::base::units::{format_count, format_ns};
-use serde::Serialize;
+use loadgen::tally::outcome::alike;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// Columns of a terminal, and how many of them a host's name and each figure take.
@@ -34,7 +37,7 @@ const MEANING: &str = "One line per host: medians over the trials of all arms, e
 /// The hosts of a run in words.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LoadHosts {
-    /// What the lines mean, how far the starts can lie apart, and which hosts were lost.
+    /// What the lines mean, how far the starts can lie apart, which hosts were lost, and what the hosts are.
     pub sentences: Vec<String>,
     /// A line per host under each workload.
     pub table: Table,
@@ -47,8 +50,9 @@ struct Line<'a> {
     trials: Vec<&'a LoadHost>,
 }
 
-/// The hosts in words; none where the load came from the machine of the run.
-pub fn of(rows: &[Row], hosts: &[LoadHostRow]) -> Option<LoadHosts> {
+/// The hosts in words, with what the `environment` of the run says of them; none where the load came from the machine of
+/// the run.
+pub fn of(rows: &[Row], hosts: &[LoadHostRow], environment: &Value) -> Option<LoadHosts> {
     if hosts.is_empty() {
         return None;
     }
@@ -70,12 +74,12 @@ pub fn of(rows: &[Row], hosts: &[LoadHostRow]) -> Option<LoadHosts> {
             .collect(),
         lines: cells.collect(),
     };
-    let sentences = sentences(hosts);
+    let sentences = sentences(hosts, environment);
     Some(LoadHosts { sentences, table })
 }
 
 /// The same for a terminal.
-pub fn for_people(rows: &[Row], hosts: &[LoadHostRow]) -> String {
+pub fn for_people(rows: &[Row], hosts: &[LoadHostRow], environment: &Value) -> String {
     let workloads = workloads(rows);
     let lines = lines(&workloads, hosts);
     let mut text = String::new();
@@ -88,7 +92,7 @@ pub fn for_people(rows: &[Row], hosts: &[LoadHostRow]) -> String {
             .for_each(|host| text.push_str(&line(&visible(host.host), &host.figures())));
     }
     if !lines.is_empty() {
-        let sentences = sentences(hosts);
+        let sentences = sentences(hosts, environment);
         text.extend(sentences.iter().map(|sentence| wrapped(sentence, WIDTH)));
     }
     text
@@ -108,9 +112,56 @@ fn line(name: &str, figures: &[String; 7]) -> String {
 }
 
 /// What the lines mean, and what they do not show.
-fn sentences(hosts: &[LoadHostRow]) -> Vec<String> {
+fn sentences(hosts: &[LoadHostRow], environment: &Value) -> Vec<String> {
     let meaning = std::iter::once(MEANING.to_string());
-    meaning.chain(skew(hosts)).chain(lost(hosts)).collect()
+    let told = meaning.chain(skew(hosts)).chain(lost(hosts));
+    let known = BTreeMap::<String, MachineFacts>::deserialize(&environment["load_hosts"]);
+    let known = known.unwrap_or_default();
+    let told = told.chain(machines(hosts, &known));
+    told.chain(on_one_machine(&known, environment)).collect()
+}
+
+/// A sentence for each machine that several of the hosts are on.
+fn on_one_machine(known: &BTreeMap<String, MachineFacts>, environment: &Value) -> Vec<String> {
+    let (name, server) = match &environment["server_host"] {
+        Value::Null => ("the server", environment),
+        host => ("the server's host", host),
+    };
+    let mut groups: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    let boots = known
+        .iter()
+        .filter_map(|(name, machine)| Some((visible(name), machine.boot_id.as_deref()?)));
+    let of_server = server["boot_id"].as_str().map(|id| (name.to_string(), id));
+    for (name, id) in boots.chain(of_server) {
+        groups.entry(id).or_default().push(name);
+    }
+    let several = groups.into_values().filter_map(|names| {
+        let (last, rest) = names.split_last().filter(|(_, rest)| !rest.is_empty())?;
+        let rest = rest.join(", ");
+        Some(format!(
+            "{rest} and {last} are on one machine and share its CPUs: each takes time from the others."
+        ))
+    });
+    several.collect()
+}
+
+/// What the hosts are, those that are alike together, in the order of the list.
+fn machines(hosts: &[LoadHostRow], known: &BTreeMap<String, MachineFacts>) -> Vec<String> {
+    let mut names: Vec<&str> = Vec::new();
+    for row in hosts {
+        if !names.contains(&row.host.host.as_str()) {
+            names.push(&row.host.host);
+        }
+    }
+    let told = names
+        .iter()
+        .filter_map(|name| Some((*name, known.get(*name)?)));
+    let groups = alike(told).into_iter();
+    let sentence = |(machine, names): (String, Vec<&str>)| {
+        let names: Vec<String> = names.into_iter().map(visible).collect();
+        format!("{}: {machine}.", names.join(", "))
+    };
+    groups.map(sentence).collect()
 }
 
 fn workloads(rows: &[Row]) -> BTreeMap<u32, String> {
@@ -210,6 +261,7 @@ fn lost(hosts: &[LoadHostRow]) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::model::load_hosts::tests::sound;
+    use serde_json::json;
 
     fn row(trial: u32, conns: u64) -> Row {
         Row {
@@ -232,11 +284,56 @@ mod tests {
         rows.iter().flat_map(of_row).collect()
     }
 
+    fn environment() -> Value {
+        let machine = |model: &str| json!({"kernel": "Linux 6.1.0 x86_64", "cpu_model": model, "cpus": 4, "memory_kib": 8 << 20});
+        json!({"load_hosts": {"h2": machine("B\u{1b}[2J"), "h1": machine("A")}})
+    }
+
+    #[test]
+    fn hosts_that_are_alike_are_described_together() {
+        let rows = [row(1, 50)];
+        let told = of(&rows, &hosts(&rows), &environment()).unwrap();
+        assert_eq!(
+            told.sentences[2..],
+            [
+                "h1: Linux 6.1.0 x86_64, 4 CPUs (A), 8.00 GiB of memory.",
+                r"h2: Linux 6.1.0 x86_64, 4 CPUs (B\u{1b}[2J), 8.00 GiB of memory."
+            ]
+        );
+        let mut same = environment();
+        same["load_hosts"]["h2"] = same["load_hosts"]["h1"].clone();
+        let told = of(&rows, &hosts(&rows), &same).unwrap();
+        assert!(told.sentences[2].starts_with("h1, h2: Linux"), "{told:?}");
+        let unknown = of(&rows, &hosts(&rows), &json!({})).unwrap();
+        assert_eq!(unknown.sentences.len(), 2, "an older run does not know");
+    }
+
+    #[test]
+    fn hosts_on_one_machine_are_said_to_be() {
+        let rows = [row(1, 50)];
+        let said = |environment: &Value| {
+            let told = of(&rows, &hosts(&rows), environment).unwrap();
+            told.sentences.last().unwrap().clone()
+        };
+        let mut environment = environment();
+        environment["server_host"] = json!({"boot_id": "a"});
+        environment["load_hosts"]["h1"]["boot_id"] = "b".into();
+        environment["load_hosts"]["h2"]["boot_id"] = "c".into();
+        assert!(!said(&environment).contains("one machine"));
+        environment["load_hosts"]["h2"]["boot_id"] = "b".into();
+        assert!(said(&environment).starts_with("h1 and h2 are on one machine"));
+        environment["server_host"]["boot_id"] = "b".into();
+        assert!(said(&environment).starts_with("h1, h2 and the server's host are on one"));
+        environment["server_host"] = Value::Null;
+        environment["boot_id"] = "b".into();
+        assert!(said(&environment).starts_with("h1, h2 and the server are on one machine"));
+    }
+
     #[test]
     fn a_host_that_differs_is_seen_beside_its_neighbours() {
         let rows = [row(1, 50), row(2, 50), row(3, 50)];
         let mut hosts = hosts(&rows);
-        let told = of(&rows, &hosts).unwrap();
+        let told = of(&rows, &hosts, &environment()).unwrap();
         assert_eq!(
             told.table.lines,
             [
@@ -253,7 +350,7 @@ mod tests {
             "{told:?}"
         );
         hosts[3].host.lost = Some("its connection\u{1b} ended".into());
-        let text = for_people(&rows, &hosts);
+        let text = for_people(&rows, &hosts, &environment());
         assert!(
             text.lines().all(|line| line.chars().count() <= WIDTH),
             "{text}"
@@ -266,14 +363,14 @@ mod tests {
             text.contains("\nh2                   25      9 002  1.80 ms      0"),
             "{text}"
         );
-        assert_eq!(for_people(&rows, &[]), "");
+        assert_eq!(for_people(&rows, &[], &environment()), "");
     }
 
     #[test]
     fn workloads_are_told_apart_in_their_order() {
         let rows = [row(1, 50), row(2, 1000), row(3, 50)];
         let hosts = hosts(&rows);
-        let told = of(&rows, &hosts).unwrap();
+        let told = of(&rows, &hosts, &environment()).unwrap();
         let names: Vec<&str> = told
             .table
             .lines
@@ -285,7 +382,7 @@ mod tests {
             names[0] == names[1] && names[1] != names[2] && names[2] == names[3],
             "{names:?}"
         );
-        let text = for_people(&rows, &hosts);
+        let text = for_people(&rows, &hosts, &environment());
         assert_eq!(text.matches("Load hosts, ").count(), 2, "{text}");
         assert!(
             text.lines().all(|line| line.chars().count() <= WIDTH),

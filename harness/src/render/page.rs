@@ -104,7 +104,7 @@ pub fn render(made: &Made) -> Result<String, String> {
         gate: made.report.gate.map(GateWords::answer),
         gate_table: made.report.gate.map(GateWords::table),
         results: results(rows),
-        hosts: load_hosts::of(rows, made.report.hosts),
+        hosts: load_hosts::of(rows, made.report.hosts, environment),
         rankings: made.report.answer.rankings.iter().map(ranking).collect(),
         doubts: doubts(rows),
         caveats: all_caveats(rows, environment),
@@ -302,7 +302,8 @@ fn elsewhere(rows: &[Row]) -> Option<String> {
     };
     Some(format!(
         "Server and load were on several hosts (the server had the CPUs {}, the load {}): the network between them is a part of \
-         every figure. The facts below are of the machine that led the run; those of the server's begin with server_host.",
+         every figure. The facts below are of the machine that led the run; those of the server's begin with server_host, those of the \
+         load's with load_hosts.",
         place(&row.server_cpus),
         place(&row.client_cpus)
     ))

@@ -37,7 +37,7 @@ pub fn render(made: &Made) -> String {
         ));
     }
     text.push_str(&format!("\n## Figures\n\n{}", md::figures(made.rows())));
-    if let Some(hosts) = load_hosts::of(made.rows(), report.hosts) {
+    if let Some(hosts) = load_hosts::of(made.rows(), report.hosts, report.environment) {
         text.push_str(&format!("\n## Load hosts\n\n{}", md::table(&hosts.table)));
         let sentences = hosts.sentences.iter();
         text.extend(sentences.map(|sentence| format!("\n{}\n", md::escaped(sentence))));

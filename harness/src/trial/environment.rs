@@ -8,12 +8,11 @@ use crate::plan::Plan;
 use crate::plan::estimate;
 use crate::trial::binaries::Binaries;
 use crate::trial::evidence::Launched;
+use loadgen::base::machine::MachineFacts;
 use loadgen::tally::outcome::Floor;
-use nix::sys::utsname::uname;
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::fs;
 
 /// The machine, its settings, and the programs that were measured.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -32,6 +31,8 @@ pub struct Environment {
     pub cpus: usize,
     /// Memory, KiB.
     pub memory_kib: Option<u64>,
+    /// Which boot of which machine it is: equal for hosts that share its CPUs.
+    pub boot_id: Option<String>,
     /// Open descriptors that one process of a server gets.
     pub nofile_hard: Option<u64>,
     /// CPUs of the server.
@@ -53,6 +54,8 @@ pub struct Environment {
     pub settings: BTreeMap<String, String>,
     /// The server's host, where that is another: filled in after the first server was ready.
     pub server_host: Option<ServerHostFacts>,
+    /// The hosts that the load came from, by their names, where those are others: filled in after the first trial.
+    pub load_hosts: BTreeMap<String, MachineFacts>,
     /// SHA-256 of the measured programs.
     pub sha256: BTreeMap<String, String>,
     /// The harness's own CPU time inside the windows, as a share of one CPU.
@@ -102,6 +105,7 @@ impl Environment {
             cpu_model,
             cpus,
             memory_kib,
+            boot_id,
             nofile_hard,
             settings,
             sha256,
@@ -117,6 +121,7 @@ impl Environment {
             cpu_model,
             cpus,
             memory_kib,
+            boot_id,
             nofile_hard,
             server_cpus: plan.server_cpus_in_words(),
             client_cpus: plan.client_cpus_in_words(),
@@ -127,6 +132,7 @@ impl Environment {
             cpu_method: None,
             settings,
             server_host: None,
+            load_hosts: BTreeMap::new(),
             sha256,
             harness_cpu_fraction: None,
             generator_floor: plan
@@ -145,67 +151,15 @@ impl Environment {
 
 /// What is known of this host, where servers are started.
 pub fn of_server_host(binaries: &Binaries) -> ServerHostFacts {
+    let machine = MachineFacts::read();
     ServerHostFacts {
-        kernel: kernel(),
-        cpu_model: cpu_model(),
-        cpus: crate::base::machine::machine_cpus() as usize,
-        memory_kib: memory_kib(),
+        kernel: machine.kernel,
+        cpu_model: machine.cpu_model,
+        cpus: machine.cpus as usize,
+        memory_kib: machine.memory_kib,
+        boot_id: machine.boot_id,
         nofile_hard: limits::descriptors(),
         settings: settings::machine(),
         sha256: binaries.sha256.clone(),
-    }
-}
-
-fn kernel() -> String {
-    let kernel = uname().map(|u| {
-        let words = [u.sysname(), u.release(), u.machine()];
-        words.map(|w| w.to_string_lossy().into_owned()).join(" ")
-    });
-    kernel.unwrap_or_default()
-}
-
-fn memory_kib() -> Option<u64> {
-    let total = value_of("/proc/meminfo", "MemTotal")?;
-    total.split(' ').next()?.parse().ok()
-}
-
-/// What the CPU calls itself. ARM's says who made it and which part it is, or the device tree names the board.
-fn cpu_model() -> Option<String> {
-    let of = |key| value_of("/proc/cpuinfo", key);
-    let part = || {
-        Some(format!(
-            "implementer {}, part {}",
-            of("CPU implementer")?,
-            of("CPU part")?
-        ))
-    };
-    let board = || {
-        let text = fs::read_to_string("/proc/device-tree/model").ok()?;
-        Some(text.trim_end_matches('\0').to_string()).filter(|text| !text.is_empty())
-    };
-    of("model name").or_else(part).or_else(board)
-}
-
-/// The value of the first `key : value` line of a /proc file.
-fn value_of(file: &str, key: &str) -> Option<String> {
-    let text = fs::read_to_string(file).ok()?;
-    text.lines().find_map(|line| {
-        let (name, value) = line.split_once(':')?;
-        (name.trim() == key).then(|| value.trim().to_string())
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_machine_is_known() {
-        assert!(
-            value_of("/proc/meminfo", "MemTotal")
-                .unwrap()
-                .ends_with(" kB")
-        );
-        assert_eq!(value_of("/proc/meminfo", "NoSuchKey"), None);
     }
 }

@@ -80,6 +80,8 @@ pub struct Evidence {
     pub server_elsewhere: Option<usize>,
     /// What that host is, where it was another.
     pub server_host: Option<ServerHostFacts>,
+    /// Which boot of which machine the server had, and this program: equal where they are one.
+    pub boot_ids: BootIds,
     /// That a host of the trial was lost, and what mends it: the run ends with it.
     pub lost: Option<String>,
 }
@@ -89,6 +91,31 @@ impl Evidence {
     pub fn is_of_one_machine(&self) -> bool {
         let is_from_hosts = |outcome: &Outcome| !outcome.hosts.is_empty();
         self.server_elsewhere.is_none() && !self.outcome.as_ref().is_some_and(is_from_hosts)
+    }
+
+    /// CPU time that the generator used in the window on the machine that the server was on, s.
+    pub fn generator_beside_server_s(&self) -> f64 {
+        let Some(outcome) = &self.outcome else {
+            return 0.0;
+        };
+        let all_s = outcome.generator.cpu_user_s + outcome.generator.cpu_system_s;
+        if self.is_of_one_machine() {
+            return all_s;
+        }
+        // Several hosts may be namespaces or containers of one machine.
+        let is_beside = |id: &Option<String>| id.is_some() && *id == self.boot_ids.server;
+        if outcome.hosts.is_empty() {
+            return if is_beside(&self.boot_ids.head) {
+                all_s
+            } else {
+                0.0
+            };
+        }
+        let hosts = outcome.hosts.iter().filter(|host| {
+            let machine = host.machine.as_ref();
+            machine.is_some_and(|machine| is_beside(&machine.boot_id))
+        });
+        hosts.filter_map(|host| host.cpu_s).sum()
     }
 
     /// How many connections the server was to know of, if that is known: not where the hosts that opened them are gone.
@@ -112,6 +139,15 @@ impl Evidence {
     pub fn is_of_the_server(&self) -> bool {
         matches!(self.owner, Owner::Family | Owner::NotAsked)
     }
+}
+
+/// Which boots of which machines a trial had.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BootIds {
+    /// The server's.
+    pub server: Option<String>,
+    /// This program's.
+    pub head: Option<String>,
 }
 
 /// What was read at the edges of the window.

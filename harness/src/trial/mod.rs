@@ -44,6 +44,7 @@ use crate::model::took::Stopwatch;
 use crate::plan::{Plan, TrialPlan};
 use binaries::Binaries;
 use elsewhere::part::Orders;
+use evidence::BootIds;
 pub use evidence::{Evidence, Launched, Window};
 use exchange::{ProbeFailure, first_exchange, probe};
 pub use follow::Follow;
@@ -53,6 +54,7 @@ use generator::Generator;
 use instruments::Attached;
 use launch::{Action, Launch};
 use loadgen::base::address::Address;
+use loadgen::base::machine::boot_id;
 use owner::Owner;
 use probe::Question;
 use procfs::NetFiles;
@@ -136,6 +138,14 @@ pub async fn run_with(
     let mut evidence = match &context.plan.server_host {
         Some(host) => elsewhere::run(context, trial, host, follower).await?,
         None => run_here(instruments, context, trial, Lead::Generator, follower).await?,
+    };
+    let head = boot_id();
+    evidence.boot_ids = BootIds {
+        server: match &evidence.server_host {
+            Some(host) => host.boot_id.clone(),
+            None => head.clone(),
+        },
+        head,
     };
     if evidence.lost.is_none() {
         evidence.lost = loss::of_load_hosts(context.plan, &evidence);

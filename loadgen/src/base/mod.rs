@@ -7,6 +7,7 @@ pub mod error;
 pub mod file;
 pub mod hash;
 pub mod limits;
+pub mod machine;
 pub mod null_server;
 pub mod syn;
 pub mod sys;

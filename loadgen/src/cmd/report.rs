@@ -435,7 +435,11 @@ fn host_lines(outcome: &Outcome) -> Option<String> {
             format_ns(ns)
         )
     });
-    Some(format!("\n{}{lost}{skew}\n", grid(&header, rows)))
+    let machines: String = HostFigures::machines(&outcome.hosts)
+        .iter()
+        .map(|(machine, names)| format!("\n{}: {machine}", names.join(", ")))
+        .collect();
+    Some(format!("\n{}{lost}{skew}{machines}\n", grid(&header, rows)))
 }
 
 fn ahead(ns: Option<i64>) -> String {

@@ -219,7 +219,7 @@ const ALIVE: &str = r#"while sleep 0.2; do echo '"alive"'; done"#;
 fn hello(version: &str) -> String {
     let digest = loadgen::fleet::agent::digest_of(Path::new(LOADGEN)).expect("read");
     format!(
-        r#"{{"hello":{{"protocol":1,"version":"{version}","name":"x","place":"x","kernel":"x","programs":{{"loadgen":"{digest}"}},"cpus":1,"limits":{{"connections_per_process":99}},"servers":false}}}}"#
+        r#"{{"hello":{{"protocol":2,"version":"{version}","name":"x","place":"x","machine":{{"kernel":"x","cpu_model":null,"cpus":1,"memory_kib":null,"boot_id":null}},"programs":{{"loadgen":"{digest}"}},"cpus":1,"limits":{{"connections_per_process":99}},"servers":false}}}}"#
     )
 }
 

@@ -342,7 +342,7 @@ fn nothing_is_sent_where_a_host_is_not_fit(cluster: &Cluster, echo: &Echo, ssh: 
     };
     let policy = cluster.path("agent.toml");
     std::fs::write(&policy, "targets = ['192.0.2.0/24']\n").expect("written");
-    let version = r#"echo '{"hello":{"protocol":1,"version":"0.0.1","name":"x","place":"x","kernel":"x","programs":{},"cpus":1,"limits":{"connections_per_process":9},"servers":false}}'; cat >/dev/null"#;
+    let version = r#"echo '{"hello":{"protocol":2,"version":"0.0.1","name":"x","place":"x","machine":{"kernel":"x","cpu_model":null,"cpus":1,"memory_kib":null,"boot_id":null},"programs":{},"cpus":1,"limits":{"connections_per_process":9},"servers":false}}'; cat >/dev/null"#;
     let cases = [
         (other(version), "h2: it has version 0.0.1"),
         (

@@ -9,6 +9,7 @@ use hmac_sha256::Hash as Sha256;
 use super::super::wire::{Hello, Limits, PROTOCOL};
 use super::Agent;
 use crate::base::limits::{connections_possible, own_cpus};
+use crate::base::machine::{MachineFacts, boot_id};
 
 pub(super) fn hello(agent: &Agent) -> Hello {
     let line = |path: &str| {
@@ -22,12 +23,8 @@ pub(super) fn hello(agent: &Agent) -> Hello {
         protocol: PROTOCOL,
         version: env!("CARGO_PKG_VERSION").into(),
         name: line("/proc/sys/kernel/hostname"),
-        place: format!(
-            "{} {}",
-            line("/proc/sys/kernel/random/boot_id"),
-            namespace.display()
-        ),
-        kernel: line("/proc/sys/kernel/osrelease"),
+        place: format!("{} {}", boot_id().unwrap_or_default(), namespace.display()),
+        machine: MachineFacts::read(),
         programs: agent.programs.clone(),
         cpus: own_cpus().len() as u64,
         limits: Limits {

@@ -166,6 +166,7 @@ fn figures_of(host: &Host, member: &Member, outcome: &Outcome) -> HostFigures {
         clock_ahead_before_ns: ahead(member.before),
         clock_ahead_after_ns: ahead(after),
         round_trip_ns: member.before.map(|clocks| clocks.round_trip_ns),
+        machine: host.hello.as_ref().map(|hello| hello.machine.clone()),
         ..HostFigures::of(outcome)
     }
 }

@@ -6,6 +6,7 @@ use super::super::PHASES;
 use super::super::seconds::Told;
 use super::super::wire::{Hello, PROTOCOL, Said};
 use crate::base::text::one_line;
+use crate::tally::outcome::check_numbers;
 
 /// Where the conversation with a host stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -74,9 +75,14 @@ impl Stage {
         match (said, *self) {
             (Said::Alive, _) => Ok(Heard::Alive),
             (Said::Refused { why }, _) => Ok(Heard::Refused(shown(&why))),
-            (Said::Hello(hello), Self::Called) => {
+            (Said::Hello(mut hello), Self::Called) => {
                 *self = Self::Greeted;
                 check_hello(&hello)?;
+                let machine = &mut hello.machine;
+                machine.kernel = shown(&machine.kernel);
+                for text in [&mut machine.cpu_model, &mut machine.boot_id] {
+                    *text = text.as_deref().map(shown);
+                }
                 Ok(Heard::Hello(hello))
             }
             (said, Self::Called) => Err(format!("it said `{}` before hello", name_of(&said))),
@@ -188,7 +194,9 @@ fn shown(text: &str) -> String {
 fn check_hello(hello: &Hello) -> Result<(), String> {
     let own = env!("CARGO_PKG_VERSION");
     if hello.protocol == PROTOCOL && hello.version == own {
-        return Ok(());
+        // They are added up, and become a part of the outcome.
+        let figures = serde_json::to_value(hello).map_err(|error| error.to_string())?;
+        return check_numbers(&figures, "").map_err(|why| format!("of its host: {why}"));
     }
     Err(format!(
         "it has version {} (protocol {}), and here is version {own} (protocol {PROTOCOL}): install the same on all hosts",
@@ -215,6 +223,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::base::machine::MachineFacts;
 
     fn hello(version: &str) -> Said {
         Said::Hello(Box::new(Hello {
@@ -222,7 +231,10 @@ mod tests {
             version: version.into(),
             name: "h1".into(),
             place: "here".into(),
-            kernel: "6.1".into(),
+            machine: MachineFacts {
+                kernel: "Linux\n".repeat(900),
+                ..MachineFacts::default()
+            },
             programs: std::collections::BTreeMap::new(),
             cpus: 2,
             limits: Default::default(),
@@ -264,7 +276,11 @@ mod tests {
             for step in steps {
                 match step {
                     0..24 => match stage.hear(said(step)) {
-                        Ok(Heard::Hello(_)) => hellos += 1,
+                        Ok(Heard::Hello(hello)) => {
+                            hellos += 1;
+                            let kernel = hello.machine.kernel;
+                            prop_assert!(kernel.len() < 2000 && kernel.chars().all(|c| !c.is_control()));
+                        }
                         Ok(Heard::Phase) => phases += 1,
                         Ok(Heard::Report { how, .. }) => {
                             reports += 1;
@@ -323,5 +339,17 @@ mod tests {
         );
         let why = Stage::default().hear(said(4)).expect_err("refused");
         assert!(why.contains("before hello"), "{why}");
+    }
+
+    #[test]
+    fn figures_of_a_host_that_cannot_be_added_up_are_refused() {
+        let Said::Hello(mut hello) = hello(env!("CARGO_PKG_VERSION")) else {
+            unreachable!("it says hello");
+        };
+        hello.cpus = u64::MAX;
+        let why = Stage::default()
+            .hear(Said::Hello(hello))
+            .expect_err("refused");
+        assert!(why.starts_with("of its host: cpus is "), "{why}");
     }
 }

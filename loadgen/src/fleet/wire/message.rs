@@ -6,10 +6,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::super::seconds::Told;
+use crate::base::machine::MachineFacts;
 use crate::load::Load;
 
 /// The version of this protocol; both sides have to speak the same.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
 
 /// What a head says to an agent. That it closes the stream means that everything ends at once.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -106,8 +107,8 @@ pub struct Hello {
     pub name: String,
     /// Which machine and network namespace it is in: equal for two agents in the same place.
     pub place: String,
-    /// The kernel's release.
-    pub kernel: String,
+    /// The machine.
+    pub machine: MachineFacts,
     /// SHA-256 of its programs, in hexadecimal, by name.
     pub programs: BTreeMap<String, String>,
     /// CPUs that it may use.

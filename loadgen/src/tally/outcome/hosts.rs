@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::counts::sum;
 use super::{Outcome, Quantiles};
+use crate::base::machine::MachineFacts;
 use crate::load::Segment;
 
 /// What one host did and saw: a sick one differs from its neighbours.
@@ -33,6 +34,8 @@ pub struct HostFigures {
     pub cpus: u64,
     /// Useful CPU time over those CPUs, 0 to 1.
     pub cpu_utilisation: f64,
+    /// CPU time of its generator in the window, in seconds, whatever it was used for.
+    pub cpu_s: Option<f64>,
     /// How much later than agreed its last worker began with the load.
     pub started_late_ns: Option<u64>,
     /// The exchange by which the instant of the start was agreed with it: that instant is wrong by at most half of it.
@@ -41,6 +44,8 @@ pub struct HostFigures {
     pub clock_ahead_before_ns: Option<i64>,
     /// The same after the load.
     pub clock_ahead_after_ns: Option<i64>,
+    /// The host itself; none where it was not told.
+    pub machine: Option<MachineFacts>,
 }
 
 impl HostFigures {
@@ -65,11 +70,22 @@ impl HostFigures {
             response_p99_ns: known(response, response.p99),
             cpus: outcome.generator.cpus,
             cpu_utilisation: outcome.generator.cpu_utilisation,
+            cpu_s: Some(outcome.generator.cpu_user_s + outcome.generator.cpu_system_s),
             started_late_ns: outcome.generator.started_late_ns,
             round_trip_ns: None,
             clock_ahead_before_ns: None,
             clock_ahead_after_ns: None,
+            machine: None,
         }
+    }
+
+    /// What these hosts are, in words, each with the names of those that are alike, in the order of the list.
+    #[must_use]
+    pub fn machines(hosts: &[Self]) -> Vec<(String, Vec<&str>)> {
+        let told = hosts
+            .iter()
+            .filter_map(|host| Some((host.name.as_str(), host.machine.as_ref()?)));
+        alike(told)
     }
 
     /// The most by which the starts of these hosts' workers can lie apart: how late the last of each began, and how
@@ -81,6 +97,22 @@ impl HostFigures {
         let there = hosts.iter().filter(|host| host.lost.is_none());
         skew_ns(there.map(|host| Some((host.started_late_ns?, host.round_trip_ns? / 2))))
     }
+}
+
+/// Machines in words, each with the names of the hosts that are alike, in their order.
+#[must_use]
+pub fn alike<'a>(
+    hosts: impl Iterator<Item = (&'a str, &'a MachineFacts)>,
+) -> Vec<(String, Vec<&'a str>)> {
+    let mut groups: Vec<(String, Vec<&str>)> = Vec::new();
+    for (name, machine) in hosts {
+        let words = machine.to_string();
+        match groups.iter_mut().find(|(known, _)| *known == words) {
+            Some((_, names)) => names.push(name),
+            None => groups.push((words, vec![name])),
+        }
+    }
+    groups
 }
 
 /// The most by which starts can lie apart that were late by so much each, of an instant that was wrong by so much each.
@@ -100,6 +132,19 @@ fn known(quantiles: &Quantiles, ns: Option<u64>) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn hosts_that_are_alike_stand_together_in_their_order() {
+        let of = |cpus| MachineFacts {
+            cpus,
+            ..MachineFacts::default()
+        };
+        let (small, large) = (of(2), of(64));
+        let told = [("h2", &small), ("h10", &large), ("h1", &small)];
+        let groups = alike(told.into_iter());
+        let names: Vec<&[&str]> = groups.iter().map(|(_, names)| &names[..]).collect();
+        assert_eq!(names, [&["h2", "h1"][..], &["h10"]]);
+    }
 
     #[test]
     fn a_skew_holds_lateness_and_the_error_of_the_clocks() {

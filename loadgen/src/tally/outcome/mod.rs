@@ -27,7 +27,7 @@ pub use connections::Connections;
 pub use counts::{add_all, sum};
 pub use fairness::Fairness;
 pub use generator::Generator;
-pub use hosts::{HostFigures, skew_ns};
+pub use hosts::{HostFigures, alike, skew_ns};
 pub use quantiles::{Latencies, Quantiles, SAMPLES_BEYOND, enough_beyond, quantile};
 pub use read::{ReadError, check_numbers, read};
 pub use requests::Requests;
