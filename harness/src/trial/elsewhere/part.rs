@@ -16,6 +16,7 @@ use loadgen::fleet::agent::Policy;
 use loadgen::fleet::wire::{Reader, lines_of};
 use std::io::{self, Read, Write};
 use std::path::Path;
+use std::thread;
 use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::sync::oneshot;
@@ -26,10 +27,10 @@ pub struct Orders(UnboundedReceiver<ServerOrder>);
 
 impl Orders {
     /// Reads standard input in a thread; what comes second says that it has ended.
-    fn listen() -> (Orders, oneshot::Receiver<()>) {
+    fn listen() -> io::Result<(Orders, oneshot::Receiver<()>)> {
         let (sender, receiver) = unbounded_channel();
         let (ends, ended) = oneshot::channel();
-        std::thread::spawn(move || {
+        thread::Builder::new().spawn(move || {
             let _ends = ends;
             let (mut reader, mut buffer) = (Reader::default(), [0; 64 * 1024]);
             while let Ok(length @ 1..) = io::stdin().lock().read(&mut buffer) {
@@ -40,8 +41,8 @@ impl Orders {
                     }
                 }
             }
-        });
-        (Orders(receiver), ended)
+        })?;
+        Ok((Orders(receiver), ended))
     }
 
     /// The server listens.
@@ -86,7 +87,10 @@ impl Orders {
 
 /// Speaks until its input ends.
 pub async fn main(policy: &Path) -> Result<Exit, Failure> {
-    let (mut orders, mut ended) = Orders::listen();
+    let (mut orders, mut ended) = match Orders::listen() {
+        Ok(both) => both,
+        Err(error) => return deaf(&error),
+    };
     let said = async {
         match orders.0.recv().await {
             Some(ServerOrder::Calibrate) => calibrated().await,
@@ -102,6 +106,17 @@ pub async fn main(policy: &Path) -> Result<Exit, Failure> {
         _ = &mut ended => return Ok(Exit::Done),
     }
     let _ = ended.await;
+    Ok(Exit::Done)
+}
+
+/// Where no thread is to be had: the head learns why, whatever it was going to say, and then this ends with its input.
+fn deaf(error: &io::Error) -> Result<Exit, Failure> {
+    say(&ServerSaid::Failed {
+        why: format!(
+            "no thread can be started there: {error}; `ulimit -u` and pids.max of its control group limit them"
+        ),
+    });
+    io::copy(&mut io::stdin().lock(), &mut io::sink()).or_failed("cannot read standard input")?;
     Ok(Exit::Done)
 }
 
