@@ -368,7 +368,23 @@ fn doubts(rows: &[Row], look: Look) -> String {
         let says = Code::parse(code).map_or("", Code::text);
         text.push_str(&wrapped(&format!("  {n:>4} {code} {says}"), WIDTH));
     }
+    for (why, n) in without_figures(rows) {
+        text.push_str(&wrapped(&format!("  {n:>4} {why}"), WIDTH));
+    }
     text
+}
+
+/// Why trials have no figures although nothing is said of their server, and how many.
+fn without_figures(rows: &[Row]) -> BTreeMap<String, usize> {
+    let is_untold = |row: &&Row| row.verdict == Verdict::Invalid && row.status == Status::Ok;
+    let mut counted = BTreeMap::new();
+    for row in rows.iter().filter(is_untold) {
+        let reasons = row.reasons.0.iter().filter(|reason| reason.code.is_empty());
+        for reason in reasons {
+            *counted.entry(visible(&reason.text)).or_default() += 1;
+        }
+    }
+    counted
 }
 
 #[cfg(test)]
@@ -530,5 +546,15 @@ mod tests {
             verbose: true,
         };
         assert!(screen(&rows, true, look).contains("throughput fell by 12 %"));
+        rows[1].verdict = Verdict::Invalid;
+        rows[1].reasons = Reasons(vec![Reason {
+            code: String::new(),
+            text: "no outcome: it could not be told to go on".into(),
+        }]);
+        let text = screen(&rows, true, Look::default());
+        assert!(
+            text.contains("     1 no outcome: it could not be told to go on\n"),
+            "{text}"
+        );
     }
 }
