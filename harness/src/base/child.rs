@@ -4,8 +4,14 @@
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use std::io;
-use std::process::Output;
+use std::process::{ExitStatus, Output, Stdio};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+/// How often a child is looked at that is waited for.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// What git may take from the caller: how it reaches a server, and its configuration files. Every other variable of its
 /// own binds it to the caller's repository or index (`git rev-parse --local-env-vars` names them: a hook has them), or
@@ -70,11 +76,51 @@ pub fn clean_command(program: &std::ffi::OsStr) -> Command {
     command
 }
 
+/// Waits for a child to end. tokio is woken by its pidfd or, where there is none (before Linux 5.3, or with no descriptor
+/// left), by a socket that its handler of SIGCHLD writes to, and what cannot be written there is lost: so the child is
+/// looked at as well.
+pub async fn ended(child: &mut Child) -> io::Result<ExitStatus> {
+    loop {
+        if let Ok(status) = timeout(LOOK, child.wait()).await {
+            return status;
+        }
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
+        }
+    }
+}
+
+/// Runs a command to its end and reads what it prints; it is killed when the future is dropped before.
+pub async fn captured(command: &mut Command) -> io::Result<Output> {
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    collected(&mut command.kill_on_drop(true).spawn()?).await
+}
+
+/// Reads what a child prints and waits for its end.
+pub async fn collected(child: &mut Child) -> io::Result<Output> {
+    drop(child.stdin.take());
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let (status, stdout, stderr) = tokio::try_join!(ended(child), all(stdout), all(stderr))?;
+    Ok(Output {
+        status,
+        stdout,
+        stderr,
+    })
+}
+
+async fn all(stream: Option<impl AsyncRead + Unpin>) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    if let Some(mut stream) = stream {
+        stream.read_to_end(&mut bytes).await?;
+    }
+    Ok(bytes)
+}
+
 /// Runs a command to its end; when the future is dropped before, everything that it started in its group ends too.
 pub async fn output(command: &mut Command) -> io::Result<Output> {
-    let child = command.process_group(0).kill_on_drop(true).spawn()?;
+    let mut child = command.process_group(0).kill_on_drop(true).spawn()?;
     let mut group = Group::of(&child);
-    let output = child.wait_with_output().await;
+    let output = collected(&mut child).await;
     // What outlives its build on purpose (a compiler's cache server) is not ours to end.
     group.0 = None;
     output

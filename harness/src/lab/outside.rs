@@ -6,7 +6,7 @@ use super::inside::Spec;
 use super::message::Message;
 use super::report::Report;
 use super::trouble::Trouble;
-use crate::base::child::Group;
+use crate::base::child::{Group, ended};
 use crate::base::error::Failure;
 use crate::base::settings::network_sysctls;
 use crate::base::text::visible;
@@ -51,7 +51,7 @@ pub async fn run(run: &Run<'_>, progress: &dyn Fn(&str)) -> Result<Report, Failu
     let heard = timeout(about.limit, listening).await;
     // What it has started ends with it, and is waited for below.
     drop(group);
-    let _ = child.wait().await;
+    let _ = ended(&mut child).await;
     match heard {
         Err(_) => {
             report.evidence = None;
@@ -118,7 +118,7 @@ async fn listen(
     if report.evidence.is_some() || report.trouble.is_some() {
         return Ok(());
     }
-    let status = child.wait().await.map_err(|e| e.to_string())?;
+    let status = ended(child).await.map_err(|e| e.to_string())?;
     let words = words.await.unwrap_or_default();
     Err(format!("it ended with {}: {words}", describe(status)))
 }

@@ -4,6 +4,7 @@ use super::message::Message;
 use super::settings::Settings;
 use super::tools::counted::Counted;
 use super::trouble::{During, Trouble};
+use crate::base::child::captured;
 use crate::base::error::Failure;
 use crate::base::runtime;
 use crate::cli::Cli;
@@ -214,7 +215,7 @@ impl Place {
             },
         };
         let mut command: Command = server::command(&launch, &Surroundings::Bare)?;
-        let output = self.runtime.block_on(async { command.output().await })?;
+        let output = self.runtime.block_on(captured(&mut command))?;
         serde_json::from_slice(&output.stdout).map_err(|e| {
             let words = String::from_utf8_lossy(&output.stderr);
             Trouble::failed(format!("the load generator said {:?} ({e})", words.trim()))

@@ -4,7 +4,7 @@
 
 use super::identity;
 use super::installed;
-use crate::base::child::{clean_command, output};
+use crate::base::child::{clean_command, ended, output};
 use crate::base::error::{Failure, OrFail};
 use crate::base::shell::quoted;
 use hmac_sha256::Hash as Sha256;
@@ -90,7 +90,8 @@ impl Binaries {
         // That it was started is all that is asked; what it then does may take for ever.
         let error = match command.spawn() {
             Ok(mut child) => {
-                let _ = child.kill().await;
+                let _ = child.start_kill();
+                let _ = ended(&mut child).await;
                 return Ok(());
             }
             Err(error) => error,

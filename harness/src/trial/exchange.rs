@@ -6,6 +6,7 @@ use super::launch_error::{NOT_STARTED, REFUSED, WRONG_ANSWER};
 use super::probe::Question;
 use super::server::{self, Server, Surroundings};
 use super::{Context, network_of};
+use crate::base::child::captured;
 use crate::base::error::{Failure, OrFail};
 use crate::base::text::one_line;
 use crate::model::arm::Subject;
@@ -73,7 +74,7 @@ pub async fn probe(
     };
     const NO_PROBE: &str = "cannot start the probe";
     let mut command = server::command(&launch, &Surroundings::Bare).or_failed(NO_PROBE)?;
-    let output = command.output().await.or_failed(NO_PROBE)?;
+    let output = captured(&mut command).await.or_failed(NO_PROBE)?;
     let words = in_words(&output.stderr);
     match output.status.code() {
         Some(0) => Ok(Ok(())),

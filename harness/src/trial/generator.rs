@@ -10,6 +10,7 @@ use super::output::Tail;
 use super::phases::Phases;
 use super::server::{self, Server, Surroundings};
 use super::window;
+use crate::base::child::ended;
 use crate::base::error::{Exit, Failure, OrFail};
 use crate::model::network::Network;
 use crate::plan::TrialPlan;
@@ -66,6 +67,8 @@ pub struct Generator {
     has_hosts: bool,
     /// The seconds of the window, where they are wanted.
     seconds: UnboundedReceiver<SecondRecord>,
+    /// Why nothing more can be said to it or heard of it: it would wait for its `go` as long as it is let.
+    cut_off: Option<String>,
 }
 
 impl Generator {
@@ -112,6 +115,7 @@ impl Generator {
                 stdout,
                 has_hosts: context.plan.load_hosts.is_some(),
                 seconds,
+                cut_off: None,
             })
         };
         start().or_failed("cannot start the load generator")
@@ -155,7 +159,13 @@ impl Generator {
     pub async fn next_phase(&mut self, follower: &dyn Follow) -> Option<String> {
         loop {
             tokio::select! {
-                phase = self.phases.next() => return phase,
+                phase = self.phases.next() => return match phase {
+                    Ok(phase) => phase,
+                    Err(e) => {
+                        self.cut_off = Some(format!("it could not be heard at its phase changes: {e}"));
+                        None
+                    }
+                },
                 Some(second) = self.seconds.recv() => follower.second(second),
             }
         }
@@ -163,7 +173,11 @@ impl Generator {
 
     /// Lets it go on.
     pub async fn go_on(&mut self) -> std::io::Result<()> {
-        self.phases.go().await
+        let said = self.phases.go().await;
+        if let Err(e) = &said {
+            self.cut_off = Some(format!("it could not be told to go on: {e}"));
+        }
+        said
     }
 
     /// Waits for the generator's end and reads what it said. The outer error is our own: it was never started.
@@ -171,11 +185,15 @@ impl Generator {
         mut self,
         follower: &dyn Follow,
     ) -> Result<Result<Outcome, String>, Failure> {
-        // The socket is closed by now, or the conversation took too long: then it must go.
-        if timeout(SLACK, self.child.wait()).await.is_err() {
-            let _ = self.child.kill().await;
+        // It has closed the socket by now, or cannot be spoken with, or the conversation took too long: then it must go.
+        let is_over =
+            self.cut_off.is_none() && timeout(SLACK, ended(&mut self.child)).await.is_ok();
+        if !is_over {
+            let _ = self.child.start_kill();
         }
-        let status = self.child.wait().await.or_failed("the load generator")?;
+        let status = ended(&mut self.child)
+            .await
+            .or_failed("the load generator")?;
         let text = self.stdout.await.or_failed("the load generator")?;
         while let Ok(second) = self.seconds.try_recv() {
             follower.second(second);
@@ -192,6 +210,9 @@ impl Generator {
             return Err(Failure::failed(format!(
                 "cannot start the load generator: {words}"
             )));
+        }
+        if let Some(why) = self.cut_off {
+            return Ok(Err(why));
         }
         Ok(serde_json::from_slice(&text).map_err(|e| match words {
             words if words.is_empty() => format!("{}: {e}", server::describe(status)),

@@ -211,10 +211,13 @@ fn join(pid: u32) -> io::Result<()> {
         ("net", CloneFlags::CLONE_NEWNET),
     ] {
         // Joining the namespace one is already in is an error for user namespaces.
-        if fs::read_link(namespace(kind))? != fs::read_link(own(kind))? {
-            setns(fs::File::open(namespace(kind))?, flag)
-                .map_err(|e| context(&format!("join the server's {kind} namespace"), e.into()))?;
-        }
+        let enter = || -> io::Result<()> {
+            match fs::read_link(namespace(kind))? == fs::read_link(own(kind))? {
+                true => Ok(()),
+                false => Ok(setns(fs::File::open(namespace(kind))?, flag)?),
+            }
+        };
+        enter().map_err(|e| context(&format!("join the server's {kind} namespace"), e))?;
     }
     Ok(())
 }

@@ -36,6 +36,7 @@ mod tracefs;
 pub mod unrelated;
 mod window;
 
+use crate::base::child::captured;
 use crate::base::error::{Failure, OrFail};
 use crate::model::arm::Subject;
 use crate::model::instrumented::Instruments;
@@ -103,7 +104,7 @@ pub async fn calibrate_work(plan: &Plan, binaries: &Binaries) -> Result<Option<f
     };
     const FAILED: &str = "cannot calibrate --work";
     let mut command = server::command(&launch, &Surroundings::Bare).or_failed(FAILED)?;
-    let output = command.output().await.or_failed(FAILED)?;
+    let output = captured(&mut command).await.or_failed(FAILED)?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let ns = text.lines().find_map(|line| {
         let ns: f64 = line.strip_prefix("ns per iteration ")?.parse().ok()?;

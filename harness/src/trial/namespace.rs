@@ -5,6 +5,7 @@ use super::identity;
 use super::launch::{Action, Launch};
 use super::launch_error::NOT_STARTED;
 use super::server::{self, Ready, Server, ServerSpec, StartError, Surroundings};
+use crate::base::child::captured;
 use crate::base::error::Failure;
 use crate::model::network::Network;
 use crate::plan::Plan;
@@ -85,7 +86,7 @@ pub async fn attempt(network: &Network) -> Result<Vec<Unset>, String> {
         action: Action::Nothing,
     };
     let joined = match server::command(&joining, &Surroundings::Bare) {
-        Ok(mut command) => command.output().await,
+        Ok(mut command) => captured(&mut command).await,
         Err(e) => Err(e),
     };
     server.stop().await;

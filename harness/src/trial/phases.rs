@@ -29,15 +29,16 @@ impl Phases {
 
     /// The next phase's name; `None` when the generator has closed its end. May be dropped and asked for again: nothing
     /// of what has come is lost.
-    pub async fn next(&mut self) -> Option<String> {
+    pub async fn next(&mut self) -> io::Result<Option<String>> {
         let read = self.socket.read_until(b'\n', &mut self.line).await;
         let line = std::mem::take(&mut self.line);
-        match read {
-            Ok(1..) => {
-                let line = String::from_utf8_lossy(&line);
-                Some(line.trim().strip_prefix("phase ")?.to_string())
-            }
-            _ => None,
+        if read? == 0 {
+            return Ok(None);
+        }
+        let line = String::from_utf8_lossy(&line);
+        match line.trim().strip_prefix("phase ") {
+            Some(name) => Ok(Some(name.to_string())),
+            None => Err(io::Error::other(format!("it says {:?}", line.trim()))),
         }
     }
 
@@ -57,13 +58,15 @@ mod tests {
         let (mut ours, theirs) = Phases::pair().unwrap();
         let mut theirs = std::os::unix::net::UnixStream::from(theirs);
         theirs.write_all(b"phase ramp\nphase window\n").unwrap();
-        assert_eq!(ours.next().await.as_deref(), Some("ramp"));
+        assert_eq!(ours.next().await.unwrap().as_deref(), Some("ramp"));
         ours.go().await.unwrap();
-        assert_eq!(ours.next().await.as_deref(), Some("window"));
+        assert_eq!(ours.next().await.unwrap().as_deref(), Some("window"));
         let mut word = [0; 3];
         theirs.read_exact(&mut word).unwrap();
         assert_eq!(&word, b"go\n");
+        theirs.write_all(b"nonsense\n").unwrap();
+        assert!(ours.next().await.is_err());
         drop(theirs);
-        assert_eq!(ours.next().await, None);
+        assert_eq!(ours.next().await.unwrap(), None);
     }
 }

@@ -5,6 +5,7 @@
 //! pointers, and neither have most other people's servers; what is profiled is the very program that is ranked.
 
 use super::output::Tail;
+use crate::base::child::{collected, ended};
 use crate::base::text::visible;
 use crate::model::instrumented::Profile;
 use inferno::collapse::Collapse;
@@ -127,7 +128,7 @@ impl Recorder {
                 Ok(Err(e)) => Err(format!("perf cannot be controlled: {e}")),
                 Err(_) => Err("perf did not obey within 20 s".into()),
             },
-            _ = self.child.wait() => {
+            _ = ended(&mut self.child) => {
                 self.words.finish().await;
                 Err(format!("perf ended by itself: {}", remedy(&self.words.text())))
             }
@@ -139,7 +140,7 @@ impl Recorder {
         if let Some(pid) = self.child.id() {
             let _ = kill(Pid::from_raw(pid as i32), Signal::SIGINT);
         }
-        let ended = timeout(LONG, self.child.wait()).await;
+        let ended = timeout(LONG, ended(&mut self.child)).await;
         ended
             .map_err(|_| "perf did not end".to_string())?
             .map_err(|e| e.to_string())?;
@@ -153,8 +154,8 @@ impl Recorder {
             ])
             .arg("--input")
             .arg(&self.samples);
-        let child = started(&mut command)?;
-        let output = timeout(LONG, child.wait_with_output()).await;
+        let mut child = started(&mut command)?;
+        let output = timeout(LONG, collected(&mut child)).await;
         let output = output
             .map_err(|_| "perf script took more than two minutes".to_string())?
             .map_err(|e| e.to_string())?;

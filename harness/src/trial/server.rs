@@ -12,6 +12,7 @@ use super::out_of_memory::OutOfMemory;
 use super::output::{Tail, widen};
 use super::procfs;
 use super::supervise::{End, Report, Started};
+use crate::base::child::ended;
 use crate::base::limits;
 use crate::model::network::Network;
 use end::in_words;
@@ -34,10 +35,16 @@ use tokio::time::timeout;
 const GRACE: Duration = Duration::from_secs(2);
 /// How long the kernel may take to end a killed family, beyond that.
 const REAP_LIMIT: Duration = Duration::from_secs(12);
+/// How long a program may take to be started: making a network namespace waits for those that are being removed.
+const START_LIMIT: Duration = Duration::from_secs(20);
 /// How long word of an end may take from the process that waits for it, on a machine that has much else to do.
 const WORD_LIMIT: Duration = Duration::from_secs(10);
 /// The exit code of a model that cannot run on this host.
 const NOT_AVAILABLE: i32 = 4;
+
+/// How a server ended of which nobody could tell.
+const UNTOLD: &str =
+    "for a reason that the process which started it did not tell, having ended itself";
 
 /// Where a server is before it has said where it listens.
 const NOWHERE: Address = Address::Ip(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0));
@@ -186,9 +193,15 @@ impl Server {
     async fn await_start(&mut self) -> Result<(), StartError> {
         let supervisor = self.supervisor.as_mut();
         let report = match supervisor {
-            Some(supervisor) => supervisor.next().await,
-            None => None,
+            Some(supervisor) => timeout(START_LIMIT, supervisor.next()).await,
+            None => Ok(None),
         };
+        let report = report.map_err(|_| {
+            let limit = humantime::format_duration(START_LIMIT);
+            StartError::NotStarted(format!(
+                "the process that starts it has said nothing for {limit}"
+            ))
+        })?;
         match report {
             Some(Report::Started(started)) => {
                 if !started.not_joined.is_empty() {
@@ -374,7 +387,7 @@ impl Server {
             return None;
         }
         self.output.finish().await;
-        let how = end.map_or("for an unknown reason".into(), |end| in_words(&end));
+        let how = end.map_or(UNTOLD.into(), |end| in_words(&end));
         Some(
             format!("{how} {}", self.output.text())
                 .trim_end()
@@ -386,7 +399,7 @@ impl Server {
     pub async fn stop(mut self) {
         if let Some(supervisor) = &mut self.supervisor {
             supervisor.reports = None;
-            let _ = timeout(GRACE + REAP_LIMIT, supervisor.child.wait()).await;
+            let _ = timeout(GRACE + REAP_LIMIT, ended(&mut supervisor.child)).await;
         }
     }
 }
@@ -416,18 +429,25 @@ impl Drop for Server {
         supervisor.reports = None;
         let own = Pid::from_raw(supervisor.pid as i32);
         if !reaped(own, GRACE + REAP_LIMIT) {
-            // It does not answer any more: what it should have ended is now our own.
-            self.group.kill();
-            for pid in [supervisor.pid, self.pid]
-                .into_iter()
-                .filter(|&pid| pid != 0)
-            {
-                let _ = killpg(Pid::from_raw(pid as i32), Signal::SIGKILL);
-                let _ = kill(Pid::from_raw(pid as i32), Signal::SIGKILL);
-            }
+            // It does not answer any more.
+            end_group(own);
             reaped(own, REAP_LIMIT);
         }
+        // One that was killed has ended nothing; what it left has come to this process, and is our own now.
+        self.group.kill();
+        let server = Pid::from_raw(self.pid as i32);
+        let is_ours = || waitpid(server, Some(WaitPidFlag::WNOHANG)) == Ok(WaitStatus::StillAlive);
+        if self.pid != 0 && is_ours() {
+            end_group(server);
+            reaped(server, REAP_LIMIT);
+        }
     }
+}
+
+/// SIGKILL to a process and to the group that it leads.
+fn end_group(leader: Pid) {
+    let _ = killpg(leader, Signal::SIGKILL);
+    let _ = kill(leader, Signal::SIGKILL);
 }
 
 /// Waits for one of our children, which tokio may have waited for already; false when it takes too long.

@@ -7,7 +7,7 @@
 
 use super::procfs;
 use crate::base::limits::descriptors;
-
+use loadgen::base::sys::die_with_parent;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
@@ -92,18 +92,22 @@ pub fn supervise(service: &Service, started: Started, mut control: UnixStream) -
     prctl::set_child_subreaper(true)?;
     let mut children = SigSet::empty();
     children.add(Signal::SIGCHLD);
-    children.thread_block()?;
     let signals = SignalFd::with_flags(&children, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
     let pid = match start(service) {
         Ok(pid) => pid,
         Err(why) => return say(&mut control, &Report::NotStarted(why)),
     };
+    // Only now: a server inherits what is blocked, and may wait for children of its own.
+    let blocked = children.thread_block();
     let report = Report::Started(Started {
         pid: pid.as_raw() as u32,
         ..started
     });
     // A harness that cannot be told would wait for it: the end of the socket tells it that nothing came of this.
-    let watched = say(&mut control, &report).and_then(|()| watch(pid, &mut control, &signals));
+    let watched = blocked
+        .map_err(io::Error::from)
+        .and_then(|()| say(&mut control, &report))
+        .and_then(|()| watch(pid, &mut control, &signals));
     end(pid, Duration::from_millis(service.grace_ms));
     watched
 }
@@ -121,11 +125,17 @@ fn start(service: &Service) -> Result<Pid, String> {
     let own = fs::read_to_string(SCORE).unwrap_or_default();
     // Not being allowed to is no reason not to measure.
     let _ = fs::write(SCORE, FIRST_TO_GO);
-    let child = Command::new(&service.program)
+    let mut command = Command::new(&service.program);
+    command
         .args(&service.args)
         .stdin(Stdio::null())
-        .process_group(0)
-        .spawn();
+        .process_group(0);
+    // Where this process is killed, nobody is left who would end it.
+    die_with_parent(&mut command, Signal::SIGKILL);
+    // Nothing is heard of the harness's end meanwhile, and the standard library waits for as long as it takes.
+    let _ = prctl::set_pdeathsig(Signal::SIGKILL);
+    let child = command.spawn();
+    let _ = prctl::set_pdeathsig(None);
     // Its output ends when it ends: a copy of ours would keep the harness waiting for a ready line.
     if let Ok(null) = std::fs::File::options().write(true).open("/dev/null") {
         let _ = nix::unistd::dup2_stdout(&null);
@@ -147,6 +157,10 @@ pub fn raise_descriptors() {
 /// Waits for whatever ends, and says so of the server's own process, until the harness has nothing more to say.
 fn watch(pid: Pid, control: &mut UnixStream, signals: &SignalFd) -> io::Result<()> {
     loop {
+        // What ended before SIGCHLD was blocked sent it to nobody.
+        if let Some(end) = reap(pid) {
+            say(control, &Report::Ended(end))?;
+        }
         let mut ready = [
             PollFd::new(control.as_fd(), PollFlags::POLLIN),
             PollFd::new(signals.as_fd(), PollFlags::POLLIN),
@@ -159,9 +173,6 @@ fn watch(pid: Pid, control: &mut UnixStream, signals: &SignalFd) -> io::Result<(
         let (from_harness, from_children) = (heard(0), heard(1));
         if from_children {
             while let Ok(Some(_)) = signals.read_signal() {}
-            if let Some(end) = reap(pid) {
-                say(control, &Report::Ended(end))?;
-            }
         }
         // Whatever comes, it is the end of the socket: the harness says nothing.
         if from_harness && matches!(control.read(&mut [0; 64]), Ok(0) | Err(_)) {

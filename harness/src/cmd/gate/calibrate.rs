@@ -4,6 +4,7 @@ use super::blocks::{Blocks, Until};
 use super::side::{BASE, HEAD, Side};
 use super::{pairs, plan, prepare};
 use crate::analysis::noise::NoiseFloor;
+use crate::base::child::captured;
 use crate::base::error::{Exit, Failure, OrFail};
 use crate::base::machine::available_cpus;
 use crate::base::terminal::{Signals, eprintln, say};
@@ -107,8 +108,7 @@ fn say_found(floor: &NoiseFloor, kept: Option<&Path>, record: &Record) -> Result
 async fn measure_floor(context: &Context<'_>) -> Result<(), Failure> {
     const WHAT: &str = "the generator's floor";
     let mut command = Command::new(context.binaries.path("loadgen"));
-    let output = command.arg("floor").kill_on_drop(true).output();
-    let output = output.await.or_failed(WHAT)?;
+    let output = captured(command.arg("floor")).await.or_failed(WHAT)?;
     match output.status.success() {
         true => Ok(()),
         false => Err(Failure::failed(format!(
