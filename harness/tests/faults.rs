@@ -17,6 +17,8 @@ mod groups;
 mod hostile;
 #[path = "faults/kills.rs"]
 mod kills;
+#[path = "faults/mounts.rs"]
+mod mounts;
 #[path = "faults/noise.rs"]
 mod noise;
 #[path = "faults/place.rs"]

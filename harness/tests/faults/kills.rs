@@ -1,4 +1,4 @@
-//! SIGKILL of tenk, of its generator, of its server, at moments spread over a whole run.
+//! SIGKILL of tenk, of its generator, of its server, of the process that starts the server, at moments spread over a whole run.
 
 use super::Amount;
 use super::place::{Ended, Place, descendants, not_whole};
@@ -17,18 +17,25 @@ enum Victim {
     Tenk,
     Generator,
     Server,
+    Supervisor,
 }
 
 pub fn kills(place: &Place, amount: Amount, seed: u64) -> Vec<Line> {
     let times = amount.of(4, 34);
     let mut random = fastrand::Rng::with_seed(seed);
-    let victims = [Victim::Tenk, Victim::Generator, Victim::Server];
+    let victims = [
+        Victim::Tenk,
+        Victim::Generator,
+        Victim::Server,
+        Victim::Supervisor,
+    ];
     let mut lines = Vec::new();
     for victim in victims {
         let what = match victim {
             Victim::Tenk => "SIGKILL of tenk",
             Victim::Generator => "SIGKILL of the load generator",
             Victim::Server => "SIGKILL of the server",
+            Victim::Supervisor => "SIGKILL of the server's supervisor",
         };
         let how = format!("at a random moment of a run; {}", MODELS.join(", "));
         let mut line = Line::new(what, how);
@@ -75,6 +82,7 @@ fn one(place: &Place, line: &mut Line, victim: Victim, model: &str, moment: Dura
             Victim::Tenk => Some(tenk),
             Victim::Generator => descendants(tenk, &["loadgen"]).first().copied(),
             Victim::Server => descendants(tenk, &[model]).first().copied(),
+            Victim::Supervisor => supervisor(tenk, model),
         };
         if let Some(pid) = pid {
             is_killed = kill(Pid::from_raw(pid as i32), Signal::SIGKILL).is_ok();
@@ -85,6 +93,12 @@ fn one(place: &Place, line: &mut Line, victim: Victim, model: &str, moment: Dura
     place.book(line, &what, &ended, sent);
     book_results(place, line, &what, victim, &ended);
     place.book_leftovers(line, &what);
+}
+
+/// The process of tenk between tenk and a server, once that runs.
+fn supervisor(tenk: u32, model: &str) -> Option<u32> {
+    let has_server = |pid: &u32| !descendants(*pid, &[model]).is_empty();
+    descendants(tenk, &["tenk"]).into_iter().find(has_server)
 }
 
 /// What had been measured is whole, readable, and not taken for a whole run.

@@ -1,6 +1,7 @@
 //! Where faults are tried: an installed tenk with folders of its own, and what a run leaves in them.
 
 use super::groups::Groups;
+use super::mounts::Mounts;
 use super::noise::expect_noise;
 use super::table::Line;
 use nix::sys::resource::{UsageWho, getrusage};
@@ -9,12 +10,11 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use serde_json::Value;
 use std::cell::Cell;
-use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -23,6 +23,9 @@ pub const LIMIT: Duration = Duration::from_secs(60);
 
 /// How long the children of what was killed may take to end.
 const GRACE: Duration = Duration::from_secs(20);
+
+/// How long a tracer may take to see that what it traces was killed.
+const UNTRACED: Duration = Duration::from_secs(5);
 
 /// CPU time that no run of these has need for.
 const MOST_CPU: Duration = Duration::from_secs(30);
@@ -34,7 +37,7 @@ pub const TINY: &str = "--model epoll --conns 4 --repeat 1 --warmup 20ms --durat
 pub struct Place {
     folder: TempDir,
     groups: Groups,
-    mounts: BTreeSet<String>,
+    mounts: Mounts,
     /// A process that goes on from run to run.
     kept: Cell<Option<u32>>,
 }
@@ -47,6 +50,8 @@ pub struct Ended {
     pub out: String,
     pub err: String,
     pub cpu: Duration,
+    /// Of one that did not end: what each of its processes waited in.
+    pub stood: Vec<String>,
     /// Programs that outlived it.
     pub outlived: Vec<String>,
     pub took: Duration,
@@ -61,11 +66,11 @@ impl Ended {
         self.status.and_then(|status| status.signal())
     }
 
-    /// Where in a library tenk gave up: it says so in one sentence and ends as what has failed. What gives up in our own
-    /// sources is a panic.
+    /// Where in a library tenk gave up, or a process of it whose words it passes on: it says so in one sentence and ends as
+    /// what has failed. What gives up in our own sources is a panic.
     pub fn gave_up_in_library(&self) -> Option<&str> {
         let mut lines = self.err.lines();
-        let sentence = lines.find_map(|line| line.strip_prefix("error: tenk gave up: "))?;
+        let sentence = lines.find_map(|line| Some(line.split_once("tenk gave up: ")?.1))?;
         let (words, _) = sentence.split_once("), a fault of tenk or of a library")?;
         let (_, place) = words.rsplit_once('(')?;
         let is_ours = ["harness/", "loadgen/", "servers/", "src/"]
@@ -78,7 +83,7 @@ impl Ended {
     pub fn in_words(&self) -> String {
         let how = match self.status {
             Some(status) => status.to_string(),
-            None => "did not end".into(),
+            None => format!("did not end ({})", self.stood.join(", ")),
         };
         let words: Vec<&str> = self.err.lines().rev().take(4).collect();
         let words: Vec<&str> = words.into_iter().rev().collect();
@@ -93,7 +98,7 @@ impl Place {
         let place = Place {
             folder: tempfile::tempdir().unwrap(),
             groups: Groups::enter(),
-            mounts: namespace_mounts(),
+            mounts: Mounts::enter(),
             kept: Cell::new(None),
         };
         for name in ["programs", "tmp", "cache", "results"] {
@@ -178,9 +183,10 @@ impl Place {
                 std::thread::sleep(Duration::from_millis(1));
             }
         }
+        let mut stood = Vec::new();
         if status.is_none() {
-            let _ = child.kill();
-            let _ = child.wait();
+            stood = standing(child.id());
+            end_hung(&mut child);
         }
         let took = started.elapsed();
         let outlived = reap(self.kept.get());
@@ -190,6 +196,7 @@ impl Place {
             out: text(&out),
             err: text(&err),
             cpu: children_cpu().saturating_sub(before),
+            stood,
             outlived,
             took,
         }
@@ -254,12 +261,9 @@ impl Place {
         }
     }
 
-    /// Namespaces that are held by a mount which was not there before.
+    /// Namespaces that are held by a mount which was not there before, among those that only runs of this place can make.
     pub fn book_namespaces(&self, line: &mut Line) {
-        let new: Vec<String> = namespace_mounts()
-            .difference(&self.mounts)
-            .cloned()
-            .collect();
+        let new = self.mounts.new();
         line.namespaces += new.len();
         line.faults.extend(
             new.iter()
@@ -342,22 +346,44 @@ fn reap(kept: Option<u32>) -> Vec<String> {
     names
 }
 
+/// A process and its descendants: the name, and the kernel's function in which each waits (proc_pid_wchan(5)).
+fn standing(of: u32) -> Vec<String> {
+    let stands = |pid: u32| {
+        let exe = fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
+        let name = exe
+            .file_name()
+            .map_or("?".into(), |name| name.to_string_lossy().into_owned());
+        let place = fs::read_to_string(format!("/proc/{pid}/wchan")).unwrap_or_default();
+        format!("{name} in {place}")
+    };
+    let below = descendants(of, &[]).into_iter();
+    std::iter::once(of).chain(below).map(stands).collect()
+}
+
+/// Kills a program that did not end. A tracer would let what it traces go on instead: its child is killed first.
+fn end_hung(child: &mut Child) {
+    let exe = fs::read_link(format!("/proc/{}/exe", child.id())).unwrap_or_default();
+    if exe.ends_with("strace") {
+        let of = format!("/proc/{0}/task/{0}/children", child.id());
+        let traced = fs::read_to_string(of).unwrap_or_default();
+        for pid in traced.split_whitespace().filter_map(|pid| pid.parse().ok()) {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+        let deadline = Instant::now() + UNTRACED;
+        while Instant::now() < deadline && child.try_wait().is_ok_and(|status| status.is_none()) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+    let _ = child.kill();
+    let _ = child.wait();
+}
+
 fn children_cpu() -> Duration {
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN).unwrap();
     let of = |time: nix::sys::time::TimeVal| {
         Duration::from_micros(time.tv_sec() as u64 * 1_000_000 + time.tv_usec() as u64)
     };
     of(usage.user_time()) + of(usage.system_time())
-}
-
-/// Mounts that hold a namespace (proc_pid_mountinfo(5)).
-fn namespace_mounts() -> BTreeSet<String> {
-    let text = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let lines = text.lines().filter(|line| line.contains(" - nsfs "));
-    lines
-        .filter_map(|line| line.split(' ').nth(4))
-        .map(str::to_string)
-        .collect()
 }
 
 /// tenk beside release builds of the generator and of the models that are used.
