@@ -17,7 +17,7 @@ impl Mounts {
     }
 
     /// Mounts since then that hold a namespace.
-    pub fn new(&self) -> Vec<String> {
+    pub fn added(&self) -> Vec<String> {
         let Some(before) = &self.0 else {
             return Vec::new();
         };

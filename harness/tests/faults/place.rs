@@ -263,7 +263,7 @@ impl Place {
 
     /// Namespaces that are held by a mount which was not there before, among those that only runs of this place can make.
     pub fn book_namespaces(&self, line: &mut Line) {
-        let new = self.mounts.new();
+        let new = self.mounts.added();
         line.namespaces += new.len();
         line.faults.extend(
             new.iter()
