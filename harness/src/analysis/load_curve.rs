@@ -8,7 +8,7 @@
 //! beyond it a higher rate is paid for with more than it brings. It has no parameter, and levels beyond it do not move
 //! it, as they move the point farthest from the chord (Kneedle, Satopää 2011).
 
-use crate::analysis::stats::ranking::HELD;
+use crate::analysis::stats::ranking::{HELD, answered_share};
 use crate::analysis::summary::{Cell, Figure, arms, cells};
 use crate::base::text::visible;
 use crate::model::row::{Row, Status, Verdict};
@@ -231,11 +231,7 @@ fn level(cell: &Cell, slo: &[Slo]) -> Option<Level> {
 
 /// Whether the median trial answered what was due.
 fn held(rows: &[&Row]) -> Option<bool> {
-    let share = |row: &&Row| {
-        let offered = row.requests_offered.filter(|n| *n > 0)?;
-        Some(row.requests_completed? as f64 / offered as f64)
-    };
-    let figure = Figure::of(rows.iter().filter_map(share))?;
+    let figure = Figure::of(rows.iter().filter_map(|row| answered_share(row)))?;
     Some(figure.median >= HELD)
 }
 

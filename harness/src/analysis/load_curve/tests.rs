@@ -160,3 +160,20 @@ fn a_closed_loop_and_a_single_rate_have_no_curve() {
     }
     assert!(curves(&single, &slo("response_p99_ns<1ms")).is_empty());
 }
+
+#[test]
+fn a_queue_that_is_worked_off_after_the_window_is_no_rate_held() {
+    let levels = |answered_in_window: f64| {
+        let mut rows = rows("epoll");
+        rows.extend(level_rows("epoll", 1.2, Some(900_000_000), 1.0));
+        for row in rows
+            .iter_mut()
+            .filter(|row| row.capacity_fraction == Some(1.2))
+        {
+            row.requests_per_s = row.rate_per_s.map(|rate| rate * answered_in_window);
+        }
+        curves(&rows, &[])[0].arms[0].held_per_s
+    };
+    assert_eq!(levels(0.8), Some(90_000.0), "answered in the end");
+    assert_eq!(levels(1.0), Some(120_000.0));
+}

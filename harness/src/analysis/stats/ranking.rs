@@ -302,10 +302,19 @@ fn why_apart(cell: &Cell, criterion: &Metric) -> Option<String> {
 
 /// Whether what a fixed rate asked for was answered; true without one.
 pub fn holds_rate(row: &Row) -> bool {
-    match (row.rate_per_s, row.requests_offered, row.requests_completed) {
-        (Some(_), Some(offered), Some(completed)) => completed as f64 >= HELD * offered as f64,
-        _ => true,
-    }
+    row.rate_per_s.is_none() || answered_share(row).is_none_or(|share| share >= HELD)
+}
+
+/// The share of what was due that was answered while the load went on. A queue that grew until the window's end is
+/// worked off after it, and everything answered in the end, at a rate that was never held: what came in the window counts,
+/// with the requests that are on their way at any instant, one on each connection.
+pub fn answered_share(row: &Row) -> Option<f64> {
+    let offered = row.requests_offered.filter(|n| *n > 0)? as f64;
+    let completed = row.requests_completed? as f64;
+    let in_window = row.requests_per_s.filter(|_| row.duration_s > 0.0);
+    let on_their_way = (row.conns * row.pipeline.max(1)) as f64;
+    let in_time = in_window.map_or(completed, |per_s| per_s * row.duration_s + on_their_way);
+    Some(completed.min(in_time) / offered)
 }
 
 fn usable(row: &Row, criterion: &Metric) -> Option<f64> {
