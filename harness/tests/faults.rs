@@ -54,7 +54,7 @@ impl Amount {
 }
 
 #[test]
-#[ignore = "five minutes"]
+#[ignore = "up to seven minutes; .ci/run runs it"]
 fn shortened() {
     assert_nothing_left(&tried(Amount::Shortened));
 }
