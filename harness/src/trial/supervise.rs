@@ -30,6 +30,8 @@ use std::time::{Duration, Instant};
 const REAP_LIMIT: Duration = Duration::from_secs(10);
 /// How often a family that ends is looked at.
 const STEP: Duration = Duration::from_millis(5);
+/// How long what was left behind may take to become another program than the one that started it.
+const EXEC_LIMIT: Duration = Duration::from_millis(100);
 /// How likely the kernel is to end a server, of all processes, when memory is short (proc_pid_oom_score_adj(5)).
 const FIRST_TO_GO: &str = "1000";
 
@@ -107,7 +109,7 @@ pub fn supervise(service: &Service, started: Started, mut control: UnixStream) -
     let watched = blocked
         .map_err(io::Error::from)
         .and_then(|()| say(&mut control, &report))
-        .and_then(|()| watch(pid, &mut control, &signals));
+        .and_then(|()| watch(pid, &service.program, &mut control, &signals));
     end(pid, Duration::from_millis(service.grace_ms));
     watched
 }
@@ -155,11 +157,12 @@ pub fn raise_descriptors() {
 }
 
 /// Waits for whatever ends, and says so of the server's own process, until the harness has nothing more to say.
-fn watch(pid: Pid, control: &mut UnixStream, signals: &SignalFd) -> io::Result<()> {
+fn watch(pid: Pid, program: &Path, control: &mut UnixStream, signals: &SignalFd) -> io::Result<()> {
     loop {
         // What ended before SIGCHLD was blocked sent it to nobody.
         if let Some(end) = reap(pid) {
-            say(control, &Report::Ended(end))?;
+            let left = left_behind(program);
+            say(control, &Report::Ended(End { left, ..end }))?;
         }
         let mut ready = [
             PollFd::new(control.as_fd(), PollFlags::POLLIN),
@@ -203,17 +206,22 @@ fn reap(server: Pid) -> Option<End> {
             Err(_) => break,
         }
     }
-    end.map(|end| End {
-        left: left_behind(),
-        ..end
-    })
+    end
 }
 
-fn left_behind() -> Vec<(u32, String)> {
-    let pids = below(std::process::id());
-    pids.into_iter()
-        .map(|pid| (pid, procfs::name_of(pid)))
-        .collect()
+/// What goes on without the server's own process. A shell may have ended before its child became the program that it is
+/// to run, whose name is the one that tells people something.
+fn left_behind(program: &Path) -> Vec<(u32, String)> {
+    let name = program.file_name().unwrap_or_default().to_string_lossy();
+    let deadline = Instant::now() + EXEC_LIMIT;
+    loop {
+        let pids = below(std::process::id()).into_iter();
+        let left: Vec<(u32, String)> = pids.map(|pid| (pid, procfs::name_of(pid))).collect();
+        if left.iter().all(|(_, of)| *of != *name) || Instant::now() > deadline {
+            return left;
+        }
+        std::thread::sleep(STEP);
+    }
 }
 
 fn below(own: u32) -> Vec<u32> {
