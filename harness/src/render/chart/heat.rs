@@ -54,9 +54,17 @@ pub fn draw(rows: &[Row]) -> Vec<Chart> {
         .collect()
 }
 
+/// Whether arms may differ by this: at a fixed rate all do as many requests as are due.
+fn tells(criterion: &Metric, row: &Row) -> bool {
+    row.rate_per_s.is_none() || criterion.column != THROUGHPUT.column
+}
+
 fn draw_criterion(rows: &[Row], criterion: &Metric, name: &str) -> Option<Chart> {
     let cells = cells(rows);
-    let workloads: Vec<&[Cell]> = cells.chunk_by(|a, b| a.workload == b.workload).collect();
+    let workloads: Vec<&[Cell]> = cells
+        .chunk_by(|a, b| a.workload == b.workload)
+        .filter(|cells| tells(criterion, cells[0].rows[0]))
+        .collect();
     let arms = arms(rows);
     if arms.len() < 2 || !arms.contains(&REFERENCE) {
         return None;
@@ -186,6 +194,26 @@ mod tests {
             Plot::Heat(heat) => heat,
             _ => unreachable!(),
         }
+    }
+
+    #[test]
+    fn at_a_fixed_rate_requests_per_second_are_not_set_against_each_other() {
+        let row = |arm: &str, rate_per_s| Row {
+            arm: arm.into(),
+            model: arm.into(),
+            block: 1,
+            conns: 50,
+            rate_per_s,
+            requests_per_s: Some(1000.0),
+            server_cpu_us_per_request: Some(5.0),
+            ..Row::blank()
+        };
+        let names = |rate: Option<f64>| -> Vec<String> {
+            let charts = draw(&[row("epoll", rate), row("poll", rate)]);
+            charts.into_iter().map(|chart| chart.name).collect()
+        };
+        assert_eq!(names(None), ["heat-requests", "heat-cpu"]);
+        assert_eq!(names(Some(1000.0)), ["heat-cpu"]);
     }
 
     #[test]

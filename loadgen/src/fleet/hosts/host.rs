@@ -23,8 +23,9 @@ use crate::base::units::{SECOND_NS, format_ns};
 /// A host that is not heard for so long is lost.
 pub const LOST_NS: u64 = 2 * SECOND_NS;
 
-/// How long a host may take until its agent speaks: a connection that nobody answers, a log-in, a job step.
-const GREETING_NS: u64 = 20 * SECOND_NS;
+/// How long a host may take until its agent speaks: a connection that nobody answers, a log-in, a job step; and where
+/// many are started at once, the head's own part in all those log-ins.
+const GREETING_NS: u64 = 40 * SECOND_NS;
 
 /// What is kept of what a launcher and its agent print.
 const WORDS: usize = 2048;

@@ -121,7 +121,11 @@ fn done(framing: &mut Framing, consumed: usize) -> Received {
     let held = std::mem::take(&mut framing.held);
     if !ok {
         framing.set_status(0); // Errors are counted by their names.
-        framing.say(words_of(held.trim_ascii_end()));
+        let words = words_of(held.trim_ascii_end());
+        framing.say(match words.is_empty() {
+            true => "an error without words".into(),
+            false => words,
+        });
     }
     Received::Done {
         consumed,
@@ -200,7 +204,7 @@ fn value(framing: &mut Framing, line: &[u8]) -> Result<(), &'static str> {
 /// A string of this length follows, which is one value.
 fn string_of(framing: &mut Framing, said: &[u8]) -> Result<(), &'static str> {
     const RULE: &str = "a string's length that is none, or of more than 1 GiB";
-    let length = number(said, RULE)?;
+    let length = count(said, RULE)?;
     let length = u32::try_from(length)
         .ok()
         .filter(|length| *length <= MAX_STRING);
@@ -212,7 +216,7 @@ fn string_of(framing: &mut Framing, said: &[u8]) -> Result<(), &'static str> {
 /// A number of times `each` values follow; whether what holds them is a value itself.
 fn hold(framing: &mut Framing, said: &[u8], each: u32, is_value: bool) -> Result<(), &'static str> {
     const RULE: &str = "a number of values that is none, or of more than 1073741824";
-    let count = number(said, RULE)?;
+    let count = count(said, RULE)?;
     let values = u32::try_from(count)
         .ok()
         .and_then(|count| count.checked_mul(each));
@@ -220,6 +224,14 @@ fn hold(framing: &mut Framing, said: &[u8], each: u32, is_value: bool) -> Result
     framing.left = left.filter(|left| *left <= MAX_VALUES).ok_or(RULE)?;
     framing.left -= u32::from(is_value);
     Ok(())
+}
+
+/// A number without a sign.
+fn count(said: &[u8], rule: &'static str) -> Result<i64, &'static str> {
+    match said.first() {
+        Some(b'-' | b'+') => Err(rule),
+        _ => number(said, rule),
+    }
 }
 
 fn number(said: &[u8], rule: &'static str) -> Result<i64, &'static str> {
@@ -284,6 +296,7 @@ mod tests {
             b"!21\r\nSYNTAX invalid syntax\r\n",
             Err("SYNTAX invalid syntax"),
         ),
+        (b"!0\r\n\r\n", Err("an error without words")),
         (b"%2\r\n+a\r\n:1\r\n+b\r\n,1.5e3\r\n", Ok(OK)),
         (
             b"~2\r\n#t\r\n(3492890328409238509324850943850943825024385\r\n",
@@ -346,6 +359,8 @@ mod tests {
             (b":1a\r\n", "a number that is none"),
             (b"$a\r\n", "a string's length"),
             (b"$-2\r\n", "a string's length"),
+            (b"$-0\r\n", "a string's length"),
+            (b"*+1\r\n+OK\r\n", "a number of values"),
             (b"$4294967296\r\n", "a string's length"),
             (
                 b"$1\r\nhello\r\n",
