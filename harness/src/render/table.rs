@@ -211,7 +211,7 @@ pub fn notes(cells: &[Cell]) -> String {
 pub fn caveats(rows: &[Row]) -> String {
     let any = |test: &dyn Fn(&Row) -> bool| rows.iter().any(test);
     let mut text = String::new();
-    if any(&|row| row.rate_per_s.is_none() && row.response_p50_ns.is_some()) {
+    if any(&|row| !row.workload().is_open_loop() && row.response_p50_ns.is_some()) {
         text.push_str(
             "p50 and p99 are a closed loop's: connections ÷ throughput, blind to stalls. \
              Compare models by requests/s and CPU/req.\n",

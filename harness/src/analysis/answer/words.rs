@@ -13,6 +13,9 @@ const MOST_NAMES: usize = 3;
 /// From this factor on a difference is told as one: `3.1 times`, not `213 % more`.
 const FACTOR_FROM: f64 = 1.95;
 
+/// A least difference of more than this is none.
+const NOTHING_FROM: f64 = 1000.0;
+
 /// A name in a sentence.
 pub fn name(arm: &str) -> String {
     format!("`{}`", visible(arm))
@@ -85,6 +88,8 @@ pub fn least(difference: f64, more_is_better: bool) -> String {
         false => difference,
     };
     match ratio(change, more_is_better) {
+        // Two trials that scatter by a factor of ten tell nothing, and not something from six digits up.
+        factor if factor > NOTHING_FROM => format!("a factor of more than {NOTHING_FROM}"),
         factor if factor >= FACTOR_FROM => format!("a factor of {}", digits(factor)),
         _ => percent(difference),
     }
@@ -232,6 +237,7 @@ mod tests {
         // The best does 2.5 times as much as who does 60 % less.
         assert_eq!(least(0.6, true), "a factor of 2.5");
         assert_eq!(least(1.39, false), "a factor of 2.4");
+        assert_eq!(least(6.7e8, false), "a factor of more than 1000");
     }
 
     #[test]

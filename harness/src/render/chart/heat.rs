@@ -54,9 +54,9 @@ pub fn draw(rows: &[Row]) -> Vec<Chart> {
         .collect()
 }
 
-/// Whether arms may differ by this: at a fixed rate all do as many requests as are due.
+/// Whether arms may differ by this: in an open loop all do as many requests as are due.
 fn tells(criterion: &Metric, row: &Row) -> bool {
-    row.rate_per_s.is_none() || criterion.column != THROUGHPUT.column
+    !row.workload().is_open_loop() || criterion.column != THROUGHPUT.column
 }
 
 fn draw_criterion(rows: &[Row], criterion: &Metric, name: &str) -> Option<Chart> {
@@ -204,6 +204,7 @@ mod tests {
             block: 1,
             conns: 50,
             rate_per_s,
+            requests_completed: Some(1000),
             requests_per_s: Some(1000.0),
             server_cpu_us_per_request: Some(5.0),
             ..Row::blank()
