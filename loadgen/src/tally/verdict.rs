@@ -363,7 +363,7 @@ mod tests {
     use super::*;
     use crate::load::Load;
     use crate::load::flags::{LoadFlags, RunFlags, ShapeFlags};
-    use crate::tally::outcome::Quantiles;
+    use crate::tally::outcome::{HostFigures, Quantiles};
 
     /// Ten long-lived connections: 10 000 requests of 1 ms in a window of a second.
     fn outcome(rate: Option<f64>) -> Outcome {
@@ -413,6 +413,29 @@ mod tests {
 
     const CLOSED: Option<f64> = None;
     const OPEN: Option<f64> = Some(10_000.0);
+
+    /// One host that is full makes the sum a lower bound, whatever the others have left.
+    #[test]
+    fn a_load_host_near_saturation_is_named() {
+        let verdict_of = |rate: Option<f64>, utilisation: f64| {
+            let mut outcome = outcome(rate);
+            outcome.generator.cpu_utilisation = 0.5;
+            let host = |name: &str, cpu_utilisation: f64| HostFigures {
+                name: name.into(),
+                cpu_utilisation,
+                ..HostFigures::of(&outcome)
+            };
+            outcome.hosts = vec![host("h1", 0.2), host("h2", utilisation)];
+            generator_saturated(&outcome)
+        };
+        let reason = verdict_of(None, 0.99).expect("h2 is full");
+        assert_eq!(reason.code, Code::W01.name());
+        let expected = "load hosts used up their CPUs: h2 (99 %): ";
+        assert!(reason.text.starts_with(expected), "{}", reason.text);
+        assert!(verdict_of(None, 0.5).is_none());
+        // In an open loop lateness tells.
+        assert!(verdict_of(Some(10_000.0), 0.99).is_none());
+    }
 
     #[test]
     fn a_tolerated_loss_makes_suspect_and_not_invalid() {

@@ -175,7 +175,8 @@ fn a_server_that_speaks_first_and_once_is_asked_nothing() {
         "3",
     ];
     let outcome = load(address, &banner);
-    assert!(outcome.requests.completed > 3 && outcome.failures.is_empty());
+    assert!(outcome.requests.completed > 0, "{:?}", outcome.requests);
+    assert!(outcome.failures.is_empty(), "{:?}", outcome.failures);
     assert_eq!(outcome.whole_run.bytes_sent, 0);
     assert_eq!(
         outcome.whole_run.bytes_received,

@@ -155,10 +155,14 @@ impl Job {
         } = self;
         let told = Told::new(&flags.output).map_err(Ended::Failed)?;
         if !flags.output.quiet {
-            say_first(&sides, &doubts);
+            notes(&sides).iter().for_each(|note| eprintln(note));
         }
         let preparing = prepare(flags, &mut plan, &mut sides);
         let (folder, prepared) = begin(&flags.output.results, signals, preparing).await?;
+        // Only now: where nothing can be measured, what is missing is the first thing to be known.
+        for doubt in doubts.iter().filter(|_| !flags.output.quiet) {
+            eprintln(&format!("note: {doubt}"));
+        }
         let binaries = prepared.binaries;
         let environment = Environment::read(&plan, &binaries);
         let mut record = Record::new(folder, environment).map_err(Ended::Failed)?;
@@ -216,14 +220,6 @@ fn resolved(place: &Path) -> PathBuf {
         (Ok(found), _, _) => found,
         (Err(_), Some(parent), Some(name)) => resolved(parent).join(name),
         _ => place.into(),
-    }
-}
-
-/// What must be known before anything is measured.
-fn say_first(sides: &[Side; 2], doubts: &[String]) {
-    notes(sides).iter().for_each(|note| eprintln(note));
-    for doubt in doubts {
-        eprintln(&format!("note: {doubt}"));
     }
 }
 
