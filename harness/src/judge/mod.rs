@@ -498,21 +498,31 @@ mod tests {
     /// Of the machine that was measured, whichever this test runs on.
     const CPUS: f64 = 7.0;
 
+    /// A window of ten seconds on that machine, which was so busy beside the server and the harness.
+    fn ten_seconds(e: &mut Evidence, beside: MachineTime) {
+        let window = e.window.as_mut().unwrap();
+        window.between_s = 10.0;
+        let own_s = window.server_cpu.as_ref().unwrap().total_s + window.harness_s;
+        window.machine = Some(MachineTime {
+            cpus: CPUS,
+            all_s: 10.0 * CPUS,
+            busy_s: beside.busy_s + own_s,
+            ..beside
+        });
+    }
+
     #[test]
     fn what_else_used_the_machine_is_a_doubt() {
         let within = |limits, busy_s: f64, kernel_s, steal_s, unrelated_s| {
             judged_within(limits, "--model epoll", |e| {
-                let window = e.window.as_mut().unwrap();
-                window.between_s = 10.0;
-                let own_s = window.server_cpu.as_ref().unwrap().total_s + window.harness_s;
-                window.machine = Some(MachineTime {
-                    cpus: CPUS,
-                    all_s: 10.0 * CPUS,
-                    busy_s: busy_s + own_s,
+                let beside = MachineTime {
+                    busy_s,
                     kernel_s,
                     unrelated_s,
                     steal_s,
-                });
+                    ..MachineTime::default()
+                };
+                ten_seconds(e, beside);
                 let generator = &mut outcome(e).generator;
                 (generator.cpu_user_s, generator.cpu_system_s) = (0.0, 0.0);
             })
@@ -553,16 +563,12 @@ mod tests {
     fn load_hosts_are_neighbours_unless_they_are_on_the_servers_machine() {
         let with = |boot_id: &str| {
             judged("--model epoll", |e| {
-                let window = e.window.as_mut().unwrap();
-                window.between_s = 10.0;
-                let own_s = window.server_cpu.as_ref().unwrap().total_s + window.harness_s;
-                window.machine = Some(MachineTime {
-                    cpus: CPUS,
-                    all_s: 10.0 * CPUS,
-                    busy_s: own_s + 3.0,
+                let beside = MachineTime {
+                    busy_s: 3.0,
                     unrelated_s: Some(3.0),
                     ..MachineTime::default()
-                });
+                };
+                ten_seconds(e, beside);
                 e.boot_ids.server = Some("server's".into());
                 let host = HostFigures {
                     cpu_s: Some(3.0),
