@@ -1,5 +1,8 @@
 //! Where servers listen: IPv6 and Unix sockets besides IPv4.
 
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
 use crate::support::*;
 
 /// What is served does not depend on how clients come; `SO_REUSEPORT` is TCP's alone.
@@ -28,5 +31,12 @@ pub fn every_family_of_addresses(model: &str) {
         assert_echo(&mut server.connect(), &pattern(70_000));
         server.assert_well();
         assert!(server.tally().bytes_in >= 70_000);
+        drop(server);
+        // Workers of the killed one hold its socket until the kernel has ended them as well.
+        let start = Instant::now();
+        while UnixStream::connect(&path).is_ok() {
+            assert!(start.elapsed() < PATIENCE, "its workers still listen");
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 }
