@@ -7,7 +7,8 @@
 use std::io;
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
 use crate::sys::memory::Mapping;
 
@@ -70,40 +71,61 @@ impl Limits {
     pub fn release(&self, address: IpAddr) {
         self.open.fetch_sub(1, Relaxed);
         if self.max_conns_per_ip.is_some() {
-            let key = key(address);
-            let has_some = |word: u64| key_of(word) == key && count_of(word) > 0;
-            let less = |word| has_some(word).then(|| word - 1);
-            let _ = self
-                .places(key)
-                .find(|word| word.fetch_update(Relaxed, Relaxed, less).is_ok());
+            self.count_out(key(address));
         }
     }
 
     /// An address keeps its place while it has connections; one whose count is
-    /// back at zero may be overwritten. Two first connections of one address
-    /// that race find the same free place, so one of them retries.
+    /// back at zero may be overwritten. First connections of one address that
+    /// race may take a place each, so its count is the sum over all its places,
+    /// and whoever finds that sum too high after counting itself takes that back
+    /// and tries again. The order of these steps is what makes it exact: of those
+    /// who stay, the last one to count itself has seen all the others.
     fn count_in(&self, key: u32, most: u32) -> bool {
         loop {
-            let own = self.places(key).find(|word| {
-                let word = word.load(Relaxed);
-                key_of(word) == key && count_of(word) > 0
-            });
-            let place = own.or_else(|| {
-                self.places(key)
-                    .find(|word| count_of(word.load(Relaxed)) == 0)
-            });
-            let Some(place) = place else { return false };
-            let seen = place.load(Relaxed);
-            let count = count_of(seen);
-            if count >= most && key_of(seen) == key {
+            let (mut total, mut own, mut free) = (0, None, None);
+            for place in self.places(key) {
+                let seen = place.load(SeqCst);
+                if count_of(seen) == 0 {
+                    free = free.or(Some((place, seen)));
+                } else if key_of(seen) == key {
+                    total += count_of(seen);
+                    own = own.or(Some((place, seen)));
+                }
+            }
+            if total >= most {
                 return false;
             }
-            let ours = count == 0 || key_of(seen) == key;
-            let more = u64::from(key) << 32 | u64::from(count + 1);
-            if ours && place.compare_exchange(seen, more, Relaxed, Relaxed).is_ok() {
+            let Some((place, seen)) = own.or(free) else {
+                return false;
+            };
+            let more = u64::from(key) << 32 | u64::from(count_of(seen) + 1);
+            if place.compare_exchange(seen, more, SeqCst, SeqCst).is_err() {
+                continue;
+            }
+            if self.count(key) <= most {
                 return true;
             }
+            self.count_out(key);
         }
+    }
+
+    /// Takes back one connection of an address.
+    fn count_out(&self, key: u32) {
+        let has_some = |word: u64| key_of(word) == key && count_of(word) > 0;
+        let less = |word| has_some(word).then(|| word - 1);
+        let _ = self
+            .places(key)
+            .find(|word| word.fetch_update(SeqCst, SeqCst, less).is_ok());
+    }
+
+    /// Open connections of an address.
+    fn count(&self, key: u32) -> u32 {
+        self.places(key)
+            .map(|word| word.load(SeqCst))
+            .filter(|word| key_of(*word) == key)
+            .map(count_of)
+            .sum()
     }
 
     fn places(&self, key: u32) -> impl Iterator<Item = &'static AtomicU64> {
@@ -140,6 +162,7 @@ fn count_of(word: u64) -> u32 {
 mod tests {
     use super::*;
     use std::net::Ipv4Addr;
+    use std::sync::Barrier;
 
     fn ip(n: u32) -> IpAddr {
         IpAddr::V4(Ipv4Addr::from(0x7F00_0000 + n))
@@ -185,6 +208,31 @@ mod tests {
             assert!(limits.admit(ip(n)), "address {n}");
             limits.release(ip(n));
         }
+    }
+
+    #[test]
+    fn first_connections_that_race_are_counted_together() {
+        let limits = Limits::new(None, Some(2)).unwrap().unwrap();
+        let (together, admitted) = (Barrier::new(3), AtomicU64::new(0));
+        let race = || {
+            together.wait();
+            admitted.fetch_add(u64::from(limits.admit(ip(1))), Relaxed);
+            together.wait();
+        };
+        // Nothing is asserted while the others wait at the barrier.
+        let (fewest, most) = std::thread::scope(|scope| {
+            (0..2).for_each(|_| drop(scope.spawn(|| (0..20_000).for_each(|_| race()))));
+            let rounds = (0..20_000).map(|_| {
+                race();
+                let later = u64::from(limits.admit(ip(1)));
+                (0..2 + later).for_each(|_| limits.release(ip(1)));
+                admitted.swap(0, Relaxed) + later
+            });
+            rounds.fold((u64::MAX, 0), |(fewest, most), n| {
+                (fewest.min(n), most.max(n))
+            })
+        });
+        assert_eq!((fewest, most), (2, 2));
     }
 
     #[test]
