@@ -5,7 +5,7 @@ use crate::analysis::summary::Figure;
 use crate::base::text::{visible, wrapped};
 use crate::model::load_hosts::{LoadHost, LoadHostRow, start_skew_ns};
 use crate::model::row::Row;
-use crate::model::workload::workload_name;
+use crate::model::workload::{Workload, workload_name};
 use loadgen::base::machine::MachineFacts;
 use loadgen::base::units::{format_count, format_ns};
 use loadgen::tally::outcome::alike;
@@ -43,10 +43,13 @@ pub struct LoadHosts {
     pub table: Table,
 }
 
+/// A workload, which has its place among the others, and its name.
+type Named = (Workload, String);
+
 /// One host under one workload.
 struct Line<'a> {
     host: &'a str,
-    workload: &'a str,
+    workload: &'a Named,
     trials: Vec<&'a LoadHost>,
 }
 
@@ -62,7 +65,7 @@ pub fn of(rows: &[Row], hosts: &[LoadHostRow], environment: &Value) -> Option<Lo
     let first = ["host", "workload"];
     let first = &first[..1 + usize::from(has_several)];
     let cells = lines.iter().map(|line| {
-        let workload = has_several.then(|| visible(line.workload));
+        let workload = has_several.then(|| visible(&line.workload.1));
         let first = [visible(line.host)].into_iter().chain(workload);
         first.chain(line.figures()).collect()
     });
@@ -84,7 +87,7 @@ pub fn for_people(rows: &[Row], hosts: &[LoadHostRow], environment: &Value) -> S
     let lines = lines(&workloads, hosts);
     let mut text = String::new();
     for of_one in lines.chunk_by(|a, b| a.workload == b.workload) {
-        let title = format!("Load hosts, {}", visible(of_one[0].workload));
+        let title = format!("Load hosts, {}", visible(&of_one[0].workload.1));
         text.push_str(&wrapped(&title, WIDTH));
         text.push_str(&line("", &HEADER.map(String::from)));
         of_one
@@ -164,16 +167,17 @@ fn machines(hosts: &[LoadHostRow], known: &BTreeMap<String, MachineFacts>) -> Ve
     groups.map(sentence).collect()
 }
 
-fn workloads(rows: &[Row]) -> BTreeMap<u32, String> {
-    let named = rows.iter().map(|row| (row.trial, workload_name(row)));
-    named.collect()
+fn workloads(rows: &[Row]) -> BTreeMap<u32, Named> {
+    let named = |row: &Row| (row.trial, (row.workload(), workload_name(row)));
+    rows.iter().map(named).collect()
 }
 
-/// In the order in which they first come.
-fn lines<'a>(workloads: &'a BTreeMap<u32, String>, hosts: &'a [LoadHostRow]) -> Vec<Line<'a>> {
+/// Workloads in rising order, as in every table; hosts in the order of the list.
+fn lines<'a>(workloads: &'a BTreeMap<u32, Named>, hosts: &'a [LoadHostRow]) -> Vec<Line<'a>> {
     let mut lines: Vec<Line> = Vec::new();
-    for row in hosts {
-        let workload = workloads.get(&row.trial).map_or("", String::as_str);
+    // A trial whose row was set aside has no workload here, and its hosts no line.
+    let known = |row: &'a LoadHostRow| Some((workloads.get(&row.trial)?, row));
+    for (workload, row) in hosts.iter().filter_map(known) {
         let is_its = |line: &&mut Line| line.host == row.host.host && line.workload == workload;
         match lines.iter_mut().find(is_its) {
             Some(line) => line.trials.push(&row.host),
@@ -184,9 +188,7 @@ fn lines<'a>(workloads: &'a BTreeMap<u32, String>, hosts: &'a [LoadHostRow]) -> 
             }),
         }
     }
-    // Those of one workload stand together, wherever blocks were interleaved.
-    let order = |line: &Line| workloads.values().position(|name| name == line.workload);
-    lines.sort_by_key(order);
+    lines.sort_by_key(|line| line.workload);
     lines
 }
 
@@ -368,7 +370,7 @@ mod tests {
 
     #[test]
     fn workloads_are_told_apart_in_their_order() {
-        let rows = [row(1, 50), row(2, 1000), row(3, 50)];
+        let rows = [row(1, 1000), row(2, 50), row(3, 1000)];
         let hosts = hosts(&rows);
         let told = of(&rows, &hosts, &environment()).unwrap();
         let names: Vec<&str> = told
@@ -379,7 +381,11 @@ mod tests {
             .collect();
         assert_eq!(names.len(), 4);
         assert!(
-            names[0] == names[1] && names[1] != names[2] && names[2] == names[3],
+            names[0] == names[1] && names[0].starts_with("c50/"),
+            "{names:?}"
+        );
+        assert!(
+            names[2] == names[3] && names[2].starts_with("c1000/"),
             "{names:?}"
         );
         let text = for_people(&rows, &hosts, &environment());

@@ -410,15 +410,33 @@ pub fn conditions(row: &Row, along: Along) -> String {
         }
     }
     let place = format!(
-        "server on CPU {}, client on CPU {}",
-        row.server_cpus, row.client_cpus
+        "server on {}, client on {}",
+        cpus_in_words(&row.server_cpus),
+        cpus_in_words(&row.client_cpus)
     );
     visible(&format!("{}; {place}", words.join(", ")))
+}
+
+/// Of a list of CPUs, or of the hosts whose CPUs were all used.
+fn cpus_in_words(cpus: &str) -> String {
+    match cpus.strip_prefix("all of ") {
+        Some(hosts) => format!("all CPUs of {}", hosts.replace(',', ", ")),
+        None => format!("CPU {cpus}"),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_place_is_told_by_its_cpus_or_by_its_hosts() {
+        assert_eq!(cpus_in_words("0,2-3"), "CPU 0,2-3");
+        assert_eq!(
+            cpus_in_words("all of load1,load2"),
+            "all CPUs of load1, load2"
+        );
+    }
 
     fn row(arm: &str, conns: u64, idle: u64) -> Row {
         Row {
