@@ -60,7 +60,7 @@ fn shortened() {
 }
 
 #[test]
-#[ignore = "more than an hour; with UPDATE_DOCS=1 it writes docs/FAULTS.md"]
+#[ignore = "a quarter of an hour on an idle machine; with UPDATE_DOCS=1 it writes docs/FAULTS.md"]
 fn full() {
     assert_nothing_left(&tried(Amount::Full));
 }
