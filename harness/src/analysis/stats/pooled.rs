@@ -15,7 +15,7 @@
 
 use super::layout::Layout;
 use super::power::normal_quantile;
-use super::variances::{Variances, normal};
+use super::variances::{Variances, noise};
 use super::{ALPHA, Interval, POWER};
 use fastrand::Rng;
 
@@ -239,7 +239,7 @@ fn critical(layout: &Layout, variances: &Variances, simulations: usize) -> f64 {
             for (arm, values) in values.iter_mut().enumerate() {
                 let sd = variances.draw(arm, &mut random).sqrt();
                 for value in values {
-                    *value = sd * normal(&mut random);
+                    *value = sd * noise(&mut random);
                 }
             }
             largest_t_squared(layout, &fit(layout, &values))
@@ -255,6 +255,7 @@ fn critical(layout: &Layout, variances: &Variances, simulations: usize) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::analysis::stats::variances::normal;
 
     /// Arms at these effects with noise of this size, over blocks of different speed.
     fn logs(effects: &[f64], blocks: usize, noise: f64, seed: u64) -> Vec<Vec<Option<f64>>> {
