@@ -17,7 +17,7 @@ const EXCESS: f64 = 0.6;
 const EXCESS_SD: f64 = 0.65;
 
 /// Trials that somebody else disturbed, and by how much more they scatter: what is beyond a normal distribution's tails.
-const OUTLIERS: f64 = 0.015;
+const OUTLIERS: f64 = 0.012;
 const OUTLIER: f64 = 3.0;
 
 /// Less than this is no difference in noise at all.
