@@ -26,6 +26,11 @@ const LEAST_EXCESS: f64 = 1e-3;
 /// Residuals that are all nothing: two trials with the same figure to its last digit.
 const LEAST_VARIANCE: f64 = 1e-18;
 
+/// Of the mean variance: what an arm has at least. One that is the median of its block in both of two blocks has no
+/// residual at all, and the logarithm of nothing would outweigh all others; by chance, of one degree of freedom,
+/// one in a thousand has less.
+const LEAST_SHARE: f64 = 1e-6;
+
 /// What is known of the noise of each arm.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Variances {
@@ -40,15 +45,13 @@ pub struct Variances {
 impl Variances {
     /// From a sample variance of each arm and its degrees of freedom; an arm with none of its own has the common one.
     pub fn moderate(samples: &[f64], freedom: &[f64]) -> Variances {
-        let known: Vec<(f64, f64)> = samples
-            .iter()
-            .zip(freedom)
-            .filter(|(_, d)| **d > 0.0)
-            .map(|(s, d)| (s.max(LEAST_VARIANCE), *d))
-            .collect();
+        let own = || samples.iter().zip(freedom).filter(|(_, d)| **d > 0.0);
+        let mean = own().map(|(s, _)| s).sum::<f64>() / own().count().max(1) as f64;
+        let least = (LEAST_SHARE * mean).max(LEAST_VARIANCE);
+        let known: Vec<(f64, f64)> = own().map(|(s, d)| (s.max(least), *d)).collect();
         let (d0, common) = prior(&known);
         let moderate = |(s, d): (&f64, &f64)| match *d > 0.0 {
-            true => (d0 * common + d * s.max(LEAST_VARIANCE)) / (d0 + d),
+            true => (d0 * common + d * s.max(least)) / (d0 + d),
             false => common,
         };
         Variances {
@@ -173,6 +176,13 @@ mod tests {
         assert!((2.0..16.0).contains(&few.of(5)), "{few:?}");
         assert!(many.of(5) > 15.0, "{many:?}");
         assert!(few.of(0) >= few.common);
+    }
+
+    #[test]
+    fn an_arm_that_is_the_median_of_every_block_does_not_make_the_others_noisy() {
+        let with = |least: f64| Variances::moderate(&[1.0, 2.0, 0.5, 1.5, least], &[1.0; 5]);
+        assert!(with(0.0).common < 4.0 * with(0.02).common);
+        assert!((0.1..4.0).contains(&with(0.0).common), "{:?}", with(0.0));
     }
 
     #[test]
