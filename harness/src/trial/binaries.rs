@@ -372,6 +372,25 @@ not json
     }
 
     #[test]
+    fn a_missing_cargo_is_told_from_missing_sources() {
+        let told = |folder: &str| {
+            let build = Build {
+                cargo: "/nowhere/cargo".into(),
+                folder: Path::new(folder),
+                packages: &["servers"],
+                names: &["epoll"],
+                target: None,
+                quiet: true,
+            };
+            build
+                .cannot_start(io::ErrorKind::NotFound.into())
+                .to_string()
+        };
+        assert!(told("/").contains("cannot start /nowhere/cargo: there is no such program"));
+        assert!(told("/nowhere").contains("there is no folder /nowhere"));
+    }
+
+    #[test]
     fn what_is_missing_is_said_with_the_commands_that_put_it_there() {
         let sources = Some(Path::new("/src/te nk"));
         assert_eq!(
