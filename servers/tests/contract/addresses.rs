@@ -1,7 +1,6 @@
 //! Where servers listen: IPv6 and Unix sockets besides IPv4.
 
 use std::os::unix::net::UnixStream;
-use std::time::{Duration, Instant};
 
 use crate::support::*;
 
@@ -33,10 +32,9 @@ pub fn every_family_of_addresses(model: &str) {
         assert!(server.tally().bytes_in >= 70_000);
         drop(server);
         // Workers of the killed one hold its socket until the kernel has ended them as well.
-        let start = Instant::now();
-        while UnixStream::connect(&path).is_ok() {
-            assert!(start.elapsed() < PATIENCE, "its workers still listen");
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        wait_until(
+            || UnixStream::connect(&path).is_err(),
+            || "its workers to let go of their socket".to_string(),
+        );
     }
 }
